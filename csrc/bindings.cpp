@@ -1,0 +1,170 @@
+// The Python module fastgcn_rec._C: addresses, sizes, a dtype code and a thread count or stream in; nothing out. The
+// only file that knows of pybind11. Checks of shapes, dtypes and devices stand in fastgcn_rec/ops and
+// fastgcn_rec/graph.py.
+#include <pybind11/pybind11.h>
+
+#include <stdexcept>
+#include <string>
+
+#include "cpu/isa/levels.h"
+#include "fgr/adam_step.h"
+#include "fgr/build.h"
+#include "fgr/l2_loss.h"
+#include "fgr/pair_loss.h"
+#include "fgr/propagate.h"
+#include "fgr/sample.h"
+#include "fgr/scatter_rows.h"
+#include "fgr/softmax_loss.h"
+#include "fgr/topk.h"
+
+namespace py = pybind11;
+
+namespace {
+
+using namespace fgr;
+using Address = uintptr_t;
+
+template <class T>
+T* at(Address address) {
+  return reinterpret_cast<T*>(address);
+}
+
+// fn(tag of the storage type) for a dtype code.
+template <class T>
+struct Tag {
+  using type = T;
+};
+template <class Fn>
+void dispatch(int dtype, const Fn& fn) {
+  switch (static_cast<DType>(dtype)) {
+    case DType::f32:
+      return fn(Tag<float>{});
+    case DType::f64:
+      return fn(Tag<double>{});
+    case DType::bf16:
+      return fn(Tag<bf16>{});
+  }
+  throw std::invalid_argument("unknown dtype code " + std::to_string(dtype));
+}
+template <class Fn>
+void dispatch_dense(int dtype, const Fn& fn) {
+  switch (static_cast<DType>(dtype)) {
+    case DType::f32:
+      return fn(Tag<float>{});
+    case DType::f64:
+      return fn(Tag<double>{});
+    default:
+      throw std::invalid_argument("dtype code " + std::to_string(dtype) + " is neither float32 nor float64");
+  }
+}
+
+int64_t element_size(int dtype) {
+  int64_t size = 0;
+  dispatch(dtype, [&](auto tag) { size = sizeof(typename decltype(tag)::type); });
+  return size;
+}
+
+// A graph as Python holds it: two CSR halves.
+struct Graph {
+  int64_t n_users, n_items;
+  Address indptr, indices, weight, indptr_t, indices_t, weight_t;
+
+  Csr users() const {
+    return {at<const int64_t>(indptr), at<const int32_t>(indices), at<const float>(weight), n_users, n_items};
+  }
+  Csr items() const {
+    return {at<const int64_t>(indptr_t), at<const int32_t>(indices_t), at<const float>(weight_t), n_items, n_users};
+  }
+  Bipartite both() const { return {users(), items()}; }
+};
+
+py::dict build_info() {
+  py::dict info;
+  py::list levels;
+  int n = 0;
+  const cpu::Level* const* usable = cpu::usable_levels(&n);
+  for (int i = 0; i < n; ++i) levels.append(usable[i]->name);
+  info["version"] = FGR_VERSION;
+  info["compiler"] = __VERSION__;
+  info["isa_levels"] = levels;
+#if defined(FGR_WITH_CUDA)
+  info["cuda"] = FGR_CUDA_VERSION;
+  info["cuda_architectures"] = FGR_CUDA_ARCHS;
+#else
+  info["cuda"] = py::none();
+  info["cuda_architectures"] = "";
+#endif
+  return info;
+}
+
+void bind_build(py::module_& m) {
+  m.def("bucket_edges", [](bool wide, Address rows, Address cols, Address weight, int64_t n_edges, int64_t n_rows,
+                           int64_t n_cols, Address indptr, Address indices, Address out_weight) {
+    py::gil_scoped_release release;
+    if (wide) {
+      cpu::bucket_edges(at<const int64_t>(rows), at<const int64_t>(cols), at<const float>(weight), n_edges, n_rows,
+                        n_cols, at<int64_t>(indptr), at<int32_t>(indices), at<float>(out_weight));
+    } else {
+      cpu::bucket_edges(at<const int32_t>(rows), at<const int32_t>(cols), at<const float>(weight), n_edges, n_rows,
+                        n_cols, at<int64_t>(indptr), at<int32_t>(indices), at<float>(out_weight));
+    }
+  });
+  m.def("transpose", [](Address indptr, Address indices, Address weight, int64_t n_rows, int64_t n_cols,
+                        Address indptr_t, Address indices_t, Address weight_t) {
+    py::gil_scoped_release release;
+    cpu::transpose({at<const int64_t>(indptr), at<const int32_t>(indices), at<const float>(weight), n_rows, n_cols},
+                   at<int64_t>(indptr_t), at<int32_t>(indices_t), at<float>(weight_t));
+  });
+  m.def("merge_duplicates", [](Address indptr, Address indices, Address weight, int64_t n_rows) {
+    py::gil_scoped_release release;
+    return cpu::merge_duplicates(at<int64_t>(indptr), at<int32_t>(indices), at<float>(weight), n_rows);
+  });
+  m.def("check_csr", [](Address indptr, Address indices, int64_t n_rows, int64_t n_cols, int64_t n_edges) {
+    py::gil_scoped_release release;
+    cpu::check_csr(at<const int64_t>(indptr), at<const int32_t>(indices), n_rows, n_cols, n_edges);
+  });
+}
+
+// The ops of one backend: `Where` is the thread count (cpu) or the stream (cuda), always the last argument.
+#define FGR_BACKEND cpu
+#define FGR_WHERE int
+#define FGR_WHERE_ARG(w) (w)
+#define FGR_NAME(op) op "_cpu"
+#define FGR_BIND bind_cpu
+#include "bindings_ops.inc"
+#undef FGR_BACKEND
+#undef FGR_WHERE
+#undef FGR_WHERE_ARG
+#undef FGR_NAME
+#undef FGR_BIND
+
+#if defined(FGR_WITH_CUDA)
+#define FGR_BACKEND cuda
+#define FGR_WHERE Address
+#define FGR_WHERE_ARG(w) at<void>(w)
+#define FGR_NAME(op) op "_cuda"
+#define FGR_BIND bind_cuda
+#include "bindings_ops.inc"
+#endif
+
+}  // namespace
+
+PYBIND11_MODULE(_C, m) {
+  py::class_<Graph>(m, "Graph").def(py::init<int64_t, int64_t, Address, Address, Address, Address, Address, Address>());
+  m.def("build_info", &build_info);
+  m.def("isa_level", [] { return cpu::level().name; });
+  m.def("select_isa_level", [](const std::string& name) { cpu::select_level(name.c_str()); });
+  m.def("propagate_workspace_bytes", [](int64_t n_nodes, int64_t dim, int64_t n_alphas, int dtype) {
+    return propagate_workspace_bytes(n_nodes, dim, n_alphas, element_size(dtype));
+  });
+  m.def("propagate_dots_workspace_bytes", [](int64_t n_nodes, int64_t dim, int dtype) {
+    return propagate_dots_workspace_bytes(n_nodes, dim, element_size(dtype));
+  });
+  m.def("pair_loss_workspace_bytes", &pair_loss_workspace_bytes);
+  m.def("l2_loss_workspace_bytes", &l2_loss_workspace_bytes);
+  bind_build(m);
+  bind_cpu(m);
+#if defined(FGR_WITH_CUDA)
+  bind_cuda(m);
+#endif
+}

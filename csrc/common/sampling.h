@@ -1,0 +1,98 @@
+// The laws of the samplers: what one element of the output is, as a pure function. Both backends run exactly this.
+#pragma once
+
+#include "common/philox.h"
+#include "fgr/types.h"
+
+namespace fgr {
+
+// The r-th (from 0) item that is not in the sorted list seen[0, n_seen), r < n_items - n_seen.
+// Item seen[k] has seen[k] - k unseen items before it, so the answer is r + (number of k with seen[k] - k <= r).
+FGR_HOST_DEVICE int64_t nth_unseen(const int32_t* seen, int64_t n_seen, int64_t r) {
+  int64_t lo = 0, hi = n_seen;
+  while (lo < hi) {
+    const int64_t mid = lo + (hi - lo) / 2;
+    if (seen[mid] - mid <= r) {
+      lo = mid + 1;
+    } else {
+      hi = mid;
+    }
+  }
+  return r + lo;
+}
+
+// Uniform over the items that the user has not seen, in one draw; -1 where there is none.
+FGR_HOST_DEVICE int64_t negative_item(const Csr& r, int64_t user, uint64_t seed, Stream stream, uint64_t element,
+                                      uint32_t draw) {
+  const int64_t begin = r.indptr[user];
+  const int64_t n_seen = r.indptr[user + 1] - begin;
+  const int64_t n_unseen = r.n_cols - n_seen;
+  if (n_unseen <= 0) return -1;
+  const int64_t rank = uniform_below(random_u64(seed, stream, element, draw), n_unseen);
+  return nth_unseen(r.indices + begin, n_seen, rank);
+}
+
+// The row that owns edge e: the largest row with indptr[row] <= e.
+FGR_HOST_DEVICE int64_t row_of_edge(const int64_t* indptr, int64_t n_rows, int64_t e) {
+  int64_t lo = 0, hi = n_rows;
+  while (hi - lo > 1) {
+    const int64_t mid = lo + (hi - lo) / 2;
+    if (indptr[mid] <= e) {
+      lo = mid;
+    } else {
+      hi = mid;
+    }
+  }
+  return lo;
+}
+
+// A pseudo-random permutation of [0, n), n >= 1, without a table: a six-round Feistel network on the smallest even
+// number of bits that holds n, walked until it lands in the range (Black & Rogaway 2002, "Ciphers with arbitrary finite
+// domains"). The walk ends: it follows a cycle that contains i itself; it takes fewer than four steps on average.
+FGR_HOST_DEVICE int64_t permute(uint64_t seed, uint64_t epoch, int64_t n, int64_t i) {
+  int half = 1;
+  while ((static_cast<uint64_t>(1) << (2 * half)) < static_cast<uint64_t>(n)) ++half;
+  const uint64_t mask = (static_cast<uint64_t>(1) << half) - 1;
+  uint64_t x = static_cast<uint64_t>(i);
+  do {
+    uint64_t left = x >> half, right = x & mask;
+    for (uint32_t round = 0; round < 6; ++round) {
+      const uint64_t hi = (static_cast<uint64_t>(static_cast<uint32_t>(Stream::permutation)) << 32) | round;
+      const Philox4 f = philox4x32_10(seed ^ (epoch * 0x9E3779B97F4A7C15u), right, hi);
+      const uint64_t next = left ^ (((static_cast<uint64_t>(f.v[1]) << 32) | f.v[0]) & mask);
+      left = right;
+      right = next;
+    }
+    x = (left << half) | right;
+  } while (x >= static_cast<uint64_t>(n));
+  return static_cast<int64_t>(x);
+}
+
+struct UserItem {
+  int64_t user;
+  int64_t item;
+};
+
+// The t-th positive when edges are drawn without replacement: every n_edges consecutive values of t visit each edge
+// once.
+FGR_HOST_DEVICE UserItem positive_by_edge(const Csr& r, int64_t n_edges, uint64_t seed, int64_t t) {
+  const int64_t epoch = t / n_edges;
+  const int64_t e = permute(seed, static_cast<uint64_t>(epoch), n_edges, t - epoch * n_edges);
+  return {row_of_edge(r.indptr, r.n_rows, e), r.indices[e]};
+}
+
+// The t-th positive when users are drawn: a user uniform over those with an edge, then one of the user's items,
+// uniform.
+//   active [n_active]: the users with at least one edge; null when that is every user.
+FGR_HOST_DEVICE UserItem positive_by_user(const Csr& r, const int32_t* active, int64_t n_active, uint64_t seed,
+                                          int64_t t) {
+  const uint64_t element = static_cast<uint64_t>(t);
+  const int64_t rank = uniform_below(random_u64(seed, Stream::positive, element, 0), n_active);
+  const int64_t user = active == nullptr ? rank : active[rank];
+  const int64_t begin = r.indptr[user];
+  const int64_t degree = r.indptr[user + 1] - begin;
+  const int64_t k = uniform_below(random_u64(seed, Stream::positive, element, 1), degree);
+  return {user, r.indices[begin + k]};
+}
+
+}  // namespace fgr

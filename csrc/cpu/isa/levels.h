@@ -1,0 +1,98 @@
+// The inner loops, compiled once per instruction-set level (kernels.cpp) and chosen when the module is imported.
+#pragma once
+
+#include "fgr/types.h"
+
+namespace fgr::cpu {
+
+// One hop over rows [row_begin, row_end) of one half of the graph:
+//   y[i, :] = out[i] * (gain * left[i] * sum_e weight[e] * col_scale[indices[e]] * x[indices[e], :] + beta * base[i,
+//   :])
+// Null left, out, col_scale or weight count as 1; null base as 0. x: rows of the other half; base, y, left, out: of
+// this half.
+template <class T>
+struct Hop {
+  const int64_t* indptr;
+  const int32_t* indices;
+  const float* weight;
+  const acc_t<T>* col_scale;
+  const T* x;
+  acc_t<T> gain;
+  const acc_t<T>* left;
+  const acc_t<T>* out;
+  acc_t<T> beta;
+  const T* base;
+  T* y;
+  int64_t dim;
+};
+
+struct AdamScalars {  // of one step: see adam_step.h
+  double beta1, beta2, eps, weight_decay, step_size, inv_sqrt_bias2;
+};
+
+template <class T>
+struct Kernels {
+  void (*hop)(const Hop<T>& hop, int64_t row_begin, int64_t row_end);
+  // sum a[i] b[i]
+  acc_t<T> (*dot)(const T* a, const T* b, int64_t n);
+  // y += a x
+  void (*axpy)(acc_t<T>* y, acc_t<T> a, const T* x, int64_t n);
+};
+
+template <class A>
+struct DenseKernels {  // A = float, double
+  // C [m, n] (+)= A [m, k] B [k, n]; element (i, p) of A at a[i * a_row + p * a_col], B and C row-major with ldb, ldc.
+  void (*gemm)(int64_t m, int64_t n, int64_t k, const A* a, int64_t a_row, int64_t a_col, const A* b, int64_t ldb, A* c,
+               int64_t ldc, bool accumulate);
+  // x[i] = exp(scale * (x[i] - max x)); returns sum of the results, *max is set.
+  A (*exp_row)(A* x, int64_t n, A scale, A* max);
+  void (*adam)(A* param, const A* grad, A* exp_avg, A* exp_avg_sq, int64_t n, const AdamScalars& s);
+};
+
+struct Level {
+  const char* name;
+  Kernels<float> f32;
+  Kernels<double> f64;
+  Kernels<bf16> b16;
+  DenseKernels<float> dense_f32;
+  DenseKernels<double> dense_f64;
+};
+
+const Level& level_baseline();  // any x86-64, or any other processor
+const Level& level_v3();        // x86-64-v3: AVX2, FMA, F16C, BMI
+const Level& level_v4();        // x86-64-v4: AVX-512 F, BW, CD, DQ, VL
+
+// The level in use: the best that the processor has, or the one that select_level named.
+const Level& level();
+// Throws std::invalid_argument for an unknown name or a level that this processor or build lacks.
+void select_level(const char* name);
+// The levels that this build holds and this processor runs, best last; n is set to their number.
+const Level* const* usable_levels(int* n);
+
+template <class T>
+const Kernels<T>& kernels();
+template <>
+inline const Kernels<float>& kernels<float>() {
+  return level().f32;
+}
+template <>
+inline const Kernels<double>& kernels<double>() {
+  return level().f64;
+}
+template <>
+inline const Kernels<bf16>& kernels<bf16>() {
+  return level().b16;
+}
+
+template <class A>
+const DenseKernels<A>& dense();
+template <>
+inline const DenseKernels<float>& dense<float>() {
+  return level().dense_f32;
+}
+template <>
+inline const DenseKernels<double>& dense<double>() {
+  return level().dense_f64;
+}
+
+}  // namespace fgr::cpu

@@ -1,0 +1,101 @@
+#include "fgr/propagate.h"
+
+#include <cstring>
+
+#include "common/bf16.h"
+#include "cpu/isa/levels.h"
+#include "cpu/parallel.h"
+
+namespace fgr::cpu {
+namespace {
+
+// One hop over all nodes: users from items, items from users. `h` is given for the whole node range (users first).
+template <class T>
+void hop_all(const Bipartite& g, Hop<T> h, int threads) {
+  const auto half = [&](const Csr& csr, int64_t first, int64_t other) {
+    Hop<T> part = h;
+    part.indptr = csr.indptr;
+    part.indices = csr.indices;
+    part.weight = csr.weight;
+    part.x = h.x + other * h.dim;
+    part.y = h.y + first * h.dim;
+    if (h.col_scale != nullptr) part.col_scale = h.col_scale + other;
+    if (h.left != nullptr) part.left = h.left + first;
+    if (h.out != nullptr) part.out = h.out + first;
+    if (h.base != nullptr) part.base = h.base + first * h.dim;
+    parallel_rows(csr.indptr, csr.n_rows, threads,
+                  [&](int64_t begin, int64_t end) { kernels<T>().hop(part, begin, end); });
+  };
+  half(g.users, 0, g.users.n_rows);
+  half(g.items, g.users.n_rows, 0);
+}
+
+}  // namespace
+
+template <class T>
+void propagate(const Bipartite& graph, const T* x, int64_t dim, const acc_t<T>* alphas, int64_t n_alphas,
+               const acc_t<T>* left, const acc_t<T>* right, T* y, void* workspace, int threads) {
+  const int64_t hops = n_alphas - 1;
+  if (hops == 0) {
+    const acc_t<T> a = alphas[0];
+    parallel_for(graph.n_nodes() * dim, 1 << 15, threads, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) store(y[i], a * load(x[i]));
+    });
+    return;
+  }
+  T* spare = static_cast<T*>(workspace);
+  const T* in = x;
+  for (int64_t k = hops - 1; k >= 0; --k) {
+    const bool first = k == hops - 1;
+    T* out = k % 2 == 0 ? y : spare;  // the last hop, k = 0, lands in y
+    // The first hop reads x itself and applies `right` and alphas[K] as it gathers; later ones read z, scaled already.
+    hop_all<T>(graph,
+               {nullptr, nullptr, nullptr, first ? right : nullptr, in, first ? alphas[hops] : acc_t<T>(1), left,
+                k > 0 ? right : nullptr, alphas[k], x, out, dim},
+               threads);
+    in = out;
+  }
+}
+
+template <class T>
+void propagate_dots(const Bipartite& graph, const T* x, const T* g, int64_t dim, int64_t n_alphas, const acc_t<T>* left,
+                    const acc_t<T>* right, acc_t<T>* dots, void* workspace, int threads) {
+  const int64_t n_nodes = graph.n_nodes();
+  const int64_t layer = (n_nodes * dim * static_cast<int64_t>(sizeof(T)) + 15) / 16 * 16;
+  char* space = static_cast<char*>(workspace);
+  T* buffers[2] = {reinterpret_cast<T*>(space), reinterpret_cast<T*>(space + layer)};
+  double* partial = reinterpret_cast<double*>(space + 2 * layer);
+  const int64_t blocks = (n_nodes + dots_block_rows - 1) / dots_block_rows;
+  const T* power = x;
+  for (int64_t k = 0; k < n_alphas; ++k) {
+    if (k > 0) {
+      T* out = buffers[k % 2];
+      hop_all<T>(graph, {nullptr, nullptr, nullptr, right, power, 1, left, nullptr, 0, nullptr, out, dim}, threads);
+      power = out;
+    }
+    parallel_for(blocks, 1, threads, [&](int64_t begin, int64_t end) {
+      for (int64_t b = begin; b < end; ++b) {
+        double sum = 0;
+        for (int64_t r = b * dots_block_rows; r < std::min(n_nodes, (b + 1) * dots_block_rows); ++r) {
+          sum += static_cast<double>(kernels<T>().dot(g + r * dim, power + r * dim, dim));
+        }
+        partial[b] = sum;
+      }
+    });
+    double total = 0;
+    for (int64_t b = 0; b < blocks; ++b) total += partial[b];
+    dots[k] = static_cast<acc_t<T>>(total);
+  }
+}
+
+#define FGR_INSTANTIATE(T)                                                                                   \
+  template void propagate<T>(const Bipartite&, const T*, int64_t, const acc_t<T>*, int64_t, const acc_t<T>*, \
+                             const acc_t<T>*, T*, void*, int);                                               \
+  template void propagate_dots<T>(const Bipartite&, const T*, const T*, int64_t, int64_t, const acc_t<T>*,   \
+                                  const acc_t<T>*, acc_t<T>*, void*, int);
+FGR_INSTANTIATE(float)
+FGR_INSTANTIATE(double)
+FGR_INSTANTIATE(bf16)
+#undef FGR_INSTANTIATE
+
+}  // namespace fgr::cpu

@@ -1,0 +1,28 @@
+// Building a graph from edges, on the CPU, by counting sort: linear time, no comparison sort, nothing of the size of
+// the edges beside the output.
+#pragma once
+
+#include "fgr/types.h"
+
+namespace fgr::cpu {
+
+// Sorts edges (rows[e], cols[e], weight[e]) stably by row: one counting-sort pass.
+//   indptr [n_rows + 1], indices [n_edges], out_weight [n_edges] (null with weight), all overwritten.
+// I = int32_t or int64_t. Throws std::out_of_range, naming the position, for an id outside [0, n_rows) or [0, n_cols).
+template <class I>
+void bucket_edges(const I* rows, const I* cols, const float* weight, int64_t n_edges, int64_t n_rows, int64_t n_cols,
+                  int64_t* indptr, int32_t* indices, float* out_weight);
+
+// The transpose of a CSR by one counting-sort pass; the rows of the result are sorted (stable in the rows of the
+// input).
+//   indptr_t [n_cols + 1], indices_t [n_edges], weight_t [n_edges] or null, all overwritten.
+void transpose(const Csr& in, int64_t* indptr_t, int32_t* indices_t, float* weight_t);
+
+// Merges equal neighbours within each row in place, adding their weights; returns the number of edges left, which then
+// lie in indices[0, that number).
+int64_t merge_duplicates(int64_t* indptr, int32_t* indices, float* weight, int64_t n_rows);
+
+// Throws std::invalid_argument unless indptr is monotone from 0 and the columns lie in [0, n_cols).
+void check_csr(const int64_t* indptr, const int32_t* indices, int64_t n_rows, int64_t n_cols, int64_t n_edges);
+
+}  // namespace fgr::cpu

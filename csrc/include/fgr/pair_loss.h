@@ -1,0 +1,48 @@
+// The losses on pairs of scores, s(u, i) = <user_emb[u], item_emb[i]>. For row b: u = users[b], p = pos[b], its
+// negatives n = neg[b, :] (or the one row neg[0, :] that the batch shares), V_b = how many of them are not -1.
+//   bpr:    loss = 1/B sum_b 1/V_b sum_n softplus(s(u, n) - s(u, p))                       (Rendle et al. 2009)
+//   binary: loss = 1/B sum_b softplus(-s(u, p)) + 1/B sum_b 1/V_b sum_n softplus(s(u, n))  (two separate means)
+// where a sum over no negatives is 0.
+#pragma once
+
+#include "common/loss_math.h"
+#include "fgr/types.h"
+
+namespace fgr {
+
+// The ids of one batch. users, pos [batch]; neg [shared ? 1 : batch, n_neg], -1 = none.
+struct PairBatch {
+  const int64_t* users;
+  const int64_t* pos;
+  const int64_t* neg;
+  int64_t batch;
+  int64_t n_neg;
+  bool shared;
+  int64_t n_neg_rows() const { return shared ? (batch > 0 ? 1 : 0) : batch; }
+};
+
+// Forward, with the gradient in compressed form (upstream gradient 1):
+//   loss      [1]
+//   user_rows [batch, dim]   dL/d user_emb[users[b]], the part of row b
+//   pos_coef  [batch]        dL/d s(u, p)
+//   neg_coef  [batch, n_neg] dL/d s(u, n), 0 where neg is -1
+//   neg_rows  [n_neg, dim]   only if shared, else null: dL/d item_emb[neg[0, m]], summed over the batch in row order
+// All are overwritten. user_emb [n_users, dim], item_emb [n_items, dim]. batch = 0 gives loss 0; n_neg may be 0.
+// Workspace: one double per row of the batch. Sums run in a fixed order: the same bits for any number of threads.
+// The CPU throws std::out_of_range for an id out of range (neg may be -1), before anything is written; CUDA traps.
+inline int64_t pair_loss_workspace_bytes(int64_t batch) { return batch * static_cast<int64_t>(sizeof(double)); }
+
+namespace cpu {
+template <class T>
+void pair_loss(PairLoss kind, const T* user_emb, int64_t n_users, const T* item_emb, int64_t n_items, int64_t dim,
+               const PairBatch& batch, acc_t<T>* loss, acc_t<T>* user_rows, acc_t<T>* pos_coef, acc_t<T>* neg_coef,
+               acc_t<T>* neg_rows, void* workspace, int threads);
+}
+namespace cuda {
+template <class T>
+void pair_loss(PairLoss kind, const T* user_emb, int64_t n_users, const T* item_emb, int64_t n_items, int64_t dim,
+               const PairBatch& batch, acc_t<T>* loss, acc_t<T>* user_rows, acc_t<T>* pos_coef, acc_t<T>* neg_coef,
+               acc_t<T>* neg_rows, void* workspace, void* stream);
+}
+
+}  // namespace fgr

@@ -1,0 +1,46 @@
+from typing import Any
+
+class Graph:
+    def __init__(
+        self,
+        n_users: int,
+        n_items: int,
+        indptr: int,
+        indices: int,
+        weight: int,
+        indptr_t: int,
+        indices_t: int,
+        weight_t: int,
+    ) -> None: ...
+
+def build_info() -> dict[str, Any]: ...
+def isa_level() -> str: ...
+def select_isa_level(name: str) -> None: ...
+def bucket_edges(
+    wide: bool,
+    rows: int,
+    cols: int,
+    weight: int,
+    n_edges: int,
+    n_rows: int,
+    n_cols: int,
+    indptr: int,
+    indices: int,
+    out_weight: int,
+) -> None: ...
+def transpose(
+    indptr: int,
+    indices: int,
+    weight: int,
+    n_rows: int,
+    n_cols: int,
+    indptr_t: int,
+    indices_t: int,
+    weight_t: int,
+) -> None: ...
+def merge_duplicates(indptr: int, indices: int, weight: int, n_rows: int) -> int: ...
+def check_csr(indptr: int, indices: int, n_rows: int, n_cols: int, n_edges: int) -> None: ...
+def propagate_workspace_bytes(n_nodes: int, dim: int, n_alphas: int, dtype: int) -> int: ...
+def propagate_dots_workspace_bytes(n_nodes: int, dim: int, dtype: int) -> int: ...
+def pair_loss_workspace_bytes(batch: int) -> int: ...
+def l2_loss_workspace_bytes(n: int) -> int: ...

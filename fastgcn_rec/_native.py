@@ -1,0 +1,67 @@
+"""The only place where addresses of tensors are taken: torch tensors in, calls of ``fastgcn_rec._C`` out."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch  # before _C, so that both use torch's OpenMP runtime
+
+from . import _C
+
+Tensor = torch.Tensor
+
+DTYPE_CODE = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2}
+build_info = _C.build_info
+HAS_CUDA = build_info()["cuda"] is not None
+
+_level = os.environ.get("FASTGCN_REC_ISA")
+if _level:
+    try:
+        _C.select_isa_level(_level)
+    except ValueError as error:
+        raise ImportError(f"FASTGCN_REC_ISA={_level}: {error}") from None
+
+
+def accumulator(dtype: torch.dtype) -> torch.dtype:
+    """The dtype in which a kernel adds up values stored as ``dtype``."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def address(t: Tensor | None) -> int:
+    return 0 if t is None else t.data_ptr()
+
+
+def graph(indptr: Tensor, indices: Tensor, weight: Tensor | None, indptr_t: Tensor, indices_t: Tensor,
+          weight_t: Tensor | None) -> Any:  # fmt: skip
+    """A native view of a graph's tensors; they must outlive it."""
+    return _C.Graph(
+        indptr.numel() - 1, indptr_t.numel() - 1, address(indptr), address(indices), address(weight),
+        address(indptr_t), address(indices_t), address(weight_t),
+    )  # fmt: skip
+
+
+def workspace(n_bytes: int, device: torch.device) -> Tensor:
+    return torch.empty(n_bytes, dtype=torch.uint8, device=device)
+
+
+def call(name: str, device: torch.device, *args: Any) -> Any:
+    """Runs ``name`` on the device's backend; tensors among the arguments become addresses, the last argument (threads, or the
+    stream) is added here."""
+    plain = [address(a) if a is None or isinstance(a, Tensor) else a for a in args]
+    if device.type == "cpu":
+        return getattr(_C, name + "_cpu")(*plain, torch.get_num_threads())
+    if not HAS_CUDA:
+        raise RuntimeError(
+            f"{name}: the tensors are on {device}, but fastgcn_rec was built without CUDA; "
+            "install it where nvcc is on PATH (FGR_CUDA=ON), or move the tensors to the CPU"
+        )
+    with torch.cuda.device(device):
+        return getattr(_C, name + "_cuda")(*plain, torch.cuda.current_stream(device).cuda_stream)
+
+
+def size(name: str, device: torch.device, *args: int) -> int:
+    """Bytes of workspace that ``name`` needs on a device's backend."""
+    backend = "_cpu" if device.type == "cpu" else "_cuda"
+    result: int = getattr(_C, f"{name}_workspace_bytes{backend}")(*args)
+    return result

@@ -1,0 +1,48 @@
+"""Data: readers, filters, splits, known data sets and a synthetic generator.
+
+Events read from files are `Interactions`; filtered, split and renumbered they become a `Dataset`, which models train on.
+"""
+
+from .dataset import Dataset, Edges, build_dataset
+from .download import DownloadError
+from .formats import read_movielens, read_recbole
+from .interactions import Interactions
+from .readers import read_csv, read_lightgcn, read_npz, read_parquet
+from .registry import (
+    DatasetInfo,
+    DatasetUnavailableError,
+    available_datasets,
+    cache_folder,
+    load_dataset,
+    published_fingerprint,
+)
+from .report import DatasetReport
+from .splits import make_dataset, split_leave_k_out, split_random, split_temporal
+from .synthetic import synthetic_edges, synthetic_interactions
+
+__all__ = [
+    "Dataset",
+    "DatasetInfo",
+    "DatasetReport",
+    "DatasetUnavailableError",
+    "DownloadError",
+    "Edges",
+    "Interactions",
+    "available_datasets",
+    "build_dataset",
+    "cache_folder",
+    "load_dataset",
+    "make_dataset",
+    "published_fingerprint",
+    "read_csv",
+    "read_lightgcn",
+    "read_movielens",
+    "read_npz",
+    "read_parquet",
+    "read_recbole",
+    "split_leave_k_out",
+    "split_random",
+    "split_temporal",
+    "synthetic_edges",
+    "synthetic_interactions",
+]

@@ -1,0 +1,358 @@
+"""A data set ready for training: contiguous ids in degree order, a training and a test part, and its identity."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._arrays import (
+    Array,
+    Ints,
+    as_ids,
+    check_fraction,
+    codes_of,
+    first_events,
+    generator,
+    held_out,
+    last_ranks,
+    pair_keys,
+)
+from .report import DatasetReport, degree_summary
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..graph import Graph
+
+_INT32_MAX = np.iinfo(np.int32).max
+
+
+@dataclass(frozen=True, eq=False)
+class Edges:
+    """Pairs of internal ids: `users` and `items`, int32 [E], and `time` [E] or None.
+
+    Examples
+    --------
+    >>> from fastgcn_rec.data import Edges
+    >>> edges = Edges([0, 0, 1], [2, 3, 3])
+    >>> len(edges), edges.users.dtype.name
+    (3, 'int32')
+    """
+
+    users: NDArray[np.int32]
+    items: NDArray[np.int32]
+    time: Array | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("users", "items"):
+            ids = np.asarray(getattr(self, name))
+            if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
+                raise TypeError(f"{name} must be integers [E], got dtype {ids.dtype} and shape {list(ids.shape)}")
+            if ids.dtype != np.int32 and ids.size and not 0 <= ids.min() <= ids.max() <= _INT32_MAX:
+                raise ValueError(f"{name} must lie in [0, 2**31), got {ids.min()} to {ids.max()}")
+            object.__setattr__(self, name, ids.astype(np.int32, copy=False))
+        if self.users.size != self.items.size:
+            raise ValueError(f"users and items must have one length, got {self.users.size} and {self.items.size}")
+        if self.time is not None and self.time.shape != self.users.shape:
+            raise ValueError(f"time must have shape [{self.users.size}], got {list(self.time.shape)}")
+
+    def __len__(self) -> int:
+        return int(self.users.size)
+
+    def select(self, which: Array) -> Edges:
+        """Return the edges that a boolean mask [E] or an index array picks."""
+        return Edges(self.users[which], self.items[which], None if self.time is None else self.time[which])
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Users, items and their edges in a training and a test part, under internal ids.
+
+    Internal ids are contiguous and ordered by descending training degree, ties by raw id. No pair occurs twice within a
+    part. A user or item may have no training edge (cold). Made by `make_dataset`, `load_dataset`, `read_lightgcn`,
+    `synthetic_interactions` or `build_dataset`.
+
+    Attributes
+    ----------
+    name : str
+    train, test : Edges
+    user_ids, item_ids : int64 or unicode [n_users], [n_items]
+        Raw id of every internal id.
+    item_info : dict of str to array [n_items]
+        Columns aligned with internal item ids, such as "title". May be empty.
+    dropped_duplicates : int
+        Rows left out because their pair had occurred before in the same part.
+
+    Examples
+    --------
+    >>> from fastgcn_rec.data import Interactions, make_dataset
+    >>> events = Interactions.from_raw(["ann", "ann", "bob"], ["tea", "cake", "tea"])
+    >>> data = make_dataset("cafe", events, split="none")
+    >>> data.user_ids.tolist(), data.item_ids.tolist()
+    (['ann', 'bob'], ['tea', 'cake'])
+    >>> data.items_of(["cake"]).tolist()
+    [1]
+    """
+
+    name: str
+    train: Edges
+    test: Edges
+    user_ids: Array
+    item_ids: Array
+    item_info: dict[str, Array] = field(default_factory=dict)
+    dropped_duplicates: int = 0
+
+    @property
+    def n_users(self) -> int:
+        """Number of users, cold ones included."""
+        return int(self.user_ids.size)
+
+    @property
+    def n_items(self) -> int:
+        """Number of items, cold ones included."""
+        return int(self.item_ids.size)
+
+    def __repr__(self) -> str:
+        return (
+            f"Dataset({self.name!r}, {self.n_users} users, {self.n_items} items, "
+            f"{len(self.train)} train + {len(self.test)} test edges)"
+        )
+
+    def users_of(self, raw_ids: Iterable[Any] | Array) -> Ints:
+        """Return the internal ids, int64, of raw user ids; a ValueError names the first unknown ones."""
+        order, ordered = self._user_index
+        return order[codes_of(as_ids(raw_ids, "raw_ids"), ordered, "raw_ids", f"users of {self.name}")]
+
+    def items_of(self, raw_ids: Iterable[Any] | Array) -> Ints:
+        """Return the internal ids, int64, of raw item ids; a ValueError names the first unknown ones."""
+        order, ordered = self._item_index
+        return order[codes_of(as_ids(raw_ids, "raw_ids"), ordered, "raw_ids", f"items of {self.name}")]
+
+    @cached_property
+    def _user_index(self) -> tuple[Ints, Array]:
+        return _sorted_index(self.user_ids)
+
+    @cached_property
+    def _item_index(self) -> tuple[Ints, Array]:
+        return _sorted_index(self.item_ids)
+
+    def fingerprint(self) -> str:
+        """Return ``users-items-train-test-<16 hex digits>``: equal for equal data, whatever the order of rows and ids.
+
+        The digits are the head of a SHA-256 over the raw ids in sorted order and over the pairs of each part, as pairs of
+        ranks among those ids, in sorted order. Times and item columns do not enter.
+
+        Examples
+        --------
+        >>> from fastgcn_rec.data import Interactions, make_dataset
+        >>> one = make_dataset("a", Interactions.from_raw([1, 2], [3, 4]), split="none")
+        >>> two = make_dataset("b", Interactions.from_raw([2, 1], [4, 3]), split="none")
+        >>> one.fingerprint() == two.fingerprint()
+        True
+        """
+        digest = hashlib.sha256(b"fastgcn_rec data set 1\0")
+        ranks: list[Ints] = []
+        for order, ordered in (self._user_index, self._item_index):
+            text = ordered.dtype.kind == "U"
+            raw = "\0".join(ordered.tolist()).encode() if text else ordered.astype("<i8").tobytes()
+            digest.update(f"{'text' if text else 'int'} {ordered.size} {len(raw)}\0".encode() + raw)
+            rank = np.empty(order.size, np.int64)
+            rank[order] = np.arange(order.size)
+            ranks.append(rank)
+        for part in (self.train, self.test):
+            keys = pair_keys(ranks[0][part.users], ranks[1][part.items], self.n_users, self.n_items)
+            keys.sort()
+            digest.update(f"pairs {keys.size}\0".encode() + keys.astype("<i8", copy=False).tobytes())
+        counts = (self.n_users, self.n_items, len(self.train), len(self.test))
+        return "-".join([*map(str, counts), digest.hexdigest()[:16]])
+
+    def report(self) -> DatasetReport:
+        """Return the figures to look at before training; `print` shows them.
+
+        Examples
+        --------
+        >>> from fastgcn_rec.data import Interactions, make_dataset
+        >>> data = make_dataset("toy", Interactions.from_raw([1, 2, 2], [3, 3, 3]), split="none")
+        >>> data.report().duplicates
+        1
+        """
+        from .registry import published_fingerprint
+
+        user_degree = np.bincount(self.train.users, minlength=self.n_users)
+        item_degree = np.bincount(self.train.items, minlength=self.n_items)
+        tested = np.bincount(self.test.users, minlength=self.n_users) > 0
+        overlap = np.intersect1d(self._keys(self.train), self._keys(self.test), assume_unique=True)
+        fingerprint = self.fingerprint()
+        published = published_fingerprint(self.name)
+        cells = self.n_users * self.n_items
+        return DatasetReport(
+            name=self.name,
+            users=self.n_users,
+            items=self.n_items,
+            train=len(self.train),
+            test=len(self.test),
+            density=(len(self.train) + len(self.test) - overlap.size) / cells if cells else 0.0,
+            duplicates=self.dropped_duplicates,
+            overlap=int(overlap.size),
+            cold_users=int((user_degree == 0).sum()),
+            cold_items=int((item_degree == 0).sum()),
+            users_without_test=int((~tested).sum()),
+            user_degree=degree_summary(user_degree),
+            item_degree=degree_summary(item_degree),
+            fingerprint=fingerprint,
+            published=None if published is None else published == fingerprint,
+        )
+
+    def graph(self, device: str | torch.device = "cpu") -> Graph:
+        """Return the `fastgcn_rec.Graph` of the training edges on a device."""
+        from ..graph import Graph
+
+        graph = Graph.from_edges(self.train.users, self.train.items, self.n_users, self.n_items)
+        return graph.to(device)
+
+    def split_valid(
+        self, fraction: float = 0.1, seed: int = 0, by: Literal["random", "temporal"] = "random"
+    ) -> tuple[Dataset, Edges]:
+        """Cut a validation part from the training edges, user by user.
+
+        Every user gives the share `fraction` of its edges, halves rounded up, and keeps at least one. Internal ids, item
+        columns and the test part stay as they are. An item may lose all its training edges.
+
+        Parameters
+        ----------
+        fraction : float
+            Share of each user's training edges, strictly between 0 and 1.
+        seed : int
+            Decides which edges, for ``by="random"``; the row order does not matter.
+        by : "random" or "temporal"
+            Any edges, or each user's latest (ties by row order).
+
+        Returns
+        -------
+        (Dataset, Edges)
+            The data set with fewer training edges, and the validation edges.
+
+        Raises
+        ------
+        ValueError
+            `fraction` outside (0, 1), an unknown `by`, or ``by="temporal"`` without times.
+
+        Examples
+        --------
+        >>> from fastgcn_rec.data import Interactions, make_dataset
+        >>> data = make_dataset("toy", Interactions.from_raw([1] * 10, range(10)), split="none")
+        >>> fit, valid = data.split_valid(0.2)
+        >>> len(fit.train), len(valid)
+        (8, 2)
+        """
+        fraction = check_fraction(fraction, "fraction")
+        users = self.train.users
+        rank_by: Array
+        if by == "temporal":
+            if self.train.time is None:
+                raise ValueError(f"by='temporal' needs times, but {self.name} has none; use by='random'")
+            rank_by = self.train.time
+        elif by == "random":
+            rank_by = np.empty(users.size)
+            rank_by[np.argsort(self._keys(self.train))] = generator(seed).random(users.size)
+        else:
+            raise ValueError(f"by must be 'random' or 'temporal', got {by!r}")
+        quota = held_out(np.bincount(users, minlength=self.n_users), fraction)
+        valid = last_ranks(users, rank_by, self.n_users) < quota[users]
+        return replace(self, train=self.train.select(~valid)), self.train.select(valid)
+
+    def _keys(self, part: Edges) -> Ints:
+        return pair_keys(part.users, part.items, self.n_users, self.n_items)
+
+
+def _sorted_index(ids: Array) -> tuple[Ints, Array]:
+    order = np.argsort(ids, kind="stable").astype(np.int64, copy=False)
+    return order, ids[order]
+
+
+def build_dataset(
+    name: str,
+    train: Edges,
+    test: Edges,
+    user_ids: Array,
+    item_ids: Array,
+    item_info: Mapping[str, Array] | None = None,
+    distinct: bool = False,
+) -> Dataset:
+    """Make a `Dataset`: drop repeated pairs within a part and number users and items by descending training degree.
+
+    Parameters
+    ----------
+    name : str
+    train, test : Edges
+        Pairs of positions in `user_ids` and `item_ids`. Of a repeated pair the earliest event is kept (the first row where
+        times tie or are not there).
+    user_ids, item_ids : int64 or unicode [U], [I]
+        Raw ids, sorted and unique.
+    item_info : mapping of str to array [I], optional
+        Columns aligned with `item_ids`.
+    distinct : bool
+        The caller vouches that no pair repeats within a part, which saves a sort of the edges.
+
+    Raises
+    ------
+    ValueError
+        Ids that are not sorted and unique, edges outside them, columns of another length.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastgcn_rec.data import Edges, build_dataset
+    >>> data = build_dataset("toy", Edges([0, 1, 1], [0, 0, 1]), Edges([0], [1]), np.array([5, 8]), np.array([1, 2]))
+    >>> data.user_ids.tolist()
+    [8, 5]
+    """
+    spaces = {"users": as_ids(user_ids, "user_ids"), "items": as_ids(item_ids, "item_ids")}
+    for side, ids in spaces.items():
+        if not (ids[1:] > ids[:-1]).all():
+            raise ValueError(f"{side[:-1]}_ids must be sorted and unique; np.unique makes them so")
+        for part_name, part in (("train", train), ("test", test)):
+            codes = getattr(part, side)
+            if codes.size and not 0 <= codes.min() <= codes.max() < ids.size:
+                raise ValueError(
+                    f"{part_name}.{side} must lie in [0, {ids.size}), the positions of {side[:-1]}_ids, "
+                    f"got {codes.min()} to {codes.max()}"
+                )
+    for column_name, column in (item_info or {}).items():
+        if column.shape[:1] != spaces["items"].shape:
+            raise ValueError(
+                f"item_info[{column_name!r}] must have one row an item = {spaces['items'].size}, got {list(column.shape)}"
+            )
+    rows = len(train) + len(test)
+    if not distinct:
+        train, test = (_without_repeats(p, spaces["users"].size, spaces["items"].size) for p in (train, test))
+    order_u, new_u = _by_degree(train.users, spaces["users"].size)
+    order_i, new_i = _by_degree(train.items, spaces["items"].size)
+    return Dataset(
+        name,
+        Edges(new_u[train.users], new_i[train.items], train.time),
+        Edges(new_u[test.users], new_i[test.items], test.time),
+        spaces["users"][order_u],
+        spaces["items"][order_i],
+        {column_name: column[order_i] for column_name, column in (item_info or {}).items()},
+        rows - len(train) - len(test),
+    )
+
+
+def _without_repeats(part: Edges, n_users: int, n_items: int) -> Edges:
+    rows = first_events(pair_keys(part.users, part.items, n_users, n_items), part.time)
+    return part if rows.size == len(part) else part.select(np.sort(rows))
+
+
+def _by_degree(codes: NDArray[np.int32], n: int) -> tuple[Ints, NDArray[np.int32]]:
+    """Return (codes by descending degree, ties ascending; the new number of every code)."""
+    order = np.argsort(-np.bincount(codes, minlength=n), kind="stable").astype(np.int64, copy=False)
+    number = np.empty(n, np.int32)
+    number[order] = np.arange(n, dtype=np.int32)
+    return order, number

@@ -1,0 +1,281 @@
+"""Raw user-item events with coded ids, and the filters that precede a split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._arrays import Array, Ints, as_ids, check_count, codes_of, factorize, first_events, pair_keys
+
+
+@dataclass(frozen=True, eq=False)
+class Interactions:
+    """Events between users and items: E rows, U user ids, I item ids.
+
+    Make one with `from_raw` or a reader (`read_csv`, `read_movielens`, ...). The same pair may occur more than once.
+
+    Attributes
+    ----------
+    users : int64 [E]
+        Codes into `user_ids`.
+    items : int64 [E]
+        Codes into `item_ids`.
+    user_ids, item_ids : int64 or unicode [U], [I]
+        Raw ids, sorted and unique. An id may have no event.
+    rating : float32 [E] or None
+    time : int64 or float64 [E] or None
+        Seconds since 1970 where the source says so, otherwise any increasing number.
+    item_info : dict of str to array [I]
+        Columns aligned with `item_ids`, such as "title", "year" and "genres". May be empty.
+
+    Examples
+    --------
+    >>> from fastgcn_rec.data import Interactions
+    >>> events = Interactions.from_raw(["ann", "bob", "ann"], [7, 7, 9], time=[1, 2, 3])
+    >>> events.user_ids.tolist(), events.items.tolist(), len(events)
+    (['ann', 'bob'], [0, 0, 1], 3)
+    """
+
+    users: Ints
+    items: Ints
+    user_ids: Array
+    item_ids: Array
+    rating: NDArray[np.float32] | None = None
+    time: Array | None = None
+    item_info: dict[str, Array] = field(default_factory=dict)
+
+    @classmethod
+    def from_raw(
+        cls,
+        users: Iterable[Any] | Array,
+        items: Iterable[Any] | Array,
+        rating: Iterable[float] | Array | None = None,
+        time: Iterable[Any] | Array | None = None,
+        item_info: Mapping[str, Any] | None = None,
+        user_ids: Iterable[Any] | Array | None = None,
+        item_ids: Iterable[Any] | Array | None = None,
+    ) -> Interactions:
+        """Code raw ids and check every column.
+
+        Parameters
+        ----------
+        users, items : array-like [E]
+            Raw ids, all integers or all strings.
+        rating : array-like of numbers [E], optional
+        time : array-like of numbers or datetime64 [E], optional
+            datetime64 becomes seconds since 1970 (int64, or float64 where there are fractions of a second).
+        item_info : mapping of str to array-like [I], optional
+            Columns in the order of `item_ids`, which is then required.
+        user_ids, item_ids : array-like, optional
+            The id spaces, in any order, where they hold ids without an event. Default: the ids that occur.
+
+        Raises
+        ------
+        TypeError
+            Ids that are neither all integers nor all strings; ratings or times that are not numbers.
+        ValueError
+            Lengths that differ, repeated ids in an id space, events with ids outside it, NaN or infinity.
+
+        Examples
+        --------
+        >>> from fastgcn_rec.data import Interactions
+        >>> events = Interactions.from_raw([1, 2], [5, 5], item_ids=[6, 5], item_info={"title": ["six", "five"]})
+        >>> events.item_info["title"].tolist()
+        ['five', 'six']
+        """
+        space_u, codes_u, _ = _code(users, user_ids, "users", "user_ids")
+        space_i, codes_i, order = _code(items, item_ids, "items", "item_ids")
+        if codes_u.size != codes_i.size:
+            raise ValueError(f"users and items must have the same length, got {codes_u.size} and {codes_i.size}")
+        info: dict[str, Array] = {}
+        if item_info:
+            if order is None:
+                raise ValueError(
+                    "item_info needs item_ids: its columns are aligned with them; pass item_ids=[...] as well"
+                )
+            for name, column in item_info.items():
+                values = np.asarray(column)
+                if values.dtype == object:
+                    raise TypeError(f"item_info[{name!r}] must hold numbers or strings, got dtype object")
+                if values.shape[:1] != order.shape:
+                    raise ValueError(
+                        f"item_info[{name!r}] must have one row an item id = {order.size}, got {list(values.shape)}"
+                    )
+                info[name] = values[order]
+        return cls(
+            codes_u,
+            codes_i,
+            space_u,
+            space_i,
+            _rating(rating, codes_u.size),
+            _time(time, codes_u.size),
+            info,
+        )
+
+    def __len__(self) -> int:
+        return int(self.users.size)
+
+    @property
+    def n_users(self) -> int:
+        """Number of user ids, with or without events."""
+        return int(self.user_ids.size)
+
+    @property
+    def n_items(self) -> int:
+        """Number of item ids, with or without events."""
+        return int(self.item_ids.size)
+
+    def pair_keys(self) -> Ints:
+        """Return user * n_items + item, int64 [E]: equal for events of the same pair."""
+        return pair_keys(self.users, self.items, self.n_users, self.n_items)
+
+    def first_events(self) -> Ints:
+        """Return the rows, int64, of each distinct pair's earliest event, in the order (user, item).
+
+        Where times tie, or there is no time, the first row counts.
+        """
+        return first_events(self.pair_keys(), self.time)
+
+    def select(self, which: Array) -> Interactions:
+        """Return the events that a boolean mask [E] or an index array picks; the id spaces stay.
+
+        Examples
+        --------
+        >>> from fastgcn_rec.data import Interactions
+        >>> events = Interactions.from_raw([1, 2, 2], [5, 5, 6])
+        >>> picked = events.select(events.users == 1)
+        >>> len(picked), picked.n_users
+        (2, 2)
+        """
+        which = np.asarray(which)
+        if which.dtype.kind not in "biu" and which.size:
+            raise TypeError(f"which must be a boolean mask or an index array, got dtype {which.dtype}")
+        if which.dtype == bool and which.shape != self.users.shape:
+            raise ValueError(f"which must have shape [{len(self)}] as a mask, got {list(which.shape)}")
+        if which.dtype != bool:
+            which = which.astype(np.int64)
+        return replace(
+            self,
+            users=self.users[which],
+            items=self.items[which],
+            rating=None if self.rating is None else self.rating[which],
+            time=None if self.time is None else self.time[which],
+        )
+
+    def compact(self) -> Interactions:
+        """Return the same events with the ids that have none removed from the id spaces.
+
+        Examples
+        --------
+        >>> from fastgcn_rec.data import Interactions
+        >>> events = Interactions.from_raw([1, 2, 2], [5, 5, 6]).select([0])
+        >>> events.compact().item_ids.tolist()
+        [5]
+        """
+        used_u, users = np.unique(self.users, return_inverse=True)
+        used_i, items = np.unique(self.items, return_inverse=True)
+        return replace(
+            self,
+            users=users.reshape(-1).astype(np.int64, copy=False),
+            items=items.reshape(-1).astype(np.int64, copy=False),
+            user_ids=self.user_ids[used_u],
+            item_ids=self.item_ids[used_i],
+            item_info={name: column[used_i] for name, column in self.item_info.items()},
+        )
+
+    def filter_rating(self, min_rating: float) -> Interactions:
+        """Return the events rated `min_rating` or higher; the id spaces stay (see `compact`).
+
+        Examples
+        --------
+        >>> from fastgcn_rec.data import Interactions
+        >>> len(Interactions.from_raw([1, 2, 2], [5, 5, 6], rating=[3, 4, 5]).filter_rating(4))
+        2
+        """
+        if self.rating is None:
+            raise ValueError(f"min_rating={min_rating} needs ratings, but these interactions have none; leave it out")
+        return self.select(self.rating >= min_rating)
+
+    def k_core(self, k_user: int, k_item: int | None = None) -> Interactions:
+        """Return the largest part where every user has `k_user` items and every item `k_item` users at least.
+
+        Distinct pairs are counted, so repeated events of a pair do not help. Ids that fall out leave the id spaces.
+
+        Parameters
+        ----------
+        k_user : int
+            Least number of distinct items a user keeps; 0 or 1 asks for nothing of users that have an event.
+        k_item : int, optional
+            Least number of distinct users an item keeps. Default: `k_user`.
+
+        Examples
+        --------
+        >>> from fastgcn_rec.data import Interactions
+        >>> core = Interactions.from_raw([1, 1, 2, 2, 3], [5, 6, 5, 6, 6]).k_core(2)
+        >>> core.user_ids.tolist(), len(core)
+        ([1, 2], 4)
+        """
+        k_user = check_count(k_user, "k_user", 0)
+        k_item = k_user if k_item is None else check_count(k_item, "k_item", 0)
+        rows = self.first_events()
+        users, items = self.users[rows], self.items[rows]
+        keep_u = np.bincount(users, minlength=self.n_users) >= k_user
+        keep_i = np.bincount(items, minlength=self.n_items) >= k_item
+        while True:
+            keep = keep_u[users] & keep_i[items]
+            if keep.all():
+                break
+            users, items = users[keep], items[keep]
+            keep_u &= np.bincount(users, minlength=self.n_users) >= k_user
+            keep_i &= np.bincount(items, minlength=self.n_items) >= k_item
+        return self.select(keep_u[self.users] & keep_i[self.items]).compact()
+
+
+def _code(
+    values: Iterable[Any] | Array, space: Iterable[Any] | Array | None, name: str, space_name: str
+) -> tuple[Array, Ints, Ints | None]:
+    """Return (sorted id space, codes, order that sorts the id space as passed or None)."""
+    ids = as_ids(values, name)
+    if space is None:
+        return *factorize(ids), None
+    given = as_ids(space, space_name)
+    order = np.argsort(given, kind="stable").astype(np.int64, copy=False)
+    ordered = given[order]
+    repeated = ordered[1:][ordered[1:] == ordered[:-1]]
+    if repeated.size:
+        raise ValueError(f"{space_name} must be unique, got {repeated[0].item()!r} more than once")
+    return ordered, codes_of(ids, ordered, name, space_name), order
+
+
+def _rating(rating: Iterable[float] | Array | None, n: int) -> NDArray[np.float32] | None:
+    return None if rating is None else _column(rating, "rating", n).astype(np.float32)
+
+
+def _time(time: Iterable[Any] | Array | None, n: int) -> Array | None:
+    if time is None:
+        return None
+    values = np.asarray(time if hasattr(time, "__array__") else list(time))
+    if values.dtype.kind == "M":
+        if np.isnat(values).any():
+            raise ValueError("time must not hold NaT; drop those events first")
+        whole = values.astype("datetime64[s]")
+        if (whole == values).all():
+            return whole.astype(np.int64)
+        return values.astype("datetime64[us]").astype(np.int64) / 1e6
+    values = _column(values, "time", n)
+    return values.astype(np.int64 if values.dtype.kind in "iu" else np.float64, copy=False)
+
+
+def _column(values: Iterable[Any] | Array, name: str, n: int) -> Array:
+    column = np.asarray(values if hasattr(values, "__array__") else list(values))
+    if column.shape != (n,):
+        raise ValueError(f"{name} must have one value an event = [{n}], got shape {list(column.shape)}")
+    if column.size and column.dtype.kind not in "iuf":
+        raise TypeError(f"{name} must be numbers, got dtype {column.dtype}")
+    if not np.isfinite(column).all():
+        raise ValueError(f"{name} must be finite, got {column[~np.isfinite(column)][0]}; drop those events first")
+    return column

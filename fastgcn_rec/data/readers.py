@@ -1,0 +1,269 @@
+"""Readers of the file formats that recommender data comes in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+
+from ._arrays import Array, Ints, factorize
+from ._text import Kind, TextFormat, malformed_line, read_columns, read_header
+from .dataset import Dataset, Edges, build_dataset
+from .interactions import Interactions
+
+Path_ = str | PathLike[str]
+
+
+def read_lightgcn(train_path: Path_, test_path: Path_ | None = None, name: str | None = None) -> Dataset:
+    """Read the split of the NGCF and LightGCN papers: one line a user, ``uid iid iid ...``.
+
+    Blank lines and users without items are allowed, and a user may have several lines. Repeated pairs are dropped and
+    counted; pairs of the training part that stand in the test part too are kept; `Dataset.report` shows both.
+
+    Parameters
+    ----------
+    train_path, test_path : path
+        Files of non-negative integers. Without `test_path` the test part is empty.
+    name : str, optional
+        Name of the data set. Default: the folder's name.
+
+    Raises
+    ------
+    FileNotFoundError
+        A file does not exist.
+    ValueError
+        A line holds something else than integers below 10**18; the file, the line number and the line are shown.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from fastgcn_rec.data import read_lightgcn
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> _ = (folder / "train.txt").write_text("0 1 2\\n1 2\\n"), (folder / "test.txt").write_text("0 3\\n1\\n")
+    >>> data = read_lightgcn(folder / "train.txt", folder / "test.txt")
+    >>> data.n_users, data.n_items, len(data.train), len(data.test)
+    (2, 3, 3, 1)
+    """
+    train_path = _existing(train_path)
+    none = np.zeros(0, np.int64)
+    train = _lightgcn_lines(train_path)
+    test = (none, none, none) if test_path is None else _lightgcn_lines(_existing(test_path))
+    user_ids = np.unique(np.concatenate((train[2], test[2])))
+    item_ids = np.unique(np.concatenate((train[1], test[1])))
+
+    def edges(part: tuple[Ints, Ints, Ints]) -> Edges:
+        return Edges(np.searchsorted(user_ids, part[0]), np.searchsorted(item_ids, part[1]))
+
+    name = train_path.resolve().parent.name if name is None else name
+    return build_dataset(name, edges(train), edges(test), user_ids, item_ids)
+
+
+def _lightgcn_lines(path: Path) -> tuple[Ints, Ints, Ints]:
+    """Return (user of every pair, item of every pair, every user that has a line), all raw ids."""
+    text = np.fromfile(path, np.uint8)
+    digit = (text >= 48) & (text <= 57)
+    edge = np.diff(np.concatenate(([0], digit.view(np.int8), [0])))
+    starts, ends = np.flatnonzero(edge == 1), np.flatnonzero(edge == -1)
+    length = ends - starts
+    newlines = np.flatnonzero(text == 10)
+    bad = np.flatnonzero(~(digit | np.isin(text, (9, 10, 13, 32))))
+    if bad.size or (length > 18).any():
+        at = bad[0] if bad.size else starts[length > 18][0]
+        number = int(np.searchsorted(newlines, at)) + 1
+        line = path.read_bytes().split(b"\n")[number - 1].decode("utf-8", "replace")
+        raise malformed_line(path, number, line, "only integers from 0 to 10**18 - 1 and blanks may occur")
+    values = np.zeros(starts.size, np.int64)
+    for place in range(int(length.max(initial=0))):  # one decimal place of all numbers at a time
+        has = length > place
+        values[has] += (text[ends[has] - 1 - place].astype(np.int64) - 48) * 10**place
+    line_of = np.searchsorted(newlines, starts)
+    heads = np.concatenate(([True], line_of[1:] != line_of[:-1])) if values.size else np.zeros(0, bool)
+    users = values[heads]
+    per_line = np.diff(np.append(np.flatnonzero(heads), values.size))
+    return np.repeat(users, per_line - 1), values[~heads], users
+
+
+def read_csv(
+    path: Path_,
+    user: str | int = "user",
+    item: str | int = "item",
+    rating: str | int | None = None,
+    time: str | int | None = None,
+    sep: str = ",",
+    header: bool = True,
+) -> Interactions:
+    """Read events from a delimited text file.
+
+    Ids become int64 where every one of a column is a canonical integer ("7", not "07"), and unicode otherwise. Times may
+    be numbers or ISO dates (``2011-12-09 12:50:00``, read as UTC). The file is UTF-8, or else taken as Latin-1.
+
+    Parameters
+    ----------
+    path : path
+    user, item, rating, time : str or int
+        Column names, or positions counted from 0 (the only way without a header).
+    sep : str
+        The separator; with more than one character ("::") nothing can be quoted.
+    header : bool
+        Whether the first line names the columns.
+
+    Raises
+    ------
+    FileNotFoundError
+        The file does not exist.
+    ValueError
+        A column that is not there, or a malformed line, which is shown with the file and its number.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from fastgcn_rec.data import read_csv
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "plays.csv"
+    >>> _ = path.write_text("who,song,when\\nann,7,10\\nbob,7,11\\n")
+    >>> events = read_csv(path, user="who", item="song", time="when")
+    >>> events.user_ids.tolist(), events.item_ids.tolist()
+    (['ann', 'bob'], [7])
+    """
+    path = _existing(path)
+    form = TextFormat(sep, header, quoted=len(sep) == 1)
+    names = read_header(path, form)
+    if not names:
+        raise ValueError(f"{path}: the file is empty; expected a row with the columns {user!r} and {item!r}")
+    at = {
+        argument: _position(path, names, column, argument, header)
+        for argument, column in {"user": user, "item": item, "rating": rating, "time": time}.items()
+        if column is not None
+    }
+    return _read_events(path, form, at, len(names))
+
+
+def _read_events(path: Path, form: TextFormat, at: dict[str, int], width: int) -> Interactions:
+    kinds: dict[str, Kind] = {"user": "id", "item": "id", "rating": "number", "time": "time"}
+    columns = read_columns(path, form, {position: kinds[argument] for argument, position in at.items()}, width)
+    read = {argument: columns[position] for argument, position in at.items()}
+    try:
+        return Interactions.from_raw(read["user"], read["item"], read.get("rating"), read.get("time"))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _position(path: Path, names: Sequence[str], column: str | int, argument: str, header: bool = True) -> int:
+    if isinstance(column, str):
+        if not header:
+            raise ValueError(f"{argument}={column!r} is a name but header=False; give a position such as {argument}=0")
+        if column not in names:
+            raise ValueError(f"{path}: no column {column!r} for {argument}; the columns are {', '.join(names)}")
+        return list(names).index(column)
+    if not 0 <= column < len(names):
+        raise ValueError(f"{path}: {argument}={column} is outside the columns 0 to {len(names) - 1}")
+    return column
+
+
+def read_parquet(
+    path: Path_, user: str = "user", item: str = "item", rating: str | None = None, time: str | None = None
+) -> Interactions:
+    """Read events from a Parquet file or a folder of them; needs pyarrow.
+
+    Parameters
+    ----------
+    path : path
+    user, item, rating, time : str
+        Column names. Ids are integers or strings; times are numbers or timestamps.
+
+    Raises
+    ------
+    ImportError
+        pyarrow is not installed: ``pip install fastgcn_rec[parquet]``.
+    ValueError
+        A column that is not there or that holds nulls.
+
+    Examples
+    --------
+    >>> from fastgcn_rec.data import read_parquet
+    >>> events = read_parquet("plays.parquet", user="who", item="song")  # doctest: +SKIP
+    """
+    try:
+        import pyarrow.parquet as parquet
+    except ImportError as error:
+        raise ImportError("read_parquet needs pyarrow: pip install fastgcn_rec[parquet]") from error
+    path = _existing(path)
+    wanted = {"user": user, "item": item, "rating": rating, "time": time}
+    wanted_columns = {argument: column for argument, column in wanted.items() if column is not None}
+    names = parquet.ParquetDataset(path).schema.names
+    for argument, column in wanted_columns.items():
+        _position(path, names, column, argument)
+    table = parquet.read_table(path, columns=list(dict.fromkeys(wanted_columns.values())))
+    read: dict[str, Array] = {}
+    for argument, column in wanted_columns.items():
+        values = table.column(column)
+        if values.null_count:
+            raise ValueError(
+                f"{path}: column {column!r} for {argument} holds {values.null_count} nulls; drop those rows"
+            )
+        read[argument] = values.to_numpy()
+    return Interactions.from_raw(read["user"], read["item"], read.get("rating"), read.get("time"))
+
+
+def read_npz(path: Path_) -> Interactions:
+    """Read a SciPy sparse matrix saved by `scipy.sparse.save_npz`: rows are users, columns items.
+
+    Every row and column is an id, with or without entries. Stored zeros are no events. The values become ratings unless
+    all of them are 1.
+
+    Raises
+    ------
+    FileNotFoundError
+        The file does not exist.
+    ValueError
+        The file holds no sparse matrix.
+
+    Examples
+    --------
+    >>> import pathlib, scipy.sparse, tempfile
+    >>> from fastgcn_rec.data import read_npz
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "plays.npz"
+    >>> scipy.sparse.save_npz(path, scipy.sparse.csr_matrix([[0, 2], [1, 0]]))
+    >>> read_npz(path).rating.tolist()
+    [2.0, 1.0]
+    """
+    import scipy.sparse
+
+    path = _existing(path)
+    try:
+        matrix = scipy.sparse.load_npz(path).tocoo()
+    except (ValueError, OSError, KeyError) as error:
+        raise ValueError(f"{path}: not a sparse matrix saved by scipy.sparse.save_npz ({error})") from error
+    stored = matrix.data != 0
+    users, items, values = matrix.row[stored], matrix.col[stored], matrix.data[stored]
+    rating = None if (values == 1).all() else values
+    spaces = (np.arange(extent, dtype=np.int64) for extent in matrix.shape)
+    return Interactions.from_raw(users, items, rating, None, None, *spaces)
+
+
+def _existing(path: Path_) -> Path:
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist")
+    return path
+
+
+def with_item_info(events: Interactions, item_ids: Array, info: dict[str, Array]) -> Interactions:
+    """Attach columns given for `item_ids` (any order, other items allowed); items left out get 0 or ""."""
+    if (item_ids.dtype.kind == "U") != (events.item_ids.dtype.kind == "U"):
+        item_ids, own = item_ids.astype(np.str_), events.item_ids.astype(np.str_)
+    else:
+        own = events.item_ids
+    catalogue, codes = factorize(np.concatenate((own, item_ids)))
+    row_of = np.full(catalogue.size, -1, np.int64)
+    row_of[codes[own.size :]] = np.arange(item_ids.size)
+    rows = row_of[codes[: own.size]]
+    columns: dict[str, Array] = {}
+    for name, column in info.items():
+        aligned = np.zeros(own.size, column.dtype)
+        aligned[rows >= 0] = column[rows[rows >= 0]]
+        columns[name] = aligned
+    return Interactions(
+        events.users, events.items, events.user_ids, events.item_ids, events.rating, events.time, columns
+    )

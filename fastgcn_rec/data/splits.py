@@ -1,0 +1,230 @@
+"""Splits of events into a training and a test part.
+
+Every split looks at distinct pairs: of a repeated pair only the earliest event takes part (the first row where times tie or
+are not there), the others belong to neither side. So a pair never stands on both sides. A split returns two sorted int64
+arrays of rows, (train, test).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from inspect import signature
+from typing import Any, Literal
+
+import numpy as np
+
+from ._arrays import Array, Ints, check_count, check_fraction, generator, held_out, last_ranks
+from .dataset import Dataset, Edges, build_dataset
+from .interactions import Interactions
+
+
+def split_random(inter: Interactions, test: float = 0.2, seed: int = 0) -> tuple[Ints, Ints]:
+    """Hold out a random share of each user's items.
+
+    A user gives the share `test`, halves rounded up, and keeps at least one. The outcome depends on `seed` and on the set of
+    pairs, not on the order of rows.
+
+    Parameters
+    ----------
+    inter : Interactions
+    test : float
+        Share strictly between 0 and 1.
+    seed : int
+
+    Returns
+    -------
+    (train, test) : int64 arrays of rows
+
+    Examples
+    --------
+    >>> from fastgcn_rec.data import Interactions, split_random
+    >>> train, test = split_random(Interactions.from_raw([1] * 10, range(10)))
+    >>> len(train), len(test)
+    (8, 2)
+    """
+    fraction = check_fraction(test, "test")
+    rows = inter.first_events()
+    order = generator(seed).random(rows.size)  # rows come in the order of pairs, whatever their order in the file
+    return _per_user(inter, rows, order, held_out(_degrees(inter, rows), fraction))
+
+
+def split_temporal(
+    inter: Interactions, test: float = 0.2, by: Literal["global", "user"] = "global"
+) -> tuple[Ints, Ints]:
+    """Hold out the latest events.
+
+    Parameters
+    ----------
+    inter : Interactions
+        With times. Ties in time are broken by the order of rows.
+    test : float
+        Share strictly between 0 and 1, halves rounded up.
+    by : "global" or "user"
+        One cut in time for all, so that training data is older than all test data (users and items may be cold), or each
+        user's latest share, of which a user keeps at least one for training.
+
+    Returns
+    -------
+    (train, test) : int64 arrays of rows
+
+    Examples
+    --------
+    >>> from fastgcn_rec.data import Interactions, split_temporal
+    >>> events = Interactions.from_raw([1, 1, 2, 2, 2], [5, 6, 5, 6, 7], time=[4, 1, 2, 3, 9])
+    >>> [part.tolist() for part in split_temporal(events, test=0.4)]
+    [[1, 2, 3], [0, 4]]
+    """
+    fraction = check_fraction(test, "test")
+    time = _times(inter, "split_temporal")
+    rows = np.sort(inter.first_events())
+    if by == "user":
+        return _per_user(inter, rows, time[rows], held_out(_degrees(inter, rows), fraction))
+    if by != "global":
+        raise ValueError(f"by must be 'global' or 'user', got {by!r}")
+    rows = rows[np.argsort(time[rows], kind="stable")]
+    cut = rows.size - int(held_out(np.array([rows.size]), fraction)[0])
+    return np.sort(rows[:cut]), np.sort(rows[cut:])
+
+
+def split_leave_k_out(
+    inter: Interactions, k: int = 1, by: Literal["time", "random"] = "time", seed: int = 0
+) -> tuple[Ints, Ints]:
+    """Hold out `k` items of every user that has more than `k`; the others stay in the training part.
+
+    Parameters
+    ----------
+    inter : Interactions
+    k : int
+    by : "time" or "random"
+        The latest `k` (ties by the order of rows), or any `k`.
+    seed : int
+        For ``by="random"``.
+
+    Returns
+    -------
+    (train, test) : int64 arrays of rows
+
+    Examples
+    --------
+    >>> from fastgcn_rec.data import Interactions, split_leave_k_out
+    >>> events = Interactions.from_raw([1, 1, 2], [5, 6, 5], time=[2, 1, 3])
+    >>> [part.tolist() for part in split_leave_k_out(events)]
+    [[1, 2], [0]]
+    """
+    k = check_count(k, "k", 1)
+    rows = inter.first_events()
+    order: Array
+    if by == "time":
+        rows = np.sort(rows)
+        order = _times(inter, "split_leave_k_out(by='time')")[rows]
+    elif by == "random":
+        order = generator(seed).random(rows.size)
+    else:
+        raise ValueError(f"by must be 'time' or 'random', got {by!r}")
+    degrees = _degrees(inter, rows)
+    return _per_user(inter, rows, order, np.where(degrees > k, k, 0))
+
+
+def _times(inter: Interactions, who: str) -> Array:
+    if inter.time is None:
+        raise ValueError(f"{who} needs times, but these interactions have none; use a random split")
+    return inter.time
+
+
+def _degrees(inter: Interactions, rows: Ints) -> Ints:
+    return np.bincount(inter.users[rows], minlength=inter.n_users)
+
+
+def _per_user(inter: Interactions, rows: Ints, order: Array, quota: Ints) -> tuple[Ints, Ints]:
+    """Hold out the last `quota[u]` of user u's rows in the given order."""
+    users = inter.users[rows]
+    held = last_ranks(users, order, inter.n_users) < quota[users]
+    return np.sort(rows[~held]), np.sort(rows[held])
+
+
+def _split_none(inter: Interactions) -> tuple[Ints, Ints]:
+    return np.sort(inter.first_events()), np.zeros(0, np.int64)
+
+
+def _split_temporal_user(inter: Interactions, test: float = 0.2) -> tuple[Ints, Ints]:
+    return split_temporal(inter, test, by="user")
+
+
+def _split_temporal_global(inter: Interactions, test: float = 0.2) -> tuple[Ints, Ints]:
+    return split_temporal(inter, test, by="global")
+
+
+SPLITS: dict[str, Callable[..., tuple[Ints, Ints]]] = {
+    "random": split_random,
+    "temporal": _split_temporal_global,
+    "temporal-user": _split_temporal_user,
+    "leave-k-out": split_leave_k_out,
+    "none": _split_none,
+}
+
+
+def make_dataset(
+    name: str,
+    inter: Interactions,
+    split: str = "random",
+    *,
+    min_rating: float | None = None,
+    k_core: int | tuple[int, int] | None = None,
+    **options: Any,
+) -> Dataset:
+    """Filter, split and number events: from `Interactions` to a `Dataset`.
+
+    Ids that lose all their events to a filter leave the id spaces; ids that had none to begin with stay unless there is a
+    filter. Users and items that only the test part has stay (cold).
+
+    Parameters
+    ----------
+    name : str
+    inter : Interactions
+    split : {"random", "temporal", "temporal-user", "leave-k-out", "none"}
+        `split_random`, `split_temporal` by "global" or "user", `split_leave_k_out`, or everything for training.
+    min_rating : float, optional
+        Keep events rated so or higher.
+    k_core : int or (int, int), optional
+        Then keep the k-core, see `Interactions.k_core`.
+    **options
+        Arguments of the split: `test`, `seed`, `k`, `by`.
+
+    Raises
+    ------
+    ValueError
+        An unknown split, an option that the split does not have, or data that a filter or split needs and is not there.
+
+    Examples
+    --------
+    >>> from fastgcn_rec.data import Interactions, make_dataset
+    >>> events = Interactions.from_raw([1, 1, 2, 2], [5, 6, 5, 6], time=[1, 2, 3, 4])
+    >>> make_dataset("toy", events, split="leave-k-out", k=1)
+    Dataset('toy', 2 users, 2 items, 2 train + 2 test edges)
+    """
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {', '.join(map(repr, SPLITS))}, got {split!r}")
+    function = SPLITS[split]
+    known = [option for option in signature(function).parameters if option != "inter"]
+    unknown = [option for option in options if option not in known]
+    if unknown:
+        raise ValueError(
+            f"split={split!r} has no option {unknown[0]!r}; it has {', '.join(known) if known else 'none'}"
+        )
+    rows = len(inter)
+    if min_rating is not None:
+        inter = inter.filter_rating(min_rating).compact()
+    if k_core is not None:
+        inter = inter.k_core(*k_core) if isinstance(k_core, tuple) else inter.k_core(k_core)
+    if rows and not len(inter):
+        raise ValueError(f"min_rating={min_rating}, k_core={k_core} leave none of {rows} events of {name}; relax them")
+    train, test = function(inter, **options)
+
+    def edges(which: Ints) -> Edges:
+        return Edges(inter.users[which], inter.items[which], None if inter.time is None else inter.time[which])
+
+    data = build_dataset(
+        name, edges(train), edges(test), inter.user_ids, inter.item_ids, inter.item_info, distinct=True
+    )
+    return replace(data, dropped_duplicates=len(inter) - train.size - test.size)

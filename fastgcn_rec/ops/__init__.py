@@ -1,0 +1,22 @@
+"""The ops, one file each: checks, registration with torch, and the public function."""
+
+from .adam_step import Adam, adam_step
+from .l2_loss import l2_loss
+from .pair_loss import binary_loss, bpr_loss
+from .propagate import propagate
+from .sample import sample_batch, sample_negatives
+from .softmax_loss import softmax_loss
+from .topk import topk
+
+__all__ = [
+    "Adam",
+    "adam_step",
+    "binary_loss",
+    "bpr_loss",
+    "l2_loss",
+    "propagate",
+    "sample_batch",
+    "sample_negatives",
+    "softmax_loss",
+    "topk",
+]

@@ -1,0 +1,112 @@
+"""Fused dense Adam."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from .. import _native
+from ._library import register, scalar
+
+Tensor = torch.Tensor
+
+
+def _adam_step(
+    param: Tensor, grad: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, step: Tensor, lr: Tensor,
+    beta1: float, beta2: float, eps: float, weight_decay: float,
+) -> None:  # fmt: skip
+    _native.call(
+        "adam_step", param.device, _native.DTYPE_CODE[param.dtype], param, grad.contiguous(), exp_avg, exp_avg_sq, param.numel(),
+        step, lr, beta1, beta2, eps, weight_decay,
+    )  # fmt: skip
+
+
+_op = register(
+    "adam_step(Tensor(a!) param, Tensor grad, Tensor(b!) exp_avg, Tensor(c!) exp_avg_sq, Tensor step, Tensor lr, "
+    "float beta1, float beta2, float eps, float weight_decay) -> ()",
+    _adam_step,
+    lambda *args: None,
+)
+
+
+def adam_step(
+    param: Tensor, grad: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, step: int | Tensor, lr: float | Tensor = 1e-3,
+    beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8, weight_decay: float = 0.0,
+) -> None:  # fmt: skip
+    """One step of Adam in one pass over memory, in place (Kingma & Ba 2015, algorithm 1; the same update as torch.optim.Adam).
+
+    g = grad + weight_decay * param; m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2;
+    param -= lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + eps).
+
+    Parameters
+    ----------
+    param, grad, exp_avg, exp_avg_sq : float32 or float64, one shape, contiguous (grad may be any layout)
+    step : t >= 1, the number of this step: an int, or a one-element int64 tensor on the device
+    lr : float, or a one-element float64 tensor on the device
+
+    Examples
+    --------
+    >>> import torch
+    >>> p, m, v = torch.zeros(2), torch.zeros(2), torch.zeros(2)
+    >>> adam_step(p, torch.ones(2), m, v, step=1, lr=0.1)
+    >>> p
+    tensor([-0.1000, -0.1000])
+    """
+    for name, t in (("grad", grad), ("exp_avg", exp_avg), ("exp_avg_sq", exp_avg_sq)):
+        if t.shape != param.shape or t.dtype != param.dtype or t.device != param.device:
+            raise ValueError(
+                f"adam_step: {name} must be like param, {list(param.shape)} {param.dtype} on {param.device}, "
+                f"got {list(t.shape)} {t.dtype} on {t.device}"
+            )
+    if param.dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"adam_step: param must be float32 or float64, got {param.dtype}; keep a float32 master copy")
+    if not (param.is_contiguous() and exp_avg.is_contiguous() and exp_avg_sq.is_contiguous()):
+        raise ValueError("adam_step: param, exp_avg and exp_avg_sq are updated in place and must be contiguous")
+    if isinstance(step, int) and step < 1:
+        raise ValueError(f"adam_step: step counts from 1, got {step}")
+    step = scalar(step, torch.int64, param.device, "adam_step", "step")
+    lr = scalar(lr, torch.float64, param.device, "adam_step", "lr")
+    _op(param, grad, exp_avg, exp_avg_sq, step, lr, beta1, beta2, eps, weight_decay)
+
+
+class Adam(torch.optim.Optimizer):
+    """torch.optim.Adam for dense float parameters, by :func:`adam_step`.
+
+    >>> import torch
+    >>> p = torch.nn.Parameter(torch.ones(2)); opt = Adam([p], lr=0.1); p.sum().backward(); opt.step(); p.data
+    tensor([0.9000, 0.9000])
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        if not (lr >= 0 and 0 <= betas[0] < 1 and 0 <= betas[1] < 1 and eps > 0):
+            raise ValueError(f"Adam: needs lr >= 0, betas in [0, 1) and eps > 0, got {lr}, {betas}, {eps}")
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                state = self.state[p]
+                if not state:
+                    state["step"] = 0
+                    state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(p), torch.zeros_like(p)
+                state["step"] += 1
+                adam_step(
+                    p, p.grad, state["exp_avg"], state["exp_avg_sq"], state["step"], group["lr"], *group["betas"], group["eps"],
+                    group["weight_decay"],
+                )  # fmt: skip
+        return loss

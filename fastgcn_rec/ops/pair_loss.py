@@ -1,0 +1,143 @@
+"""Losses on pairs of scores: BPR and binary cross-entropy, fused with their gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from .. import _C, _native
+from ._library import accepts_arrays, check_device, check_float, check_ids, check_matrix, register, same_float
+from .scatter_rows import scatter_into
+
+Tensor = torch.Tensor
+_BPR, _BINARY = 0, 1
+
+
+def _pair_loss(
+    user_emb: Tensor, item_emb: Tensor, users: Tensor, pos: Tensor, neg: Tensor, kind: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    user_emb, item_emb = user_emb.contiguous(), item_emb.contiguous()
+    users, pos, neg = users.contiguous(), pos.contiguous(), neg.contiguous()
+    out = _pair_loss_outputs(user_emb, item_emb, users, pos, neg, kind)
+    shared = _is_shared(users, neg)
+    space = _native.workspace(_C.pair_loss_workspace_bytes(users.numel()), users.device)
+    _native.call(
+        "pair_loss", user_emb.device, _native.DTYPE_CODE[user_emb.dtype], kind, user_emb, user_emb.shape[0], item_emb,
+        item_emb.shape[0], user_emb.shape[1], users, pos, neg, users.numel(), neg.shape[1], shared, *out, space,
+    )  # fmt: skip
+    return out
+
+
+def _is_shared(users: Tensor, neg: Tensor) -> bool:
+    return neg.shape[0] == 1 and users.shape[0] != 1
+
+
+def _pair_loss_outputs(
+    user_emb: Tensor, item_emb: Tensor, users: Tensor, pos: Tensor, neg: Tensor, kind: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    batch, n_neg, dim = users.shape[0], neg.shape[1], user_emb.shape[1]
+    dtype = _native.accumulator(user_emb.dtype)
+    shared_rows = n_neg if _is_shared(users, neg) else 0
+    shapes: tuple[tuple[int, ...], ...] = ((), (batch, dim), (batch,), (batch, n_neg), (shared_rows, dim))
+    loss, user_rows, pos_coef, neg_coef, neg_rows = (user_emb.new_empty(s, dtype=dtype) for s in shapes)
+    return loss, user_rows, pos_coef, neg_coef, neg_rows
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    user_emb, item_emb, users, pos, neg, _ = inputs
+    ctx.save_for_backward(user_emb, item_emb, users, pos, neg, *output[1:])
+    ctx.mark_non_differentiable(*output[1:])
+
+
+def _backward(ctx: Any, grad: Tensor, *unused: Any) -> tuple[Any, ...]:
+    user_emb, item_emb, users, pos, neg, user_rows, pos_coef, neg_coef, neg_rows = ctx.saved_tensors
+    d_user = d_item = None
+    if ctx.needs_input_grad[0]:
+        d_user = scatter_into(user_emb, users, user_rows, grad)
+    if ctx.needs_input_grad[1]:
+        if _is_shared(users, neg):
+            # positives as coef * user row, materialised beside the negatives' rows
+            rows = torch.cat([pos_coef[:, None] * user_emb[users].to(pos_coef.dtype), neg_rows])
+            d_item = scatter_into(item_emb, torch.cat([pos, neg[0]]), rows, grad)
+        else:
+            ids = torch.cat([pos[:, None], neg], 1)
+            coef = torch.cat([pos_coef[:, None], neg_coef], 1)
+            source = users[:, None].expand_as(ids)
+            d_item = scatter_into(item_emb, ids.flatten(), user_emb, grad, coef.flatten(), source.flatten())
+    return d_user, d_item, None, None, None, None
+
+
+_op = register(
+    "pair_loss(Tensor user_emb, Tensor item_emb, Tensor users, Tensor pos, Tensor neg, int kind) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+    _pair_loss,
+    _pair_loss_outputs,
+    _backward,
+    _setup,
+)
+
+
+def _checked(op: str, kind: int, user_emb: Any, item_emb: Any, users: Any, pos: Any, neg: Any) -> Any:
+    for name, t in (("user_emb", user_emb), ("item_emb", item_emb)):
+        check_float(op, name, t)
+    check_matrix(op, "user_emb", user_emb, None, "n_users")
+    check_matrix(op, "item_emb", item_emb, None, "n_items", user_emb.shape[1])
+    check_device(op, "item_emb", item_emb, user_emb)
+    user_emb, item_emb = same_float(op, user_emb, item_emb, "user_emb and item_emb")
+    users = check_ids(op, "users", users, (None,), user_emb)
+    pos = check_ids(op, "pos", pos, (users.shape[0],), user_emb)
+    neg = check_ids(op, "neg", neg, (None, None), user_emb)
+    if neg.shape[0] not in (1, users.shape[0]):
+        raise ValueError(
+            f"{op}: neg must have shape [batch, n_neg] = [{users.shape[0]}, n_neg], or [1, n_neg] when the batch shares its "
+            f"negatives, got {list(neg.shape)}"
+        )
+    return _op(user_emb, item_emb, users, pos, neg, kind)[0]
+
+
+@accepts_arrays
+def bpr_loss(user_emb: Any, item_emb: Any, users: Any, pos: Any, neg: Any) -> Any:
+    """Bayesian personalised ranking: 1/B sum_b 1/M sum_m -log sigmoid(s(u_b, p_b) - s(u_b, n_bm)), s the inner product.
+
+    Rendle et al. 2009, "BPR", with a set of negatives for every positive.
+
+    Parameters
+    ----------
+    user_emb, item_emb : float32, float64 or bfloat16 [n_users, dim], [n_items, dim]
+    users, pos : integer ids [B]
+    neg : integer ids [B, M], or [1, M] when the batch shares its negatives
+        -1 means "no negative": it takes no part in the mean over m; a row without any counts as 0.
+
+    Returns
+    -------
+    A scalar (float32; float64 for float64 embeddings), differentiable once in both tables. Empty batches give 0. Stable for
+    any size of score, and the same bits for any number of threads, forward and backward.
+
+    Raises
+    ------
+    TypeError, ValueError : wrong dtype, shape or device. IndexError : an id out of range (CPU).
+
+    Examples
+    --------
+    >>> import torch
+    >>> u, i = torch.zeros(2, 4), torch.zeros(3, 4)
+    >>> bpr_loss(u, i, torch.tensor([0, 1]), torch.tensor([0, 1]), torch.tensor([[2], [2]]))
+    tensor(0.6931)
+    """
+    return _checked("bpr_loss", _BPR, user_emb, item_emb, users, pos, neg)
+
+
+@accepts_arrays
+def binary_loss(user_emb: Any, item_emb: Any, users: Any, pos: Any, neg: Any) -> Any:
+    """Binary cross-entropy as two separate means: mean_b -log sigmoid(s(u_b, p_b)) + mean_b mean_m -log sigmoid(-s(u_b, n_bm)).
+
+    CS224W 2023, "GNNs for recommender systems", binary loss. Parameters, result and errors as in :func:`bpr_loss`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> u, i = torch.zeros(1, 4), torch.zeros(2, 4)
+    >>> binary_loss(u, i, torch.tensor([0]), torch.tensor([0]), torch.tensor([[1]]))
+    tensor(1.3863)
+    """
+    return _checked("binary_loss", _BINARY, user_emb, item_emb, users, pos, neg)

@@ -1,0 +1,140 @@
+"""Counter-based samplers: the same numbers on the CPU, on a GPU and for any number of threads."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+
+from .. import _native
+from ..graph import Graph
+from ._library import accepts_arrays, check_ids, register, scalar
+
+Tensor = torch.Tensor
+_LAWS = {"edge": 0, "user": 1}
+
+
+def _sample_negatives(indptr: Tensor, indices: Tensor, indptr_t: Tensor, users: Tensor, n: int, seed: Tensor) -> Tensor:
+    users = users.contiguous()
+    out = users.new_empty((users.numel(), n))
+    g = _native.graph(indptr, indices, None, indptr_t, indices, None)
+    _native.call("sample_negatives", users.device, g, users, users.numel(), n, seed, out)
+    return out
+
+
+def _sample_batch(
+    indptr: Tensor,
+    indices: Tensor,
+    indptr_t: Tensor,
+    active: Tensor | None,
+    seed: Tensor,
+    offset: Tensor,
+    batch: int,
+    n_neg: int,
+    law: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    users, pos, neg = _batch_outputs(indptr, indices, indptr_t, active, seed, offset, batch, n_neg, law)
+    n_active = indptr.numel() - 1 if active is None else active.numel()
+    g = _native.graph(indptr, indices, None, indptr_t, indices, None)
+    _native.call(
+        "sample_batch", indptr.device, g, indices.numel(), law, active, n_active, seed, offset, batch, n_neg, users, pos, neg,
+    )  # fmt: skip
+    return users, pos, neg
+
+
+def _batch_outputs(indptr: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
+    batch, n_neg = rest[-3], rest[-2]
+    return indptr.new_empty(batch), indptr.new_empty(batch), indptr.new_empty((batch, n_neg))
+
+
+_negatives_op = register(
+    "sample_negatives(Tensor indptr, Tensor indices, Tensor indptr_t, Tensor users, int n, Tensor seed) -> Tensor",
+    _sample_negatives,
+    lambda indptr, indices, indptr_t, users, n, seed: users.new_empty((users.shape[0], n)),
+)
+_batch_op = register(
+    "sample_batch(Tensor indptr, Tensor indices, Tensor indptr_t, Tensor? active, Tensor seed, Tensor offset, int batch, int n_neg, int law)"
+    " -> (Tensor, Tensor, Tensor)",
+    _sample_batch,
+    _batch_outputs,
+)
+
+
+@accepts_arrays
+def sample_negatives(graph: Graph, users: Any, n: int, seed: int | Tensor) -> Any:
+    """For every user ``n`` items that the user has no edge to, uniform and independent (with replacement).
+
+    One draw each, no rejection: rank r uniform on [0, number of unseen items), then the r-th unseen item by binary search. A user
+    who has seen every item gets -1, which the losses take as "no negative". Row b, draw j depends on (seed, b, j) alone.
+
+    Parameters
+    ----------
+    graph : Graph
+    users : integer ids [B]
+    n : int >= 0
+    seed : int, or a one-element int64 tensor on the graph's device (which a CUDA graph re-reads at every replay)
+
+    Returns
+    -------
+    int64 [B, n]
+
+    Raises
+    ------
+    ValueError, TypeError : wrong shape, dtype, device or n. IndexError : a user out of range (CPU).
+
+    Examples
+    --------
+    >>> graph = Graph.from_edges([0, 0], [0, 2], n_items=3)
+    >>> sample_negatives(graph, [0], 4, seed=1)
+    tensor([[1, 1, 1, 1]])
+    """
+    if n < 0:
+        raise ValueError(f"sample_negatives: n must be >= 0, got {n}")
+    users = check_ids("sample_negatives", "users", users, (None,), graph.indptr)
+    seed = scalar(seed, torch.int64, graph.device, "sample_negatives", "seed")
+    return _negatives_op(graph.indptr, graph.indices, graph.indptr_t, users, n, seed)
+
+
+def sample_batch(
+    graph: Graph,
+    batch_size: int,
+    n_neg: int = 1,
+    *,
+    seed: int | Tensor,
+    offset: int | Tensor = 0,
+    by: Literal["edge", "user"] = "edge",
+) -> tuple[Tensor, Tensor, Tensor]:
+    """A training batch: users [B], positives [B] and uniform unseen negatives [B, n_neg], int64.
+
+    Row b is sample t = offset + b of the stream that ``seed`` names, so an epoch is a run of calls with growing offset.
+
+    by="edge": edges without replacement; every n_edges consecutive samples visit each edge once, in an order that depends on
+    (seed, t // n_edges) (a Feistel permutation, no table). by="user": a user uniform over those with an edge, then one of the
+    user's items, uniform (the sampling of LightGCN's published code and of CS224W).
+
+    Raises
+    ------
+    ValueError : a graph without edges, a size < 0, or an unknown law.
+
+    Examples
+    --------
+    >>> graph = Graph.from_edges([0, 1], [1, 0])
+    >>> users, pos, neg = sample_batch(graph, 2, seed=0)
+    >>> sorted(users.tolist()), (pos + neg.flatten()).tolist()
+    ([0, 1], [1, 1])
+    """
+    if by not in _LAWS:
+        raise ValueError(f"sample_batch: by must be 'edge' or 'user', got {by!r}")
+    if batch_size < 0 or n_neg < 0:
+        raise ValueError(f"sample_batch: batch_size and n_neg must be >= 0, got {batch_size} and {n_neg}")
+    if graph.n_edges == 0:
+        raise ValueError("sample_batch: the graph has no edges to sample from")
+    if isinstance(offset, int) and offset < 0:
+        raise ValueError(f"sample_batch: offset must be >= 0, got {offset}")
+    seed = scalar(seed, torch.int64, graph.device, "sample_batch", "seed")
+    offset = scalar(offset, torch.int64, graph.device, "sample_batch", "offset")
+    active = graph.active_users() if by == "user" else None
+    result: tuple[Tensor, Tensor, Tensor] = _batch_op(
+        graph.indptr, graph.indices, graph.indptr_t, active, seed, offset, batch_size, n_neg, _LAWS[by]
+    )
+    return result

@@ -1,0 +1,100 @@
+"""In-batch softmax on cosine scores, fused with its gradient."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from .. import _native
+from ._library import accepts_arrays, check_device, check_float, check_ids, check_matrix, register, same_float
+from .scatter_rows import scatter_into
+
+Tensor = torch.Tensor
+
+
+def _softmax_loss(
+    user_emb: Tensor, item_emb: Tensor, users: Tensor, pos: Tensor, temperature: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    user_emb, item_emb, users, pos = (t.contiguous() for t in (user_emb, item_emb, users, pos))
+    out = _outputs(user_emb, item_emb, users, pos, temperature)
+    batch, dim = users.numel(), user_emb.shape[1]
+    n_bytes = _native.size("softmax_loss", user_emb.device, batch, dim, out[0].element_size())
+    _native.call(
+        "softmax_loss", user_emb.device, _native.DTYPE_CODE[user_emb.dtype], user_emb, user_emb.shape[0], item_emb,
+        item_emb.shape[0], dim, users, pos, batch, temperature, *out, _native.workspace(n_bytes, user_emb.device),
+    )  # fmt: skip
+    return out
+
+
+def _outputs(
+    user_emb: Tensor, item_emb: Tensor, users: Tensor, pos: Tensor, temperature: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    dtype, rows = _native.accumulator(user_emb.dtype), (users.shape[0], user_emb.shape[1])
+    return (
+        user_emb.new_empty((), dtype=dtype),
+        user_emb.new_empty(rows, dtype=dtype),
+        user_emb.new_empty(rows, dtype=dtype),
+    )
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    ctx.save_for_backward(*inputs[:4], *output[1:])
+    ctx.mark_non_differentiable(*output[1:])
+
+
+def _backward(ctx: Any, grad: Tensor, *unused: Any) -> tuple[Any, ...]:
+    user_emb, item_emb, users, pos, user_rows, item_rows = ctx.saved_tensors
+    d_user = scatter_into(user_emb, users, user_rows, grad) if ctx.needs_input_grad[0] else None
+    d_item = scatter_into(item_emb, pos, item_rows, grad) if ctx.needs_input_grad[1] else None
+    return d_user, d_item, None, None, None
+
+
+_op = register(
+    "softmax_loss(Tensor user_emb, Tensor item_emb, Tensor users, Tensor pos, float temperature) -> (Tensor, Tensor, Tensor)",
+    _softmax_loss,
+    _outputs,
+    _backward,
+    _setup,
+)
+
+
+@accepts_arrays
+def softmax_loss(user_emb: Any, item_emb: Any, users: Any, pos: Any, temperature: float = 0.1) -> Any:
+    """In-batch softmax on cosine scores: 1/B sum_b -log(exp(c(b, b)/t) / sum_j exp(c(b, j)/t)), c(b, j) = cos(u_b, p_j).
+
+    Every other positive of the batch serves as a negative (Wu et al. 2022, "On the effectiveness of sampled softmax loss for item
+    recommendation", eq. 7). The scores are taken 128 rows at a time: memory grows with B, not with B^2.
+
+    Parameters
+    ----------
+    user_emb, item_emb : float32, float64 or bfloat16 [n_users, dim], [n_items, dim]
+    users, pos : integer ids [B]
+    temperature : float > 0
+
+    Returns
+    -------
+    A scalar (float32; float64 for float64 embeddings), differentiable once in both tables; the same bits for any number of threads.
+
+    Raises
+    ------
+    TypeError, ValueError : wrong dtype, shape, device or temperature. IndexError : an id out of range (CPU).
+
+    Examples
+    --------
+    >>> import torch
+    >>> softmax_loss(torch.eye(2), torch.eye(2), torch.tensor([0, 1]), torch.tensor([0, 1]), 1.0)
+    tensor(0.3133)
+    """
+    op = "softmax_loss"
+    for name, t in (("user_emb", user_emb), ("item_emb", item_emb)):
+        check_float(op, name, t)
+    check_matrix(op, "user_emb", user_emb, None, "n_users")
+    check_matrix(op, "item_emb", item_emb, None, "n_items", user_emb.shape[1])
+    check_device(op, "item_emb", item_emb, user_emb)
+    user_emb, item_emb = same_float(op, user_emb, item_emb, "user_emb and item_emb")
+    users = check_ids(op, "users", users, (None,), user_emb)
+    pos = check_ids(op, "pos", pos, (users.shape[0],), user_emb)
+    if not temperature > 0:
+        raise ValueError(f"{op}: temperature must be positive, got {temperature}")
+    return _op(user_emb, item_emb, users, pos, float(temperature))[0]

@@ -1,0 +1,68 @@
+"""The best columns of every row of a score matrix, seen items left out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from .. import _native
+from ..graph import Graph
+from ._library import accepts_arrays, check_float, check_ids, check_matrix, register
+
+Tensor = torch.Tensor
+
+
+def _topk(
+    scores: Tensor, indptr: Tensor, indices: Tensor, indptr_t: Tensor, rows: Tensor | None, k: int
+) -> tuple[Tensor, Tensor]:
+    scores = scores.contiguous()
+    ids, values = _outputs(scores, indptr, indices, indptr_t, rows, k)
+    g = _native.graph(indptr, indices, None, indptr_t, indices, None)
+    code = _native.DTYPE_CODE[scores.dtype]
+    rows = None if rows is None else rows.contiguous()
+    _native.call("topk", scores.device, code, scores, *scores.shape, g, rows, k, ids, values)
+    return ids, values
+
+
+def _outputs(
+    scores: Tensor, indptr: Tensor, indices: Tensor, indptr_t: Tensor, rows: Tensor | None, k: int
+) -> tuple[Tensor, Tensor]:
+    shape = (scores.shape[0], k)
+    return scores.new_empty(shape, dtype=torch.int64), scores.new_empty(shape)
+
+
+_op = register(
+    "topk(Tensor scores, Tensor indptr, Tensor indices, Tensor indptr_t, Tensor? rows, int k) -> (Tensor, Tensor)",
+    _topk,
+    _outputs,
+)
+
+
+@accepts_arrays
+def topk(graph: Graph, scores: Any, k: int, users: Any = None) -> Any:
+    """The k items with the highest score in every row: (ids int64 [B, k], values [B, k]).
+
+    Score descending, ties by id ascending: a defined order, unlike torch.topk's. Items that users[b] has an edge to are left out of
+    row b (``users=None``: nothing is). Rows with fewer than k items left are padded with -1 and -inf; NaN scores are left out.
+
+    Parameters
+    ----------
+    graph : Graph
+    scores : float32 or float64 [B, n_items]
+    k : int >= 1
+    users : integer ids [B] or None
+
+    Examples
+    --------
+    >>> import torch
+    >>> topk(Graph.from_edges([0], [1], n_items=3), torch.tensor([[1., 9., 1.]]), 2, users=[0])[0]
+    tensor([[0, 2]])
+    """
+    check_float("topk", "scores", scores, (torch.float32, torch.float64))
+    check_matrix("topk", "scores", scores, None, "batch", graph.n_items)
+    if k < 1:
+        raise ValueError(f"topk: k must be >= 1, got {k}")
+    if users is not None:
+        users = check_ids("topk", "users", users, (scores.shape[0],), scores)
+    return _op(scores, graph.indptr, graph.indices, graph.indptr_t, users, k)

@@ -1,0 +1,83 @@
+"""What all tests share: devices, graphs drawn by hypothesis, tolerances."""
+
+import os
+
+import hypothesis
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import torch
+
+from fastgcn_rec import Graph
+from fastgcn_rec._native import HAS_CUDA
+
+hypothesis.settings.register_profile("default", deadline=None, derandomize=True, max_examples=25)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=500)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+# One table for every comparison with a float64 reference: relative to the largest magnitude of the reference.
+#   float64: a few hundred additions of rounding 1e-16; float32: likewise of 6e-8;
+#   bfloat16: 8 bits of mantissa, rounded once per stored layer and once at the end.
+TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-6, torch.bfloat16: 2e-2}
+
+DIMS = [1, 3, 31, 32, 33, 64, 100, 128]
+
+gpu = pytest.param(
+    "cuda",
+    marks=pytest.mark.skipif(
+        not (HAS_CUDA and torch.cuda.is_available()), reason="needs a GPU and a build with CUDA: not here"
+    ),
+)
+
+
+@pytest.fixture(params=["cpu", gpu])
+def device(request: pytest.FixtureRequest) -> torch.device:
+    return torch.device(request.param)
+
+
+def assert_close(
+    actual: torch.Tensor, expected: torch.Tensor, dtype: torch.dtype | None = None, terms: float = 0.0
+) -> None:
+    """|actual - expected| <= tolerance(dtype of actual) * max(max|expected|, terms).
+
+    terms: the magnitude of what is subtracted inside, where the result may cancel to nothing.
+    """
+    tolerance = TOLERANCE[dtype or actual.dtype]
+    actual, expected = actual.detach().cpu().double(), expected.detach().cpu().double()
+    assert actual.shape == expected.shape
+    scale = max(float(expected.abs().max()) if expected.numel() else 0.0, terms)
+    error = float((actual - expected).abs().max()) if expected.numel() else 0.0
+    assert error <= tolerance * max(scale, 1e-30), f"error {error:.3g} at scale {scale:.3g}, tolerance {tolerance}"
+
+
+@st.composite
+def graphs(draw: st.DrawFn, min_edges: int = 0) -> Graph:
+    """Small graphs with empty rows, duplicate edges, sometimes a giant row, sometimes weights."""
+    n_users, n_items = draw(st.integers(1, 20)), draw(st.integers(1, 20))
+    edge = st.tuples(st.integers(0, n_users - 1), st.integers(0, n_items - 1))
+    edges = draw(st.lists(edge, min_size=min_edges, max_size=80))
+    if draw(st.booleans()):
+        edges += [(0, i) for i in range(n_items)]
+    users = np.array([e[0] for e in edges], np.int64)
+    items = np.array([e[1] for e in edges], np.int64)
+    weight = np.linspace(0.5, 2.0, len(edges), dtype=np.float32) if draw(st.booleans()) else None
+    return Graph.from_edges(users, items, n_users, n_items, weight)
+
+
+def random_graph(n_users: int = 40, n_items: int = 30, n_edges: int = 200, seed: int = 0) -> Graph:
+    rng = np.random.default_rng(seed)
+    return Graph.from_edges(rng.integers(0, n_users, n_edges), rng.integers(0, n_items, n_edges), n_users, n_items)
+
+
+def threads_give_the_same_bits(fn) -> None:
+    """fn() -> tensors; run with one and with more threads."""
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        one = fn()
+        for n in (2, 3):
+            torch.set_num_threads(n)
+            for a, b in zip(one, fn(), strict=True):
+                assert torch.equal(a, b)
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,88 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+from conftest import assert_close, graphs, random_graph, threads_give_the_same_bits
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastgcn_rec import Adam, adam_step, topk
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_adam_follows_torch(dtype, weight_decay):
+    ours = torch.randn(37, 11, dtype=dtype).requires_grad_()
+    theirs = ours.detach().double().requires_grad_()
+    optimizers = [
+        kind([p], lr=0.01, weight_decay=weight_decay) for kind, p in ((Adam, ours), (torch.optim.Adam, theirs))
+    ]
+    for step in range(20):
+        gradient = torch.randn(37, 11, generator=torch.Generator().manual_seed(step), dtype=torch.float64)
+        ours.grad, theirs.grad = gradient.to(dtype), gradient.to(dtype).double()
+        for optimizer in optimizers:
+            optimizer.step()
+    assert_close(ours, theirs)
+
+
+def test_adam_resumes_exactly_from_its_state():
+    def run(steps, p, optimizer):
+        for step in steps:
+            p.grad = torch.full_like(p, 0.1 * (step + 1))
+            optimizer.step()
+
+    p = torch.ones(5, requires_grad=True)
+    optimizer = Adam([p])
+    run(range(3), p, optimizer)
+    q = p.detach().clone().requires_grad_()
+    resumed = Adam([q])
+    resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))  # as a checkpoint on disk would be
+    run(range(3, 6), p, optimizer)
+    run(range(3, 6), q, resumed)
+    assert torch.equal(p, q)
+
+
+def test_adam_gives_the_same_bits_for_any_number_of_threads():
+    start, gradient = torch.randn(100_003), torch.randn(100_003)
+
+    def run():
+        p, m, v = start.clone(), torch.zeros_like(start), torch.zeros_like(start)
+        for step in (1, 2):
+            adam_step(p, gradient, m, v, step)
+        return p, m, v
+
+    threads_give_the_same_bits(run)
+
+
+def test_adam_errors():
+    p = torch.zeros(3)
+    with pytest.raises(ValueError, match=r"grad must be like param, \[3\].*got \[4\]"):
+        adam_step(p, torch.zeros(4), p.clone(), p.clone(), 1)
+    with pytest.raises(ValueError, match="counts from 1, got 0"):
+        adam_step(p, p.clone(), p.clone(), p.clone(), 0)
+
+
+@given(graphs(), st.integers(1, 25), st.integers(0, 1000), st.booleans())
+def test_topk_is_a_full_sort_by_score_then_id(graph, k, seed, exclude):
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(-2, 3, (graph.n_users, graph.n_items)).astype(np.float32)  # many ties
+    scores[rng.random(scores.shape) < 0.1] = np.nan
+    users = np.arange(graph.n_users) if exclude else None
+    ids, values = topk(graph, scores, k, users)
+    seen = graph.to_scipy().toarray() > 0
+    for u in range(graph.n_users):
+        candidates = [i for i in range(graph.n_items) if not np.isnan(scores[u, i]) and not (exclude and seen[u, i])]
+        expected = sorted(candidates, key=lambda i: (-scores[u, i], i))[:k]
+        assert ids[u].tolist() == expected + [-1] * (k - len(expected))
+        assert values[u].tolist() == [scores[u, i] for i in expected] + [-np.inf] * (k - len(expected))
+
+
+def test_topk_threads_and_errors():
+    graph = random_graph()
+    scores = torch.randn(40, 30)
+    threads_give_the_same_bits(lambda: topk(graph, scores, 7, torch.arange(40)))
+    with pytest.raises(ValueError, match=r"scores must have shape \[batch, dim\]|\[batch, 30\]"):
+        topk(graph, torch.ones(4, 29), 3)
+    with pytest.raises(ValueError, match="k must be >= 1, got 0"):
+        topk(graph, scores, 0)

@@ -1,0 +1,112 @@
+import numpy as np
+import pytest
+import torch
+from conftest import DIMS, assert_close, graphs, random_graph, threads_give_the_same_bits
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastgcn_rec import Graph, propagate, reference
+from fastgcn_rec.graph import NORMS
+
+DTYPES = [torch.float32, torch.float64, torch.bfloat16]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@given(graph=graphs(), dim=st.sampled_from(DIMS), hops=st.integers(0, 4), norm=st.sampled_from(NORMS))
+def test_matches_the_dense_reference(dtype, graph, dim, hops, norm):
+    x = torch.randn(graph.n_nodes, dim, generator=torch.Generator().manual_seed(0)).to(dtype)
+    alphas = torch.linspace(1.0, 0.25, hops + 1, dtype=torch.float64)
+    y = propagate(graph, x, alphas.tolist(), norm)
+    assert y.dtype == dtype
+    expected = reference.propagate(graph, x.double(), alphas, norm)
+    scale = reference.propagate(graph, x.double().abs(), alphas, norm)  # cancellation must not hide behind small sums
+    assert_close(torch.cat([y.double(), scale]), torch.cat([expected, scale]), dtype)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_gradients_in_x_and_alphas_pass_gradcheck_twice(norm):
+    graph = random_graph(6, 5, 14)
+    x = torch.randn(graph.n_nodes, 3, dtype=torch.float64, requires_grad=True)
+    alphas = torch.tensor([0.5, 0.3, 0.7], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x, a: propagate(graph, x, a, norm), (x, alphas))
+    assert torch.autograd.gradgradcheck(lambda x, a: propagate(graph, x, a, norm), (x, alphas))
+
+
+def test_the_same_bits_for_any_number_of_threads():
+    graph = random_graph(3000, 2000, 40000)
+    x = torch.randn(graph.n_nodes, 64)
+    alphas = torch.ones(4, requires_grad=True)
+
+    def run():
+        leaf = x.clone().requires_grad_()
+        y = propagate(graph, leaf, alphas)
+        return (y, *torch.autograd.grad(y.square().sum(), (leaf, alphas)))
+
+    threads_give_the_same_bits(run)
+
+
+def test_a_giant_row_and_nodes_without_edges():
+    n = 5000
+    graph = Graph.from_edges(np.zeros(n, np.int64), np.arange(n), 2, n)
+    y = propagate(graph, torch.ones(n + 2, 8, dtype=torch.float64), [1.0, 1.0], "none")
+    assert y[0].unique().tolist() == [n + 1.0]
+    assert y[1].unique().tolist() == [1.0]
+
+
+@pytest.mark.parametrize("shape", [(3, 0), (0, 4)])
+def test_empty_inputs_give_empty_outputs(shape):
+    graph = Graph.from_edges([], [], shape[0], 0)
+    assert propagate(graph, torch.ones(shape), [1.0, 1.0]).shape == shape
+
+
+def test_opcheck_and_compile():
+    graph = random_graph()
+    x = torch.randn(graph.n_nodes, 5, requires_grad=True)
+    alphas = torch.ones(3, requires_grad=True)
+    args = (x, alphas, *graph.tensors(), *graph.scales("sym", torch.float32))
+    torch.library.opcheck(torch.ops.fastgcn_rec.propagate.default, args)
+    dots = (x, x.detach(), 3, *graph.tensors(), *graph.scales("sym", torch.float32))
+    torch.library.opcheck(torch.ops.fastgcn_rec.propagate_dots.default, dots)
+    compiled = torch.compile(lambda x, a: propagate(graph, x, a).square().sum(), fullgraph=True, backend="aot_eager")
+    got = torch.autograd.grad(compiled(x, alphas), (x, alphas))
+    for a, b in zip(got, torch.autograd.grad(propagate(graph, x, alphas).square().sum(), (x, alphas)), strict=True):
+        assert_close(a, b)
+
+
+def test_numpy_comes_back_as_numpy_and_autocast_keeps_the_dtype():
+    graph = random_graph()
+    x = np.random.default_rng(0).normal(size=(graph.n_nodes, 4)).astype(np.float32)
+    y = propagate(graph, x, [0.0, 1.0])
+    assert isinstance(y, np.ndarray)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        t = propagate(graph, torch.from_numpy(x), [0.0, 1.0])
+    assert t.dtype == torch.float32
+    np.testing.assert_array_equal(t.numpy(), y)
+
+
+def test_every_isa_level_agrees(monkeypatch):
+    from fastgcn_rec import _C
+
+    graph, best = random_graph(), _C.isa_level()
+    x = torch.randn(graph.n_nodes, 100)
+    expected = reference.propagate(graph, x.double(), torch.ones(3, dtype=torch.float64))
+    try:
+        for level in _C.build_info()["isa_levels"]:
+            _C.select_isa_level(level)
+            assert_close(propagate(graph, x, [1.0, 1.0, 1.0]), expected)
+        with pytest.raises(ValueError, match="choose one of baseline"):
+            _C.select_isa_level("v9")
+    finally:
+        _C.select_isa_level(best)
+
+
+def test_errors_name_the_rule_and_both_values():
+    graph = random_graph()
+    with pytest.raises(ValueError, match=r"x must have shape \[n_nodes, dim\] = \[70, dim\], got \[69, 4\]"):
+        propagate(graph, torch.ones(69, 4), [1.0])
+    with pytest.raises(TypeError, match="x must be one of float32, float64, bfloat16, got float16"):
+        propagate(graph, torch.ones(70, 4, dtype=torch.float16), [1.0])
+    with pytest.raises(ValueError, match="norm must be one of"):
+        propagate(graph, torch.ones(70, 4), [1.0], "symmetric")
+    with pytest.raises(ValueError, match=r"alphas must have shape \[K \+ 1\]"):
+        propagate(graph, torch.ones(70, 4), [])
