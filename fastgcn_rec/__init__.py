@@ -1,7 +1,9 @@
 """Fast, reproducible graph recommender systems: C++/CUDA kernels under a thin PyTorch layer."""
 
 from ._native import build_info as _build_info
+from .evaluate import evaluate
 from .graph import Graph
+from .models import MF, LightGCN, Popularity, Recommender
 from .ops import (
     Adam,
     adam_step,
@@ -14,15 +16,23 @@ from .ops import (
     softmax_loss,
     topk,
 )
+from .train import TrainConfig, fit
 
 __version__: str = _build_info()["version"]
 
 __all__ = [
+    "MF",
     "Adam",
     "Graph",
+    "LightGCN",
+    "Popularity",
+    "Recommender",
+    "TrainConfig",
     "adam_step",
     "binary_loss",
     "bpr_loss",
+    "evaluate",
+    "fit",
     "l2_loss",
     "propagate",
     "sample_batch",

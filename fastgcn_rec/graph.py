@@ -97,11 +97,15 @@ class Graph:
         try:
             _C.bucket_edges(
                 rows.dtype == torch.int64,
-                *map(address, (cols, rows, values)),
+                address(cols),
+                address(rows),
+                address(values),
                 n_edges,
                 n_items,
                 n_users,
-                *map(address, (indptr, indices, values_by_item)),
+                address(indptr),
+                address(indices),
+                address(values_by_item),
             )
         except IndexError as error:
             message = str(error).replace("row id", "item id").replace("column id", "user id")

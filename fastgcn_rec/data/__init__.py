@@ -3,7 +3,8 @@
 Events read from files are `Interactions`; filtered, split and renumbered they become a `Dataset`, which models train on.
 """
 
-from .dataset import Dataset, Edges, build_dataset
+from .build import build_dataset
+from .dataset import Dataset, Edges
 from .download import DownloadError
 from .formats import read_movielens, read_recbole
 from .interactions import Interactions

@@ -115,7 +115,8 @@ def last_ranks(users: Array, rank_by: Array, n_users: int) -> Ints:
 def held_out(degrees: Array, fraction: float) -> Ints:
     """Return how many of each user's edges to hold out: the share, halves up, but never all of them."""
     share = np.floor(degrees * fraction + 0.5).astype(np.int64)
-    return np.minimum(share, np.maximum(degrees - 1, 0))
+    quota: Ints = np.minimum(share, np.maximum(degrees - 1, 0))
+    return quota
 
 
 def check_fraction(value: float, name: str) -> float:

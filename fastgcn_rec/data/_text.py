@@ -35,8 +35,10 @@ class TextFormat:
             sep = self.sep
             if len(sep) > 1:
                 source, sep = (line.replace(self.sep, "\x1f") for line in lines), "\x1f"
-            quoting = csv.QUOTE_MINIMAL if self.quoted else csv.QUOTE_NONE
-            yield csv.reader(source, delimiter=sep, quoting=quoting)
+            if self.quoted:
+                yield csv.reader(source, delimiter=sep, quoting=csv.QUOTE_MINIMAL)
+            else:
+                yield csv.reader(source, delimiter=sep, quoting=csv.QUOTE_NONE)
 
 
 def _encoding(path: Path) -> str:

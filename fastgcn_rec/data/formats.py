@@ -53,7 +53,8 @@ def split_title(title: str) -> tuple[str, int]:
     return (match["title"], int(match["year"])) if match else (title.strip(), 0)
 
 
-def _movie_columns(titles: Array, genres: Array, years: Array | None = None) -> dict[str, Array]:
+def movie_columns(titles: Array, genres: Array, years: Array | None = None) -> dict[str, Array]:
+    """Return the columns "title", "year" and "genres" from titles that may end in a year, and years as text."""
     split = [split_title(title) for title in titles.tolist()]
     year = np.array([y for _, y in split], np.int32)
     if years is not None:
@@ -140,7 +141,7 @@ def _recbole_items(events: Interactions, path: Path) -> Interactions:
 
     titles, years, genres = take(_RECBOLE_TITLES), take(_RECBOLE_YEARS), take(_RECBOLE_GENRES)
     empty = np.full(columns[at_id].size, "")
-    info = _movie_columns(empty if titles is None else titles, _bars(empty if genres is None else genres), years)
+    info = movie_columns(empty if titles is None else titles, _bars(empty if genres is None else genres), years)
     present = {"title": titles, "year": titles if years is None else years, "genres": genres}
     info = {name: column for name, column in info.items() if present[name] is not None}
     sequences = {name for name, kind in zip(names, types, strict=True) if kind == "token_seq"}
@@ -210,7 +211,7 @@ def _movies(events: Interactions, path: Path, form: TextFormat) -> Interactions:
     columns = read_columns(path, form, {0: "id", 1: "text", 2: "text"}, 3)
     genres = columns[2]
     genres[genres == "(no genres listed)"] = ""
-    return with_item_info(events, columns[0], _movie_columns(columns[1], genres))
+    return with_item_info(events, columns[0], movie_columns(columns[1], genres))
 
 
 def _movielens_100k_items(events: Interactions, path: Path) -> Interactions:
@@ -220,4 +221,4 @@ def _movielens_100k_items(events: Interactions, path: Path) -> Interactions:
     columns = read_columns(path, TextFormat("|", False, False), kinds, 24)
     flags = np.stack([columns[position] for position in range(5, 24)], axis=1) > 0
     genres = np.array(["|".join(np.compress(row, _ML100K_GENRES)) for row in flags], np.str_)
-    return with_item_info(events, columns[0], _movie_columns(columns[1], genres))
+    return with_item_info(events, columns[0], movie_columns(columns[1], genres))

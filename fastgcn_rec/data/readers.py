@@ -10,7 +10,8 @@ import numpy as np
 
 from ._arrays import Array, Ints, factorize
 from ._text import Kind, TextFormat, malformed_line, read_columns, read_header
-from .dataset import Dataset, Edges, build_dataset
+from .build import build_dataset
+from .dataset import Dataset, Edges
 from .interactions import Interactions
 
 Path_ = str | PathLike[str]
@@ -54,7 +55,8 @@ def read_lightgcn(train_path: Path_, test_path: Path_ | None = None, name: str |
     item_ids = np.unique(np.concatenate((train[1], test[1])))
 
     def edges(part: tuple[Ints, Ints, Ints]) -> Edges:
-        return Edges(np.searchsorted(user_ids, part[0]), np.searchsorted(item_ids, part[1]))
+        users, items = np.searchsorted(user_ids, part[0]), np.searchsorted(item_ids, part[1])
+        return Edges(users.astype(np.int32), items.astype(np.int32))
 
     name = train_path.resolve().parent.name if name is None else name
     return build_dataset(name, edges(train), edges(test), user_ids, item_ids)

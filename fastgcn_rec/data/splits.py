@@ -15,7 +15,8 @@ from typing import Any, Literal
 import numpy as np
 
 from ._arrays import Array, Ints, check_count, check_fraction, generator, held_out, last_ranks
-from .dataset import Dataset, Edges, build_dataset
+from .build import build_dataset
+from .dataset import Dataset, Edges
 from .interactions import Interactions
 
 
@@ -222,7 +223,8 @@ def make_dataset(
     train, test = function(inter, **options)
 
     def edges(which: Ints) -> Edges:
-        return Edges(inter.users[which], inter.items[which], None if inter.time is None else inter.time[which])
+        users, items = inter.users[which].astype(np.int32), inter.items[which].astype(np.int32)
+        return Edges(users, items, None if inter.time is None else inter.time[which])
 
     data = build_dataset(
         name, edges(train), edges(test), inter.user_ids, inter.item_ids, inter.item_info, distinct=True

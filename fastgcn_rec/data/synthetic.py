@@ -26,8 +26,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ._arrays import Array, Ints, check_count, check_fraction, generator, held_out, last_ranks
-from .dataset import Dataset, Edges, build_dataset
+from ._arrays import Array, Ints, check_count, check_fraction, generator, held_out
+from .build import build_dataset
+from .dataset import Dataset, Edges
 
 CHUNK_EDGES = 1 << 20
 _ROUNDS = 8
@@ -107,7 +108,7 @@ def synthetic_interactions(
     --------
     >>> from fastgcn_rec.data import synthetic_interactions
     >>> synthetic_interactions(100, 80, 1000)
-    Dataset('synthetic-100x80-1000-seed0', 100 users, 80 items, 801 train + 199 test edges)
+    Dataset('synthetic-100x80-1000-seed0', 100 users, 80 items, 804 train + 196 test edges)
     """
     fraction = None if test is None else check_fraction(test, "test")
     law = _Law.make(n_users, n_items, n_edges, dim, seed, power)
@@ -122,9 +123,13 @@ def synthetic_interactions(
         if fraction is None:
             mask = np.zeros(users.size, bool)
         else:
-            order = generator(seed, _STREAM_TEST + chunk).random(users.size)
-            base = int(users.min())  # ranks of users in a chunk are consecutive; ids are not, so compare within it
-            mask = last_ranks(users - base, order, int(users.max()) - base + 1) < quota[users]
+            # The edges stand user by user already: sorting by (user, random number) shuffles within each.
+            dice = generator(seed, _STREAM_TEST + chunk).integers(1 << 32, size=users.size)
+            order = np.argsort(((users - users[0]).astype(np.int64) << 32) + dice, kind="stable")
+            firsts = np.flatnonzero(np.diff(users, prepend=-1))
+            rank = np.arange(users.size) - np.repeat(firsts, np.diff(firsts, append=users.size))
+            mask = np.empty(users.size, bool)
+            mask[order] = rank < quota[users]
         for held, (part_users, part_items) in parts.items():
             picked = mask if held else ~mask
             end = at[held] + int(picked.sum())
@@ -178,7 +183,8 @@ class _Law:
         tastes = rng.integers(dim, size=(n_users, 2))
         # Rank r goes to community r % dim, so that communities are alike in size and popularity.
         by_community = np.argsort(np.arange(n_items) % dim, kind="stable")
-        cumulative = np.concatenate(([0.0], np.cumsum(_zipf(n_items, power, 0.002)[by_community])))
+        cumulative = np.zeros(n_items + 1)
+        np.cumsum(_zipf(n_items, power, 0.002)[by_community], out=cumulative[1:])
         sizes = np.bincount(np.arange(n_items) % dim, minlength=dim)
         bounds = np.concatenate(([0], np.cumsum(sizes)))
         item_at = rng.permutation(n_items)[by_community].astype(np.int32)
@@ -211,8 +217,13 @@ class _Law:
             local = np.repeat(np.arange(last - first), missing)
             anywhere = round_ >= _ROUNDS
             positions = rng.integers(n_items, size=local.size) if anywhere else self._positions(rng, local + first)
-            keys = np.union1d(keys, local * n_items + positions)
-            missing = degrees - np.bincount(keys // n_items, minlength=last - first)
+            drawn = np.sort(local * n_items + positions)
+            fresh = np.concatenate(([True], drawn[1:] != drawn[:-1]))
+            if keys.size:
+                fresh &= keys[np.minimum(np.searchsorted(keys, drawn), keys.size - 1)] != drawn
+            drawn = drawn[fresh]
+            missing = missing - np.bincount(drawn // n_items, minlength=last - first)
+            keys = np.sort(np.concatenate((keys, drawn)), kind="stable")  # two sorted runs: one merge
             round_ += 1
         return keys
 
@@ -230,8 +241,9 @@ class _Law:
 
 
 def _zipf(n: int, power: float, shift: float) -> NDArray[np.float64]:
-    weights: NDArray[np.float64] = (np.arange(n) + 1.0 + shift * n) ** -power
-    return weights / weights.sum()
+    weights: NDArray[np.float64] = np.power(np.arange(n) + 1.0 + shift * n, -float(power))
+    weights /= weights.sum()
+    return weights
 
 
 def _degrees(weights: Array, total: int, most: int) -> Ints:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+import torch.utils.dlpack
 
 from .._native import DTYPE_CODE
 
@@ -55,7 +56,9 @@ def accepts_arrays(fn: F) -> F:
                 return torch.from_numpy(value) if value.flags.writeable else torch.from_numpy(value.copy())
             if hasattr(value, "__cuda_array_interface__") or hasattr(value, "__dlpack__"):
                 module = __import__(type(value).__module__.split(".")[0])
-                tensor = torch.from_dlpack(value) if hasattr(value, "__dlpack__") else torch.as_tensor(value)
+                tensor = (
+                    torch.utils.dlpack.from_dlpack(value) if hasattr(value, "__dlpack__") else torch.as_tensor(value)
+                )
                 back.append(module.from_dlpack if hasattr(module, "from_dlpack") else lambda t: t)
                 return tensor
             return value

@@ -105,8 +105,8 @@ class Adam(torch.optim.Optimizer):
                     state["step"] = 0
                     state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(p), torch.zeros_like(p)
                 state["step"] += 1
-                adam_step(
-                    p, p.grad, state["exp_avg"], state["exp_avg_sq"], state["step"], group["lr"], *group["betas"], group["eps"],
-                    group["weight_decay"],
-                )  # fmt: skip
+                moments = state["exp_avg"], state["exp_avg_sq"]
+                beta1, beta2 = group["betas"]
+                rest = {"eps": group["eps"], "weight_decay": group["weight_decay"]}
+                adam_step(p, p.grad, *moments, state["step"], group["lr"], beta1, beta2, **rest)
         return loss

@@ -1,0 +1,64 @@
+# make demo   train on ml-100k and show what comes out        make test    all tests
+# make check  what a contributor runs before a commit         make clean   remove builds and environments
+# Each makes the virtual environment .venv and installs what it needs; running it again is quick.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+CUDA_ARCH ?= 90
+SOURCES := $(shell find csrc -type f) CMakeLists.txt setup.py pyproject.toml constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
+# A development build serves one CUDA architecture; a release build (plain pip) all of them.
+BUILD_ENV := FGR_CUDA_ARCHITECTURES=$(CUDA_ARCH)
+
+.PHONY: demo test check check-python check-cpp check-cpu-only check-cuda clean
+.DELETE_ON_ERROR:
+
+$(VENV)/.installed: $(SOURCES)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) "torch==2.13.0"
+	$(BUILD_ENV) $(PIP) -e ".[test]"
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BUILD_ENV) $(PIP) -e ".[dev]"
+	touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/fastgcn-rec demo --out runs/demo
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest -q
+
+check: check-python check-cpp check-cpu-only check-cuda
+
+check-python: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	find csrc \( -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.inc' \) -print0 | xargs -0 $(BIN)/clang-format --dry-run -Werror
+	$(BIN)/python -m pytest -q --doctest-modules fastgcn_rec
+
+# C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer, all warnings errors.
+check-cpp: $(VENV)/.installed-dev
+	$(BIN)/cmake -S . -B build/sanitize -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) -DFGR_CUDA=OFF -DFGR_PYTHON=OFF \
+	  -DFGR_TESTS=ON -DFGR_WERROR=ON -DFGR_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=RelWithDebInfo > build-sanitize.log || (cat build-sanitize.log; exit 1)
+	$(BIN)/cmake --build build/sanitize
+	build/sanitize/fgr_tests
+
+# A wheel without CUDA, built in isolation, installed into an environment of its own, and the tests there.
+check-cpu-only: $(VENV)/.installed-dev
+	test -x $(VENV)-cpu/bin/python || $(PYTHON) -m venv $(VENV)-cpu
+	$(VENV)-cpu/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt "torch==2.13.0"
+	FGR_CUDA=OFF FGR_WERROR=ON $(VENV)-cpu/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt --force-reinstall --no-deps .
+	$(VENV)-cpu/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt ".[test]"
+	cd tests && ../$(VENV)-cpu/bin/python -m pytest -q -c ../pyproject.toml --rootdir .. .
+
+# The CUDA backend with all warnings errors, where nvcc is; no GPU is needed.
+check-cuda: $(VENV)/.installed-dev
+	@if command -v nvcc > /dev/null && ls csrc/cuda/*.cu > /dev/null 2>&1; then \
+	  $(BIN)/cmake -S . -B build/cuda -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) -DFGR_CUDA=ON -DFGR_PYTHON=OFF \
+	    -DFGR_WERROR=ON -DFGR_CUDA_ARCHITECTURES=$(CUDA_ARCH) > /dev/null && $(BIN)/cmake --build build/cuda; \
+	else echo "check-cuda: nothing to build here (no nvcc)"; fi
+
+clean:
+	rm -rf build build-sanitize.log $(VENV) $(VENV)-cpu fastgcn_rec/*.so

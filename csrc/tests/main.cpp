@@ -1,0 +1,228 @@
+// C++ tests of the CPU kernels, run under ASAN and UBSAN: buffers have exactly the sizes that the contracts name, so
+// that a read or write beyond them is caught. The values are compared in Python; here they are only checked for
+// plausibility.
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <random>
+#include <stdexcept>
+#include <vector>
+
+#include "common/bf16.h"
+#include "common/sampling.h"
+#include "cpu/isa/levels.h"
+#include "fgr/adam_step.h"
+#include "fgr/build.h"
+#include "fgr/l2_loss.h"
+#include "fgr/pair_loss.h"
+#include "fgr/propagate.h"
+#include "fgr/sample.h"
+#include "fgr/scatter_rows.h"
+#include "fgr/softmax_loss.h"
+#include "fgr/topk.h"
+
+namespace {
+
+int failures = 0;
+#define CHECK(condition)                                                        \
+  do {                                                                          \
+    if (!(condition)) {                                                         \
+      std::printf("%s:%d: CHECK(%s) failed\n", __FILE__, __LINE__, #condition); \
+      ++failures;                                                               \
+    }                                                                           \
+  } while (0)
+
+using namespace fgr;
+
+// Exactly n elements on the heap, so that ASAN sees every step beyond; uninitialised like torch.empty.
+template <class T>
+struct Buffer {
+  explicit Buffer(int64_t n)
+      : size(n), data(n > 0 ? static_cast<T*>(std::malloc(static_cast<size_t>(n) * sizeof(T))) : nullptr) {}
+  ~Buffer() { std::free(data); }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+  operator T*() { return data; }
+  int64_t size;
+  T* data;
+};
+
+struct TestGraph {
+  TestGraph(int64_t n_users, int64_t n_items, int64_t n_edges, unsigned seed)
+      : indptr(n_users + 1), indptr_t(n_items + 1), indices(n_edges), indices_t(n_edges) {
+    std::mt19937 rng(seed);
+    Buffer<int32_t> users(n_edges), items(n_edges);
+    for (int64_t e = 0; e < n_edges; ++e) {
+      users[e] = static_cast<int32_t>(rng() % static_cast<unsigned>(n_users));
+      items[e] = static_cast<int32_t>(rng() % static_cast<unsigned>(n_items));
+    }
+    cpu::bucket_edges<int32_t>(items, users, nullptr, n_edges, n_items, n_users, indptr_t, indices_t, nullptr);
+    cpu::transpose({indptr_t, indices_t, nullptr, n_items, n_users}, indptr, indices, nullptr);
+    kept = cpu::merge_duplicates(indptr, indices, nullptr, n_users);
+    cpu::transpose({indptr, indices, nullptr, n_users, n_items}, indptr_t, indices_t, nullptr);
+    cpu::check_csr(indptr, indices, n_users, n_items, kept);
+    both = {{indptr, indices, nullptr, n_users, n_items}, {indptr_t, indices_t, nullptr, n_items, n_users}};
+  }
+  Buffer<int64_t> indptr, indptr_t;
+  Buffer<int32_t> indices, indices_t;
+  int64_t kept;
+  Bipartite both;
+};
+
+template <class T>
+void fill(Buffer<T>& x, unsigned seed) {
+  std::mt19937 rng(seed);
+  for (int64_t i = 0; i < x.size; ++i) {
+    store(x[i], static_cast<acc_t<T>>(static_cast<float>(rng() % 1000) / 500.0f - 1.0f));
+  }
+}
+
+template <class T>
+bool all_finite(Buffer<T>& x) {
+  for (int64_t i = 0; i < x.size; ++i) {
+    if (!std::isfinite(static_cast<double>(load(x[i])))) return false;
+  }
+  return true;
+}
+
+template <class T>
+void test_propagate(int64_t dim, int threads) {
+  TestGraph g(23, 17, 150, 1);
+  const int64_t n = g.both.n_nodes();
+  Buffer<T> x(n * dim), y(n * dim);
+  Buffer<acc_t<T>> scale(n), alphas(4), dots(4);
+  fill(x, 2);
+  for (int64_t i = 0; i < n; ++i) scale[i] = acc_t<T>(0.25);
+  for (int64_t k = 0; k < 4; ++k) alphas[k] = acc_t<T>(0.5);
+  for (int64_t n_alphas = 1; n_alphas <= 4; ++n_alphas) {
+    Buffer<char> space(propagate_workspace_bytes(n, dim, n_alphas, sizeof(T)));
+    cpu::propagate<T>(g.both, x, dim, alphas, n_alphas, scale, scale, y, space.data, threads);
+    CHECK(all_finite(y));
+    Buffer<char> dot_space(propagate_dots_workspace_bytes(n, dim, sizeof(T)));
+    cpu::propagate_dots<T>(g.both, x, y, dim, n_alphas, scale, nullptr, dots, dot_space.data, threads);
+    CHECK(std::isfinite(static_cast<double>(dots[0])));
+  }
+}
+
+template <class T>
+void test_losses(int64_t batch, int64_t n_neg, bool shared, int64_t dim, int threads) {
+  using A = acc_t<T>;
+  const int64_t n_users = 7, n_items = 9;
+  Buffer<T> user_emb(n_users * dim), item_emb(n_items * dim), grad(n_items * dim);
+  fill(user_emb, 3);
+  fill(item_emb, 4);
+  Buffer<int64_t> users(batch), pos(batch), neg((shared ? 1 : batch) * n_neg);
+  for (int64_t b = 0; b < batch; ++b) users[b] = b % n_users, pos[b] = b * 5 % n_items;
+  for (int64_t i = 0; i < neg.size; ++i) neg[i] = i % (n_items + 1) - 1;
+  Buffer<A> loss(1), user_rows(batch * dim), pos_coef(batch), neg_coef(batch * n_neg),
+      neg_rows(shared ? n_neg * dim : 0);
+  Buffer<char> space(pair_loss_workspace_bytes(batch));
+  const PairBatch ids{users, pos, neg, batch, n_neg, shared};
+  for (const PairLoss kind : {PairLoss::bpr, PairLoss::binary}) {
+    cpu::pair_loss<T>(kind, user_emb, n_users, item_emb, n_items, dim, ids, loss, user_rows, pos_coef, neg_coef,
+                      neg_rows, space.data, threads);
+    CHECK(std::isfinite(static_cast<double>(loss[0])) && all_finite(user_rows));
+  }
+  Buffer<char> sort_space(cpu::scatter_rows_workspace_bytes(batch));
+  cpu::scatter_rows<A, T>(pos, pos_coef, user_rows, nullptr, batch, batch, dim, nullptr, grad, n_items, sort_space.data,
+                          threads);
+  CHECK(all_finite(grad));
+  Buffer<A> item_rows(batch * dim);
+  Buffer<char> softmax_space(cpu::softmax_loss_workspace_bytes(batch, dim, sizeof(A)));
+  cpu::softmax_loss<T>(user_emb, n_users, item_emb, n_items, dim, users, pos, batch, 0.1, loss, user_rows, item_rows,
+                       softmax_space.data, threads);
+  CHECK(std::isfinite(static_cast<double>(loss[0])) && all_finite(user_rows) && all_finite(item_rows));
+  Buffer<char> l2_space(l2_loss_workspace_bytes(batch));
+  cpu::l2_loss<T>(user_emb, n_users, dim, users, batch, loss, l2_space.data, threads);
+  CHECK(loss[0] >= 0);
+}
+
+void test_sampling() {
+  TestGraph g(23, 17, 250, 5);
+  const int64_t batch = 2 * g.kept + 3, seed = 7, offset = 11;
+  Buffer<int64_t> users(batch), pos(batch), neg(batch * 2), out(batch * 3);
+  for (const BatchLaw law : {BatchLaw::by_edge, BatchLaw::by_user}) {
+    cpu::sample_batch(g.both.users, g.kept, law, nullptr, 23, &seed, &offset, batch, 2, users, pos, neg, 2);
+    for (int64_t i = 0; i < batch * 2; ++i) CHECK(neg[i] >= -1 && neg[i] < 17);
+  }
+  cpu::sample_negatives(g.both.users, users, batch, 3, &seed, out, 2);
+  for (int64_t n = 1; n < 70; ++n) {  // permute is a permutation, for every size around powers of two
+    std::vector<bool> hit(static_cast<size_t>(n));
+    for (int64_t i = 0; i < n; ++i) hit[static_cast<size_t>(permute(3, 1, n, i))] = true;
+    for (int64_t i = 0; i < n; ++i) CHECK(hit[static_cast<size_t>(i)]);
+  }
+  Buffer<double> scores(23 * 17), values(23 * 5);
+  Buffer<int64_t> ids(23 * 5), rows(23);
+  fill(scores, 6);
+  for (int64_t r = 0; r < 23; ++r) rows[r] = r;
+  cpu::topk<double>(scores, 23, 17, g.both.users, rows, 5, ids, values, 2);
+  for (int64_t i = 0; i < ids.size; ++i) CHECK(ids[i] >= -1 && ids[i] < 17);
+}
+
+void test_adam(int64_t n) {
+  Buffer<float> p(n), g(n), m(n), v(n);
+  for (Buffer<float>* x : {&p, &g}) fill(*x, 8);
+  for (int64_t i = 0; i < n; ++i) m[i] = v[i] = 0;
+  const int64_t step = 1;
+  const double lr = 0.1;
+  cpu::adam_step<float>(p, g, m, v, n, &step, &lr, {0.9, 0.999, 1e-8, 0.01}, 2);
+  CHECK(all_finite(p));
+}
+
+// The reference value of Random123's known-answer tests: philox4x32-10, counter and key all ones.
+void test_philox() {
+  const Philox4 zeros = philox4x32_10(0, 0, 0);
+  CHECK(zeros.v[0] == 0x6627e8d5u && zeros.v[1] == 0xe169c58du && zeros.v[2] == 0xbc57ac4cu &&
+        zeros.v[3] == 0x9b00dbd8u);
+  const Philox4 ones = philox4x32_10(~0ull, ~0ull, ~0ull);
+  CHECK(ones.v[0] == 0x408f276du && ones.v[1] == 0x41c83b0eu && ones.v[2] == 0xa20bc7c6u && ones.v[3] == 0x6d5451fdu);
+}
+
+template <class Fn>
+bool throws_out_of_range(const Fn& fn) {
+  try {
+    fn();
+  } catch (const std::out_of_range&) {
+    return true;
+  }
+  return false;
+}
+
+void test_bad_ids() {
+  const int32_t rows[] = {0, 2}, cols[] = {0, 0};
+  Buffer<int64_t> indptr(3);
+  Buffer<int32_t> indices(2);
+  CHECK(
+      throws_out_of_range([&] { cpu::bucket_edges<int32_t>(rows, cols, nullptr, 2, 2, 1, indptr, indices, nullptr); }));
+}
+
+}  // namespace
+
+int main() {
+  int n_levels = 0;
+  const cpu::Level* const* levels = cpu::usable_levels(&n_levels);
+  for (int l = 0; l < n_levels; ++l) {
+    cpu::select_level(levels[l]->name);
+    for (const int threads : {1, 3}) {
+      for (const int64_t dim : {0, 1, 3, 31, 64, 129}) {
+        test_propagate<float>(dim, threads);
+        test_propagate<double>(dim, threads);
+        test_propagate<bf16>(dim, threads);
+        for (const int64_t batch : {0, 1, 40, 131}) {
+          for (const bool shared : {false, true}) {
+            test_losses<float>(batch, 3, shared, dim, threads);
+            test_losses<double>(batch, 0, shared, dim, threads);
+            test_losses<bf16>(batch, 2, shared, dim, threads);
+          }
+        }
+      }
+    }
+    for (const int64_t n : {0, 1, 7, 100003}) test_adam(n);
+  }
+  test_sampling();
+  test_philox();
+  test_bad_ids();
+  std::printf("%s, %d levels\n", failures == 0 ? "all C++ tests passed" : "C++ tests FAILED", n_levels);
+  return failures == 0 ? 0 : 1;
+}

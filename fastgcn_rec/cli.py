@@ -1,0 +1,243 @@
+"""The command line: fastgcn-rec train | evaluate | recommend | datasets | demo | doctor."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any
+
+from . import doctor
+from .data import Dataset, DatasetUnavailableError, available_datasets, load_dataset
+from .evaluate import evaluate
+from .models import Popularity, Recommender
+from .recipes import RECIPES
+from .storage import write_json
+from .train import History, Interrupted, TrainConfig, fit
+
+_KS = (10, 20, 50)
+_METRICS = ("recall", "ndcg", "precision", "hit", "mrr", "map", "coverage")
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = _parser().parse_args(argv)
+    try:
+        code: int = args.run(args)
+        return code
+    except Interrupted as stop:
+        print(f"\n{stop}", file=sys.stderr)
+        return 130
+    except (ValueError, TypeError, RuntimeError, OSError, ImportError) as error:
+        print(f"fastgcn-rec: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fastgcn-rec", description="Graph recommender systems, fast and reproducible."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    train = commands.add_parser("train", help="train a model, evaluate it once on test, write everything to a folder")
+    train.set_defaults(run=_train)
+    train.add_argument("dataset", metavar="DATASET", help="a name that `fastgcn-rec datasets` lists")
+    train.add_argument("--recipe", choices=sorted(RECIPES), default="default")
+    train.add_argument("--out", type=Path, help="default: runs/DATASET-RECIPE")
+    train.add_argument("--device", default="cpu")
+    train.add_argument("--tensorboard", action="store_true", help="log to OUT/tensorboard (needs the extra)")
+    train.add_argument("--quiet", action="store_true", help="no progress bar")
+    train.add_argument("--model", choices=["LightGCN", "MF"], help="instead of the recipe's")
+    train.add_argument("--dim", type=int, help="embedding dimension")
+    train.add_argument("--layers", type=int, help="layers of LightGCN")
+    for field in dataclasses.fields(TrainConfig):
+        kind: Any = {"int": int, "float": float}.get(str(field.type), str)
+        train.add_argument(f"--{field.name.replace('_', '-')}", type=kind, help="instead of the recipe's")
+
+    test = commands.add_parser("evaluate", help="evaluate a saved model on a data set's test part")
+    test.set_defaults(run=_evaluate)
+    test.add_argument("model", type=Path, metavar="MODEL", help="model.npz, or the folder that train wrote")
+    test.add_argument("dataset", metavar="DATASET")
+
+    recommend = commands.add_parser("recommend", help="the best unseen items of some users")
+    recommend.set_defaults(run=_recommend)
+    recommend.add_argument("model", type=Path, metavar="MODEL")
+    recommend.add_argument("users", nargs="+", metavar="USER", help="raw user ids")
+    recommend.add_argument("-k", type=int, default=10)
+
+    datasets = commands.add_parser("datasets", help="the known data sets; with a name, a report on it")
+    datasets.set_defaults(run=_datasets)
+    datasets.add_argument("name", nargs="?")
+
+    demo = commands.add_parser("demo", help="ml-100k: popularity, MF and LightGCN side by side")
+    demo.set_defaults(run=_demo)
+    demo.add_argument("--out", type=Path, default=Path("runs/demo"))
+
+    check = commands.add_parser("doctor", help="what is built, what is in use, and why something is off")
+    check.set_defaults(run=lambda args: print("\n".join(doctor.lines())) or 0)
+    return parser
+
+
+def _train(args: argparse.Namespace) -> int:
+    recipe = RECIPES[args.recipe]
+    names = [field.name for field in dataclasses.fields(TrainConfig)]
+    config = dataclasses.replace(recipe.train, **{n: getattr(args, n) for n in names if getattr(args, n) is not None})
+    options = dict(recipe.model_options, seed=config.seed)
+    if args.model is not None:
+        recipe = dataclasses.replace(recipe, model=args.model)
+    if recipe.model == "MF":
+        options.pop("num_layers", None)
+    elif args.layers is not None:
+        options["num_layers"] = args.layers
+    if args.dim is not None:
+        options["embedding_dim"] = args.dim
+    data = load_dataset(args.dataset)
+    print(data.report())
+    model = dataclasses.replace(recipe, model_options=options).make_model(data).to(args.device)
+    out = args.out or Path("runs") / f"{args.dataset}-{args.recipe}"
+    _train_and_write(model, data, config, out, progress=not args.quiet, tensorboard=args.tensorboard)
+    return 0
+
+
+def _train_and_write(
+    model: Recommender, data: Dataset, config: TrainConfig, out: Path, progress: bool = True, tensorboard: bool = False
+) -> dict[str, Any]:
+    """Trains, evaluates once on test, writes OUT/model.npz, metrics.json and curves.png; returns the metrics."""
+    out.mkdir(parents=True, exist_ok=True)
+    checkpoint = out / "checkpoint.npz"
+    history = fit(model, data, config, checkpoint=checkpoint, progress=progress, on_epoch=_logger(out, tensorboard))
+    model.save(out / "model.npz")
+    metrics: dict[str, Any] = {}
+    if len(data.test):
+        metrics |= evaluate(model, data.test, ks=_KS, metrics=_METRICS)
+    metrics |= {
+        "seconds_train": history.seconds_train,
+        "best_epoch": history.best_epoch,
+        "chosen_on": history.chosen_on,
+        f"best_{config.metric}": history.best_metric if history.best_epoch and history.chosen_on != "none" else None,
+        "stopped": history.stopped or "all epochs done",
+        "fingerprint": data.fingerprint(),
+        "config": dataclasses.asdict(config),
+        "model": {"class": type(model).__name__, **model.config()},
+        "epochs": history.epochs,
+    }
+    write_json(out / "metrics.json", metrics)
+    checkpoint.unlink(missing_ok=True)
+    _plot(history, out / "curves.png", f"{type(model).__name__} on {data.name}", config.metric)
+    if len(data.test):
+        print(f"test: Recall@20 {metrics['recall@20']:.4f}, NDCG@20 {metrics['ndcg@20']:.4f}, ", end="")
+        print(f"{metrics['n_users_evaluated']} users; epoch {history.best_epoch} chosen on {history.chosen_on}")
+    print(f"{history.seconds_train:.0f} s of training; files: {', '.join(str(p) for p in sorted(out.iterdir()))}")
+    return metrics
+
+
+def _logger(out: Path, tensorboard: bool) -> Any:
+    if not tensorboard:
+        return None
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise ImportError("--tensorboard needs its package: pip install 'fastgcn_rec[tensorboard]'") from None
+    writer = SummaryWriter(str(out / "tensorboard"))  # type: ignore[no-untyped-call]
+
+    def log(record: dict[str, float]) -> None:
+        for name, value in record.items():
+            if name != "epoch":
+                writer.add_scalar(name, value, int(record["epoch"]))  # type: ignore[no-untyped-call]
+        writer.flush()  # type: ignore[no-untyped-call]
+
+    return log
+
+
+def _plot(history: History, path: Path, title: str, metric: str) -> None:
+    from .plots import plot_curves
+
+    try:
+        plot_curves(history, path, title, metric)
+    except ImportError as error:
+        print(f"no {path.name}: {error}")
+
+
+def _load_model(path: Path) -> Recommender:
+    return Recommender.load(path / "model.npz" if path.is_dir() else path)
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    model, data = _load_model(args.model), load_dataset(args.dataset)
+    if (model.user_ids.tolist(), model.item_ids.tolist()) != (data.user_ids.tolist(), data.item_ids.tolist()):
+        raise ValueError(
+            f"the model was trained on another data set or split than {args.dataset} (other users or items)"
+        )
+    for name, value in evaluate(model, data.test, ks=_KS, metrics=_METRICS).items():
+        print(f"{name:18s} {value:.4f}" if "@" in name else f"{name:18s} {value:.0f}")
+    return 0
+
+
+def _recommend(args: argparse.Namespace) -> int:
+    model = _load_model(args.model)
+    users = args.users if model.user_ids.dtype.kind == "U" else [_integer(u) for u in args.users]
+    ids, scores = model.recommend(users, args.k)
+    for user, row, values in zip(users, ids.tolist(), scores.tolist(), strict=True):
+        print(
+            f"user {user}: "
+            + ", ".join(f"{i} ({s:.3f})" for i, s in zip(row, values, strict=True) if s > -float("inf"))
+        )
+    return 0
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"this model's user ids are integers, got {text!r}") from None
+
+
+def _datasets(args: argparse.Namespace) -> int:
+    if args.name:
+        print(load_dataset(args.name).report())
+        return 0
+    for info in available_datasets():
+        where = info.found or ("downloaded on first use" if info.downloadable else "not here; set FASTGCN_REC_DATA")
+        print(f"{info.name:14s} {info.description}\n{'':14s} {where}")
+    return 0
+
+
+def _demo(args: argparse.Namespace) -> int:
+    try:
+        data = load_dataset("ml-100k", split="temporal-user")  # each user's latest 20 %: nobody is cold
+    except DatasetUnavailableError as error:
+        raise RuntimeError(f"the demo needs ml-100k: {error}") from None
+    print(data.report())
+    baseline = Popularity(data)
+    table = {"popularity": evaluate(baseline, data.test)}
+    small: dict[str, Any] = {"epochs": 60, "batch_size": 1024, "eval_every": 5, "patience": 4, "reg": 1e-2}
+    best: Recommender = baseline
+    for name, recipe in (("MF", "mf"), ("LightGCN", "default")):
+        best = RECIPES[recipe].make_model(data)
+        config = dataclasses.replace(RECIPES[recipe].train, **small)
+        table[name] = _train_and_write(best, data, config, args.out / name.lower())
+    print(f"\n{'temporal test split':20s} Recall@20  NDCG@20")
+    for name, metrics in table.items():
+        print(f"{name:20s} {metrics['recall@20']:9.4f} {metrics['ndcg@20']:8.4f}")
+    _show_user(best, data)
+    print(f"\nmodel, metrics and curves: {args.out / 'lightgcn'}/{{model.npz,metrics.json,curves.png}}")
+    return 0
+
+
+def _show_user(model: Recommender, data: Dataset) -> None:
+    """What the user with the median number of training items liked, beside what the model recommends."""
+    degree = model.graph.user_degree
+    row = int(degree.argsort(stable=True)[int((degree == 0).sum()) + int((degree > 0).sum()) // 2])
+    titles = data.item_info.get("title", data.item_ids.astype(str))
+    graph = model.graph
+    seen = graph.indices[graph.indptr[row] : graph.indptr[row + 1]].tolist()
+    ids, _ = model.recommend([data.user_ids[row]], 10)
+    print(f"\nuser {data.user_ids[row]}: {'watched':42s} recommended")
+    best = data.items_of(ids[0]).tolist()
+    for watched, item in zip(seen[:10] + [None] * (10 - len(seen[:10])), best, strict=True):
+        left = "" if watched is None else str(titles[watched])
+        print(f"  {left[:46]:48s} {titles[item]}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

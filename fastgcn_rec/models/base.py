@@ -1,0 +1,188 @@
+"""What all models share: ids, scoring, recommending, saving."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..data import Dataset
+from ..data._arrays import as_ids, codes_of
+from ..evaluate import Scorer
+from ..graph import Graph
+from ..ops import bpr_loss, l2_loss, topk
+from ..storage import load_arrays, save_arrays
+
+Tensor = torch.Tensor
+SIMILARITIES = ("dot", "cosine")
+
+
+class Recommender(torch.nn.Module):
+    """A model that gives every user and item a vector; a score is the inner product, or the cosine.
+
+    Parameters
+    ----------
+    data : Dataset or Graph
+        The training edges. A Dataset also brings the raw ids; for a Graph they are 0, 1, ...
+    similarity : "dot" or "cosine"
+        How vectors are scored when ranking.
+    """
+
+    registry: ClassVar[dict[str, type[Recommender]]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        Recommender.registry[cls.__name__] = cls
+
+    def __init__(self, data: Dataset | Graph, similarity: str = "dot") -> None:
+        super().__init__()
+        if similarity not in SIMILARITIES:
+            raise ValueError(f"{type(self).__name__}: similarity must be one of {SIMILARITIES}, got {similarity!r}")
+        self.similarity = similarity
+        if isinstance(data, Graph):
+            self.graph = data
+            self.user_ids: NDArray[Any] = np.arange(data.n_users)
+            self.item_ids: NDArray[Any] = np.arange(data.n_items)
+        elif isinstance(data, Dataset):
+            self.graph = data.graph()
+            self.user_ids, self.item_ids = data.user_ids, data.item_ids
+        else:
+            raise TypeError(f"{type(self).__name__}: data must be a Dataset or a Graph, got {type(data).__name__}")
+
+    @property
+    def n_users(self) -> int:
+        return self.graph.n_users
+
+    @property
+    def n_items(self) -> int:
+        return self.graph.n_items
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Recommender:
+        super()._apply(fn, recurse)
+        self.graph = self.graph.to(fn(torch.empty(0)).device)
+        return self
+
+    def config(self) -> dict[str, Any]:
+        """The arguments beside ``data`` that make an equal model; JSON values."""
+        return {"similarity": self.similarity}
+
+    # --- vectors and scores -----------------------------------------------------------------------------------------
+
+    def get_embedding(self) -> Tensor:
+        """The final vectors [n_users + n_items, dim], users first, differentiable."""
+        raise NotImplementedError
+
+    def scorer(self) -> Scorer:
+        """A function from internal user ids int64 [b] to scores [b, n_items]; the vectors are computed once, now."""
+        with torch.no_grad():
+            users, items = self.get_embedding().detach().float().split([self.n_users, self.n_items])
+            if self.similarity == "cosine":
+                users, items = (torch.nn.functional.normalize(t, dim=1) for t in (users, items))
+            transposed = items.T.contiguous()
+        return lambda ids: users[ids] @ transposed
+
+    def forward(self, edge_label_index: Tensor) -> Tensor:
+        """Scores of pairs of nodes int64 [2, n] (users first, items from n_users on): the inner product."""
+        z = self.get_embedding()
+        return (z[edge_label_index[0]] * z[edge_label_index[1]]).sum(-1)
+
+    def predict_link(self, edge_label_index: Tensor, prob: bool = False) -> Tensor:
+        """sigmoid of the scores, or whether it exceeds 1/2."""
+        p = self(edge_label_index).sigmoid()
+        return p if prob else p.round()
+
+    def link_pred_loss(self, pred: Tensor, edge_label: Tensor) -> Tensor:
+        """Binary cross-entropy of scores with labels, one mean over all."""
+        return torch.nn.functional.binary_cross_entropy_with_logits(pred, edge_label.to(pred.dtype))
+
+    def recommendation_loss(
+        self, pos_edge_rank: Tensor, neg_edge_rank: Tensor, node_id: Tensor | None = None, lambda_reg: float = 1e-4
+    ) -> Tensor:
+        """BPR of paired scores plus lambda * 1/2 |x_n|^2 / (number of pairs) over the ego embeddings of ``node_id``."""
+        loss = -torch.nn.functional.logsigmoid(pos_edge_rank - neg_edge_rank).mean()
+        if lambda_reg == 0:
+            return loss
+        table = self.ego_embedding()
+        nodes = torch.arange(table.shape[0], device=table.device) if node_id is None else node_id
+        return loss + lambda_reg * l2_loss(table, nodes) / max(pos_edge_rank.numel(), 1)
+
+    def bpr_loss(self, users: Tensor, pos: Tensor, neg: Tensor) -> Tensor:
+        """The fused BPR loss of a batch by internal ids; see :func:`fastgcn_rec.bpr_loss`."""
+        user_emb, item_emb = self.get_embedding().split([self.n_users, self.n_items])
+        return bpr_loss(user_emb, item_emb, users, pos, neg)
+
+    def ego_embedding(self) -> Tensor:
+        """The trained table [n_users + n_items, dim] that a ridge penalty applies to."""
+        raise NotImplementedError
+
+    # --- recommending -----------------------------------------------------------------------------------------------
+
+    def recommend(self, users: Any, k: int = 20, exclude_seen: bool = True) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        """The k best items of each user: (raw item ids [n, k], scores [n, k]).
+
+        Ties go to the lower internal id. Where fewer than k items remain, ids are padded with the item id's "none" (-1, or the
+        empty string) and scores with -inf.
+
+        Raises ValueError naming the users that the model does not know.
+        """
+        rows = torch.from_numpy(_position(self.user_ids, users, "users")).to(self.graph.device)
+        score = self.scorer()
+        blocks = [topk(self.graph, score(b), k, b if exclude_seen else None) for b in rows.split(512)]
+        ids = torch.cat([b[0] for b in blocks]) if blocks else rows.new_empty((0, k))
+        values = torch.cat([b[1] for b in blocks]) if blocks else torch.empty(0, k)
+        return self._raw_items(ids), values.cpu().numpy()
+
+    def similar_items(self, items: Any, k: int = 20) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        """The k items nearest to each item by cosine, itself left out: (raw ids [n, k], cosines [n, k])."""
+        rows = torch.from_numpy(_position(self.item_ids, items, "items")).to(self.graph.device)
+        with torch.no_grad():
+            z = torch.nn.functional.normalize(self.get_embedding()[self.n_users :].float(), dim=1)
+        scores = z[rows] @ z.T
+        scores[torch.arange(len(rows)), rows] = float("nan")  # NaN is left out by topk
+        ids, values = topk(self.graph, scores, k)
+        return self._raw_items(ids), values.cpu().numpy()
+
+    def _raw_items(self, ids: Tensor) -> NDArray[Any]:
+        internal = ids.cpu().numpy()
+        none: Any = "" if self.item_ids.dtype.kind == "U" else -1
+        if not self.item_ids.size:
+            return np.full(internal.shape, none)
+        return np.where(internal >= 0, self.item_ids[np.maximum(internal, 0)], none)
+
+    # --- files ------------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes parameters, configuration, training graph and raw ids to an .npz (no pickle), whole or not at all."""
+        meta = {"kind": "model", "format": 1, "class": type(self).__name__, "config": self.config()}
+        arrays = {f"state.{name}": t.detach().float().cpu().numpy() for name, t in self.state_dict().items()}
+        graph = self.graph.to("cpu")
+        arrays |= {"graph.indptr": graph.indptr.numpy(), "graph.indices": graph.indices.numpy()}
+        if graph.weight is not None:
+            arrays["graph.weight"] = graph.weight.numpy()
+        save_arrays(path, meta, {**arrays, "user_ids": self.user_ids, "item_ids": self.item_ids})
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> Recommender:
+        """The model that :meth:`save` wrote, of whatever class."""
+        meta, arrays = load_arrays(path, "model")
+        kind = Recommender.registry.get(meta["class"])
+        if kind is None:
+            raise ValueError(f"{path} holds a {meta['class']}, which this version of fastgcn_rec does not know")
+        indptr, indices = arrays["graph.indptr"], arrays["graph.indices"]
+        users = np.repeat(np.arange(len(indptr) - 1, dtype=np.int32), np.diff(indptr))
+        graph = Graph.from_edges(users, indices, len(indptr) - 1, len(arrays["item_ids"]), arrays.get("graph.weight"))
+        model = kind(graph, **meta["config"])
+        state = {n.removeprefix("state."): torch.from_numpy(a) for n, a in arrays.items() if n.startswith("state.")}
+        model.load_state_dict(state)
+        model.user_ids, model.item_ids = arrays["user_ids"], arrays["item_ids"]
+        return model
+
+
+def _position(space: NDArray[Any], raw_ids: Any, what: str) -> NDArray[np.int64]:
+    order = np.argsort(space, kind="stable")
+    found = order[codes_of(as_ids(np.atleast_1d(raw_ids), what), space[order], what, f"{what} of the model")]
+    return found.astype(np.int64)

@@ -1,0 +1,316 @@
+"""Training: one loop for every model with an embedding table."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from tqdm import tqdm
+
+from .data import Dataset, Edges
+from .evaluate import evaluate
+from .models import Recommender
+from .ops import Adam, binary_loss, bpr_loss, l2_loss, sample_batch, softmax_loss
+from .storage import load_arrays, save_arrays
+
+Tensor = torch.Tensor
+LOSSES = ("bpr", "binary", "softmax")
+PROTOCOLS = ("validation", "published", "none")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """How to train.
+
+    Attributes
+    ----------
+    epochs : int
+        At most; an epoch is ceil(n_edges / batch_size) steps.
+    batch_size : int
+    loss : "bpr", "binary" or "softmax" (in-batch, on cosines)
+    temperature : float
+        Of the softmax.
+    sampler : "user" or "edge"
+        How positives are drawn: see :func:`fastgcn_rec.sample_batch`.
+    n_neg : int
+        Negatives per positive (bpr, binary).
+    lr : float
+        Of Adam.
+    reg : float
+        lambda in lambda * 1/2 * sum |e|^2 / B over the ego embeddings of the batch's users, positives and negatives, repeated
+        rows counted as often as they occur (LightGCN's published formula).
+    protocol : "validation", "published" or "none"
+        validation: a part of train is held out, the epoch with the best metric there is kept, the test part is not looked at;
+        published: the epoch is picked on the test part, as most published code does, and the result says so;
+        none: no evaluation, the last epoch is kept.
+    valid_fraction, metric, eval_every, patience : of the choice
+        Stop after ``patience`` evaluations without a better metric (0: never).
+    seed : int
+    """
+
+    epochs: int = 100
+    batch_size: int = 2048
+    loss: Literal["bpr", "binary", "softmax"] = "bpr"
+    temperature: float = 0.1
+    sampler: Literal["user", "edge"] = "edge"
+    n_neg: int = 1
+    lr: float = 1e-3
+    reg: float = 1e-4
+    protocol: Literal["validation", "published", "none"] = "validation"
+    valid_fraction: float = 0.1
+    metric: str = "recall@20"
+    eval_every: int = 5
+    patience: int = 5
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("loss", LOSSES), ("sampler", ("user", "edge")), ("protocol", PROTOCOLS)):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"TrainConfig: {name} must be one of {allowed}, got {getattr(self, name)!r}")
+        for name, least in (("epochs", 0), ("batch_size", 1), ("n_neg", 1), ("eval_every", 1), ("patience", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"TrainConfig: {name} must be >= {least}, got {getattr(self, name)}")
+
+
+@dataclasses.dataclass
+class History:
+    """What happened: one record an epoch ({"epoch", "loss", "seconds"} and the metrics, where evaluated), and the choice."""
+
+    epochs: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    best_epoch: int = 0
+    best_metric: float = -math.inf
+    chosen_on: str = "none"
+    stopped: str = ""
+
+    @property
+    def seconds_train(self) -> float:
+        return sum(record["seconds"] for record in self.epochs)
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C during training, after everything was saved; the message says how to go on."""
+
+
+def batch_loss(model: Recommender, config: TrainConfig, users: Tensor, pos: Tensor, neg: Tensor) -> Tensor:
+    """The loss of one batch, ridge penalty included; ids are internal."""
+    user_emb, item_emb = model.get_embedding().split([model.n_users, model.n_items])
+    nodes = [users, pos + model.n_users]
+    if config.loss == "softmax":
+        loss = softmax_loss(user_emb, item_emb, users, pos, config.temperature)
+    else:
+        pair = bpr_loss if config.loss == "bpr" else binary_loss
+        loss = pair(user_emb, item_emb, users, pos, neg)
+        nodes.append(torch.where(neg >= 0, neg + model.n_users, neg).flatten())
+    if config.reg:
+        loss = loss + config.reg / len(users) * l2_loss(model.ego_embedding(), torch.cat(nodes))
+    return loss
+
+
+def fit(
+    model: Recommender,
+    dataset: Dataset,
+    config: TrainConfig | None = None,
+    *,
+    checkpoint: str | os.PathLike[str] | None = None,
+    progress: bool = True,
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
+    **options: Any,
+) -> History:
+    """Trains ``model`` on ``dataset.train``; afterwards it holds the chosen epoch's parameters and the whole training graph.
+
+    Parameters
+    ----------
+    model : MF, LightGCN, ...
+    dataset : Dataset
+        The one that the model was made for.
+    config : TrainConfig; ``options`` replace single fields of it
+    checkpoint : path, optional
+        Written after every evaluation and on Ctrl-C. If it exists, training goes on from it exactly: the same bits as without
+        the interruption. Removed by nobody; delete it to start anew.
+    progress : bool
+        A bar with loss, rate and remaining time.
+    on_epoch : called with every epoch's record (for logging)
+
+    Returns
+    -------
+    History
+
+    Notes
+    -----
+    The same bits for the same seed, whatever the number of threads: sample t of the training stream depends on (seed, t) alone,
+    and all gradient sums have a fixed order.
+
+    Examples
+    --------
+    >>> from fastgcn_rec.data import synthetic_interactions
+    >>> from fastgcn_rec.models import MF
+    >>> data = synthetic_interactions(50, 40, 600)
+    >>> len(fit(MF(data, 8), data, epochs=2, progress=False).epochs)
+    2
+    """
+    config = dataclasses.replace(config or TrainConfig(), **options)
+    if (model.n_users, model.n_items) != (dataset.n_users, dataset.n_items):
+        raise ValueError(
+            f"fit: the model is for {model.n_users} users and {model.n_items} items, {dataset.name} has "
+            f"{dataset.n_users} and {dataset.n_items}; make the model from this data set"
+        )
+    if len(dataset.train) == 0:
+        raise ValueError(f"fit: {dataset.name} has no training edges")
+    run = _Run(model, dataset, config, checkpoint)
+    return run.go(progress, on_epoch)
+
+
+class _Run:
+    """The state of one training: everything a checkpoint must hold."""
+
+    def __init__(
+        self, model: Recommender, dataset: Dataset, config: TrainConfig, checkpoint: str | os.PathLike[str] | None
+    ) -> None:
+        self.model, self.config = model, config
+        self.checkpoint = None if checkpoint is None else Path(checkpoint)
+        self.full_graph = model.graph
+        self.judge: Edges | None = None
+        if config.protocol == "validation":
+            reduced, self.judge = dataset.split_valid(config.valid_fraction, seed=config.seed)
+            model.graph = reduced.graph(self.full_graph.device)
+        elif config.protocol == "published":
+            self.judge = dataset.test
+        chosen_on = {"validation": "validation", "published": "test (published protocol)", "none": "none"}
+        self.history = History(chosen_on=chosen_on[config.protocol])
+        self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self.optimizer = Adam(self.parameters.values(), lr=config.lr)
+        self.best = {name: p.detach().clone() for name, p in self.parameters.items()}
+        self.step, self.loss_sum, self.seconds = 0, 0.0, 0.0  # step counts over all epochs; the others within one
+        self.identity: dict[str, Any] = {
+            "config": dataclasses.asdict(config),
+            "model": model.config(),
+            "data": dataset.fingerprint(),
+        }
+        if self.checkpoint is not None and self.checkpoint.exists():
+            self._resume()
+
+    def go(self, progress: bool, on_epoch: Callable[[dict[str, float]], None] | None) -> History:
+        steps = math.ceil(self.model.graph.n_edges / self.config.batch_size)
+        total = steps * self.config.epochs
+        bar = tqdm(total=total, initial=self.step, disable=not progress, unit="step", smoothing=0.02)
+        try:
+            while self.step < total and not self.history.stopped:
+                self._one_step(bar, steps)
+                if self.step % steps == 0:
+                    self._end_epoch(self.step // steps, on_epoch, bar)
+        except KeyboardInterrupt:
+            hint = "pass checkpoint=... to be able to go on after an interruption"
+            if self.checkpoint is not None:
+                self._save()
+                hint = f"everything is saved in {self.checkpoint}; run the same command again to go on"
+            raise Interrupted(f"interrupted in step {self.step} of {total}: {hint}") from None
+        finally:
+            bar.close()
+            self.model.graph = self.full_graph
+        if self.judge is not None:
+            with torch.no_grad():
+                for name, p in self.parameters.items():
+                    p.copy_(self.best[name])
+        return self.history
+
+    def _one_step(self, bar: Any, steps: int) -> None:
+        start = time.perf_counter()
+        model, config = self.model, self.config
+        n_neg = 0 if config.loss == "softmax" else config.n_neg
+        offset = self.step * config.batch_size
+        users, pos, neg = sample_batch(
+            model.graph, config.batch_size, n_neg, seed=config.seed, offset=offset, by=config.sampler
+        )
+        loss = batch_loss(model, config, users, pos, neg)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        self.step += 1
+        self.loss_sum += loss.item()
+        self.seconds += time.perf_counter() - start
+        bar.update()
+        if self.step % 20 == 0:
+            done = (self.step - 1) % steps + 1
+            bar.set_description(f"epoch {(self.step - 1) // steps + 1}, loss {self.loss_sum / done:.4f}", refresh=False)
+
+    def _end_epoch(self, epoch: int, on_epoch: Callable[[dict[str, float]], None] | None, bar: Any) -> None:
+        steps = self.step // epoch
+        record = {"epoch": float(epoch), "loss": self.loss_sum / steps, "seconds": self.seconds}
+        self.loss_sum = self.seconds = 0.0
+        if not math.isfinite(record["loss"]):
+            raise FloatingPointError(
+                f"fit: the loss of epoch {epoch} is {record['loss']}; lower lr (now {self.config.lr})"
+            )
+        history, config = self.history, self.config
+        history.epochs.append(record)
+        if self.judge is not None and (epoch % config.eval_every == 0 or epoch == config.epochs):
+            name, k = config.metric.split("@")
+            names = tuple(dict.fromkeys((name, "recall", "ndcg")))
+            record |= evaluate(self.model, self.judge, self.model.graph, ks=[int(k)], metrics=names)
+            del record["n_users_evaluated"]
+            value = record[config.metric]
+            if value > history.best_metric:
+                history.best_epoch, history.best_metric = epoch, value
+                self.best = {name: p.detach().clone() for name, p in self.parameters.items()}
+            elif config.patience and epoch - history.best_epoch >= config.patience * config.eval_every:
+                history.stopped = f"no better {config.metric} in {config.patience} evaluations"
+            bar.write(f"epoch {epoch}: loss {record['loss']:.4f}, {config.metric} {value:.4f} on {history.chosen_on}")
+            if self.checkpoint is not None:
+                self._save()
+        elif self.judge is None:
+            history.best_epoch = epoch
+        if on_epoch is not None:
+            on_epoch(record)
+
+    def _save(self) -> None:
+        assert self.checkpoint is not None
+        meta = {
+            "kind": "checkpoint",
+            "format": 1,
+            "identity": self.identity,
+            "step": self.step,
+            "loss_sum": self.loss_sum,
+            "seconds": self.seconds,
+            "history": dataclasses.asdict(self.history),
+        }
+        arrays: dict[str, Any] = {}
+        for name, p in self.parameters.items():
+            state = self.optimizer.state.get(p, {})
+            tensors = {
+                "now": p,
+                "best": self.best[name],
+                "exp_avg": state.get("exp_avg"),
+                "exp_avg_sq": state.get("exp_avg_sq"),
+            }
+            arrays |= {f"{k}.{name}": t.detach().cpu().numpy() for k, t in tensors.items() if t is not None}
+        save_arrays(self.checkpoint, meta, arrays)
+
+    def _resume(self) -> None:
+        assert self.checkpoint is not None
+        meta, arrays = load_arrays(self.checkpoint, "checkpoint")
+        for part, mine in self.identity.items():
+            theirs = meta["identity"][part]
+            if part == "config":  # going on for longer is allowed
+                mine, theirs = {**self.identity["config"], "epochs": 0}, {**theirs, "epochs": 0}
+            if mine != theirs:
+                raise ValueError(
+                    f"fit: {self.checkpoint} was made with another {part}:\n  there {theirs}\n  here  {mine}\n"
+                    "Delete the checkpoint to start anew, or repeat the old settings to go on"
+                )
+        self.step, self.loss_sum, self.seconds = meta["step"], meta["loss_sum"], meta["seconds"]
+        self.history = History(**meta["history"])
+        with torch.no_grad():
+            for name, p in self.parameters.items():
+                p.copy_(torch.from_numpy(arrays[f"now.{name}"]))
+                self.best[name].copy_(torch.from_numpy(arrays[f"best.{name}"]))
+                if f"exp_avg.{name}" in arrays:
+                    moments = {
+                        m: torch.from_numpy(arrays[f"{m}.{name}"]).to(p.device) for m in ("exp_avg", "exp_avg_sq")
+                    }
+                    self.optimizer.state[p] = {"step": self.step, **moments}
