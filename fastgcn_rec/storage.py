@@ -46,7 +46,7 @@ def save_arrays(path: str | os.PathLike[str], meta: Mapping[str, Any], arrays: M
 def load_arrays(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """The way back; ``kind`` must be meta["kind"]."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         meta: dict[str, Any] = json.loads(arrays.pop(_META).tobytes())
     except FileNotFoundError:

@@ -69,13 +69,13 @@ def random_graph(n_users: int = 40, n_items: int = 30, n_edges: int = 200, seed:
     return Graph.from_edges(rng.integers(0, n_users, n_edges), rng.integers(0, n_items, n_edges), n_users, n_items)
 
 
-def threads_give_the_same_bits(fn) -> None:
+def threads_give_the_same_bits(fn, counts=(2, 3)) -> None:
     """fn() -> tensors; run with one and with more threads."""
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
         one = fn()
-        for n in (2, 3):
+        for n in counts:
             torch.set_num_threads(n)
             for a, b in zip(one, fn(), strict=True):
                 assert torch.equal(a, b)

@@ -1,0 +1,73 @@
+import os
+
+import numpy as np
+import pytest
+import torch
+from conftest import random_graph
+
+from fastgcn_rec import Graph, Popularity, evaluate
+from fastgcn_rec.data import Edges, load_dataset
+from fastgcn_rec.evaluate import METRICS, ranking_metrics
+
+needs_data = pytest.mark.skipif(
+    "FASTGCN_REC_DATA" not in os.environ, reason="needs the data sets: set FASTGCN_REC_DATA"
+)
+
+
+@pytest.mark.parametrize(
+    ("hits", "relevant", "recall", "ndcg"),
+    [([1, 0, 0], 2, 0.5, 0.6131), ([1, 0, 1], 2, 1.0, 0.9197), ([0, 0, 0], 2, 0.0, 0.0), ([1, 1, 1], 5, 0.6, 1.0)],
+)
+def test_golden_cases(hits, relevant, recall, ndcg):
+    values = ranking_metrics(np.array([hits], bool), np.array([relevant]), 3)
+    assert round(float(values["recall"][0]), 4) == recall
+    assert round(float(values["ndcg"][0]), 4) == ndcg
+
+
+def test_the_other_metrics_by_hand():
+    values = ranking_metrics(np.array([[0, 1, 1], [0, 0, 0]], bool), np.array([2, 1]), 3)
+    assert values["precision"].tolist() == [2 / 3, 0.0]
+    assert values["hit"].tolist() == [1.0, 0.0]
+    assert values["mrr"].tolist() == [0.5, 0.0]
+    np.testing.assert_allclose(values["map"], [(1 / 2 + 2 / 3) / 2, 0.0])
+
+
+def test_evaluate_equals_a_plain_loop():
+    graph = random_graph()
+    rng = np.random.default_rng(1)
+    scores = torch.from_numpy(rng.integers(0, 5, (40, 30)).astype(np.float32))  # ties
+    test = Edges(rng.integers(0, 40, 90), rng.integers(0, 30, 90))  # repeated pairs, some seen in train
+    got = evaluate(lambda u: scores[u], test, graph, ks=[3, 7], metrics=METRICS, batch_users=11)
+    seen = graph.to_scipy().toarray() > 0
+    lists, recalls = [], []
+    for u in sorted(set(test.users.tolist())):
+        relevant = set(test.items[test.users == u].tolist())
+        order = sorted((i for i in range(30) if not seen[u, i]), key=lambda i: (-float(scores[u, i]), i))[:7]
+        lists.append(order)
+        recalls.append(len(relevant & set(order)) / len(relevant))
+    assert got["recall@7"] == pytest.approx(np.mean(recalls), abs=1e-12)
+    assert got["n_users_evaluated"] == len(lists)
+    assert got["coverage@3"] == len({i for order in lists for i in order[:3]}) / 30
+
+
+def test_without_test_items_metrics_are_nan():
+    result = evaluate(lambda u: torch.zeros(len(u), 3), Edges([], []), Graph.from_edges([0], [1], 1, 3))
+    assert np.isnan(result["recall@20"])
+    assert result["n_users_evaluated"] == 0
+
+
+def test_errors():
+    graph = random_graph()
+    with pytest.raises(ValueError, match=r"metrics must be among .*got \['auc'\]"):
+        evaluate(lambda u: u, Edges([], []), graph, metrics=["auc"])
+    with pytest.raises(ValueError, match="exclude=Graph"):
+        evaluate(lambda u: u, Edges([], []))
+
+
+@needs_data
+@pytest.mark.parametrize(("name", "recall", "ndcg"), [("gowalla", 0.04163, 0.03169), ("yelp2018", 0.01245, 0.01011)])
+def test_popularity_on_the_published_splits(name, recall, ndcg):
+    data = load_dataset(name, download=False)
+    result = evaluate(Popularity(data), data.test)
+    assert round(result["recall@20"], 5) == recall
+    assert round(result["ndcg@20"], 5) == ndcg

@@ -1,0 +1,195 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from conftest import assert_close, random_graph, threads_give_the_same_bits
+
+from fastgcn_rec import MF, LightGCN, Popularity, Recommender, TrainConfig, evaluate, fit, reference
+from fastgcn_rec.cli import main
+from fastgcn_rec.data import synthetic_interactions
+from fastgcn_rec.train import Interrupted, batch_loss
+
+SMALL = {"epochs": 4, "batch_size": 128, "eval_every": 2, "progress": False}
+
+
+@pytest.fixture(scope="module")
+def data():
+    return synthetic_interactions(200, 150, 5000, seed=1)
+
+
+@pytest.mark.parametrize("loss", ["bpr", "binary", "softmax"])
+def test_the_training_loss_and_its_gradient_are_those_of_plain_torch(loss):
+    graph = random_graph()
+    config = TrainConfig(loss=loss, reg=0.1, temperature=0.5)
+    model = LightGCN(graph, 16, 2).double()
+    users, pos, neg = torch.arange(5), torch.arange(5) + 3, torch.tensor([[1, -1], [2, 2], [9, 8], [-1, -1], [4, 0]])
+    weight = model.embedding.weight.detach().clone().requires_grad_()
+    u, i = reference.propagate(graph, weight, model.alpha).split([40, 30])
+    if loss == "softmax":
+        expected = reference.softmax_loss(u, i, users, pos, 0.5)
+        rows = [users, pos + 40]
+    else:
+        expected = getattr(reference, f"{loss}_loss")(u, i, users, pos, neg)
+        rows = [users, pos + 40, (neg + 40)[neg >= 0]]
+    expected = expected + 0.1 / 5 * 0.5 * weight[torch.cat(rows)].square().sum()
+    value = batch_loss(model, config, users, pos, neg)
+    assert_close(value, expected)
+    assert_close(torch.autograd.grad(value, model.embedding.weight)[0], torch.autograd.grad(expected, weight)[0])
+
+
+@pytest.mark.parametrize("options", [{"loss": "bpr"}, {"loss": "softmax", "sampler": "user"}])
+def test_two_runs_give_the_same_bits_with_any_number_of_threads(data, options):
+    def run():
+        model = LightGCN(data, 16, 2, init_std=0.05)
+        history = fit(model, data, **SMALL, **options)
+        losses = torch.tensor([r["loss"] for r in history.epochs])
+        return [model.embedding.weight.detach().clone(), losses]
+
+    threads_give_the_same_bits(run, counts=(2,))
+
+
+def test_training_beats_popularity_on_planted_structure():
+    data = synthetic_interactions(400, 300, 10000, dim=8, seed=3)
+    model = LightGCN(data, 32, 2)
+    fit(model, data, epochs=25, batch_size=512, progress=False, lr=5e-3, sampler="edge")
+    assert evaluate(model, data.test)["recall@20"] > 1.2 * evaluate(Popularity(data), data.test)["recall@20"]
+
+
+def test_learned_alphas_change_and_fixed_ones_do_not(data):
+    for learn in (False, True):
+        model = LightGCN(data, 8, 2, learn_alpha=learn)
+        before = model.alpha.detach().clone()
+        fit(model, data, **SMALL, protocol="none")
+        assert torch.equal(model.alpha, before) != learn
+
+
+def test_an_interrupted_run_goes_on_to_the_same_bits(data, tmp_path):
+    straight = MF(data, 8)
+    fit(straight, data, **SMALL)
+    path = tmp_path / "checkpoint.npz"
+    broken = MF(data, 8)
+
+    def stop(record):
+        if record["epoch"] == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted, match="run the same command again"):
+        fit(broken, data, **SMALL, checkpoint=path, on_epoch=stop)
+    resumed = MF(data, 8)
+    history = fit(resumed, data, **SMALL, checkpoint=path)
+    assert [r["epoch"] for r in history.epochs] == [1, 2, 3, 4]
+    assert torch.equal(resumed.embedding.weight, straight.embedding.weight)
+    with pytest.raises(ValueError, match="another config"):
+        fit(MF(data, 8), data, **{**SMALL, "batch_size": 64}, checkpoint=path)
+
+
+def test_validation_leaves_the_test_part_alone_and_the_graph_whole(data):
+    model = MF(data, 8)
+    graph = model.graph
+    history = fit(model, data, **SMALL)
+    assert history.chosen_on == "validation"
+    assert model.graph is graph
+    assert fit(MF(data, 8), data, **SMALL, protocol="published").chosen_on == "test (published protocol)"
+
+
+@pytest.mark.parametrize("kind", ["popularity", "mf", "lightgcn"])
+def test_save_and_load_give_the_same_recommendations(kind, data, tmp_path):
+    model = {
+        "popularity": lambda: Popularity(data),
+        "mf": lambda: MF(data, 8),
+        "lightgcn": lambda: LightGCN(data, 8, 2),
+    }[kind]()
+    path = tmp_path / "model.npz"
+    model.save(path)
+    again = Recommender.load(path)
+    assert type(again) is type(model)
+    users = data.user_ids[[3, 0, 5]]
+    for a, b in zip(model.recommend(users, 7), again.recommend(users, 7), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert [p.name for p in tmp_path.iterdir()] == ["model.npz"]
+
+
+def test_recommend_leaves_seen_items_out_and_speaks_raw_ids(data):
+    model = MF(data, 8)
+    user = data.user_ids[0]
+    ids, scores = model.recommend([user], data.n_items)
+    row = model.graph.indices[: model.graph.indptr[1]].tolist()
+    offered = [i for i, s in zip(ids[0].tolist(), scores[0], strict=True) if np.isfinite(s)]
+    assert not set(offered) & set(data.item_ids[row].tolist())
+    assert len(offered) == data.n_items - len(row)
+    assert ids[0, -1] == -1
+    near, cosines = model.similar_items(data.item_ids[:2], 3)
+    assert near.shape == (2, 3)
+    assert (np.diff(cosines, axis=1) <= 0).all()
+    with pytest.raises(ValueError, match="users of the model"):
+        model.recommend([10**9])
+
+
+def test_a_damaged_or_wrong_file_is_refused(tmp_path):
+    path = tmp_path / "model.npz"
+    path.write_bytes(b"PK\x03\x04 broken")
+    with pytest.raises(ValueError, match="not a file of fastgcn_rec"):
+        Recommender.load(path)
+
+
+def test_state_dict_loads_into_torch_geometric():
+    lightgcn = pytest.importorskip("torch_geometric.nn", reason="needs torch_geometric: an extra").LightGCN
+    graph = random_graph()
+    ours = LightGCN(graph, 16, 3)
+    theirs = lightgcn(graph.n_nodes, 16, 3)
+    theirs.load_state_dict(ours.state_dict())
+    rows = torch.repeat_interleave(torch.arange(40), graph.user_degree)
+    edges = torch.stack([rows, graph.indices.long() + 40])
+    both = torch.cat([edges, edges.flip(0)], 1)
+    pairs = torch.stack([torch.arange(30), torch.arange(30) + 40])
+    assert_close(ours(pairs), theirs(both, pairs))
+
+
+def test_pyg_style_methods():
+    model = LightGCN(random_graph(), 8, 1)
+    pairs = torch.tensor([[0, 1], [40, 41]])
+    scores = model(pairs)
+    assert torch.equal(model.predict_link(pairs), (scores > 0).float())
+    assert model.link_pred_loss(scores, torch.tensor([1, 0])) > 0
+    loss = model.recommendation_loss(scores[:1], scores[1:], torch.tensor([0]), lambda_reg=2.0)
+    expected = torch.nn.functional.softplus(scores[1] - scores[0]) + model.embedding.weight[0].square().sum()
+    assert_close(loss, expected)
+
+
+def test_model_errors():
+    graph = random_graph()
+    with pytest.raises(ValueError, match=r"num_layers \+ 1 = 3, got \[2\]"):
+        LightGCN(graph, 8, 2, [0.5, 0.5])
+    with pytest.raises(TypeError, match="must be a Dataset or a Graph, got list"):
+        MF([], 8)
+    with pytest.raises(ValueError, match="loss must be one of"):
+        TrainConfig(loss="hinge")
+
+
+def test_the_command_line_trains_evaluates_and_recommends(tmp_path, monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "data" / "gowalla"
+    folder.mkdir(parents=True)
+    for part, count in (("train", 8), ("test", 2)):
+        lines = [" ".join(map(str, [u, *rng.choice(40, count, replace=False)])) for u in range(60)]
+        (folder / f"{part}.txt").write_text("\n".join(lines) + "\n")
+    monkeypatch.setenv("FASTGCN_REC_DATA", str(tmp_path / "data"))
+    out = tmp_path / "run"
+    train = ["train", "gowalla", "--epochs", "4", "--dim", "8", "--out", str(out), "--quiet", "--lr", "0.01"]
+    assert main(train) == 0
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert {"recall@20", "ndcg@20", "seconds_train", "n_users_evaluated", "fingerprint"} <= metrics.keys()
+    assert metrics["n_users_evaluated"] == 60
+    assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert sorted(p.name for p in out.iterdir()) == ["curves.png", "metrics.json", "model.npz"]
+    capsys.readouterr()
+    assert main(["evaluate", str(out), "gowalla"]) == 0
+    assert f"{metrics['recall@20']:.4f}" in capsys.readouterr().out
+    assert main(["recommend", str(out), "7", "-k", "3"]) == 0
+    assert capsys.readouterr().out.startswith("user 7: ")
+    assert main(["recommend", str(out), "abc"]) == 1
+    assert "integers" in capsys.readouterr().err
+    assert main(["doctor"]) == 0
+    assert "self-test: passed" in capsys.readouterr().out
+    assert main(["datasets", "gowalla"]) == 0
