@@ -24,6 +24,7 @@ void softmax_loss(const T* user_emb, int64_t n_users, const T* item_emb, int64_t
                   acc_t<T>* user_rows, acc_t<T>* item_rows, void* workspace, int threads);
 }  // namespace cpu
 namespace cuda {
+int64_t softmax_loss_workspace_bytes(int64_t batch, int64_t dim, int64_t accumulator_size);
 
 template <class T>
 void softmax_loss(const T* user_emb, int64_t n_users, const T* item_emb, int64_t n_items, int64_t dim,

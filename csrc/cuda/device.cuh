@@ -1,0 +1,90 @@
+// What every kernel file shares: the launch, vector access, warp sums, and the check of ids.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+#include <cstdio>
+#include <stdexcept>
+#include <string>
+
+#include "common/bf16.h"
+#include "fgr/types.h"
+
+namespace fgr::cuda {
+
+constexpr int warp = 32;
+constexpr unsigned full_mask = 0xffffffffu;
+
+inline void check(cudaError_t status, const char* op) {
+  if (status != cudaSuccess) throw std::runtime_error(std::string(op) + ": " + cudaGetErrorString(status));
+}
+
+// The one place where a kernel is launched. An empty grid launches nothing.
+template <class... Params, class... Args>
+void launch(const char* op, void (*kernel)(Params...), int64_t blocks, int threads, size_t shared_bytes, void* stream,
+            Args... args) {
+  if (blocks <= 0) return;
+  if (blocks > 0x7fffffff) throw std::runtime_error(std::string(op) + ": more blocks than a grid holds");
+  kernel<<<static_cast<unsigned>(blocks), threads, shared_bytes, static_cast<cudaStream_t>(stream)>>>(args...);
+  check(cudaGetLastError(), op);
+}
+
+inline int64_t blocks_for(int64_t items, int64_t per_block) { return (items + per_block - 1) / per_block; }
+
+__device__ __forceinline__ int64_t global_thread() {
+  return static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+}
+__device__ __forceinline__ int64_t global_warp() { return global_thread() / warp; }
+__device__ __forceinline__ int lane() { return static_cast<int>(threadIdx.x % warp); }
+
+// The sum over a warp, in a fixed tree: the same bits every run; every lane gets it.
+template <class A>
+__device__ __forceinline__ A warp_sum(A x) {
+  for (int offset = warp / 2; offset > 0; offset /= 2) x += __shfl_xor_sync(full_mask, x, offset);
+  return x;
+}
+template <class A>
+__device__ __forceinline__ A warp_max(A x) {
+  for (int offset = warp / 2; offset > 0; offset /= 2) {
+    const A other = __shfl_xor_sync(full_mask, x, offset);
+    x = other > x ? other : x;
+  }
+  return x;
+}
+
+// As torch's own indexing on a device: an id out of range stops the kernel.
+__device__ __forceinline__ int64_t checked_id(int64_t id, int64_t low, int64_t n, const char* name) {
+  if (id < low || id >= n) {
+    printf("fastgcn_rec: %s: id %lld is outside [%lld, %lld)\n", name, static_cast<long long>(id),
+           static_cast<long long>(low), static_cast<long long>(n));
+    __trap();
+  }
+  return id;
+}
+
+// <a, b> over dim, by one warp; every lane gets it.
+template <class S, class T>
+__device__ __forceinline__ acc_t<T> warp_dot(const S* a, const T* b, int64_t dim) {
+  acc_t<T> sum = 0;
+  for (int64_t c = lane(); c < dim; c += warp) sum += load(a[c]) * load(b[c]);
+  return warp_sum(sum);
+}
+
+// out[0] = factor * (x[0] + ... + x[n - 1]), by one block, in a fixed order.
+template <class A>
+__global__ void ordered_sum(const double* x, int64_t n, double factor, A* out) {
+  __shared__ double partial[warp];
+  double sum = 0;
+  for (int64_t i = threadIdx.x; i < n; i += blockDim.x) sum += x[i];
+  sum = warp_sum(sum);
+  if (lane() == 0) partial[threadIdx.x / warp] = sum;
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    double total = 0;
+    for (unsigned w = 0; w < blockDim.x / warp; ++w) total += partial[w];
+    *out = static_cast<A>(factor * total);
+  }
+}
+
+}  // namespace fgr::cuda

@@ -1,0 +1,52 @@
+#include "cuda/device.cuh"
+#include "fgr/sample.h"
+
+namespace fgr::cuda {
+namespace {
+
+constexpr int block_threads = 256;
+
+__global__ void negatives_kernel(Csr r, const int64_t* users, int64_t n_rows, int64_t n_draws, const int64_t* seed,
+                                 int64_t* out) {
+  const int64_t i = global_thread();
+  if (i >= n_rows * n_draws) return;
+  const int64_t b = i / n_draws, j = i % n_draws;
+  const int64_t user = checked_id(users[b], 0, r.n_rows, "users");
+  out[i] = negative_item(r, user, static_cast<uint64_t>(*seed), Stream::negative, static_cast<uint64_t>(b),
+                         static_cast<uint32_t>(j));
+}
+
+// A thread a sample: the positive, then its negatives.
+__global__ void batch_kernel(Csr r, int64_t n_edges, BatchLaw law, const int32_t* active, int64_t n_active,
+                             const int64_t* seed, const int64_t* offset, int64_t batch, int64_t n_neg, int64_t* users,
+                             int64_t* pos, int64_t* neg) {
+  const int64_t b = global_thread();
+  if (b >= batch) return;
+  const uint64_t key = static_cast<uint64_t>(*seed);
+  const int64_t t = *offset + b;
+  const UserItem p =
+      law == BatchLaw::by_edge ? positive_by_edge(r, n_edges, key, t) : positive_by_user(r, active, n_active, key, t);
+  users[b] = p.user;
+  pos[b] = p.item;
+  for (int64_t j = 0; j < n_neg; ++j) {
+    neg[b * n_neg + j] =
+        negative_item(r, p.user, key, Stream::negative_of_batch, static_cast<uint64_t>(t), static_cast<uint32_t>(j));
+  }
+}
+
+}  // namespace
+
+void sample_negatives(const Csr& r, const int64_t* users, int64_t n_rows, int64_t n_draws, const int64_t* seed,
+                      int64_t* out, void* stream) {
+  launch("sample_negatives", negatives_kernel, blocks_for(n_rows * n_draws, block_threads), block_threads, 0, stream, r,
+         users, n_rows, n_draws, seed, out);
+}
+
+void sample_batch(const Csr& r, int64_t n_edges, BatchLaw law, const int32_t* active, int64_t n_active,
+                  const int64_t* seed, const int64_t* offset, int64_t batch, int64_t n_neg, int64_t* users,
+                  int64_t* pos, int64_t* neg, void* stream) {
+  launch("sample_batch", batch_kernel, blocks_for(batch, block_threads), block_threads, 0, stream, r, n_edges, law,
+         active, n_active, seed, offset, batch, n_neg, users, pos, neg);
+}
+
+}  // namespace fgr::cuda

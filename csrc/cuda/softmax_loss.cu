@@ -1,0 +1,174 @@
+#include "cuda/device.cuh"
+#include "fgr/softmax_loss.h"
+
+namespace fgr::cuda {
+namespace {
+
+constexpr int block_threads = 128;
+constexpr int tile = 32;  // a block of 32 x 8 threads makes a 32 x 32 tile of a product
+
+// The workspace: the same parts as on the CPU, without the packed transpose.
+template <class A>
+struct Space {
+  double* row_loss;                  // [batch]
+  A *user_unit, *item_unit;          // [batch, dim]
+  A *user_inv_norm, *item_inv_norm;  // [batch]
+  A* scores;                         // [softmax_row_block, batch]
+
+  Space(void* workspace, int64_t batch, int64_t dim) {
+    row_loss = static_cast<double*>(workspace);
+    user_unit = reinterpret_cast<A*>(row_loss + batch);
+    item_unit = user_unit + batch * dim;
+    user_inv_norm = item_unit + batch * dim;
+    item_inv_norm = user_inv_norm + batch;
+    scores = item_inv_norm + batch;
+  }
+};
+
+template <class T>
+__global__ void unit_kernel(const T* emb, int64_t n_rows, const int64_t* ids, int64_t batch, int64_t dim,
+                            acc_t<T>* unit, acc_t<T>* inv_norm) {
+  using A = acc_t<T>;
+  const int64_t b = global_warp();
+  if (b >= batch) return;
+  const T* e = emb + checked_id(ids[b], 0, n_rows, "ids") * dim;
+  const A norm = sqrt(warp_dot(e, e, dim));
+  const A inv = A(1) / (norm > A(1e-12) ? norm : A(1e-12));
+  for (int64_t c = lane(); c < dim; c += warp) unit[b * dim + c] = inv * load(e[c]);
+  if (lane() == 0) inv_norm[b] = inv;
+}
+
+// A strided matrix: element (i, j) at p[i * row + j * col].
+template <class A>
+struct Strided {
+  const A* p;
+  int64_t row, col;
+};
+
+// C [m, n] (+)= X [m, k] Y [k, n], C row-major; every element is one thread's sum over k in order.
+template <class A>
+__global__ void __launch_bounds__(tile * 8)
+    product_kernel(Strided<A> x, Strided<A> y, int64_t m, int64_t n, int64_t k, A* c, int64_t ldc, bool accumulate) {
+  __shared__ A xs[tile][tile + 1], ys[tile][tile + 1];
+  const int64_t tiles_n = (n + tile - 1) / tile;
+  const int64_t i0 = blockIdx.x / tiles_n * tile, j0 = blockIdx.x % tiles_n * tile;
+  const int tx = threadIdx.x % tile, ty = threadIdx.x / tile;
+  A acc[tile / 8] = {};
+  for (int64_t k0 = 0; k0 < k; k0 += tile) {
+#pragma unroll
+    for (int r = 0; r < tile / 8; ++r) {
+      const int a = ty + 8 * r;
+      // whichever index is contiguous in memory runs along the threads of a warp
+      const int xi = x.col == 1 ? a : tx, xk = x.col == 1 ? tx : a;
+      const int yk = y.col == 1 ? a : tx, yj = y.col == 1 ? tx : a;
+      xs[xi][xk] = i0 + xi < m && k0 + xk < k ? x.p[(i0 + xi) * x.row + (k0 + xk) * x.col] : A(0);
+      ys[yk][yj] = k0 + yk < k && j0 + yj < n ? y.p[(k0 + yk) * y.row + (j0 + yj) * y.col] : A(0);
+    }
+    __syncthreads();
+#pragma unroll 8
+    for (int q = 0; q < tile; ++q) {
+#pragma unroll
+      for (int r = 0; r < tile / 8; ++r) acc[r] += xs[ty + 8 * r][q] * ys[q][tx];
+    }
+    __syncthreads();
+  }
+#pragma unroll
+  for (int r = 0; r < tile / 8; ++r) {
+    const int64_t i = i0 + ty + 8 * r, j = j0 + tx;
+    if (i < m && j < n) c[i * ldc + j] = accumulate ? c[i * ldc + j] + acc[r] : acc[r];
+  }
+}
+
+template <class A>
+void product(Strided<A> x, Strided<A> y, int64_t m, int64_t n, int64_t k, A* c, int64_t ldc, bool accumulate,
+             void* stream) {
+  launch("softmax_loss", product_kernel<A>, blocks_for(m, tile) * blocks_for(n, tile), tile * 8, 0, stream, x, y, m, n,
+         k, c, ldc, accumulate);
+}
+
+// One block a row of scores: softmax, the row's loss, and dL/dscore = (softmax - 1[j = b]) / (t B) in place.
+template <class A>
+__global__ void __launch_bounds__(block_threads)
+    softmax_kernel(A* scores, int64_t first, int64_t batch, A inv_t, A grad_scale, double* row_loss) {
+  __shared__ A partial[block_threads / warp];
+  A* row = scores + blockIdx.x * batch;
+  const int64_t own = first + blockIdx.x;
+  const A own_score = row[own];
+  A top = own_score;
+  for (int64_t j = threadIdx.x; j < batch; j += block_threads) top = row[j] > top ? row[j] : top;
+  top = warp_max(top);
+  if (lane() == 0) partial[threadIdx.x / warp] = top;
+  __syncthreads();
+  for (int w = 0; w < block_threads / warp; ++w) top = partial[w] > top ? partial[w] : top;
+  __syncthreads();
+  A sum = 0;
+  for (int64_t j = threadIdx.x; j < batch; j += block_threads) sum += row[j] = exp((row[j] - top) * inv_t);
+  sum = warp_sum(sum);
+  if (lane() == 0) partial[threadIdx.x / warp] = sum;
+  __syncthreads();
+  sum = 0;
+  for (int w = 0; w < block_threads / warp; ++w) sum += partial[w];
+  for (int64_t j = threadIdx.x; j < batch; j += block_threads) {
+    row[j] = row[j] * (grad_scale / sum) - (j == own ? grad_scale : A(0));
+  }
+  if (threadIdx.x == 0) row_loss[own] = static_cast<double>(log(sum) - (own_score - top) * inv_t);
+}
+
+// In place, through the normalisation: d e = (d unit - <d unit, unit> unit) / norm.
+template <class A>
+__global__ void project_kernel(A* grad, const A* unit, const A* inv_norm, int64_t batch, int64_t dim) {
+  const int64_t b = global_warp();
+  if (b >= batch) return;
+  const A along = warp_dot(grad + b * dim, unit + b * dim, dim);
+  for (int64_t c = lane(); c < dim; c += warp) {
+    grad[b * dim + c] = inv_norm[b] * (grad[b * dim + c] - along * unit[b * dim + c]);
+  }
+}
+
+}  // namespace
+
+int64_t softmax_loss_workspace_bytes(int64_t batch, int64_t dim, int64_t accumulator_size) {
+  return batch * static_cast<int64_t>(sizeof(double)) +
+         (2 * batch * dim + 2 * batch + softmax_row_block * batch) * accumulator_size;
+}
+
+template <class T>
+void softmax_loss(const T* user_emb, int64_t n_users, const T* item_emb, int64_t n_items, int64_t dim,
+                  const int64_t* users, const int64_t* pos, int64_t batch, double temperature, acc_t<T>* loss,
+                  acc_t<T>* user_rows, acc_t<T>* item_rows, void* workspace, void* stream) {
+  using A = acc_t<T>;
+  constexpr int per_block = block_threads / warp;
+  const char* op = "softmax_loss";
+  const Space<A> s(workspace, batch, dim);
+  const A inv_t = static_cast<A>(1 / temperature);
+  const A grad_scale = batch > 0 ? inv_t / static_cast<A>(batch) : A(0);
+  const int64_t blocks = blocks_for(batch, per_block);
+  launch(op, unit_kernel<T>, blocks, block_threads, 0, stream, user_emb, n_users, users, batch, dim, s.user_unit,
+         s.user_inv_norm);
+  launch(op, unit_kernel<T>, blocks, block_threads, 0, stream, item_emb, n_items, pos, batch, dim, s.item_unit,
+         s.item_inv_norm);
+  for (int64_t first = 0; first < batch; first += softmax_row_block) {
+    const int64_t rows = batch - first < softmax_row_block ? batch - first : softmax_row_block;
+    const A* unit = s.user_unit + first * dim;
+    product<A>({unit, dim, 1}, {s.item_unit, 1, dim}, rows, batch, dim, s.scores, batch, false, stream);
+    launch(op, softmax_kernel<A>, rows, block_threads, 0, stream, s.scores, first, batch, inv_t, grad_scale,
+           s.row_loss);
+    product<A>({s.scores, batch, 1}, {s.item_unit, dim, 1}, rows, dim, batch, user_rows + first * dim, dim, false,
+               stream);
+    product<A>({s.scores, 1, batch}, {unit, dim, 1}, batch, dim, rows, item_rows, dim, first > 0, stream);
+  }
+  launch(op, project_kernel<A>, blocks, block_threads, 0, stream, user_rows, s.user_unit, s.user_inv_norm, batch, dim);
+  launch(op, project_kernel<A>, blocks, block_threads, 0, stream, item_rows, s.item_unit, s.item_inv_norm, batch, dim);
+  launch(op, ordered_sum<A>, 1, 256, 0, stream, s.row_loss, batch, batch > 0 ? 1.0 / static_cast<double>(batch) : 0.0,
+         loss);
+}
+
+#define FGR_INSTANTIATE(T)                                                                                     \
+  template void softmax_loss<T>(const T*, int64_t, const T*, int64_t, int64_t, const int64_t*, const int64_t*, \
+                                int64_t, double, acc_t<T>*, acc_t<T>*, acc_t<T>*, void*, void*);
+FGR_INSTANTIATE(float)
+FGR_INSTANTIATE(double)
+FGR_INSTANTIATE(bf16)
+#undef FGR_INSTANTIATE
+
+}  // namespace fgr::cuda
