@@ -8,8 +8,8 @@ namespace {
 
 constexpr int block_threads = 128;
 
-// CUB's temporary storage for n pairs of 32-bit keys: one word of histogram per digit and tile, within n / 2 + 1 MiB
-// bytes for every architecture; the launcher checks what CUB then asks for.
+// Planned for CUB's temporary storage, n pairs of 32-bit keys. An estimate that no GPU has confirmed yet: the launcher
+// throws if CUB asks for more.
 int64_t sort_bytes(int64_t n) { return n / 2 + (1 << 20); }
 
 // The workspace: four arrays of n 32-bit words, then CUB's storage.
