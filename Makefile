@@ -49,8 +49,8 @@ check-cpp: $(VENV)/.installed-dev
 check-cpu-only: $(VENV)/.installed-dev
 	test -x $(VENV)-cpu/bin/python || $(PYTHON) -m venv $(VENV)-cpu
 	$(VENV)-cpu/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt "torch==2.13.0"
-	FGR_CUDA=OFF FGR_WERROR=ON $(VENV)-cpu/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt --force-reinstall --no-deps .
-	$(VENV)-cpu/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt ".[test]"
+	FGR_CUDA=OFF FGR_WERROR=ON $(VENV)-cpu/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt ".[test]"
+	$(VENV)-cpu/bin/fastgcn-rec doctor | grep -q "CUDA: off: built without it"
 	cd tests && ../$(VENV)-cpu/bin/python -m pytest -q -c ../pyproject.toml --rootdir .. .
 
 # The CUDA backend with all warnings errors, where nvcc is; no GPU is needed.

@@ -22,6 +22,8 @@ class CMakeBuild(build_ext):
         target = Path(self.get_ext_fullpath(ext.name)).resolve().parent
         build = Path(self.build_temp).resolve() / "cmake"
         build.mkdir(parents=True, exist_ok=True)
+        # pip's isolated environments do not outlive a build, but the cache of the last one names their ninja.
+        (build / "CMakeCache.txt").unlink(missing_ok=True)
         options = [f"-D{name}={os.environ[name]}" for name in CMAKE_OPTIONS if os.environ.get(name)]
         configure = [
             "cmake", "-S", str(ROOT), "-B", str(build), "-G", "Ninja",

@@ -30,6 +30,6 @@ template <class T>
 void softmax_loss(const T* user_emb, int64_t n_users, const T* item_emb, int64_t n_items, int64_t dim,
                   const int64_t* users, const int64_t* pos, int64_t batch, double temperature, acc_t<T>* loss,
                   acc_t<T>* user_rows, acc_t<T>* item_rows, void* workspace, void* stream);
-}
+}  // namespace cuda
 
 }  // namespace fgr
