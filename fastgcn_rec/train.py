@@ -150,7 +150,7 @@ def fit(
     --------
     >>> from fastgcn_rec.data import synthetic_interactions
     >>> from fastgcn_rec.models import MF
-    >>> data = synthetic_interactions(50, 40, 600)
+    >>> data = synthetic_interactions(50, 40, 400)
     >>> len(fit(MF(data, 8), data, epochs=2, progress=False).epochs)
     2
     """
