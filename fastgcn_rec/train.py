@@ -260,7 +260,10 @@ class _Run:
                 self.best = {name: p.detach().clone() for name, p in self.parameters.items()}
             elif config.patience and epoch - history.best_epoch >= config.patience * config.eval_every:
                 history.stopped = f"no better {config.metric} in {config.patience} evaluations"
-            bar.write(f"epoch {epoch}: loss {record['loss']:.4f}, {config.metric} {value:.4f} on {history.chosen_on}")
+            if not bar.disable:
+                bar.write(
+                    f"epoch {epoch}: loss {record['loss']:.4f}, {config.metric} {value:.4f} on {history.chosen_on}"
+                )
             if self.checkpoint is not None:
                 self._save()
         elif self.judge is None:
