@@ -167,7 +167,9 @@ def test_model_errors():
         TrainConfig(loss="hinge")
 
 
-def test_the_command_line_trains_evaluates_and_recommends(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def small_gowalla(tmp_path, monkeypatch):
+    """A data set of 60 users and 40 items under gowalla's name."""
     rng = np.random.default_rng(0)
     folder = tmp_path / "data" / "gowalla"
     folder.mkdir(parents=True)
@@ -175,6 +177,10 @@ def test_the_command_line_trains_evaluates_and_recommends(tmp_path, monkeypatch,
         lines = [" ".join(map(str, [u, *rng.choice(40, count, replace=False)])) for u in range(60)]
         (folder / f"{part}.txt").write_text("\n".join(lines) + "\n")
     monkeypatch.setenv("FASTGCN_REC_DATA", str(tmp_path / "data"))
+
+
+@pytest.mark.usefixtures("small_gowalla")
+def test_the_command_line_trains_evaluates_and_recommends(tmp_path, capsys):
     out = tmp_path / "run"
     train = ["train", "gowalla", "--epochs", "4", "--dim", "8", "--out", str(out), "--quiet", "--lr", "0.01"]
     assert main(train) == 0
@@ -193,3 +199,14 @@ def test_the_command_line_trains_evaluates_and_recommends(tmp_path, monkeypatch,
     assert main(["doctor"]) == 0
     assert "self-test: passed" in capsys.readouterr().out
     assert main(["datasets", "gowalla"]) == 0
+
+
+@pytest.mark.usefixtures("small_gowalla")
+def test_tensorboard_gets_every_epoch(tmp_path):
+    event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    out = tmp_path / "run"
+    assert main(["train", "gowalla", "--epochs", "3", "--dim", "8", "--out", str(out), "--quiet", "--tensorboard"]) == 0
+    metrics = json.loads((out / "metrics.json").read_text())
+    events = event_accumulator.EventAccumulator(str(out / "tensorboard")).Reload()
+    logged = [event.value for event in events.Scalars("loss")]
+    assert logged == pytest.approx([epoch["loss"] for epoch in metrics["epochs"]], rel=1e-6)
