@@ -16,6 +16,7 @@
 #include "fgr/scatter_rows.h"
 #include "fgr/softmax_loss.h"
 #include "fgr/topk.h"
+#include "fgr/train_step.h"
 
 namespace py = pybind11;
 
@@ -147,6 +148,38 @@ void bind_build(py::module_& m) {
 #include "bindings_ops.inc"
 #endif
 
+// CPU only: a GPU's step is a CUDA graph of the ops above.
+void bind_train_step(py::module_& m) {
+  m.def("train_step_workspace_bytes_cpu",
+        [](int dtype, int64_t n_nodes, int64_t dim, int64_t n_alphas, int64_t batch, int64_t n_neg, bool shared) {
+          int64_t bytes = 0;
+          dispatch(dtype, [&](auto tag) {
+            using T = typename decltype(tag)::type;
+            bytes = cpu::train_step_workspace_bytes<T>(n_nodes, dim, n_alphas, batch, n_neg, shared);
+          });
+          return bytes;
+        });
+  m.def("train_step_cpu", [](int dtype, const Graph& g, int64_t dim, Address alphas, int64_t n_alphas, Address left,
+                             Address right, Address emb, Address exp_avg, Address exp_avg_sq, Address shadow,
+                             Address users, Address pos, Address neg, int64_t batch, int64_t n_neg, bool shared,
+                             int loss_kind, double temperature, double reg, double lr, int64_t step, double beta1,
+                             double beta2, double eps, double weight_decay, Address loss, Address times,
+                             Address workspace, int threads) {
+    py::gil_scoped_release release;
+    const PairBatch b{at<const int64_t>(users), at<const int64_t>(pos), at<const int64_t>(neg), batch, n_neg, shared};
+    const StepOptions options{static_cast<StepLoss>(loss_kind), temperature, reg, lr, step,
+                              {beta1, beta2, eps, weight_decay}};
+    dispatch(dtype, [&](auto tag) {
+      using T = typename decltype(tag)::type;
+      using A = acc_t<T>;
+      const StepModel<T> model{
+          dim,        at<const A>(alphas), n_alphas,          at<const A>(left), at<const A>(right),
+          at<A>(emb), at<A>(exp_avg),      at<A>(exp_avg_sq), at<T>(shadow)};
+      cpu::train_step<T>(g.both(), model, b, options, at<A>(loss), at<StepTimes>(times), at<void>(workspace), threads);
+    });
+  });
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_C, m) {
@@ -164,6 +197,7 @@ PYBIND11_MODULE(_C, m) {
   m.def("l2_loss_workspace_bytes", &l2_loss_workspace_bytes);
   bind_build(m);
   bind_cpu(m);
+  bind_train_step(m);
 #if defined(FGR_WITH_CUDA)
   bind_cuda(m);
 #endif

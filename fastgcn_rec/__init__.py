@@ -6,6 +6,7 @@ from .graph import Graph
 from .models import MF, LightGCN, Popularity, Recommender
 from .ops import (
     Adam,
+    TrainStep,
     adam_step,
     binary_loss,
     bpr_loss,
@@ -28,6 +29,7 @@ __all__ = [
     "Popularity",
     "Recommender",
     "TrainConfig",
+    "TrainStep",
     "adam_step",
     "binary_loss",
     "bpr_loss",

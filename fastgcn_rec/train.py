@@ -16,12 +16,13 @@ from tqdm import tqdm
 from .data import Dataset, Edges
 from .evaluate import evaluate
 from .models import Recommender
-from .ops import Adam, binary_loss, bpr_loss, l2_loss, sample_batch, softmax_loss
+from .ops import sample_batch
+from .steps import MOMENTS, make_step
 from .storage import load_arrays, save_arrays
 
-Tensor = torch.Tensor
 LOSSES = ("bpr", "binary", "softmax")
 PROTOCOLS = ("validation", "published", "none")
+STORAGES = ("float32", "bfloat16")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +53,8 @@ class TrainConfig:
     valid_fraction, metric, eval_every, patience : of the choice
         Stop after ``patience`` evaluations without a better metric (0: never).
     seed : int
+    storage : "float32" or "bfloat16"
+        Of the layers between hops; parameters and sums stay float32. bfloat16 is faster (docs/performance.md).
     """
 
     epochs: int = 100
@@ -68,9 +71,11 @@ class TrainConfig:
     eval_every: int = 5
     patience: int = 5
     seed: int = 0
+    storage: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self) -> None:
-        for name, allowed in (("loss", LOSSES), ("sampler", ("user", "edge")), ("protocol", PROTOCOLS)):
+        choices = (("loss", LOSSES), ("sampler", ("user", "edge")), ("protocol", PROTOCOLS), ("storage", STORAGES))
+        for name, allowed in choices:
             if getattr(self, name) not in allowed:
                 raise ValueError(f"TrainConfig: {name} must be one of {allowed}, got {getattr(self, name)!r}")
         for name, least in (("epochs", 0), ("batch_size", 1), ("n_neg", 1), ("eval_every", 1), ("patience", 0)):
@@ -95,21 +100,6 @@ class History:
 
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C during training, after everything was saved; the message says how to go on."""
-
-
-def batch_loss(model: Recommender, config: TrainConfig, users: Tensor, pos: Tensor, neg: Tensor) -> Tensor:
-    """The loss of one batch, ridge penalty included; ids are internal."""
-    user_emb, item_emb = model.get_embedding().split([model.n_users, model.n_items])
-    nodes = [users, pos + model.n_users]
-    if config.loss == "softmax":
-        loss = softmax_loss(user_emb, item_emb, users, pos, config.temperature)
-    else:
-        pair = bpr_loss if config.loss == "bpr" else binary_loss
-        loss = pair(user_emb, item_emb, users, pos, neg)
-        nodes.append(torch.where(neg >= 0, neg + model.n_users, neg).flatten())
-    if config.reg:
-        loss = loss + config.reg / len(users) * l2_loss(model.ego_embedding(), torch.cat(nodes))
-    return loss
 
 
 def fit(
@@ -184,7 +174,7 @@ class _Run:
         chosen_on = {"validation": "validation", "published": "test (published protocol)", "none": "none"}
         self.history = History(chosen_on=chosen_on[config.protocol])
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        self.optimizer = Adam(self.parameters.values(), lr=config.lr)
+        self.take_step = make_step(model, config)
         self.best = {name: p.detach().clone() for name, p in self.parameters.items()}
         self.step, self.loss_sum, self.seconds = 0, 0.0, 0.0  # step counts over all epochs; the others within one
         self.identity: dict[str, Any] = {
@@ -227,10 +217,7 @@ class _Run:
         users, pos, neg = sample_batch(
             model.graph, config.batch_size, n_neg, seed=config.seed, offset=offset, by=config.sampler
         )
-        loss = batch_loss(model, config, users, pos, neg)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
+        loss = self.take_step(users, pos, neg)
         self.step += 1
         self.loss_sum += loss.item()
         self.seconds += time.perf_counter() - start
@@ -282,16 +269,9 @@ class _Run:
             "seconds": self.seconds,
             "history": dataclasses.asdict(self.history),
         }
-        arrays: dict[str, Any] = {}
-        for name, p in self.parameters.items():
-            state = self.optimizer.state.get(p, {})
-            tensors = {
-                "now": p,
-                "best": self.best[name],
-                "exp_avg": state.get("exp_avg"),
-                "exp_avg_sq": state.get("exp_avg_sq"),
-            }
-            arrays |= {f"{k}.{name}": t.detach().cpu().numpy() for k, t in tensors.items() if t is not None}
+        tensors: dict[str, torch.Tensor] = {f"now.{name}": p for name, p in self.parameters.items()}
+        tensors |= {f"best.{name}": p for name, p in self.best.items()} | self.take_step.moments()
+        arrays = {name: t.detach().cpu().numpy() for name, t in tensors.items()}
         save_arrays(self.checkpoint, meta, arrays)
 
     def _resume(self) -> None:
@@ -312,8 +292,5 @@ class _Run:
             for name, p in self.parameters.items():
                 p.copy_(torch.from_numpy(arrays[f"now.{name}"]))
                 self.best[name].copy_(torch.from_numpy(arrays[f"best.{name}"]))
-                if f"exp_avg.{name}" in arrays:
-                    moments = {
-                        m: torch.from_numpy(arrays[f"{m}.{name}"]).to(p.device) for m in ("exp_avg", "exp_avg_sq")
-                    }
-                    self.optimizer.state[p] = {"step": self.step, **moments}
+            moments = {n: torch.from_numpy(a) for n, a in arrays.items() if n.startswith(MOMENTS)}
+            self.take_step.resume(self.step, moments)

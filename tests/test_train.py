@@ -5,10 +5,11 @@ import pytest
 import torch
 from conftest import assert_close, random_graph, threads_give_the_same_bits
 
-from fastgcn_rec import MF, LightGCN, Popularity, Recommender, TrainConfig, evaluate, fit, reference
+from fastgcn_rec import MF, LightGCN, Popularity, Recommender, TrainConfig, evaluate, fit, reference, sample_batch
 from fastgcn_rec.cli import main
 from fastgcn_rec.data import synthetic_interactions
-from fastgcn_rec.train import Interrupted, batch_loss
+from fastgcn_rec.steps import AutogradStep, NativeStep, batch_loss, make_step
+from fastgcn_rec.train import Interrupted
 
 SMALL = {"epochs": 4, "batch_size": 128, "eval_every": 2, "progress": False}
 
@@ -64,24 +65,50 @@ def test_learned_alphas_change_and_fixed_ones_do_not(data):
         assert torch.equal(model.alpha, before) != learn
 
 
-def test_an_interrupted_run_goes_on_to_the_same_bits(data, tmp_path):
-    straight = MF(data, 8)
-    fit(straight, data, **SMALL)
+KINDS = {
+    "mf": (lambda data: MF(data, 8), {}),
+    "lightgcn in bfloat16": (lambda data: LightGCN(data, 8, 2), {"storage": "bfloat16"}),
+    "lightgcn with learned alphas": (lambda data: LightGCN(data, 8, 2, learn_alpha=True), {}),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_interrupted_run_goes_on_to_the_same_bits(kind, data, tmp_path):
+    make, options = KINDS[kind]
+    straight = make(data)
+    fit(straight, data, **SMALL, **options)
     path = tmp_path / "checkpoint.npz"
-    broken = MF(data, 8)
+    broken = make(data)
 
     def stop(record):
         if record["epoch"] == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(Interrupted, match="run the same command again"):
-        fit(broken, data, **SMALL, checkpoint=path, on_epoch=stop)
-    resumed = MF(data, 8)
-    history = fit(resumed, data, **SMALL, checkpoint=path)
+        fit(broken, data, **SMALL, **options, checkpoint=path, on_epoch=stop)
+    resumed = make(data)
+    history = fit(resumed, data, **SMALL, **options, checkpoint=path)
     assert [r["epoch"] for r in history.epochs] == [1, 2, 3, 4]
     assert torch.equal(resumed.embedding.weight, straight.embedding.weight)
     with pytest.raises(ValueError, match="another config"):
-        fit(MF(data, 8), data, **{**SMALL, "batch_size": 64}, checkpoint=path)
+        fit(make(data), data, **{**SMALL, **options, "batch_size": 64}, checkpoint=path)
+
+
+@pytest.mark.parametrize("loss", ["bpr", "binary", "softmax"])
+def test_the_native_step_and_autograd_train_alike(loss, data):
+    config, losses = TrainConfig(loss=loss, reg=0.01), {}
+    for kind in (NativeStep, AutogradStep):
+        model = LightGCN(data, 16, 2)
+        step = kind(model, config)
+        batches = [sample_batch(model.graph, 64, 2, seed=0, offset=64 * t) for t in range(20)]
+        losses[kind] = torch.stack([step(u, p, n[:, :0] if loss == "softmax" else n) for u, p, n in batches])
+    assert_close(losses[NativeStep], losses[AutogradStep], terms=20.0)
+
+
+def test_bfloat16_layers_need_the_native_step(data):
+    model, config = LightGCN(data, 8, 2, learn_alpha=True), TrainConfig(storage="bfloat16")
+    with pytest.raises(ValueError, match="storage='bfloat16' needs a model with constant layer weights on the CPU"):
+        make_step(model, config)
 
 
 def test_validation_leaves_the_test_part_alone_and_the_graph_whole(data):

@@ -3,31 +3,17 @@
 #include <cstring>
 
 #include "common/bf16.h"
-#include "cpu/isa/levels.h"
-#include "cpu/parallel.h"
+#include "cpu/hops.h"
 
 namespace fgr::cpu {
 namespace {
 
-// One hop over all nodes: users from items, items from users. `h` is given for the whole node range (users first).
 template <class T>
-void hop_all(const Bipartite& g, Hop<T> h, int threads) {
-  const auto half = [&](const Csr& csr, int64_t first, int64_t other) {
-    Hop<T> part = h;
-    part.indptr = csr.indptr;
-    part.indices = csr.indices;
-    part.weight = csr.weight;
-    part.x = h.x + other * h.dim;
-    part.y = h.y + first * h.dim;
-    if (h.col_scale != nullptr) part.col_scale = h.col_scale + other;
-    if (h.left != nullptr) part.left = h.left + first;
-    if (h.out != nullptr) part.out = h.out + first;
-    if (h.base != nullptr) part.base = h.base + first * h.dim;
+void hop_all(const Bipartite& g, const Hop<T>& whole, int threads) {
+  for_halves(g, whole, [&](const Hop<T>& half, const Csr& csr, Side) {
     parallel_rows(csr.indptr, csr.n_rows, threads,
-                  [&](int64_t begin, int64_t end) { kernels<T>().hop(part, begin, end); });
-  };
-  half(g.users, 0, g.users.n_rows);
-  half(g.items, g.users.n_rows, 0);
+                  [&](int64_t begin, int64_t end) { kernels<T>().hop(half, begin, end); });
+  });
 }
 
 }  // namespace
@@ -49,10 +35,17 @@ void propagate(const Bipartite& graph, const T* x, int64_t dim, const acc_t<T>* 
     const bool first = k == hops - 1;
     T* out = k % 2 == 0 ? y : spare;  // the last hop, k = 0, lands in y
     // The first hop reads x itself and applies `right` and alphas[K] as it gathers; later ones read z, scaled already.
-    hop_all<T>(graph,
-               {nullptr, nullptr, nullptr, first ? right : nullptr, in, first ? alphas[hops] : acc_t<T>(1), left,
-                k > 0 ? right : nullptr, alphas[k], x, out, dim},
-               threads);
+    Hop<T> hop;
+    hop.col_scale = first ? right : nullptr;
+    hop.x = in;
+    hop.gain = first ? alphas[hops] : acc_t<T>(1);
+    hop.left = left;
+    hop.out = k > 0 ? right : nullptr;
+    hop.beta = alphas[k];
+    hop.base = x;
+    hop.y = out;
+    hop.dim = dim;
+    hop_all(graph, hop, threads);
     in = out;
   }
 }
@@ -70,7 +63,13 @@ void propagate_dots(const Bipartite& graph, const T* x, const T* g, int64_t dim,
   for (int64_t k = 0; k < n_alphas; ++k) {
     if (k > 0) {
       T* out = buffers[k % 2];
-      hop_all<T>(graph, {nullptr, nullptr, nullptr, right, power, 1, left, nullptr, 0, nullptr, out, dim}, threads);
+      Hop<T> hop;
+      hop.col_scale = right;
+      hop.x = power;
+      hop.left = left;
+      hop.y = out;
+      hop.dim = dim;
+      hop_all(graph, hop, threads);
       power = out;
     }
     parallel_for(blocks, 1, threads, [&](int64_t begin, int64_t end) {

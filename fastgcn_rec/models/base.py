@@ -119,6 +119,11 @@ class Recommender(torch.nn.Module):
         """The trained table [n_users + n_items, dim] that a ridge penalty applies to."""
         raise NotImplementedError
 
+    def diffusion(self) -> Tensor | None:
+        """alphas, where ``get_embedding()`` is sum_k alphas[k] A~^k ``ego_embedding()`` with constant alphas and no other parameter is
+        trained: such a model trains by :class:`fastgcn_rec.TrainStep`. None for any other."""
+        return None
+
     # --- recommending -----------------------------------------------------------------------------------------------
 
     def recommend(self, users: Any, k: int = 20, exclude_seen: bool = True) -> tuple[NDArray[Any], NDArray[np.float32]]:

@@ -69,3 +69,6 @@ class LightGCN(MF):
     def get_embedding(self) -> torch.Tensor:
         result: torch.Tensor = propagate(self.graph, self.embedding.weight, self.alpha)
         return result
+
+    def diffusion(self) -> torch.Tensor | None:
+        return None if self.learn_alpha else self.alpha

@@ -62,3 +62,6 @@ class MF(Recommender):
 
     def ego_embedding(self) -> torch.Tensor:
         return self.embedding.weight
+
+    def diffusion(self) -> torch.Tensor | None:
+        return torch.ones(1)

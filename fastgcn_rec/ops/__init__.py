@@ -7,9 +7,11 @@ from .propagate import propagate
 from .sample import sample_batch, sample_negatives
 from .softmax_loss import softmax_loss
 from .topk import topk
+from .train_step import TrainStep
 
 __all__ = [
     "Adam",
+    "TrainStep",
     "adam_step",
     "binary_loss",
     "bpr_loss",

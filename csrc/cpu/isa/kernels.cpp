@@ -6,6 +6,7 @@ namespace {
 
 using fgr::acc_t;
 using fgr::bf16;
+using fgr::cpu::AdamHop;
 using fgr::cpu::AdamScalars;
 using fgr::cpu::Hop;
 
@@ -60,6 +61,37 @@ inline void store_vec(bf16* p, VecF v) {  // round to nearest even, NaN stays Na
   __builtin_memcpy(p, &half, sizeof half);
 }
 
+// Two vectors of consecutive elements, for sums that are only put in order at the end: a bf16 pair holds the even and
+// the odd ones, which costs two instructions where widening in order costs ten.
+template <class P, class V>
+inline void load_pair(const P* p, V* pair) {
+  if constexpr (sizeof(P) == 2) {
+    const VecU bits = load_raw<VecU>(p), even = bits << 16, odd = bits & 0xffff0000u;
+    pair[0] = load_raw<VecF>(&even);
+    pair[1] = load_raw<VecF>(&odd);
+  } else {
+    pair[0] = load_vec(p);
+    pair[1] = load_vec(p + sizeof(V) / sizeof(P));
+  }
+}
+// A sum of such pairs, in the elements' order.
+template <class P>
+inline void order_pair(VecF* pair) {
+  if constexpr (sizeof(P) == 2) {
+    constexpr int n = static_cast<int>(sizeof(VecF) / sizeof(float));
+    VecI low, high;
+    for (int l = 0; l < n; ++l) {
+      low[l] = l / 2 + l % 2 * n;
+      high[l] = n / 2 + low[l];
+    }
+    const VecF even = pair[0], odd = pair[1];
+    pair[0] = __builtin_shuffle(even, odd, low);
+    pair[1] = __builtin_shuffle(even, odd, high);
+  }
+}
+template <class P>
+inline void order_pair(VecD*) {}
+
 inline float load_one(float x) { return x; }
 inline double load_one(double x) { return x; }
 inline float load_one(bf16 x) {
@@ -75,88 +107,225 @@ inline void store_one(bf16* p, float x) {
   p->bits = static_cast<uint16_t>(nan ? ((bits >> 16) | 0x40u) : rounded);
 }
 
+// --- Adam ----------------------------------------------------------------------------------------------------------
+
+template <class A>
+void adam(A* __restrict param, const A* __restrict grad, A* __restrict exp_avg, A* __restrict exp_avg_sq, int64_t n,
+          const AdamScalars& s) {
+  const A b1 = static_cast<A>(s.beta1), b2 = static_cast<A>(s.beta2), eps = static_cast<A>(s.eps);
+  const A c1 = static_cast<A>(1 - s.beta1), c2 = static_cast<A>(1 - s.beta2), decay = static_cast<A>(s.weight_decay);
+  const A step_size = static_cast<A>(s.step_size), inv_sqrt_bias2 = static_cast<A>(s.inv_sqrt_bias2);
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) {
+    const A g = grad[i] + decay * param[i];
+    const A m = b1 * exp_avg[i] + c1 * g;
+    const A v = b2 * exp_avg_sq[i] + c2 * g * g;
+    exp_avg[i] = m;
+    exp_avg_sq[i] = v;
+    A root;
+    if constexpr (sizeof(A) == 4) {
+      root = __builtin_sqrtf(v);
+    } else {
+      root = __builtin_sqrt(v);
+    }
+    param[i] -= step_size * m / (root * inv_sqrt_bias2 + eps);
+  }
+}
+
 // --- hop -----------------------------------------------------------------------------------------------------------
 
-constexpr int64_t prefetch_edges = 8;  // rows ahead of the one being added
+struct NoAdam {};
+template <class Adam>
+constexpr bool is_adam = true;
+template <>
+constexpr bool is_adam<NoAdam> = false;
 
-// Columns [c, c + N * lanes) of one row. The accumulators are N independent registers, each summed in edge order.
-template <class T, int N, bool Scaled>
-inline void hop_columns(const Hop<T>& h, int64_t row, int64_t c) {
+constexpr int64_t prefetch_edges = 16;  // rows ahead of the one being added
+constexpr int64_t edge_block = 256;     // edges whose compact columns are collected at a time
+
+// acc += rows col[0 .. n) of x, columns [c, c + N * lanes), one row after the other: N independent registers, in pairs
+// as load_pair gives them. `readable` columns may be looked at, to fetch ahead.
+template <class T, class B, int N, bool Scaled>
+inline void add_rows(const Hop<T, B>& h, const int32_t* col, const float* weight, int64_t n, int64_t readable,
+                     int64_t c, Vec<T>* acc) {
   using A = acc_t<T>;
-  Vec<T> acc[N] = {};
-  const int64_t end = h.indptr[row + 1];
-  for (int64_t e = h.indptr[row]; e < end; ++e) {
-    if (e + prefetch_edges < end) {
-      const char* ahead = reinterpret_cast<const char*>(h.x + h.indices[e + prefetch_edges] * h.dim + c);
+  for (int64_t e = 0; e < n; ++e) {
+    if (e + prefetch_edges < readable) {
+      const char* ahead = reinterpret_cast<const char*>(h.x + col[e + prefetch_edges] * h.dim + c);
 #pragma GCC unroll 16
       for (int line = 0; line < N * lanes<T> * static_cast<int>(sizeof(T)); line += 64)
         __builtin_prefetch(ahead + line);
     }
-    const int64_t col = h.indices[e];
-    const T* x = h.x + col * h.dim + c;
+    const int64_t row = col[e];
+    const T* x = h.x + row * h.dim + c;
+    A s = 1;
     if constexpr (Scaled) {
-      A s = h.col_scale != nullptr ? h.col_scale[col] : A(1);
-      if (h.weight != nullptr) s *= static_cast<A>(h.weight[e]);
-#pragma GCC unroll 16
-      for (int v = 0; v < N; ++v) acc[v] += s * load_vec(x + v * lanes<T>);
-    } else {
-#pragma GCC unroll 16
-      for (int v = 0; v < N; ++v) acc[v] += load_vec(x + v * lanes<T>);
+      if (h.col_scale != nullptr) s = h.col_scale[row];
+      if (weight != nullptr) s *= static_cast<A>(weight[e]);
     }
+    const auto add = [s](Vec<T>& sum, Vec<T> term) {
+      if constexpr (Scaled) {
+        sum += s * term;
+      } else {
+        sum += term;
+      }
+    };
+    if constexpr (N == 1) {
+      add(acc[0], load_vec(x));
+    } else {
+#pragma GCC unroll 8
+      for (int v = 0; v < N; v += 2) {
+        Vec<T> pair[2];
+        load_pair(x + v * lanes<T>, pair);
+        add(acc[v], pair[0]);
+        add(acc[v + 1], pair[1]);
+      }
+    }
+  }
+}
+
+// The edges [begin, end) whose column has a slot: slots and weights into out and out_weight; returns how many.
+template <class T, class B>
+inline int64_t collect(const Hop<T, B>& h, int64_t begin, int64_t end, int32_t* out, float* out_weight) {
+  int64_t n = 0;
+  for (int64_t e = begin; e < end; ++e) {
+    const int32_t slot = h.col_slot[h.indices[e]];
+    out[n] = slot;
+    if (h.weight != nullptr) out_weight[n] = h.weight[e];
+    n += slot >= 0;
+  }
+  return n;
+}
+
+// The sum of a row's neighbours. `limit`: edges up to there may be looked at.
+template <class T, class B, int N, bool Scaled>
+inline void gather(const Hop<T, B>& h, int64_t row, int64_t limit, int64_t c, Vec<T>* acc) {
+  if (h.indptr == nullptr) return;
+  const int64_t begin = h.indptr[row], end = h.indptr[row + 1];
+  if (h.col_slot == nullptr) {
+    const float* weight = h.weight != nullptr ? h.weight + begin : nullptr;
+    add_rows<T, B, N, Scaled>(h, h.indices + begin, weight, end - begin, limit - begin, c, acc);
+    return;
+  }
+  int32_t col[edge_block];
+  float weight[edge_block];
+  for (int64_t e = begin; e < end; e += edge_block) {
+    const int64_t n = collect(h, e, e + edge_block < end ? e + edge_block : end, col, weight);
+    add_rows<T, B, N, Scaled>(h, col, h.weight != nullptr ? weight : nullptr, n, n, c, acc);
+  }
+}
+
+template <class T, class B>
+inline const B* base_row(const Hop<T, B>& h, int64_t row) {
+  if (h.base == nullptr) return nullptr;
+  const int64_t at = h.base_slot != nullptr ? h.base_slot[row] : row;
+  return at >= 0 ? h.base + at * h.dim : nullptr;
+}
+
+// Columns [c, c + N * lanes) of row r: stored in y, or handed to Adam.
+template <class T, class B, int N, bool Scaled, class Adam>
+inline void hop_columns(const Hop<T, B>& h, int64_t r, int64_t limit, int64_t c, const Adam& adam_hop) {
+  using A = acc_t<T>;
+  constexpr int width = N * lanes<T>;
+  const int64_t row = h.rows != nullptr ? h.rows[r] : r;
+  Vec<T> acc[N] = {};
+  gather<T, B, N, Scaled>(h, row, limit, c, acc);
+  if constexpr (N > 1) {
+#pragma GCC unroll 8
+    for (int v = 0; v < N; v += 2) order_pair<T>(acc + v);
   }
   const A left = h.left != nullptr ? h.gain * h.left[row] : h.gain;
   const A out = h.out != nullptr ? h.out[row] : A(1);
-  T* y = h.y + row * h.dim + c;
+  const B* base = base_row(h, row);
+  A grad[width];
 #pragma GCC unroll 16
   for (int v = 0; v < N; ++v) {
-    Vec<T> r = left * acc[v];
-    if (h.base != nullptr) r += h.beta * load_vec(h.base + row * h.dim + c + v * lanes<T>);
-    store_vec(y + v * lanes<T>, out * r);
+    Vec<T> z = left * acc[v];
+    if (base != nullptr) z += h.beta * load_vec(base + c + v * lanes<T>);
+    if constexpr (is_adam<Adam>) {
+      store_vec(grad + v * lanes<T>, out * z);
+    } else {
+      store_vec(h.y + r * h.dim + c + v * lanes<T>, out * z);
+    }
+  }
+  if constexpr (is_adam<Adam>) {
+    const int64_t at = row * h.dim + c;
+    adam<A>(adam_hop.param + at, grad, adam_hop.exp_avg + at, adam_hop.exp_avg_sq + at, width, adam_hop.scalars);
+    if (adam_hop.shadow != nullptr) {
+      const A scale = adam_hop.shadow_scale != nullptr ? adam_hop.shadow_scale[row] : A(1);
+#pragma GCC unroll 16
+      for (int v = 0; v < N; ++v) {
+        store_vec(adam_hop.shadow + at + v * lanes<T>, scale * load_vec(adam_hop.param + at + v * lanes<T>));
+      }
+    }
   }
 }
 
-template <class T, bool Scaled>
-inline void hop_column(const Hop<T>& h, int64_t row, int64_t c) {  // one column: the tail of an odd dim
+// One column: the tail of an odd dim.
+template <class T, class B, class Adam>
+inline void hop_column(const Hop<T, B>& h, int64_t r, int64_t c, const Adam& adam_hop) {
   using A = acc_t<T>;
+  const int64_t row = h.rows != nullptr ? h.rows[r] : r;
   A acc = 0;
-  for (int64_t e = h.indptr[row]; e < h.indptr[row + 1]; ++e) {
-    const int64_t col = h.indices[e];
-    A s = 1;
-    if constexpr (Scaled) {
-      if (h.col_scale != nullptr) s = h.col_scale[col];
-      if (h.weight != nullptr) s *= static_cast<A>(h.weight[e]);
-    }
+  for (int64_t e = h.indptr != nullptr ? h.indptr[row] : 0; h.indptr != nullptr && e < h.indptr[row + 1]; ++e) {
+    const int64_t col = h.col_slot != nullptr ? h.col_slot[h.indices[e]] : h.indices[e];
+    if (col < 0) continue;
+    A s = h.col_scale != nullptr ? h.col_scale[col] : A(1);
+    if (h.weight != nullptr) s *= static_cast<A>(h.weight[e]);
     acc += s * load_one(h.x[col * h.dim + c]);
   }
-  A r = (h.left != nullptr ? h.gain * h.left[row] : h.gain) * acc;
-  if (h.base != nullptr) r += h.beta * load_one(h.base[row * h.dim + c]);
-  store_one(h.y + row * h.dim + c, (h.out != nullptr ? h.out[row] : A(1)) * r);
+  A z = (h.left != nullptr ? h.gain * h.left[row] : h.gain) * acc;
+  if (const B* base = base_row(h, row)) z += h.beta * load_one(base[c]);
+  if (h.out != nullptr) z *= h.out[row];
+  if constexpr (is_adam<Adam>) {
+    const int64_t at = row * h.dim + c;
+    adam<A>(adam_hop.param + at, &z, adam_hop.exp_avg + at, adam_hop.exp_avg_sq + at, 1, adam_hop.scalars);
+    if (adam_hop.shadow != nullptr) {
+      store_one(adam_hop.shadow + at,
+                (adam_hop.shadow_scale != nullptr ? adam_hop.shadow_scale[row] : A(1)) * adam_hop.param[at]);
+    }
+  } else {
+    store_one(h.y + r * h.dim + c, z);
+  }
 }
 
-template <class T, bool Scaled>
-void hop_rows(const Hop<T>& h, int64_t row_begin, int64_t row_end) {
-  constexpr int wide = vector_bytes == 16 ? 8 : 16;  // half the registers (SSE, AVX2: 16; AVX-512: 32) stay free
-  constexpr int most = vector_bytes == 64 ? wide : 8;
-  for (int64_t row = row_begin; row < row_end; ++row) {
+template <class T, class B, bool Scaled, class Adam>
+inline void hop_rows(const Hop<T, B>& h, int64_t begin, int64_t end, const Adam& adam_hop) {
+  constexpr int most = vector_bytes == 64 ? 16 : 8;  // half the registers (SSE, AVX2: 16; AVX-512: 32) stay free
+  constexpr int w = lanes<T>;
+  // Rows that stand side by side share one stretch of edges, so that fetching ahead may look beyond a row's end.
+  const int64_t chunk_end = h.indptr != nullptr && h.rows == nullptr ? h.indptr[end] : 0;
+  for (int64_t r = begin; r < end; ++r) {
+    const int64_t limit = h.rows == nullptr ? chunk_end : h.indptr != nullptr ? h.indptr[h.rows[r] + 1] : 0;
     int64_t c = 0;
-    for (; c + most * lanes<T> <= h.dim; c += most * lanes<T>) hop_columns<T, most, Scaled>(h, row, c);
+    for (; c + most * w <= h.dim; c += most * w) hop_columns<T, B, most, Scaled>(h, r, limit, c, adam_hop);
     if constexpr (most == 16) {
-      if (c + 8 * lanes<T> <= h.dim) hop_columns<T, 8, Scaled>(h, row, c), c += 8 * lanes<T>;
+      if (c + 8 * w <= h.dim) hop_columns<T, B, 8, Scaled>(h, r, limit, c, adam_hop), c += 8 * w;
     }
-    if (c + 4 * lanes<T> <= h.dim) hop_columns<T, 4, Scaled>(h, row, c), c += 4 * lanes<T>;
-    if (c + 2 * lanes<T> <= h.dim) hop_columns<T, 2, Scaled>(h, row, c), c += 2 * lanes<T>;
-    if (c + 1 * lanes<T> <= h.dim) hop_columns<T, 1, Scaled>(h, row, c), c += 1 * lanes<T>;
-    for (; c < h.dim; ++c) hop_column<T, Scaled>(h, row, c);
+    if (c + 4 * w <= h.dim) hop_columns<T, B, 4, Scaled>(h, r, limit, c, adam_hop), c += 4 * w;
+    if (c + 2 * w <= h.dim) hop_columns<T, B, 2, Scaled>(h, r, limit, c, adam_hop), c += 2 * w;
+    if (c + 1 * w <= h.dim) hop_columns<T, B, 1, Scaled>(h, r, limit, c, adam_hop), c += 1 * w;
+    for (; c < h.dim; ++c) hop_column<T, B>(h, r, c, adam_hop);
   }
+}
+
+template <class T, class B, class Adam>
+inline void hop_with(const Hop<T, B>& h, int64_t begin, int64_t end, const Adam& adam_hop) {
+  if (h.col_scale != nullptr || h.weight != nullptr) {
+    hop_rows<T, B, true>(h, begin, end, adam_hop);
+  } else {
+    hop_rows<T, B, false>(h, begin, end, adam_hop);
+  }
+}
+
+template <class T, class B>
+void hop(const Hop<T, B>& h, int64_t begin, int64_t end) {
+  hop_with(h, begin, end, NoAdam{});
 }
 
 template <class T>
-void hop(const Hop<T>& h, int64_t row_begin, int64_t row_end) {
-  if (h.col_scale != nullptr || h.weight != nullptr) {
-    hop_rows<T, true>(h, row_begin, row_end);
-  } else {
-    hop_rows<T, false>(h, row_begin, row_end);
-  }
+void adam_hop(const AdamHop<T>& h, int64_t begin, int64_t end) {
+  hop_with(h.hop, begin, end, h);
 }
 
 // --- rows ----------------------------------------------------------------------------------------------------------
@@ -300,31 +469,8 @@ inline double exp_row(double* x, int64_t n, double scale, double* max) {
   return sum;
 }
 
-template <class A>
-void adam(A* __restrict param, const A* __restrict grad, A* __restrict exp_avg, A* __restrict exp_avg_sq, int64_t n,
-          const AdamScalars& s) {
-  const A b1 = static_cast<A>(s.beta1), b2 = static_cast<A>(s.beta2), eps = static_cast<A>(s.eps);
-  const A c1 = static_cast<A>(1 - s.beta1), c2 = static_cast<A>(1 - s.beta2), decay = static_cast<A>(s.weight_decay);
-  const A step_size = static_cast<A>(s.step_size), inv_sqrt_bias2 = static_cast<A>(s.inv_sqrt_bias2);
-#pragma omp simd
-  for (int64_t i = 0; i < n; ++i) {
-    const A g = grad[i] + decay * param[i];
-    const A m = b1 * exp_avg[i] + c1 * g;
-    const A v = b2 * exp_avg_sq[i] + c2 * g * g;
-    exp_avg[i] = m;
-    exp_avg_sq[i] = v;
-    A root;
-    if constexpr (sizeof(A) == 4) {
-      root = __builtin_sqrtf(v);
-    } else {
-      root = __builtin_sqrt(v);
-    }
-    param[i] -= step_size * m / (root * inv_sqrt_bias2 + eps);
-  }
-}
-
 template <class T>
-constexpr fgr::cpu::Kernels<T> sparse_table{&hop<T>, &dot<T>, &axpy<T>};
+constexpr fgr::cpu::Kernels<T> sparse_table{&hop<T, T>, &hop<T, acc_t<T>>, &adam_hop<T>, &dot<T>, &axpy<T>};
 template <class A>
 constexpr fgr::cpu::DenseKernels<A> dense_table{&gemm<A>, &exp_row, &adam<A>};
 

@@ -1,38 +1,59 @@
 // The inner loops, compiled once per instruction-set level (kernels.cpp) and chosen when the module is imported.
 #pragma once
 
+#include "fgr/adam_step.h"
 #include "fgr/types.h"
 
 namespace fgr::cpu {
 
-// One hop over rows [row_begin, row_end) of one half of the graph:
+// One hop over rows [begin, end) of one half of the graph:
 //   y[i, :] = out[i] * (gain * left[i] * sum_e weight[e] * col_scale[indices[e]] * x[indices[e], :] + beta * base[i,
 //   :])
-// Null left, out, col_scale or weight count as 1; null base as 0. x: rows of the other half; base, y, left, out: of
-// this half.
-template <class T>
+// Null left, out, col_scale or weight count as 1; null base or indptr as 0. x: rows of the other half; base, y, left,
+// out: of this half. Sparse operands, each where its table is given:
+//   rows       only rows[begin .. end) are computed; y holds them side by side: y[r, :] belongs to row rows[r]
+//   col_slot   x is compact: the row of column c is x[col_slot[c], :], and nothing where col_slot[c] < 0
+//   base_slot  likewise for base
+template <class T, class B = T>
 struct Hop {
-  const int64_t* indptr;
-  const int32_t* indices;
-  const float* weight;
-  const acc_t<T>* col_scale;
-  const T* x;
-  acc_t<T> gain;
-  const acc_t<T>* left;
-  const acc_t<T>* out;
-  acc_t<T> beta;
-  const T* base;
-  T* y;
-  int64_t dim;
+  const int64_t* indptr = nullptr;
+  const int32_t* indices = nullptr;
+  const float* weight = nullptr;
+  const acc_t<T>* col_scale = nullptr;
+  const int32_t* col_slot = nullptr;
+  const T* x = nullptr;
+  acc_t<T> gain = 1;
+  const acc_t<T>* left = nullptr;
+  const acc_t<T>* out = nullptr;
+  acc_t<T> beta = 0;
+  const B* base = nullptr;
+  const int32_t* base_slot = nullptr;
+  const int32_t* rows = nullptr;
+  T* y = nullptr;
+  int64_t dim = 0;
 };
 
 struct AdamScalars {  // of one step: see adam_step.h
   double beta1, beta2, eps, weight_decay, step_size, inv_sqrt_bias2;
 };
+AdamScalars adam_scalars(const AdamOptions& options, double lr, int64_t step);
+
+// A hop whose result is the gradient of param [rows, dim]: Adam's update takes the place of storing y. If shadow is
+// given, the new parameters are stored there too, as T, times shadow_scale[i] (null: 1).
+template <class T>
+struct AdamHop {
+  Hop<T, acc_t<T>> hop;
+  acc_t<T>*param, *exp_avg, *exp_avg_sq;
+  T* shadow;
+  const acc_t<T>* shadow_scale;
+  AdamScalars scalars;
+};
 
 template <class T>
 struct Kernels {
-  void (*hop)(const Hop<T>& hop, int64_t row_begin, int64_t row_end);
+  void (*hop)(const Hop<T>& hop, int64_t begin, int64_t end);
+  void (*step_hop)(const Hop<T, acc_t<T>>& hop, int64_t begin, int64_t end);  // base in the accumulator's type
+  void (*adam_hop)(const AdamHop<T>& hop, int64_t begin, int64_t end);
   // sum a[i] b[i]
   acc_t<T> (*dot)(const T* a, const T* b, int64_t n);
   // y += a x

@@ -1,0 +1,70 @@
+"""``python -m benchmarks CASE ...``: times the cases, prints tables, writes JSON. ``report`` draws the pictures."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from .harness import Settings, ceilings, measure, read_results, run_context, table, write_results
+
+CASES = ("propagate", "step", "loss", "sampler", "adam", "graph", "topk", "train", "scale")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if argv[:1] == ["report"]:
+        return _report(argv[1:])
+    args = _parser().parse_args(argv)
+    settings = Settings(args.data, torch.device(args.device), args.dim, args.quick)
+    context = run_context(argv, settings)
+    print(f"{context['machine']} {context['versions']}")
+    context["ceilings_gb_per_s"] = ceilings(settings)
+    print("ceilings: " + ", ".join(f"{k} {v:.1f} GB/s" for k, v in context["ceilings_gb_per_s"].items()))
+    records = []
+    for case in args.cases:
+        module = importlib.import_module(f".bench_{case}", __package__)
+        if hasattr(module, "records"):  # a case that is not a race between contenders
+            new = module.records(settings)
+            print(f"\n{case}\n" + "\n".join("  " + ", ".join(f"{k} {v}" for k, v in r.items()) for r in new))
+            records += new
+            continue
+        for comparison in module.comparisons(settings):
+            new = measure(comparison, settings, context["ceilings_gb_per_s"])
+            print(table(new), flush=True)
+            records += new
+    if args.json:
+        write_results(args.json, context, records)
+        print(f"\nwritten: {args.json}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
+    parser.add_argument("cases", nargs="+", choices=CASES, metavar="CASE", help=", ".join(CASES))
+    parser.add_argument("--data", default="gowalla", help="a known data set, or synthetic:EDGES (default: gowalla)")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--dim", type=int, default=64)
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--quick", action="store_true", help="a case in under a minute on two cores")
+    return parser
+
+
+def _report(argv: Sequence[str]) -> int:
+    from .report import draw
+
+    parser = argparse.ArgumentParser("python -m benchmarks report", description="Charts from results.")
+    parser.add_argument("files", nargs="+", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("docs/benchmarks.png"))
+    args = parser.parse_args(argv)
+    draw(read_results(args.files), args.out)
+    print(f"written: {args.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

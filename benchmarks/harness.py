@@ -1,0 +1,259 @@
+"""Timing: interleaved rounds, ratios within a run, correctness before speed."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import functools
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fastgcn_rec import _C, Graph
+from fastgcn_rec.data import Dataset, load_dataset, synthetic_interactions
+from fastgcn_rec.storage import write_json
+
+Record = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Contender:
+    """One way to do the job; ``run`` does it once."""
+
+    name: str
+    run: Callable[[], Any]
+    dtype: str = "float32"
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """One job and those who do it; the first contender is ours, the denominator of every ratio.
+
+    ``gate`` raises AssertionError unless the results are right; it runs before anything is timed. ``n_bytes`` are the bytes that our
+    contender must move and ``ceiling`` the bandwidth to hold them against ("copy" or "gather").
+    """
+
+    case: str
+    contenders: Sequence[Contender]
+    gate: Callable[[], None]
+    n_bytes: int = 0
+    ceiling: str = ""
+
+
+@dataclasses.dataclass
+class Settings:
+    """What the command line asked for, and the data, loaded once."""
+
+    data: str
+    device: torch.device
+    dim: int = 64
+    quick: bool = False
+    seed: int = 0
+
+    @property
+    def rounds(self) -> int:
+        return 5 if self.quick else 11
+
+    @property
+    def budget_s(self) -> float:
+        """Seconds for the rounds of one comparison; at least 5 rounds run all the same."""
+        return 8 if self.quick else 60
+
+    @functools.cached_property
+    def dataset(self) -> Dataset:
+        return dataset_named(self.data)
+
+    @functools.cached_property
+    def graph(self) -> Graph:
+        return self.dataset.graph(self.device)
+
+    def embedding(self, std: float = 0.1) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(self.seed)
+        return (torch.randn(self.dataset.n_users + self.dataset.n_items, self.dim, generator=generator) * std).to(
+            self.device
+        )
+
+
+def dataset_named(name: str) -> Dataset:
+    """``load_dataset(name)``, or "synthetic:EDGES": a power-law graph of about gowalla's shape."""
+    if not name.startswith("synthetic:"):
+        return load_dataset(name)
+    n_edges = int(float(name.removeprefix("synthetic:")))
+    return synthetic_interactions(max(n_edges // 27, 50), max(n_edges // 20, 50), n_edges)
+
+
+def measure(comparison: Comparison, settings: Settings, ceilings: dict[str, float]) -> list[Record]:
+    """Times every contender in interleaved rounds: in each, a warm-up call, then the mean of enough calls to fill 20 ms."""
+    comparison.gate()
+    clock = _cuda_clock if settings.device.type == "cuda" else _cpu_clock
+    calls, times = [], [[] for _ in comparison.contenders]
+    for contender in comparison.contenders:
+        contender.run()
+        calls.append(max(1, min(1000, round(0.02 / max(clock(contender.run, 1), 1e-7)))))
+    start = time.perf_counter()
+    for n in range(settings.rounds):
+        if n >= 5 and time.perf_counter() - start > settings.budget_s:
+            break
+        for contender, count, samples in zip(comparison.contenders, calls, times, strict=True):
+            if count > 1:
+                contender.run()
+            samples.append(clock(contender.run, count))
+    records = []
+    for contender, samples in zip(comparison.contenders, times, strict=True):
+        ratios = [theirs / ours for theirs, ours in zip(samples, times[0], strict=True)]
+        q1, median, q3 = quartiles([1e3 * t for t in samples])
+        record: Record = {
+            "case": comparison.case,
+            "data": settings.data,
+            "device": settings.device.type,
+            "dtype": contender.dtype,
+            "dim": settings.dim,
+            "contender": contender.name,
+            "median_ms": median,
+            "q1_ms": q1,
+            "q3_ms": q3,
+            "ratio": statistics.median(ratios),
+            "ratio_q1": quartiles(ratios)[0],
+            "ratio_q3": quartiles(ratios)[2],
+            "rounds": len(samples),
+        }
+        if contender is comparison.contenders[0] and comparison.n_bytes:
+            record["gb_per_s"] = comparison.n_bytes / median / 1e6
+            record["ceiling"] = comparison.ceiling
+            record["of_ceiling"] = record["gb_per_s"] / ceilings[comparison.ceiling]
+        records.append(record)
+    return records
+
+
+def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    if len(values) == 1:
+        return (values[0],) * 3
+    q1, q2, q3 = statistics.quantiles(values, n=4, method="inclusive")
+    return q1, q2, q3
+
+
+def _cpu_clock(run: Callable[[], Any], calls: int) -> float:
+    start = time.perf_counter()
+    for _ in range(calls):
+        run()
+    return (time.perf_counter() - start) / calls
+
+
+def _cuda_clock(run: Callable[[], Any], calls: int) -> float:
+    begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    torch.cuda.synchronize()
+    begin.record()
+    for _ in range(calls):
+        run()
+    end.record()
+    torch.cuda.synchronize()
+    return begin.elapsed_time(end) / 1e3 / calls
+
+
+def ceilings(settings: Settings) -> dict[str, float]:
+    """GB/s of this machine in this run: "copy" of a large array (bytes read + written) and "gather" of the rows that a hop reads.
+
+    The gather is our own hop on the graph's column indices, four times over and cut into rows of 64 edges: no short rows, hardly
+    any output, nothing but gathering.
+    """
+    big = torch.ones(1 << 26, device=settings.device)
+    out = torch.empty_like(big)
+    graph, x = settings.graph, settings.embedding()
+    indices = graph.indices.repeat(4)
+    indptr = torch.arange(0, indices.numel() + 1, 64, device=x.device)
+    rows = torch.cat([x.new_empty(indptr.numel() - 1, settings.dim), x[graph.n_users :]])
+    no_edges = torch.zeros(graph.n_items + 1, dtype=torch.int64, device=x.device)
+    alphas = torch.tensor([0.0, 1.0], device=x.device)
+    csr = (indptr, indices, None, no_edges, indices[:0], None)
+    jobs: dict[str, tuple[Callable[[], Any], int]] = {
+        "copy": (lambda: out.copy_(big), 2 * big.nbytes),
+        "gather": (
+            lambda: torch.ops.fastgcn_rec.propagate(rows, alphas, *csr, None, None),
+            (indptr.numel() - 1) * 64 * settings.dim * x.element_size(),
+        ),
+    }
+    clock = _cuda_clock if settings.device.type == "cuda" else _cpu_clock
+    result = {}
+    for name, (run, n_bytes) in jobs.items():
+        run()
+        result[name] = n_bytes / min(clock(run, 3) for _ in range(7)) / 1e9
+    return result
+
+
+def run_context(argv: Sequence[str], settings: Settings) -> Record:
+    """Where, when and with what."""
+    packages = ("torch", "numpy", "scipy", "torch_geometric", "implicit", "fastgcn_rec")
+    versions = {"python": platform.python_version()}
+    for name in packages:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    machine: Record = {
+        "processor": _processor(),
+        "threads": torch.get_num_threads(),
+        "isa_level": _C.isa_level(),
+        "load_before": os.getloadavg()[0],
+    }
+    if settings.device.type == "cuda":
+        machine["gpu"] = torch.cuda.get_device_name(settings.device)
+    return {
+        "command": "python -m benchmarks " + " ".join(argv),
+        "date": datetime.date.today().isoformat(),
+        "machine": machine,
+        "versions": versions,
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def table(records: Sequence[Record]) -> str:
+    """Records as text; the first of a case is ours."""
+    lines, case = [], None
+    for r in records:
+        if r["case"] != case:
+            case = r["case"]
+            of = (
+                f"; ours: {r['gb_per_s']:.0f} GB/s, {r['of_ceiling']:.0%} of {r['ceiling']}"
+                if "of_ceiling" in r
+                else ""
+            )
+            lines += ["", f"{case}, {r['data']}, dim {r['dim']}, {r['device']}, {r['rounds']} rounds{of}"]
+            lines.append(f"  {'':40s} {'median ms':>10s} {'q1':>9s} {'q3':>9s}   x ours (q1 to q3)")
+        ratio = f"{r['ratio']:8.2f} ({r['ratio_q1']:.2f} to {r['ratio_q3']:.2f})"
+        name = f"{r['contender']}, {r['dtype']}"
+        lines.append(f"  {name:40s} {r['median_ms']:10.3f} {r['q1_ms']:9.3f} {r['q3_ms']:9.3f} {ratio}")
+    return "\n".join(lines)
+
+
+def write_results(path: Path, context: Record, records: Sequence[Record]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, {**context, "records": list(records)})
+
+
+def read_results(paths: Sequence[Path]) -> list[Record]:
+    """Every record of the files, with the file's date, machine and versions."""
+    records = []
+    for path in paths:
+        try:
+            content = json.loads(path.read_text())
+            shared = {key: content[key] for key in ("date", "machine", "versions", "command")}
+            records += [{**shared, **record} for record in content["records"]]
+        except (json.JSONDecodeError, KeyError) as error:
+            sys.exit(f"{path} is not a result of these benchmarks ({error}); make one with --json")
+    return records

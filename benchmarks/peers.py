@@ -1,0 +1,141 @@
+"""The contenders: how others do the same jobs, each as its own users would call it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+import torch.nn.functional as F
+
+from fastgcn_rec import Graph
+
+Tensor = torch.Tensor
+
+
+def directed_edges(graph: Graph) -> Tensor:
+    """Both directions of every edge, int64 [2, 2 * n_edges], users first: torch-geometric's edge_index."""
+    users = torch.repeat_interleave(graph.user_degree)
+    items = graph.indices.long() + graph.n_users
+    forth = torch.stack([users, items])
+    return torch.cat([forth, forth.flip(0)], 1)
+
+
+def normalized_coo(graph: Graph) -> Tensor:
+    """A~ as LightGCN-PyTorch holds it: torch.sparse COO, coalesced, float32."""
+    edges = directed_edges(graph)
+    degree = torch.cat([graph.user_degree, graph.item_degree]).float()
+    values = (degree[edges[0]] * degree[edges[1]]).rsqrt()
+    return torch.sparse_coo_tensor(edges, values, (graph.n_nodes, graph.n_nodes)).coalesce()
+
+
+def normalized_csr(graph: Graph, index: torch.dtype = torch.int32) -> Tensor:
+    csr = normalized_coo(graph).to_sparse_csr()
+    parts = csr.crow_indices().to(index), csr.col_indices().to(index), csr.values()
+    return torch.sparse_csr_tensor(*parts, size=csr.shape)
+
+
+def normalized_scipy(graph: Graph) -> sp.csr_array:
+    csr = normalized_csr(graph)
+    parts = csr.values().numpy(), csr.col_indices().numpy(), csr.crow_indices().numpy()
+    return sp.csr_array(parts, shape=csr.shape)
+
+
+class SymmetricMatmul(torch.autograd.Function):
+    """A @ x with gradient A @ g, for a symmetric A: torch's CSR product has no gradient of its own that is as fast."""
+
+    @staticmethod
+    def forward(ctx, a: Tensor, x: Tensor) -> Tensor:
+        ctx.a = a
+        return a @ x
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[None, Tensor]:
+        return None, ctx.a @ grad
+
+
+def mean_of_layers(multiply: Callable[[Tensor], Tensor], x: Tensor, n_layers: int) -> Tensor:
+    """LightGCN as published: the layers stacked, then their mean."""
+    layers = [x]
+    for _ in range(n_layers):
+        layers.append(multiply(layers[-1]))
+    return torch.stack(layers, dim=1).mean(dim=1)
+
+
+def bpr(z: Tensor, n_users: int, users: Tensor, pos: Tensor, neg: Tensor) -> Tensor:
+    u, p, n = z[users], z[n_users + pos], z[n_users + neg[:, 0]]
+    return F.softplus((u * n).sum(1) - (u * p).sum(1)).mean()
+
+
+def softmax(z: Tensor, n_users: int, users: Tensor, pos: Tensor, temperature: float) -> Tensor:
+    u, p = F.normalize(z[users], dim=1), F.normalize(z[n_users + pos], dim=1)
+    return F.cross_entropy(u @ p.T / temperature, torch.arange(len(users), device=z.device))
+
+
+def ridge(table: Tensor, n_users: int, users: Tensor, *items: Tensor) -> Tensor:
+    """1/2 sum |e|^2 / B over the ego rows of the batch, repeated rows counted as often as they occur."""
+    total = table[users].square().sum()
+    for ids in items:
+        total = total + table[n_users + ids.flatten()].square().sum()
+    return total / (2 * len(users))
+
+
+def python_sampler(graph: Graph, batch: int) -> Callable[[], list[list[int]]]:
+    """LightGCN-PyTorch's sampling in Python: a random user, one of the user's items, an item that the user has not."""
+    rows = np.split(graph.indices.cpu().numpy(), graph.indptr.cpu().numpy()[1:-1])
+    rng = np.random.default_rng(0)
+
+    def run() -> list[list[int]]:
+        triples = []
+        for user in rng.integers(0, graph.n_users, batch):
+            seen = rows[user]
+            if len(seen) == 0:
+                continue
+            positive = seen[rng.integers(0, len(seen))]
+            while True:
+                negative = rng.integers(0, graph.n_items)
+                if negative in seen:
+                    continue
+                break
+            triples.append([user, positive, negative])
+        return triples
+
+    return run
+
+
+def numpy_sampler(graph: Graph, batch: int) -> Callable[[], tuple[np.ndarray, ...]]:
+    """The same by whole arrays: edges at random, negatives redrawn while a binary search finds them among the edges."""
+    users = np.repeat(np.arange(graph.n_users), graph.user_degree.cpu().numpy())
+    items = graph.indices.cpu().numpy().astype(np.int64)
+    keys = users * graph.n_items + items  # sorted: rows in order, columns sorted within
+    rng = np.random.default_rng(0)
+
+    def run() -> tuple[np.ndarray, ...]:
+        edges = rng.integers(0, len(keys), batch)
+        u, negative = users[edges], rng.integers(0, graph.n_items, batch)
+        again = np.arange(batch)
+        while len(again):
+            wanted = u[again] * graph.n_items + negative[again]
+            at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+            again = again[keys[at] == wanted]
+            negative[again] = rng.integers(0, graph.n_items, len(again))
+        return u, items[edges], negative
+
+    return run
+
+
+def torch_topk(graph: Graph, user_emb: Tensor, item_emb: Tensor, users: Tensor, k: int, block: int = 1024) -> Tensor:
+    """Full ranking as evaluation code does it: a block of scores, seen items at -inf, torch.topk."""
+    found = []
+    for rows in users.split(block):
+        scores = user_emb[rows] @ item_emb.T
+        counts = graph.user_degree[rows]
+        row = torch.repeat_interleave(counts)
+        first = graph.indptr[rows]
+        start = counts.cumsum(0) - counts
+        edge = torch.arange(int(counts.sum()), device=rows.device) + (first - start)[row]
+        scores[row, graph.indices[edge].long()] = -math.inf
+        found.append(scores.topk(k).indices)
+    return torch.cat(found)

@@ -1,0 +1,141 @@
+import pytest
+import torch
+from conftest import TOLERANCE, assert_close, graphs, random_graph, threads_give_the_same_bits
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastgcn_rec import TrainStep, adam_step, reference, sample_batch
+
+ALPHAS = [[1.0], [0.5, 0.5], [0.5, 0.3, 0.2], [0.25] * 4, [0.1, 0.2, 0.3, 0.2, 0.2]]
+
+
+def composed_loss(graph, table, alphas, norm, loss, reg, users, pos, neg, temperature=0.2):
+    """The same from the references of the single ops."""
+    z = reference.propagate(graph, table, torch.tensor(alphas, dtype=table.dtype), norm)
+    user_emb, item_emb = z.split([graph.n_users, graph.n_items])
+    nodes = [users, graph.n_users + pos]
+    if loss == "softmax":
+        value = reference.softmax_loss(user_emb, item_emb, users, pos, temperature)
+    else:
+        value = getattr(reference, f"{loss}_loss")(user_emb, item_emb, users, pos, neg)
+        nodes.append(torch.where(neg >= 0, graph.n_users + neg, neg).flatten())
+    return value + reg / len(users) * reference.l2_loss(table, torch.cat(nodes))
+
+
+def batch_of(graph, batch, n_neg, shared, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    users = torch.randint(graph.n_users, (batch,), generator=generator)
+    pos = torch.randint(graph.n_items, (batch,), generator=generator)
+    neg = torch.randint(-1, graph.n_items, (1 if shared else batch, n_neg), generator=generator)
+    return users, pos, neg
+
+
+def table_of(graph, dim, dtype=torch.float64):
+    return torch.randn(graph.n_nodes, dim, generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(dtype)
+
+
+@given(
+    graph=graphs(),
+    alphas=st.sampled_from(ALPHAS),
+    norm=st.sampled_from(["sym", "left", "right", "none"]),
+    loss=st.sampled_from(["bpr", "binary", "softmax"]),
+    shared=st.booleans(),
+    n_neg=st.integers(1, 3),
+    batch=st.integers(1, 12),
+    dim=st.sampled_from([1, 3, 8, 33, 64, 100]),
+)
+def test_steps_follow_autograd_and_adam(graph, alphas, norm, loss, shared, n_neg, batch, dim):
+    table = table_of(graph, dim)
+    step = TrainStep(graph, table, alphas, norm=norm, loss=loss, temperature=0.2, reg=0.1, lr=0.01)
+    for t in range(3):
+        param, moments = table.clone().requires_grad_(), (step.exp_avg.clone(), step.exp_avg_sq.clone())
+        users, pos, neg = batch_of(graph, batch, n_neg, shared, seed=t)
+        value = composed_loss(graph, param, alphas, norm, loss, 0.1, users, pos, neg)
+        value.backward()
+        got = step(users, pos, None if loss == "softmax" else neg)
+        assert_close(got, value, terms=1.0)
+        gradient = 10 * (step.exp_avg - 0.9 * moments[0])
+        assert_close(gradient, param.grad, terms=10 * float(param.grad.abs().max()) + 1.0)
+        # Adam divides by |gradient|, so its sign must be ours even where that is rounding noise.
+        expected = param.detach().clone()
+        adam_step(expected, gradient, *moments, t + 1, 0.01)
+        assert_close(table, expected, terms=10.0)
+
+
+@pytest.mark.parametrize("loss", ["bpr", "softmax"])
+@pytest.mark.parametrize(("storage", "dtype"), [(None, torch.float32), (torch.bfloat16, torch.bfloat16)])
+@pytest.mark.parametrize("alphas", ALPHAS)
+def test_the_gradient_in_single_precision(alphas, storage, dtype, loss):
+    """After one step from zero moments, exp_avg is a tenth of the gradient."""
+    graph = random_graph(300, 200, 3000)
+    table = table_of(graph, 64, torch.float32)
+    exact = table.double().requires_grad_()
+    users, pos, neg = batch_of(graph, 128, 2, False)
+    composed_loss(graph, exact, alphas, "sym", loss, 0.01, users, pos, neg).backward()
+    step = TrainStep(graph, table, alphas, loss=loss, temperature=0.2, reg=0.01, storage=storage)
+    step(users, pos, None if loss == "softmax" else neg)
+    assert TOLERANCE[dtype] < 0.1
+    assert_close(10 * step.exp_avg, exact.grad, dtype, terms=float(exact.grad.abs().max()) * 2)
+
+
+def test_bfloat16_layers_follow_the_parameters():
+    graph = random_graph()
+    table = table_of(graph, 16, torch.float32)
+    step = TrainStep(graph, table, ALPHAS[2], lr=0.1, storage=torch.bfloat16)
+    step(*sample_batch(graph, 64, seed=0))
+    shadow = step._shadow.clone()
+    step.refresh()
+    assert torch.equal(step._shadow, shadow)
+
+
+@pytest.mark.parametrize("storage", [None, torch.bfloat16])
+@pytest.mark.parametrize("loss", ["bpr", "softmax"])
+def test_the_same_bits_for_any_number_of_threads(loss, storage):
+    graph = random_graph(3000, 2000, 40_000)
+
+    def run():
+        table = table_of(graph, 64, torch.float32)
+        step = TrainStep(graph, table, ALPHAS[3], loss=loss, reg=0.01, storage=storage)
+        losses = [step(*sample_batch(graph, 512, seed=0, offset=512 * t)) for t in range(3)]
+        return table, step.exp_avg, step.exp_avg_sq, *losses
+
+    threads_give_the_same_bits(run)
+
+
+def test_a_user_without_unseen_items_and_a_larger_batch_later():
+    graph = random_graph()
+    step = TrainStep(graph, table_of(graph, 8), ALPHAS[1])
+    none = torch.full((4, 2), -1)
+    assert float(step(torch.arange(4), torch.arange(4), none)) == 0
+    assert float(step(*sample_batch(graph, 500, 3, seed=0))) > 0
+    assert step.step == 2
+    assert step.seconds["forward"] > 0
+
+
+def test_errors_leave_everything_as_it_was():
+    graph, table = random_graph(), table_of(random_graph(), 8)
+    before = table.clone()
+    step = TrainStep(graph, table, ALPHAS[1])
+    users, pos = torch.tensor([0, 1]), torch.tensor([0, 30])
+    with pytest.raises(IndexError, match=r"pos: id 30 at position 1 is outside \[0, 30\)"):
+        step(users, pos, torch.zeros(2, 1, dtype=torch.int64))
+    with pytest.raises(ValueError, match="needs neg"):
+        step(users, users)
+    with pytest.raises(ValueError, match=r"neg must have shape \[2, M\] or \[1, M\].*got \[3, 1\]"):
+        step(users, users, torch.zeros(3, 1, dtype=torch.int64))
+    with pytest.raises(ValueError, match="the batch is empty"):
+        step(users[:0], users[:0], torch.zeros(0, 1, dtype=torch.int64))
+    assert torch.equal(table, before)
+    assert step.step == 0
+    with pytest.raises(ValueError, match=r"\[70, dim\], got \[69, 8\]"):
+        TrainStep(graph, table[:69])
+    with pytest.raises(TypeError, match="storage must be bfloat16 with a float32 embedding"):
+        TrainStep(graph, table, storage=torch.bfloat16)
+    with pytest.raises(ValueError, match="must be contiguous"):
+        TrainStep(graph, table.T.contiguous().T)
+    with pytest.raises(ValueError, match="loss must be one of"):
+        TrainStep(graph, table, loss="hinge")
+    with pytest.raises(ValueError, match="temperature must be > 0"):
+        TrainStep(graph, table, loss="softmax", temperature=0.0)
+    with pytest.raises(ValueError, match=r"alphas must have shape \[K \+ 1\]"):
+        TrainStep(graph, table, [])
