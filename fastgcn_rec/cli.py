@@ -1,4 +1,4 @@
-"""The command line: fastgcn-rec train | evaluate | recommend | datasets | demo | doctor."""
+"""The command line: fastgcn-rec train | evaluate | recommend | datasets | estimate | demo | doctor."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from . import doctor
 from .data import Dataset, DatasetUnavailableError, available_datasets, load_dataset
 from .evaluate import evaluate
 from .models import Popularity, Recommender
+from .memory import estimate_memory
 from .recipes import RECIPES
 from .storage import write_json
-from .train import History, Interrupted, TrainConfig, fit
+from .train import History, Interrupted, TrainConfig, fit, refit_checkpoint
 
 _KS = (10, 20, 50)
 _METRICS = ("recall", "ndcg", "precision", "hit", "mrr", "map", "coverage")
@@ -52,7 +53,8 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--layers", type=int, help="layers of LightGCN")
     for field in dataclasses.fields(TrainConfig):
         kind: Any = {"int": int, "float": float}.get(str(field.type), str)
-        train.add_argument(f"--{field.name.replace('_', '-')}", type=kind, help="instead of the recipe's")
+        how: dict[str, Any] = {"action": argparse.BooleanOptionalAction} if field.type == "bool" else {"type": kind}
+        train.add_argument(f"--{field.name.replace('_', '-')}", help="instead of the recipe's", **how)
 
     test = commands.add_parser("evaluate", help="evaluate a saved model on a data set's test part")
     test.set_defaults(run=_evaluate)
@@ -68,6 +70,14 @@ def _parser() -> argparse.ArgumentParser:
     datasets = commands.add_parser("datasets", help="the known data sets; with a name, a report on it")
     datasets.set_defaults(run=_datasets)
     datasets.add_argument("name", nargs="?")
+
+    estimate = commands.add_parser("estimate", help="the memory that training will take; allocates nothing")
+    estimate.set_defaults(run=_estimate)
+    estimate.add_argument("dataset", metavar="DATASET", help="a known name, or USERS,ITEMS,PAIRS")
+    estimate.add_argument("--recipe", choices=sorted(RECIPES), default="default")
+    estimate.add_argument("--dim", type=int)
+    estimate.add_argument("--layers", type=int)
+    estimate.add_argument("--batch-size", type=int)
 
     demo = commands.add_parser("demo", help="ml-100k: popularity, MF and LightGCN side by side")
     demo.set_defaults(run=_demo)
@@ -120,9 +130,11 @@ def _train_and_write(
         "config": dataclasses.asdict(config),
         "model": {"class": type(model).__name__, **model.config()},
         "epochs": history.epochs,
+        "refit": history.refit,
     }
     write_json(out / "metrics.json", metrics)
-    checkpoint.unlink(missing_ok=True)
+    for file in (checkpoint, refit_checkpoint(checkpoint)):
+        file.unlink(missing_ok=True)
     _plot(history, out / "curves.png", f"{type(model).__name__} on {data.name}", config.metric)
     if len(data.test):
         print(f"test: Recall@20 {metrics['recall@20']:.4f}, NDCG@20 {metrics['ndcg@20']:.4f}, ", end="")
@@ -199,6 +211,22 @@ def _datasets(args: argparse.Namespace) -> int:
     for info in available_datasets():
         where = info.found or ("downloaded on first use" if info.downloadable else "not here; set FASTGCN_REC_DATA")
         print(f"{info.name:14s} {info.description}\n{'':14s} {where}")
+    return 0
+
+
+def _estimate(args: argparse.Namespace) -> int:
+    shapes = {info.name: info.shape for info in available_datasets()}
+    try:
+        n_users, n_items, n_pairs = shapes.get(args.dataset) or (int(float(n)) for n in args.dataset.split(","))
+    except ValueError:
+        raise ValueError(f"DATASET must be one of {', '.join(shapes)} or USERS,ITEMS,PAIRS, got {args.dataset!r}") from None
+    recipe = RECIPES[args.recipe]
+    own = {"embedding_dim": args.dim, "num_layers": args.layers}
+    options = recipe.model_options | {name: value for name, value in own.items() if value is not None}
+    dim, layers = options["embedding_dim"], options.get("num_layers", 0)
+    config = dataclasses.replace(recipe.train, batch_size=args.batch_size or recipe.train.batch_size)
+    print(f"{n_users:,} users, {n_items:,} items, {n_pairs:,} pairs; {layers} layers, dim {dim}, recipe {args.recipe}")
+    print(estimate_memory(n_users, n_items, n_pairs, dim, layers, config))
     return 0
 
 

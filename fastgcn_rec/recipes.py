@@ -57,6 +57,7 @@ RECIPES: dict[str, Recipe] = {
             valid_fraction=0.05,
             eval_every=2,
             patience=3,
+            refit=True,
         ),
         "gowalla Recall@20 .1808, NDCG@20 .1528 after 24 epochs, unfinished (docs/results.md)",
     ),

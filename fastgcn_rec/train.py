@@ -52,6 +52,8 @@ class TrainConfig:
         none: no evaluation, the last epoch is kept.
     valid_fraction, metric, eval_every, patience : of the choice
         Stop after ``patience`` evaluations without a better metric (0: never).
+    refit : bool
+        After the choice, train anew on all of train for the chosen number of epochs, so that the held-out part is not lost.
     seed : int
     storage : "float32" or "bfloat16"
         Of the layers between hops; parameters and sums stay float32. bfloat16 is faster (docs/performance.md).
@@ -70,6 +72,7 @@ class TrainConfig:
     metric: str = "recall@20"
     eval_every: int = 5
     patience: int = 5
+    refit: bool = False
     seed: int = 0
     storage: Literal["float32", "bfloat16"] = "float32"
 
@@ -78,6 +81,10 @@ class TrainConfig:
         for name, allowed in choices:
             if getattr(self, name) not in allowed:
                 raise ValueError(f"TrainConfig: {name} must be one of {allowed}, got {getattr(self, name)!r}")
+        if self.refit and self.protocol != "validation":
+            raise ValueError(
+                f"TrainConfig: refit needs protocol='validation', got {self.protocol!r}: nothing is held out"
+            )
         for name, least in (("epochs", 0), ("batch_size", 1), ("n_neg", 1), ("eval_every", 1), ("patience", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"TrainConfig: {name} must be >= {least}, got {getattr(self, name)}")
@@ -85,9 +92,11 @@ class TrainConfig:
 
 @dataclasses.dataclass
 class History:
-    """What happened: one record an epoch ({"epoch", "loss", "seconds"} and the metrics, where evaluated), and the choice."""
+    """What happened: one record an epoch ({"epoch", "loss", "seconds"} and the metrics, where evaluated), and the choice; ``refit``
+    holds the epochs on all of train that followed it."""
 
     epochs: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    refit: list[dict[str, float]] = dataclasses.field(default_factory=list)
     best_epoch: int = 0
     best_metric: float = -math.inf
     chosen_on: str = "none"
@@ -95,7 +104,7 @@ class History:
 
     @property
     def seconds_train(self) -> float:
-        return sum(record["seconds"] for record in self.epochs)
+        return sum(record["seconds"] for record in self.epochs + self.refit)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -125,7 +134,7 @@ def fit(
         the interruption. Removed by nobody; delete it to start anew.
     progress : bool
         A bar with loss, rate and remaining time.
-    on_epoch : called with every epoch's record (for logging)
+    on_epoch : called with every epoch's record (for logging; not while refitting)
 
     Returns
     -------
@@ -152,8 +161,20 @@ def fit(
         )
     if len(dataset.train) == 0:
         raise ValueError(f"fit: {dataset.name} has no training edges")
-    run = _Run(model, dataset, config, checkpoint)
-    return run.go(progress, on_epoch)
+    initial = {name: p.detach().clone() for name, p in model.named_parameters()}
+    history = _Run(model, dataset, config, checkpoint).go(progress, on_epoch)
+    if config.refit:
+        model.load_state_dict(initial, strict=False)
+        again = dataclasses.replace(config, protocol="none", epochs=history.best_epoch, refit=False)
+        beside = None if checkpoint is None else refit_checkpoint(checkpoint)
+        history.refit = _Run(model, dataset, again, beside).go(progress, None).epochs
+    return history
+
+
+def refit_checkpoint(checkpoint: str | os.PathLike[str]) -> Path:
+    """Where the training after the choice keeps its own checkpoint."""
+    path = Path(checkpoint)
+    return path.with_name(f"{path.stem}-refit{path.suffix}")
 
 
 class _Run:

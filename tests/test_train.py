@@ -120,6 +120,16 @@ def test_validation_leaves_the_test_part_alone_and_the_graph_whole(data):
     assert fit(MF(data, 8), data, **SMALL, protocol="published").chosen_on == "test (published protocol)"
 
 
+def test_refit_trains_anew_on_everything_for_the_chosen_number_of_epochs(data, tmp_path):
+    refitted, plain = LightGCN(data, 8, 2), LightGCN(data, 8, 2)
+    history = fit(refitted, data, **SMALL, refit=True, checkpoint=tmp_path / "c.npz")
+    assert len(history.refit) == history.best_epoch > 0
+    fit(plain, data, **{**SMALL, "epochs": history.best_epoch}, protocol="none")
+    assert torch.equal(refitted.embedding.weight, plain.embedding.weight)
+    with pytest.raises(ValueError, match="refit needs protocol='validation'"):
+        TrainConfig(refit=True, protocol="published")
+
+
 @pytest.mark.parametrize("kind", ["popularity", "mf", "lightgcn"])
 def test_save_and_load_give_the_same_recommendations(kind, data, tmp_path):
     model = {

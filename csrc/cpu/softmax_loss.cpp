@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "common/arena.h"
 #include "common/bf16.h"
 #include "cpu/isa/levels.h"
 #include "cpu/parallel.h"
@@ -9,31 +10,58 @@
 namespace fgr::cpu {
 namespace {
 
-constexpr int64_t panel = 32;  // columns of the packed transpose: two vectors of the widest level
+// Products are taken from panels: [ceil(columns / panel)][rows][panel], two vectors of the widest level side by side,
+// so that what an inner loop reads is contiguous.
+constexpr int64_t panel = 32;
+constexpr int64_t chunk = 24;      // rows that a thread takes at a time: their scores stay in an L2 of 512 KiB
+constexpr int64_t depth = 256;     // rows of a panel that stay in L1 while a chunk is multiplied with them
+constexpr int64_t score_pad = 16;  // keeps a column of the scores off a single cache set where batch is a power of two
+static_assert(softmax_row_block % chunk == 0, "a block is made of whole chunks");
+
+constexpr int64_t panels(int64_t columns) { return (columns + panel - 1) / panel; }
 
 // The workspace, as arrays of the accumulator type.
 template <class A>
 struct Space {
   A *user_unit, *item_unit;          // [batch, dim] rows of norm 1
   A *user_inv_norm, *item_inv_norm;  // [batch]
-  A* packed;                         // item_unit^T in panels: [ceil(batch / panel)][dim][panel]
-  A* scores;                         // [softmax_row_block, batch]: scores, then dL/dscores
+  A* item_columns;                   // item_unit^T in panels
+  A* item_panels;                    // item_unit in panels
+  A* user_panels;                    // of one block: user_unit, each row times its factor, in panels
+  A* scores;                         // [softmax_row_block, batch + score_pad]
   double* row_loss;                  // [batch]
+  int64_t bytes;
 
-  static int64_t panels(int64_t batch) { return (batch + panel - 1) / panel; }
-  static int64_t elements(int64_t batch, int64_t dim) {
-    return 2 * batch * dim + 2 * batch + panels(batch) * panel * dim + softmax_row_block * batch;
-  }
   Space(void* workspace, int64_t batch, int64_t dim) {
-    row_loss = static_cast<double*>(workspace);
-    user_unit = reinterpret_cast<A*>(row_loss + batch);
-    item_unit = user_unit + batch * dim;
-    user_inv_norm = item_unit + batch * dim;
-    item_inv_norm = user_inv_norm + batch;
-    packed = item_inv_norm + batch;
-    scores = packed + panels(batch) * panel * dim;
+    Arena arena{reinterpret_cast<uintptr_t>(workspace)};
+    user_unit = arena.take<A>(batch * dim);
+    item_unit = arena.take<A>(batch * dim);
+    user_inv_norm = arena.take<A>(batch);
+    item_inv_norm = arena.take<A>(batch);
+    item_columns = arena.take<A>(panels(batch) * dim * panel);
+    item_panels = arena.take<A>(panels(dim) * batch * panel);
+    user_panels = arena.take<A>(panels(dim) * softmax_row_block * panel);
+    scores = arena.take<A>(softmax_row_block * (batch + score_pad));
+    row_loss = arena.take<double>(batch);
+    bytes = arena.used;
   }
 };
+
+// Row r of a matrix in panels of `rows` rows: out = factor * x.
+template <class A>
+void to_panels(const A* x, A factor, int64_t dim, int64_t rows, int64_t r, A* out) {
+  for (int64_t c = 0; c < dim; ++c) out[(c / panel * rows + r) * panel + c % panel] = factor * x[c];
+}
+
+// C [m, dim] (+)= A [m, k] times rows [first, first + k) of a matrix in panels of `rows` rows.
+template <class A>
+void gemm_panels(int64_t m, int64_t k, const A* a, int64_t a_row, int64_t a_col, const A* b, int64_t rows,
+                 int64_t first, int64_t dim, A* c, bool accumulate) {
+  for (int64_t q = 0; q < panels(dim); ++q) {
+    const int64_t w = std::min(panel, dim - q * panel);
+    dense<A>().gemm(m, w, k, a, a_row, a_col, b + (q * rows + first) * panel, panel, c + q * panel, dim, accumulate);
+  }
+}
 
 // unit[b, :] = emb[ids[b], :] / max(|emb[ids[b], :]|, 1e-12)
 template <class T>
@@ -65,7 +93,8 @@ void project(A* grad, const A* unit, const A* inv_norm, int64_t batch, int64_t d
 }  // namespace
 
 int64_t softmax_loss_workspace_bytes(int64_t batch, int64_t dim, int64_t accumulator_size) {
-  return batch * static_cast<int64_t>(sizeof(double)) + Space<float>::elements(batch, dim) * accumulator_size;
+  return accumulator_size == sizeof(float) ? Space<float>(nullptr, batch, dim).bytes
+                                           : Space<double>(nullptr, batch, dim).bytes;
 }
 
 template <class T>
@@ -78,13 +107,13 @@ void softmax_loss(const T* user_emb, int64_t n_users, const T* item_emb, int64_t
   const Space<A> s(workspace, batch, dim);
   const A inv_t = static_cast<A>(1 / temperature);
   const A grad_scale = batch > 0 ? inv_t / static_cast<A>(batch) : A(0);
+  const int64_t ld = batch + score_pad;
   unit_rows(user_emb, users, batch, dim, s.user_unit, s.user_inv_norm, threads);
   unit_rows(item_emb, pos, batch, dim, s.item_unit, s.item_inv_norm, threads);
-  const int64_t panels = Space<A>::panels(batch);
-  parallel_for(panels, 4, threads, [&](int64_t begin, int64_t end) {
+  parallel_for(panels(batch), 4, threads, [&](int64_t begin, int64_t end) {
     for (int64_t q = begin; q < end; ++q) {
       for (int64_t c = 0; c < dim; ++c) {
-        A* out = s.packed + (q * dim + c) * panel;
+        A* out = s.item_columns + (q * dim + c) * panel;
         for (int64_t l = 0; l < panel; ++l) {
           const int64_t j = q * panel + l;
           out[l] = j < batch ? s.item_unit[j * dim + c] : A(0);
@@ -92,38 +121,51 @@ void softmax_loss(const T* user_emb, int64_t n_users, const T* item_emb, int64_t
       }
     }
   });
-  parallel_for(batch * dim, 1 << 15, threads, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) item_rows[i] = 0;
+  parallel_for(batch, 64, threads, [&](int64_t begin, int64_t end) {
+    for (int64_t b = begin; b < end; ++b) {
+      to_panels(s.item_unit + b * dim, A(1), dim, batch, b, s.item_panels);
+      for (int64_t c = 0; c < dim; ++c) item_rows[b * dim + c] = -grad_scale * s.user_unit[b * dim + c];
+    }
   });
 
+  // With e(b, j) = exp((score(b, j) - max) / t) and f(b) = 1 / (t B sum_j e(b, j)):
+  // dL/d user(b) = f(b) sum_j e(b, j) item(j) - item(b) / (t B), and the same for the items with the roles exchanged.
   for (int64_t first = 0; first < batch; first += softmax_row_block) {
     const int64_t rows = std::min(softmax_row_block, batch - first);
-    // Rows: scores, softmax, dL/dscore = (softmax - 1[j = b]) / (t B), and the users' gradient.
-    parallel_for(rows, 12, threads, [&](int64_t begin, int64_t end) {
-      A* scores = s.scores + begin * batch;
-      const A* user = s.user_unit + (first + begin) * dim;
-      for (int64_t q = 0; q < panels; ++q) {
-        const int64_t w = std::min(panel, batch - q * panel);
-        dense<A>().gemm(end - begin, w, dim, user, dim, 1, s.packed + q * dim * panel, panel, scores + q * panel, batch,
-                        false);
+    parallel_for(rows, chunk, threads, [&](int64_t begin, int64_t end) {
+      for (int64_t at = begin; at < end; at += chunk) {  // one thread is handed all rows at once
+        const int64_t m = std::min(chunk, end - at);
+        A *scores = s.scores + at * ld, *grad = user_rows + (first + at) * dim;
+        const A *user = s.user_unit + (first + at) * dim, *item = s.item_unit + (first + at) * dim;
+        for (int64_t q = 0; q < panels(batch); ++q) {
+          const int64_t w = std::min(panel, batch - q * panel);
+          dense<A>().gemm(m, w, dim, user, dim, 1, s.item_columns + q * dim * panel, panel, scores + q * panel, ld,
+                          false);
+        }
+        A factor[chunk];
+        for (int64_t r = 0; r < m; ++r) {
+          A* row = scores + r * ld;
+          const A own = row[first + at + r];
+          A top;
+          const A sum = dense<A>().exp_row(row, batch, inv_t, &top);
+          s.row_loss[first + at + r] = static_cast<double>(std::log(sum) - (own - top) * inv_t);
+          factor[r] = grad_scale / sum;
+          to_panels(user + r * dim, factor[r], dim, softmax_row_block, at + r, s.user_panels);
+        }
+        for (int64_t k = 0; k < batch; k += depth) {
+          gemm_panels(m, std::min(depth, batch - k), scores + k, ld, 1, s.item_panels, batch, k, dim, grad, k > 0);
+        }
+        for (int64_t r = 0; r < m; ++r) {
+          for (int64_t c = 0; c < dim; ++c) {
+            grad[r * dim + c] = factor[r] * grad[r * dim + c] - grad_scale * item[r * dim + c];
+          }
+        }
       }
-      for (int64_t r = begin; r < end; ++r) {
-        A* row = s.scores + r * batch;
-        const A own = row[first + r];
-        A top;
-        const A sum = dense<A>().exp_row(row, batch, inv_t, &top);
-        s.row_loss[first + r] = static_cast<double>(std::log(sum) - (own - top) * inv_t);
-        const A f = grad_scale / sum;
-        for (int64_t j = 0; j < batch; ++j) row[j] *= f;
-        row[first + r] -= grad_scale;
-      }
-      dense<A>().gemm(end - begin, dim, batch, scores, batch, 1, s.item_unit, dim, user_rows + (first + begin) * dim,
-                      dim, false);
     });
-    // Columns: the items' gradient, added block by block in the order of the batch.
+    // The items' part, added block by block in the order of the batch.
     parallel_for(batch, 48, threads, [&](int64_t begin, int64_t end) {
-      dense<A>().gemm(end - begin, dim, rows, s.scores + begin, 1, batch, s.user_unit + first * dim, dim,
-                      item_rows + begin * dim, dim, true);
+      gemm_panels(end - begin, rows, s.scores + begin, 1, ld, s.user_panels, softmax_row_block, 0, dim,
+                  item_rows + begin * dim, true);
     });
   }
   project(user_rows, s.user_unit, s.user_inv_norm, batch, dim, threads);

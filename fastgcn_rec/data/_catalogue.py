@@ -41,10 +41,11 @@ class Source:
 
 @dataclass(frozen=True)
 class Entry:
-    """A known data set; `split` holds the default options of `make_dataset` for forms with times."""
+    """A known data set; `shape` is (users, items, pairs), `split` holds the default options of `make_dataset` for forms with times."""
 
     description: str
     homepage: str
+    shape: tuple[int, int, int]
     forms: tuple[Form, ...]
     sources: tuple[Source, ...] = ()
     split: dict[str, Any] = field(default_factory=lambda: {"split": "temporal"})
@@ -53,14 +54,14 @@ class Entry:
 _LIGHTGCN = "https://raw.githubusercontent.com/gusye1234/LightGCN-PyTorch/947ca2b3b1d2d3545b114145710cb06c4e57b3d2/data"
 
 
-def _lightgcn(name: str, description: str, train: str, test: str) -> Entry:
+def _lightgcn(name: str, description: str, shape: tuple[int, int, int], train: str, test: str) -> Entry:
     def fetch(folder: Path) -> None:
         for file, blob in (("train.txt", train), ("test.txt", test)):
             download(f"{_LIGHTGCN}/{name}/{file}", folder / file, f"git:{blob}")
 
     form = Form(("train.txt", "test.txt"), lambda f: read_lightgcn(f / "train.txt", f / "test.txt", name))
     source = Source(f"{_LIGHTGCN}/{name}", fetch)
-    return Entry(description, "https://github.com/gusye1234/LightGCN-PyTorch", (form,), (source,))
+    return Entry(description, "https://github.com/gusye1234/LightGCN-PyTorch", shape, (form,), (source,))
 
 
 def _grouplens(name: str, md5: str, *files: str) -> Source:
@@ -122,24 +123,28 @@ ENTRIES: dict[str, Entry] = {
     "gowalla": _lightgcn(
         "gowalla",
         "check-ins, the LightGCN split: 29,858 users, 40,981 items, 1.03 M pairs",
+        (29858, 40981, 1027370),
         "a27782bd7a1d4d0744148dc0460ea94da74763f2",
         "9ed5af4b5d21511f33740b4e22e3852f45671800",
     ),
     "yelp2018": _lightgcn(
         "yelp2018",
         "business reviews, the LightGCN split: 31,668 users, 38,048 items, 1.56 M pairs",
+        (31668, 38048, 1561406),
         "cda12361055ba448ae4bd1070f6000c16dea8f22",
         "30dfbc3437b27b74cb2970b435a5ec93ad9f2468",
     ),
     "amazon-book": _lightgcn(
         "amazon-book",
         "book reviews, the LightGCN split: 52,643 users, 91,599 items, 2.98 M pairs",
+        (52643, 91599, 2984108),
         "6ef55159c5f1fd7f6d86eb9ff290d0cc2854ac99",
         "09e5da4e0bf46c751c4ba0f4375e414fd13512cd",
     ),
     "ml-100k": Entry(
         "film ratings with times, titles and genres: 943 users, 1,682 items, 100,000 ratings",
         "https://grouplens.org/datasets/movielens/100k/",
+        (943, 1682, 100000),
         (
             Form(("u.data", "u.item"), read_movielens),
             Form(("ml-100k.inter", "ml-100k.item"), lambda f: read_recbole(f / "ml-100k.inter")),
@@ -155,6 +160,7 @@ ENTRIES: dict[str, Entry] = {
     "ml-1m": Entry(
         "film ratings with titles and genres: 6,040 users, 3,706 items, 1,000,209 ratings",
         "https://grouplens.org/datasets/movielens/1m/",
+        (6040, 3706, 1000209),
         (
             Form(("ratings.dat", "movies.dat"), read_movielens),
             Form(("interactions.csv", "items.csv"), _read_ml1m_csv),
@@ -164,6 +170,7 @@ ENTRIES: dict[str, Entry] = {
     "online-retail": Entry(
         "purchases with times and descriptions: 4,334 users, 3,659 items, 396,337 rows",
         "https://archive.ics.uci.edu/dataset/352/online+retail",
+        (4334, 3659, 396337),
         (Form(("interactions.csv", "items.csv"), _read_online_retail),),
     ),
 }

@@ -32,6 +32,7 @@ class DatasetInfo:
     Attributes
     ----------
     name, description, homepage : str
+    shape : (users, items, pairs)
     downloadable : bool
     found : Path or None
         The folder that `load_dataset` would read without a download.
@@ -42,6 +43,7 @@ class DatasetInfo:
     name: str
     description: str
     homepage: str
+    shape: tuple[int, int, int]
     downloadable: bool
     found: Path | None
     published: str | None
@@ -75,6 +77,7 @@ def available_datasets() -> list[DatasetInfo]:
             name,
             entry.description,
             entry.homepage,
+            entry.shape,
             bool(entry.sources),
             next((path for path in _local_folders(name) if _form(entry, path)), None),
             published_fingerprint(name),

@@ -16,6 +16,13 @@ _LOSSES = {"bpr": 0, "binary": 1, "softmax": 2}
 _PARTS = ("forward", "loss", "seed", "backward", "update")
 
 
+def workspace_bytes(
+    code: int, n_nodes: int, dim: int, n_alphas: int, batch: int, n_neg: int, shared: bool = False
+) -> int:
+    """Of the native step; n_neg = 0 is the softmax."""
+    return _native.size("train_step", torch.device("cpu"), code, n_nodes, dim, n_alphas, batch, n_neg, shared)
+
+
 class TrainStep:
     """One step of Adam on L(z; batch) + reg * ridge with z = sum_k alphas[k] A~^k E, in one native call (CPU).
 
@@ -144,8 +151,7 @@ class TrainStep:
                 f"TrainStep: neg must have shape [{batch}, M] or [1, M] with M >= 1, got {list(neg.shape)}"
             )
         n_neg, shared = neg.shape[1], neg.shape[0] != batch
-        sizes = (self._code, self.graph.n_nodes, dim, len(self.alphas), batch, n_neg, shared)
-        n_bytes = _native.size("train_step", self.embedding.device, *sizes)
+        n_bytes = workspace_bytes(self._code, self.graph.n_nodes, dim, len(self.alphas), batch, n_neg, shared)
         if n_bytes > len(self._workspace):
             self._workspace = _native.workspace(n_bytes, self.embedding.device)
         loss = self.embedding.new_empty(())

@@ -217,7 +217,7 @@ inline void gather(const Hop<T, B>& h, int64_t row, int64_t limit, int64_t c, Ve
 
 template <class T, class B>
 inline const B* base_row(const Hop<T, B>& h, int64_t row) {
-  if (h.base == nullptr) return nullptr;
+  if (h.base == nullptr || h.beta == 0) return nullptr;
   const int64_t at = h.base_slot != nullptr ? h.base_slot[row] : row;
   return at >= 0 ? h.base + at * h.dim : nullptr;
 }
@@ -439,12 +439,19 @@ inline V exp_nonpositive(V x) {
 }
 
 inline float exp_row(float* x, int64_t n, float scale, float* max) {
-  float top = -__builtin_inff();
-  for (int64_t i = 0; i < n; ++i) top = x[i] > top ? x[i] : top;
-  *max = top;
   constexpr int w = lanes<float>;
-  VecF acc = {};
+  float top = -__builtin_inff();
+  VecF tops = (VecF){} + top;
   int64_t i = 0;
+  for (; i + w <= n; i += w) {
+    const VecF v = load_vec(x + i);
+    tops = v > tops ? v : tops;
+  }
+  for (int l = 0; l < w; ++l) top = tops[l] > top ? tops[l] : top;
+  for (; i < n; ++i) top = x[i] > top ? x[i] : top;
+  *max = top;
+  VecF acc = {};
+  i = 0;
   for (; i + w <= n; i += w) {
     const VecF e = exp_nonpositive((load_vec(x + i) - top) * scale);
     store_vec(x + i, e);

@@ -1,0 +1,85 @@
+"""Cost against size: time per edge and peak memory on synthetic graphs, each in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+import time
+
+import torch
+
+from fastgcn_rec import Graph, TrainStep, propagate, sample_batch
+from fastgcn_rec.data import synthetic_edges
+from fastgcn_rec.memory import estimate_memory
+from fastgcn_rec.train import TrainConfig
+
+from .harness import Record, Settings
+
+BATCH, LAYERS = 2048, 3
+
+
+def records(settings: Settings) -> list[Record]:
+    sizes = (100_000, 1_000_000) if settings.quick else (1_000_000, 10_000_000, 50_000_000)
+    found: list[Record] = []
+    for n_edges in sizes:
+        command = [sys.executable, "-m", "benchmarks.bench_scale", str(n_edges), str(settings.dim)]
+        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        found.append({"case": "scale", "data": f"synthetic:{n_edges}", "device": "cpu", **json.loads(output)})
+    return found
+
+
+def _measure(n_edges: int, dim: int) -> Record:
+    """Everything that training holds at once, on a graph of gowalla's density: edges, graph, parameters, a step."""
+    users, items = synthetic_edges(n_edges // 27, n_edges // 20, n_edges)
+    _reset_peak()
+    before = _peak()
+    start = time.perf_counter()
+    graph = Graph.from_edges(users, items, n_edges // 27, n_edges // 20)
+    graph.scales("sym", torch.float32)
+    built = time.perf_counter() - start
+    graph_peak = _peak() - before
+    table = torch.randn(graph.n_nodes, dim) * 0.1
+    hop = _fastest(lambda: propagate(graph, table, [0.0, 1.0]))
+    _reset_peak()
+    step = TrainStep(graph, table, [1 / (LAYERS + 1)] * (LAYERS + 1))
+    taken = _fastest(lambda: step(*sample_batch(graph, BATCH, 1, seed=0, offset=step.step * BATCH)))
+    config = TrainConfig(protocol="none", batch_size=BATCH)
+    estimate = estimate_memory(graph.n_users, graph.n_items, n_edges, dim, LAYERS, config)
+    held = estimate.edges + estimate.graph + 3 * table.nbytes + estimate.layers + estimate.batch
+    return {
+        "edges": n_edges,
+        "dim": dim,
+        "graph_ns_per_edge": round(built / n_edges * 1e9, 1),
+        "graph_peak_bytes_per_edge": round(graph_peak / n_edges, 1),
+        "hop_ns_per_edge": round(hop / n_edges * 1e9, 2),
+        "step_ns_per_edge": round(taken / n_edges * 1e9, 2),
+        "peak_mib": round((_peak() - before + users.nbytes + items.nbytes) / 2**20),
+        "predicted_mib": round(held / 2**20),
+    }
+
+
+def _fastest(run, least: int = 3) -> float:
+    run()
+    best, start, n = math.inf, time.perf_counter(), 0
+    while n < least or time.perf_counter() - start < 1:
+        t = time.perf_counter()
+        run()
+        best, n = min(best, time.perf_counter() - t), n + 1
+    return best
+
+
+def _peak() -> int:
+    """Bytes of the largest resident set since the last reset (Linux)."""
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) * 1024
+
+
+def _reset_peak() -> None:
+    with open("/proc/self/clear_refs", "w") as control:
+        control.write("5")
+
+
+if __name__ == "__main__":
+    print(json.dumps(_measure(int(sys.argv[1]), int(sys.argv[2]))))

@@ -1,0 +1,78 @@
+"""How much memory training will take, before anything is allocated."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+
+from . import _native
+from .ops.train_step import workspace_bytes
+from .train import TrainConfig
+
+_EVALUATED_AT_ONCE = 512  # users whose scores evaluate() holds
+
+
+@dataclasses.dataclass(frozen=True)
+class MemoryEstimate:
+    """Bytes on the CPU for :func:`fastgcn_rec.fit`; ``total`` is the peak.
+
+    With U users, I items, N = U + I nodes, E training edges, dim d, K layers, batch B (docs/performance.md derives each term):
+
+    edges       8 E                   user and item of every edge, as the data set holds them
+    graph       8 E + 12 N            both CSR halves and the scales; once more for the part that is trained on if there is a validation part
+    split       41 E at its peak      sorting keys of the validation split, given back before training starts
+    parameters  16 N d                embedding, two moments of Adam, the best epoch's copy
+    layers      min(K - 1, 2) 4 N d   what is kept between hops (2 bytes instead of 4 in bfloat16, and a copy of the embedding)
+    batch       B-sized               everything else of a step: its native workspace
+    evaluation  (4 N d) (1 to 3) + 512 * 4 I   the final embedding, its layers and the scores of a block of users
+    """
+
+    edges: int
+    graph: int
+    split: int
+    parameters: int
+    layers: int
+    batch: int
+    evaluation: int
+
+    @property
+    def total(self) -> int:
+        """Splitting comes before the parameters are touched; evaluation comes on top of training."""
+        resident = self.edges + self.graph
+        return resident + max(self.split, self.parameters + self.layers + self.batch + self.evaluation)
+
+    def __str__(self) -> str:
+        parts = [f"{f.name:12s}{getattr(self, f.name) / 2**20:10.1f} MiB" for f in dataclasses.fields(self)]
+        return "\n".join([*parts, f"{'peak':12s}{self.total / 2**20:10.1f} MiB"])
+
+
+def estimate_memory(
+    n_users: int, n_items: int, n_edges: int, dim: int = 64, n_layers: int = 3, config: TrainConfig | None = None
+) -> MemoryEstimate:
+    """The memory that ``fit`` takes for a data set of this size, evaluation included; torch itself not.
+
+    Examples
+    --------
+    >>> round(estimate_memory(29858, 40981, 810128).total / 2**20)  # gowalla
+    217
+    """
+    config = config or TrainConfig()
+    n_nodes = n_users + n_items
+    table = 4 * n_nodes * dim
+    half = config.storage == "bfloat16" and n_layers > 0
+    layer = table // 2 if half else table
+    validated = config.protocol == "validation"
+    n_neg = 0 if config.loss == "softmax" else config.n_neg
+    code = _native.DTYPE_CODE[torch.bfloat16 if half else torch.float32]
+    layers = min(max(n_layers - 1, 0), 2) * layer
+    step = workspace_bytes(code, n_nodes, dim, n_layers + 1, config.batch_size, n_neg)
+    return MemoryEstimate(
+        edges=8 * n_edges,
+        graph=(1 + validated) * (8 * n_edges + 12 * n_nodes),
+        split=41 * n_edges if validated else 0,
+        parameters=4 * table,
+        layers=layers + (layer if half else 0),
+        batch=step - layers,
+        evaluation=(1 + min(n_layers, 2)) * table + _EVALUATED_AT_ONCE * 4 * n_items,
+    )
