@@ -11,8 +11,8 @@ from typing import Any
 from . import doctor
 from .data import Dataset, DatasetUnavailableError, available_datasets, load_dataset
 from .evaluate import evaluate
-from .models import Popularity, Recommender
 from .memory import estimate_memory
+from .models import Popularity, Recommender
 from .recipes import RECIPES
 from .storage import write_json
 from .train import History, Interrupted, TrainConfig, fit, refit_checkpoint
@@ -219,7 +219,9 @@ def _estimate(args: argparse.Namespace) -> int:
     try:
         n_users, n_items, n_pairs = shapes.get(args.dataset) or (int(float(n)) for n in args.dataset.split(","))
     except ValueError:
-        raise ValueError(f"DATASET must be one of {', '.join(shapes)} or USERS,ITEMS,PAIRS, got {args.dataset!r}") from None
+        raise ValueError(
+            f"DATASET must be one of {', '.join(shapes)} or USERS,ITEMS,PAIRS, got {args.dataset!r}"
+        ) from None
     recipe = RECIPES[args.recipe]
     own = {"embedding_dim": args.dim, "num_layers": args.layers}
     options = recipe.model_options | {name: value for name, value in own.items() if value is not None}

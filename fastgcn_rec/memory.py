@@ -15,9 +15,9 @@ _EVALUATED_AT_ONCE = 512  # users whose scores evaluate() holds
 
 @dataclasses.dataclass(frozen=True)
 class MemoryEstimate:
-    """Bytes on the CPU for :func:`fastgcn_rec.fit`; ``total`` is the peak.
+    """Bytes on the CPU for :func:`fastgcn_rec.fit`; ``total`` is the peak. A count of arrays, not yet held against measured peaks.
 
-    With U users, I items, N = U + I nodes, E training edges, dim d, K layers, batch B (docs/performance.md derives each term):
+    With U users, I items, N = U + I nodes, E training edges, dim d, K layers, batch B:
 
     edges       8 E                   user and item of every edge, as the data set holds them
     graph       8 E + 12 N            both CSR halves and the scales; once more for the part that is trained on if there is a validation part
@@ -55,7 +55,7 @@ def estimate_memory(
     Examples
     --------
     >>> round(estimate_memory(29858, 40981, 810128).total / 2**20)  # gowalla
-    217
+    263
     """
     config = config or TrainConfig()
     n_nodes = n_users + n_items

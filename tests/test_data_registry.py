@@ -230,7 +230,7 @@ def test_an_interrupted_download_leaves_nothing(tmp_path, monkeypatch):
 def test_a_data_set_appears_only_when_all_its_files_came(tmp_path, monkeypatch):
     base = catalogue._LIGHTGCN + "/gowalla"
     bodies = {f"{base}/train.txt": b"0 1\n", f"{base}/test.txt": b"0 2\n"}
-    entry = catalogue._lightgcn("gowalla", "", digest("git", b"0 1\n"), digest("git", b"0 2\n"))
+    entry = catalogue._lightgcn("gowalla", "", (1, 3, 2), digest("git", b"0 1\n"), digest("git", b"0 2\n"))
     monkeypatch.setitem(catalogue.ENTRIES, "gowalla", entry)
     serve(monkeypatch, {f"{base}/train.txt": lambda: Answer(b"0 1\n"), f"{base}/test.txt": lambda: Answer(b"0 9\n")})
     with pytest.raises(DatasetUnavailableError, match="git checksum must be"):

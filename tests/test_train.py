@@ -247,3 +247,12 @@ def test_tensorboard_gets_every_epoch(tmp_path):
     events = event_accumulator.EventAccumulator(str(out / "tensorboard")).Reload()
     logged = [event.value for event in events.Scalars("loss")]
     assert logged == pytest.approx([epoch["loss"] for epoch in metrics["epochs"]], rel=1e-6)
+
+
+def test_estimate_needs_no_data_and_names_what_it_takes(capsys):
+    assert main(["estimate", "1000,2000,50000", "--dim", "32", "--layers", "2"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("1,000 users, 2,000 items, 50,000 pairs; 2 layers, dim 32")
+    assert f"parameters  {16 * 3000 * 32 / 2**20:10.1f} MiB" in out
+    assert main(["estimate", "nowhere"]) == 1
+    assert "USERS,ITEMS,PAIRS, got 'nowhere'" in capsys.readouterr().err

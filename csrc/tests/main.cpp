@@ -21,6 +21,7 @@
 #include "fgr/scatter_rows.h"
 #include "fgr/softmax_loss.h"
 #include "fgr/topk.h"
+#include "fgr/train_step.h"
 
 namespace {
 
@@ -171,6 +172,41 @@ void test_adam(int64_t n) {
 }
 
 // The reference value of Random123's known-answer tests: philox4x32-10, counter and key all ones.
+// Two steps; with any number of threads they leave the same bits.
+template <class T>
+void test_train_step(StepLoss loss_kind, int64_t n_alphas, int64_t n_neg, bool shared, int64_t dim) {
+  using A = acc_t<T>;
+  TestGraph g(23, 17, 150, 9);
+  const int64_t n = g.both.n_nodes(), batch = 21, n_negatives = (shared ? 1 : batch) * n_neg;
+  Buffer<A> alphas(n_alphas), scale(n);
+  Buffer<int64_t> users(batch), pos(batch), neg(n_negatives);
+  for (int64_t k = 0; k < n_alphas; ++k) alphas[k] = A(0.25);
+  for (int64_t i = 0; i < n; ++i) scale[i] = A(0.5);
+  for (int64_t b = 0; b < batch; ++b) users[b] = b * 5 % 23, pos[b] = b * 3 % 17;
+  for (int64_t j = 0; j < n_negatives; ++j) neg[j] = j % 18 - 1;
+  std::vector<A> results[2];
+  for (const int threads : {1, 3}) {
+    Buffer<A> emb(n * dim), exp_avg(n * dim), exp_avg_sq(n * dim), loss(1);
+    Buffer<T> shadow(sizeof(T) == 2 ? n * dim : 0);
+    fill(emb, 10);
+    for (int64_t i = 0; i < n * dim; ++i) exp_avg[i] = exp_avg_sq[i] = 0;
+    for (int64_t i = 0; i < shadow.size; ++i) store(shadow[i], scale[i / dim] * emb[i]);
+    Buffer<char> space(cpu::train_step_workspace_bytes<T>(n, dim, n_alphas, batch, n_neg, shared));
+    const StepModel<T> model{dim, alphas, n_alphas, scale, scale, emb, exp_avg, exp_avg_sq, shadow};
+    StepTimes times{};
+    for (int64_t step = 1; step <= 2; ++step) {
+      cpu::train_step<T>(g.both, model, {users, pos, neg, batch, n_neg, shared},
+                         {loss_kind, 0.2, 0.01, 0.01, step, {0.9, 0.999, 1e-8, 0}}, loss, &times, space, threads);
+      CHECK(std::isfinite(loss[0]) && loss[0] > 0);
+    }
+    CHECK(times.forward > 0 && times.update > 0);
+    std::vector<A>& result = results[threads > 1];
+    result.assign(emb.data, emb.data + n * dim);
+    for (const A value : result) CHECK(std::isfinite(value));
+  }
+  CHECK(results[0] == results[1]);
+}
+
 void test_philox() {
   const Philox4 zeros = philox4x32_10(0, 0, 0);
   CHECK(zeros.v[0] == 0x6627e8d5u && zeros.v[1] == 0xe169c58du && zeros.v[2] == 0xbc57ac4cu &&
@@ -219,6 +255,17 @@ int main() {
       }
     }
     for (const int64_t n : {0, 1, 7, 100003}) test_adam(n);
+    for (const int64_t n_alphas : {1, 2, 3, 5}) {
+      for (const int64_t dim : {1, 64, 129}) {
+        for (const bool shared : {false, true}) {
+          test_train_step<float>(StepLoss::bpr, n_alphas, 2, shared, dim);
+          test_train_step<double>(StepLoss::binary, n_alphas, 1, shared, dim);
+          test_train_step<bf16>(StepLoss::bpr, n_alphas, 3, shared, dim);
+        }
+        test_train_step<float>(StepLoss::softmax, n_alphas, 0, false, dim);
+        test_train_step<bf16>(StepLoss::softmax, n_alphas, 0, false, dim);
+      }
+    }
   }
   test_sampling();
   test_philox();
