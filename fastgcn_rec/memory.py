@@ -15,13 +15,13 @@ _EVALUATED_AT_ONCE = 512  # users whose scores evaluate() holds
 
 @dataclasses.dataclass(frozen=True)
 class MemoryEstimate:
-    """Bytes on the CPU for :func:`fastgcn_rec.fit`; ``total`` is the peak. A count of arrays, not yet held against measured peaks.
+    """Bytes on the CPU for :func:`fastgcn_rec.fit`; ``total`` is the peak, some 7 % more than was measured (docs/performance.md).
 
     With U users, I items, N = U + I nodes, E training edges, dim d, K layers, batch B:
 
     edges       8 E                   user and item of every edge, as the data set holds them
     graph       8 E + 12 N            both CSR halves and the scales; once more for the part that is trained on if there is a validation part
-    split       41 E at its peak      sorting keys of the validation split, given back before training starts
+    split       34 E at its peak      sorting keys of the validation split, given back before training starts
     parameters  16 N d                embedding, two moments of Adam, the best epoch's copy
     layers      min(K - 1, 2) 4 N d   what is kept between hops (2 bytes instead of 4 in bfloat16, and a copy of the embedding)
     batch       B-sized               everything else of a step: its native workspace
@@ -70,7 +70,7 @@ def estimate_memory(
     return MemoryEstimate(
         edges=8 * n_edges,
         graph=(1 + validated) * (8 * n_edges + 12 * n_nodes),
-        split=41 * n_edges if validated else 0,
+        split=34 * n_edges if validated else 0,
         parameters=4 * table,
         layers=layers + (layer if half else 0),
         batch=step - layers,

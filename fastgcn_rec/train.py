@@ -56,7 +56,7 @@ class TrainConfig:
         After the choice, train anew on all of train for the chosen number of epochs, so that the held-out part is not lost.
     seed : int
     storage : "float32" or "bfloat16"
-        Of the layers between hops; parameters and sums stay float32. bfloat16 is faster (docs/performance.md).
+        Of the layers between hops; parameters and sums stay float32. docs/performance.md says what it gives.
     """
 
     epochs: int = 100

@@ -125,6 +125,23 @@ struct Step {
     });
   }
 
+  // The hops of the Horner scheme (docs/design.md) but the last, which the caller runs: it gathers what they leave.
+  void inner_hops(Hop<T, A>& hop, const A* out) const {
+    hop.gain = hops() > 0 ? model.alphas[hops()] : A(0);
+    hop.out = out;
+    for (int64_t k = hops() - 1; k > 0; --k) {
+      hop.beta = model.alphas[k];
+      hop.y = layer(k);
+      hop_all(hop);
+      hop.x = hop.y;
+      hop.col_scale = nullptr;
+      hop.col_slot = nullptr;
+      hop.gain = 1;
+    }
+    hop.out = nullptr;
+    hop.y = nullptr;
+  }
+
   // z at the batch's nodes.
   void forward() const {
     const int64_t dim = model.dim;
@@ -149,19 +166,8 @@ struct Step {
       hop.x = model.shadow;
       hop.col_scale = nullptr;
     }
-    hop.gain = model.alphas[hops()];
-    for (int64_t k = hops() - 1; k > 0; --k) {
-      hop.beta = model.alphas[k];
-      hop.out = model.right;
-      hop.y = layer(k);
-      hop_all(hop);
-      hop.x = hop.y;
-      hop.col_scale = nullptr;
-      hop.gain = 1;
-    }
+    inner_hops(hop, model.right);
     hop.beta = model.alphas[0];
-    hop.out = nullptr;
-    hop.y = nullptr;
     for_halves(graph, hop, [&](Hop<T, A> half, const Csr&, Side side) {
       const int64_t from = side == Side::users ? 0 : n_user_rows, to = side == Side::users ? n_user_rows : n_rows;
       half.rows = s.rows + from;
@@ -202,7 +208,8 @@ struct Step {
     s.first[0] = 0;
   }
 
-  // dL/d z of the loss at position p, added to sum.
+  // dL/d z of the loss at position p, added to sum. (scatter_rows takes one source; here there are up to three, and the
+  // number of positions is wanted for the ridge.)
   void add_gradient(int64_t p, A* sum) const {
     const int64_t n = batch.batch, dim = model.dim;
     const auto add = [&](const A* row) { kernels<A>().axpy(sum, A(1), row, dim); };
@@ -252,20 +259,9 @@ struct Step {
     hop.col_slot = s.slot;
     hop.base = s.seed;
     hop.base_slot = s.slot;
-    hop.gain = hops() > 0 ? model.alphas[hops()] : A(0);
-    for (int64_t k = hops() - 1; k > 0; --k) {
-      hop.beta = model.alphas[k];
-      hop.out = model.left;
-      hop.y = layer(k);
-      hop_all(hop);
-      hop.x = hop.y;
-      hop.col_slot = nullptr;
-      hop.gain = 1;
-    }
+    inner_hops(hop, model.left);
     hop.base = s.direct;
     hop.beta = 1;
-    hop.out = nullptr;
-    hop.y = nullptr;
     return hop;
   }
 

@@ -12,7 +12,7 @@ namespace fgr::cpu {
 // Null left, out, col_scale or weight count as 1; null base or indptr as 0. x: rows of the other half; base, y, left,
 // out: of this half. Sparse operands, each where its table is given:
 //   rows       only rows[begin .. end) are computed; y holds them side by side: y[r, :] belongs to row rows[r]
-//   col_slot   x is compact: the row of column c is x[col_slot[c], :], and nothing where col_slot[c] < 0
+//   col_slot   x and col_scale are compact: column c stands in row col_slot[c] of them, and nowhere where that is < 0
 //   base_slot  likewise for base
 template <class T, class B = T>
 struct Hop {

@@ -1,0 +1,152 @@
+// Rows and dense blocks: dot, axpy, products, exponentials.
+#pragma once
+
+#include "cpu/isa/simd.h"
+
+namespace {
+
+template <class T>
+acc_t<T> dot(const T* a, const T* b, int64_t n) {
+  Vec<T> acc[2] = {};
+  int64_t i = 0;
+  for (; i + 2 * lanes<T> <= n; i += 2 * lanes<T>) {
+    acc[0] += load_vec(a + i) * load_vec(b + i);
+    acc[1] += load_vec(a + i + lanes<T>) * load_vec(b + i + lanes<T>);
+  }
+  acc[0] += acc[1];
+  acc_t<T> sum = 0;
+  for (int l = 0; l < lanes<T>; ++l) sum += acc[0][l];
+  for (; i < n; ++i) sum += load_one(a[i]) * load_one(b[i]);
+  return sum;
+}
+
+template <class T>
+void axpy(acc_t<T>* y, acc_t<T> a, const T* x, int64_t n) {
+  int64_t i = 0;
+  for (; i + lanes<T> <= n; i += lanes<T>) store_vec(y + i, load_vec(y + i) + a * load_vec(x + i));
+  for (; i < n; ++i) y[i] += a * load_one(x[i]);
+}
+
+// MR x (NV vectors) of C in registers; the sum over k in order.
+template <class A, int MR, int NV>
+inline void gemm_tile(int64_t k, const A* a, int64_t a_row, int64_t a_col, const A* b, int64_t ldb, A* c, int64_t ldc,
+                      bool accumulate) {
+  constexpr int w = lanes<A>;
+  Vec<A> acc[MR][NV] = {};
+  for (int64_t p = 0; p < k; ++p) {
+    Vec<A> bv[NV];
+#pragma GCC unroll 4
+    for (int j = 0; j < NV; ++j) bv[j] = load_vec(b + p * ldb + j * w);
+#pragma GCC unroll 8
+    for (int i = 0; i < MR; ++i) {
+      const A s = a[i * a_row + p * a_col];
+#pragma GCC unroll 4
+      for (int j = 0; j < NV; ++j) acc[i][j] += s * bv[j];
+    }
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < MR; ++i) {
+#pragma GCC unroll 4
+    for (int j = 0; j < NV; ++j) {
+      A* out = c + i * ldc + j * w;
+      store_vec(out, accumulate ? load_vec(out) + acc[i][j] : acc[i][j]);
+    }
+  }
+}
+
+template <class A>
+inline void gemm_edge(int64_t m, int64_t n, int64_t k, const A* a, int64_t a_row, int64_t a_col, const A* b,
+                      int64_t ldb, A* c, int64_t ldc, bool accumulate) {
+  for (int64_t i = 0; i < m; ++i) {
+    for (int64_t j = 0; j < n; ++j) {
+      A sum = 0;
+      for (int64_t p = 0; p < k; ++p) sum += a[i * a_row + p * a_col] * b[p * ldb + j];
+      c[i * ldc + j] = accumulate ? c[i * ldc + j] + sum : sum;
+    }
+  }
+}
+
+template <class A>
+void gemm(int64_t m, int64_t n, int64_t k, const A* a, int64_t a_row, int64_t a_col, const A* b, int64_t ldb, A* c,
+          int64_t ldc, bool accumulate) {
+  constexpr int mr = 6;  // 6 x 2 accumulators + 2 of B + 1 broadcast = 15 of 16 registers
+  constexpr int64_t nr = 2 * lanes<A>;
+  int64_t j = 0;
+  for (; j + nr <= n; j += nr) {
+    int64_t i = 0;
+    for (; i + mr <= m; i += mr) {
+      gemm_tile<A, mr, 2>(k, a + i * a_row, a_row, a_col, b + j, ldb, c + i * ldc + j, ldc, accumulate);
+    }
+    for (; i + 2 <= m; i += 2) {
+      gemm_tile<A, 2, 2>(k, a + i * a_row, a_row, a_col, b + j, ldb, c + i * ldc + j, ldc, accumulate);
+    }
+    for (; i < m; ++i) {
+      gemm_tile<A, 1, 2>(k, a + i * a_row, a_row, a_col, b + j, ldb, c + i * ldc + j, ldc, accumulate);
+    }
+  }
+  if (j < n) gemm_edge(m, n - j, k, a, a_row, a_col, b + j, ldb, c + j, ldc, accumulate);
+}
+
+// exp for x <= 0, float: 2^n * p(r), |relative error| < 2e-7 (Cephes' expf polynomial); flushes to 0 below -87.
+template <class V>
+inline V exp_nonpositive(V x) {
+  const V low = (V){} - 87.0f;
+  const VecI under = x < low;
+  V t = x * 1.44269504088896341f;
+  t = t - 0.5f;  // x <= 0: truncation of t - 1/2 rounds to nearest
+  const VecI n = __builtin_convertvector(t, VecI);
+  const V nf = __builtin_convertvector(n, V);
+  V r = x - nf * 0.693359375f;
+  r = r + nf * 2.12194440e-4f;
+  V p = (V){} + 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.0f;
+  const VecI bits = (n + 127) << 23;
+  const V scaled = p * load_raw<V>(&bits);
+  const VecI kept = load_raw<VecI>(&scaled) & ~under;
+  return load_raw<V>(&kept);
+}
+
+inline float exp_row(float* x, int64_t n, float scale, float* max) {
+  constexpr int w = lanes<float>;
+  float top = -__builtin_inff();
+  VecF tops = (VecF){} + top;
+  int64_t i = 0;
+  for (; i + w <= n; i += w) {
+    const VecF v = load_vec(x + i);
+    tops = v > tops ? v : tops;
+  }
+  for (int l = 0; l < w; ++l) top = tops[l] > top ? tops[l] : top;
+  for (; i < n; ++i) top = x[i] > top ? x[i] : top;
+  *max = top;
+  VecF acc = {};
+  i = 0;
+  for (; i + w <= n; i += w) {
+    const VecF e = exp_nonpositive((load_vec(x + i) - top) * scale);
+    store_vec(x + i, e);
+    acc += e;
+  }
+  float sum = 0;
+  for (int l = 0; l < w; ++l) sum += acc[l];
+  if (i < n) {
+    VecF tail = (VecF){} + top;
+    __builtin_memcpy(&tail, x + i, static_cast<unsigned long>(n - i) * sizeof(float));
+    tail = exp_nonpositive((tail - top) * scale);
+    for (int64_t l = 0; i < n; ++i, ++l) sum += (x[i] = tail[l]);
+  }
+  return sum;
+}
+
+inline double exp_row(double* x, int64_t n, double scale, double* max) {
+  double top = -__builtin_inf(), sum = 0;
+  for (int64_t i = 0; i < n; ++i) top = x[i] > top ? x[i] : top;
+  *max = top;
+  for (int64_t i = 0; i < n; ++i) sum += (x[i] = __builtin_exp((x[i] - top) * scale));
+  return sum;
+}
+
+}  // namespace

@@ -1,0 +1,109 @@
+// Vectors of the level that is being compiled. For kernels.cpp only, as the other headers here: internal linkage, no
+// standard library function.
+#pragma once
+
+#include "fgr/types.h"
+
+namespace {
+
+using fgr::acc_t;
+using fgr::bf16;
+
+#if defined(__AVX512F__)
+constexpr int vector_bytes = 64;
+#elif defined(__AVX2__)
+constexpr int vector_bytes = 32;
+#else
+constexpr int vector_bytes = 16;
+#endif
+
+typedef float VecF __attribute__((vector_size(vector_bytes)));
+typedef double VecD __attribute__((vector_size(vector_bytes)));
+typedef uint32_t VecU __attribute__((vector_size(vector_bytes)));
+typedef int32_t VecI __attribute__((vector_size(vector_bytes)));
+typedef uint16_t VecH __attribute__((vector_size(vector_bytes / 2)));
+
+template <class T>
+struct Simd {
+  using V = VecF;
+};
+template <>
+struct Simd<double> {
+  using V = VecD;
+};
+template <class T>
+using Vec = typename Simd<T>::V;
+template <class T>
+constexpr int lanes = vector_bytes / static_cast<int>(sizeof(acc_t<T>));
+
+template <class V, class P>
+inline V load_raw(const P* p) {
+  V v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+inline VecF load_vec(const float* p) { return load_raw<VecF>(p); }
+inline VecD load_vec(const double* p) { return load_raw<VecD>(p); }
+inline VecF load_vec(const bf16* p) {
+  const VecU wide = __builtin_convertvector(load_raw<VecH>(p), VecU) << 16;
+  return load_raw<VecF>(&wide);
+}
+inline void store_vec(float* p, VecF v) { __builtin_memcpy(p, &v, sizeof v); }
+inline void store_vec(double* p, VecD v) { __builtin_memcpy(p, &v, sizeof v); }
+inline void store_vec(bf16* p, VecF v) {  // round to nearest even, NaN stays NaN: as to_bf16 in common/bf16.h
+  const VecU bits = load_raw<VecU>(&v);
+  const VecU rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+  const VecU quiet = (bits >> 16) | 0x40u;
+  const VecI nan = (bits & 0x7fffffffu) > 0x7f800000u;
+  const VecU mask = load_raw<VecU>(&nan);
+  const VecH half = __builtin_convertvector((quiet & mask) | (rounded & ~mask), VecH);
+  __builtin_memcpy(p, &half, sizeof half);
+}
+
+// Two vectors of consecutive elements, for sums that are only put in order at the end: a bf16 pair holds the even and
+// the odd ones, which costs two instructions where widening in order costs ten.
+template <class P, class V>
+inline void load_pair(const P* p, V* pair) {
+  if constexpr (sizeof(P) == 2) {
+    const VecU bits = load_raw<VecU>(p), even = bits << 16, odd = bits & 0xffff0000u;
+    pair[0] = load_raw<VecF>(&even);
+    pair[1] = load_raw<VecF>(&odd);
+  } else {
+    pair[0] = load_vec(p);
+    pair[1] = load_vec(p + sizeof(V) / sizeof(P));
+  }
+}
+// A sum of such pairs, in the elements' order.
+template <class P>
+inline void order_pair(VecF* pair) {
+  if constexpr (sizeof(P) == 2) {
+    constexpr int n = static_cast<int>(sizeof(VecF) / sizeof(float));
+    VecI low, high;
+    for (int l = 0; l < n; ++l) {
+      low[l] = l / 2 + l % 2 * n;
+      high[l] = n / 2 + low[l];
+    }
+    const VecF even = pair[0], odd = pair[1];
+    pair[0] = __builtin_shuffle(even, odd, low);
+    pair[1] = __builtin_shuffle(even, odd, high);
+  }
+}
+template <class P>
+inline void order_pair(VecD*) {}
+
+inline float load_one(float x) { return x; }
+inline double load_one(double x) { return x; }
+inline float load_one(bf16 x) {
+  const uint32_t bits = static_cast<uint32_t>(x.bits) << 16;
+  return load_raw<float>(&bits);
+}
+inline void store_one(float* p, float x) { *p = x; }
+inline void store_one(double* p, double x) { *p = x; }
+inline void store_one(bf16* p, float x) {
+  const uint32_t bits = load_raw<uint32_t>(&x);
+  const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+  const bool nan = (bits & 0x7fffffffu) > 0x7f800000u;
+  p->bits = static_cast<uint16_t>(nan ? ((bits >> 16) | 0x40u) : rounded);
+}
+
+}  // namespace

@@ -1,0 +1,57 @@
+"""The benchmarks run: their gates hold and their records are complete. No time is judged here."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fastgcn_rec
+
+ROOT = Path(__file__).resolve().parents[1]
+FIELDS = {"case", "data", "device", "dtype", "dim", "contender", "median_ms", "q1_ms", "q3_ms", "ratio"}
+
+pytestmark = pytest.mark.skipif(
+    not Path(fastgcn_rec.__file__).is_relative_to(ROOT), reason="benchmarks run from the checkout they belong to"
+)
+
+
+def benchmarks(*arguments):
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_every_race_writes_whole_records_and_a_picture(tmp_path):
+    file, picture = tmp_path / "result.json", tmp_path / "picture.png"
+    cases = ["propagate", "step", "loss", "sampler", "adam", "graph", "topk"]
+    done = benchmarks(*cases, "--quick", "--data", "synthetic:3e3", "--dim", 16, "--json", file)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(file.read_text())
+    assert {"machine", "versions", "date", "command", "ceilings_gb_per_s"} <= result.keys()
+    assert all(record.keys() >= FIELDS for record in result["records"])
+    groups = {record["case"] for record in result["records"]}
+    assert {group.split("/")[0] for group in groups} == set(cases)
+    for group in groups:
+        ours, *others = [record for record in result["records"] if record["case"] == group]
+        assert ours["contender"].startswith("ours")
+        assert ours["ratio"] == 1
+        assert others
+    assert benchmarks("report", file, "--out", picture).returncode == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_scale_gives_the_estimate_beside_the_measured_peak(tmp_path):
+    file = tmp_path / "result.json"
+    done = benchmarks("scale", "--quick", "--data", "synthetic:3e3", "--json", file)
+    assert done.returncode == 0, done.stderr
+    for record in json.loads(file.read_text())["records"]:
+        assert {"edges", "hop_ns_per_edge", "peak_mib", "predicted_mib"} <= record.keys()
+
+
+def test_a_file_that_is_no_result_is_refused(tmp_path):
+    file = tmp_path / "other.json"
+    file.write_text("{}")
+    done = benchmarks("report", file)
+    assert done.returncode == 1
+    assert "is not a result of these benchmarks" in done.stderr
