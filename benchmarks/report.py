@@ -23,14 +23,19 @@ def draw(records: Sequence[Record], path: Path) -> None:
         cases.setdefault((r["case"], r["data"], r["device"]), []).append(r)
     heights = [len(group) for group in cases.values()]
     figure, axes = plt.subplots(
-        len(cases), 1, figsize=(8, 0.28 * sum(heights) + 0.75 * len(cases)), height_ratios=heights, squeeze=False
+        len(cases),
+        1,
+        figsize=(8, 0.28 * sum(heights) + 0.75 * len(cases)),
+        height_ratios=heights,
+        squeeze=False,
+        layout="constrained",
     )
     for axis, ((case, data, device), group) in zip(axes[:, 0], cases.items(), strict=True):
         names = [r["contender"] + ("" if r["dtype"] in ("float32", "int64") else f", {r['dtype']}") for r in group]
         ratios = [r["ratio"] for r in group]
         colors = ["#1b7f5c" if r["contender"].startswith("ours") else "#9aa5b1" for r in group]
         bars = axis.barh(range(len(group)), ratios, color=colors, height=0.7)
-        axis.bar_label(bars, [f" {r['ratio']:.2g}x  ({r['median_ms']:.3g} ms)" for r in group], fontsize=7)
+        axis.bar_label(bars, [f" {r['ratio']:.2g}x  ({_short(r['median_ms'])} ms)" for r in group], fontsize=7)
         axis.set_yticks(range(len(group)), names, fontsize=7)
         axis.invert_yaxis()
         axis.set_xscale("log")
@@ -40,7 +45,10 @@ def draw(records: Sequence[Record], path: Path) -> None:
         axis.spines[["top", "right"]].set_visible(False)
     machine = next(iter(latest.values()))["machine"]
     figure.suptitle(f"{machine.get('gpu', machine['processor'])}, {machine['threads']} threads", fontsize=8)
-    figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
     plt.close(figure)
+
+
+def _short(ms: float) -> str:
+    return f"{ms:,.0f}" if ms >= 100 else f"{ms:.3g}"
