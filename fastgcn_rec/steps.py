@@ -20,7 +20,7 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 class Step(Protocol):
     """Takes a step for a batch of internal ids and returns the loss before it."""
 
-    def __call__(self, users: Tensor, pos: Tensor, neg: Tensor) -> Tensor: ...
+    def __call__(self, users: Tensor, pos: Tensor, neg: Tensor, lr: float) -> Tensor: ...
     def moments(self) -> dict[str, Tensor]:
         """Adam's state by "exp_avg.<parameter>" and "exp_avg_sq.<parameter>"; empty before the first step."""
         ...
@@ -64,11 +64,12 @@ class NativeStep:
         assert alphas is not None
         (self.name,) = (name for name, p in model.named_parameters() if p is table)
         self.step = TrainStep(
-            model.graph, table, alphas, loss=config.loss, temperature=config.temperature, reg=config.reg, lr=config.lr,
+            model.graph, table, alphas, loss=config.loss, temperature=config.temperature, reg=config.reg,
             storage=torch.bfloat16 if config.storage == "bfloat16" else None,
         )  # fmt: skip
 
-    def __call__(self, users: Tensor, pos: Tensor, neg: Tensor) -> Tensor:
+    def __call__(self, users: Tensor, pos: Tensor, neg: Tensor, lr: float) -> Tensor:
+        self.step.lr = lr
         return self.step(users, pos, neg if neg.shape[1] else None)
 
     def moments(self) -> dict[str, Tensor]:
@@ -86,9 +87,10 @@ class AutogradStep:
     def __init__(self, model: Recommender, config: TrainConfig) -> None:
         self.model, self.config = model, config
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        self.optimizer = Adam(self.parameters.values(), lr=config.lr)
+        self.optimizer = Adam(self.parameters.values())
 
-    def __call__(self, users: Tensor, pos: Tensor, neg: Tensor) -> Tensor:
+    def __call__(self, users: Tensor, pos: Tensor, neg: Tensor, lr: float) -> Tensor:
+        self.optimizer.param_groups[0]["lr"] = lr
         loss = batch_loss(self.model, self.config, users, pos, neg)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -23,6 +23,7 @@ from .storage import load_arrays, save_arrays
 LOSSES = ("bpr", "binary", "softmax")
 PROTOCOLS = ("validation", "published", "none")
 STORAGES = ("float32", "bfloat16")
+SCHEDULES = ("constant", "linear")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +44,8 @@ class TrainConfig:
         Negatives per positive (bpr, binary).
     lr : float
         Of Adam.
+    lr_schedule : "constant" or "linear"
+        linear: step t of T takes lr * (1 - t / T), so that the last epoch ends near 0 and ``epochs`` is part of the recipe.
     reg : float
         lambda in lambda * 1/2 * sum |e|^2 / B over the ego embeddings of the batch's users, positives and negatives, repeated
         rows counted as often as they occur (LightGCN's published formula).
@@ -53,7 +56,8 @@ class TrainConfig:
     valid_fraction, metric, eval_every, patience : of the choice
         Stop after ``patience`` evaluations without a better metric (0: never).
     refit : bool
-        After the choice, train anew on all of train for the chosen number of epochs, so that the held-out part is not lost.
+        After the choice, train anew on all of train for the chosen number of epochs (a linear schedule ends there), so that
+        the held-out part is not lost.
     seed : int
     storage : "float32" or "bfloat16"
         Of the layers between hops; parameters and sums stay float32. docs/performance.md says what it gives.
@@ -66,6 +70,7 @@ class TrainConfig:
     sampler: Literal["user", "edge"] = "edge"
     n_neg: int = 1
     lr: float = 1e-3
+    lr_schedule: Literal["constant", "linear"] = "constant"
     reg: float = 1e-4
     protocol: Literal["validation", "published", "none"] = "validation"
     valid_fraction: float = 0.1
@@ -77,8 +82,14 @@ class TrainConfig:
     storage: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self) -> None:
-        choices = (("loss", LOSSES), ("sampler", ("user", "edge")), ("protocol", PROTOCOLS), ("storage", STORAGES))
-        for name, allowed in choices:
+        choices = {
+            "loss": LOSSES,
+            "sampler": ("user", "edge"),
+            "lr_schedule": SCHEDULES,
+            "protocol": PROTOCOLS,
+            "storage": STORAGES,
+        }
+        for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"TrainConfig: {name} must be one of {allowed}, got {getattr(self, name)!r}")
         if self.refit and self.protocol != "validation":
@@ -88,6 +99,10 @@ class TrainConfig:
         for name, least in (("epochs", 0), ("batch_size", 1), ("n_neg", 1), ("eval_every", 1), ("patience", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"TrainConfig: {name} must be >= {least}, got {getattr(self, name)}")
+
+    def lr_at(self, step: int, total: int) -> float:
+        """The learning rate of step ``step`` (from 0) of ``total``."""
+        return self.lr * (1 - step / total) if self.lr_schedule == "linear" else self.lr
 
 
 @dataclasses.dataclass
@@ -130,8 +145,8 @@ def fit(
         The one that the model was made for.
     config : TrainConfig; ``options`` replace single fields of it
     checkpoint : path, optional
-        Written after every evaluation and on Ctrl-C. If it exists, training goes on from it exactly: the same bits as without
-        the interruption. Removed by nobody; delete it to start anew.
+        Written every ``eval_every`` epochs, after the last and on Ctrl-C. If it exists, training goes on from it exactly: the
+        same bits as without the interruption. Removed by nobody; delete it to start anew.
     progress : bool
         A bar with loss, rate and remaining time.
     on_epoch : called with every epoch's record (for logging; not while refitting)
@@ -212,7 +227,7 @@ class _Run:
         bar = tqdm(total=total, initial=self.step, disable=not progress, unit="step", smoothing=0.02)
         try:
             while self.step < total and not self.history.stopped:
-                self._one_step(bar, steps)
+                self._one_step(bar, steps, total)
                 if self.step % steps == 0:
                     self._end_epoch(self.step // steps, on_epoch, bar)
         except KeyboardInterrupt:
@@ -230,7 +245,7 @@ class _Run:
                     p.copy_(self.best[name])
         return self.history
 
-    def _one_step(self, bar: Any, steps: int) -> None:
+    def _one_step(self, bar: Any, steps: int, total: int) -> None:
         start = time.perf_counter()
         model, config = self.model, self.config
         n_neg = 0 if config.loss == "softmax" else config.n_neg
@@ -238,7 +253,7 @@ class _Run:
         users, pos, neg = sample_batch(
             model.graph, config.batch_size, n_neg, seed=config.seed, offset=offset, by=config.sampler
         )
-        loss = self.take_step(users, pos, neg)
+        loss = self.take_step(users, pos, neg, config.lr_at(self.step, total))
         self.step += 1
         self.loss_sum += loss.item()
         self.seconds += time.perf_counter() - start
@@ -257,7 +272,10 @@ class _Run:
             )
         history, config = self.history, self.config
         history.epochs.append(record)
-        if self.judge is not None and (epoch % config.eval_every == 0 or epoch == config.epochs):
+        due = epoch % config.eval_every == 0 or epoch == config.epochs
+        if self.judge is None:
+            history.best_epoch = epoch
+        elif due:
             name, k = config.metric.split("@")
             names = tuple(dict.fromkeys((name, "recall", "ndcg")))
             record |= evaluate(self.model, self.judge, self.model.graph, ks=[int(k)], metrics=names)
@@ -272,10 +290,8 @@ class _Run:
                 bar.write(
                     f"epoch {epoch}: loss {record['loss']:.4f}, {config.metric} {value:.4f} on {history.chosen_on}"
                 )
-            if self.checkpoint is not None:
-                self._save()
-        elif self.judge is None:
-            history.best_epoch = epoch
+        if due and self.checkpoint is not None:
+            self._save()
         if on_epoch is not None:
             on_epoch(record)
 
@@ -300,7 +316,7 @@ class _Run:
         meta, arrays = load_arrays(self.checkpoint, "checkpoint")
         for part, mine in self.identity.items():
             theirs = meta["identity"][part]
-            if part == "config":  # going on for longer is allowed
+            if part == "config" and self.config.lr_schedule == "constant":  # going on for longer is allowed
                 mine, theirs = {**self.identity["config"], "epochs": 0}, {**theirs, "epochs": 0}
             if mine != theirs:
                 raise ValueError(

@@ -67,6 +67,7 @@ def test_learned_alphas_change_and_fixed_ones_do_not(data):
 
 KINDS = {
     "mf": (lambda data: MF(data, 8), {}),
+    "mf with a falling learning rate": (lambda data: MF(data, 8), {"lr_schedule": "linear"}),
     "lightgcn in bfloat16": (lambda data: LightGCN(data, 8, 2), {"storage": "bfloat16"}),
     "lightgcn with learned alphas": (lambda data: LightGCN(data, 8, 2, learn_alpha=True), {}),
 }
@@ -130,8 +131,25 @@ def test_the_native_step_and_autograd_train_alike(loss, data):
         model = LightGCN(data, 16, 2).double()
         step = kind(model, config)
         batches = [sample_batch(model.graph, 64, 2, seed=0, offset=64 * t) for t in range(20)]
-        losses[kind] = torch.stack([step(u, p, n[:, :0] if loss == "softmax" else n) for u, p, n in batches])
+        losses[kind] = torch.stack(
+            [step(u, p, n[:, :0] if loss == "softmax" else n, 0.1 / (t + 1)) for t, (u, p, n) in enumerate(batches)]
+        )
     assert_close(losses[NativeStep], losses[AutogradStep])
+
+
+def test_the_linear_schedule_falls_to_zero_over_all_epochs(data, tmp_path):
+    config = TrainConfig(lr=0.2, lr_schedule="linear")
+    assert [config.lr_at(t, 4) for t in range(5)] == pytest.approx([0.2, 0.15, 0.1, 0.05, 0])
+    assert TrainConfig(lr=0.2).lr_at(3, 4) == 0.2
+    frozen, moving = MF(data, 8), MF(data, 8)
+    for model, schedule in ((frozen, "linear"), (moving, "constant")):
+        fit(model, data, **SMALL, protocol="none", lr_schedule=schedule, checkpoint=tmp_path / schedule)
+    moved = {m: (m.embedding.weight - MF(data, 8).embedding.weight).abs().mean() for m in (frozen, moving)}
+    assert moved[frozen] < 0.8 * moved[moving]
+    longer = {**SMALL, "epochs": 5, "protocol": "none"}
+    assert len(fit(moving, data, **longer, checkpoint=tmp_path / "constant").epochs) == 5
+    with pytest.raises(ValueError, match="another config"):  # more epochs are another schedule
+        fit(frozen, data, **longer, lr_schedule="linear", checkpoint=tmp_path / "linear")
 
 
 def test_bfloat16_layers_need_the_native_step(data):
