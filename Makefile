@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c const
 # A development build serves one CUDA architecture; a release build (plain pip) all of them.
 BUILD_ENV := FGR_CUDA_ARCHITECTURES=$(CUDA_ARCH)
 
-.PHONY: demo test check check-python check-cpp check-cpu-only check-cuda clean
+.PHONY: demo test check check-python check-cpp check-cpu-only check-cuda check-emulated clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.installed: $(SOURCES)
@@ -44,6 +44,18 @@ check-cpp: $(VENV)/.installed-dev
 	  -DFGR_TESTS=ON -DFGR_WERROR=ON -DFGR_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=RelWithDebInfo > build-sanitize.log || (cat build-sanitize.log; exit 1)
 	$(BIN)/cmake --build build/sanitize
 	build/sanitize/fgr_tests
+
+# Every CUDA kernel, run on the CPU (csrc/emu), with the lines that ran. Not yet a part of `check`.
+EMULATED := build/emulated
+check-emulated: $(VENV)/.installed-dev
+	$(BIN)/cmake -S . -B $(EMULATED) -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) -DFGR_EMULATE=ON -DFGR_COVERAGE=ON \
+	  -DFGR_WERROR=ON -DFGR_SANITIZE= -DCMAKE_BUILD_TYPE=RelWithDebInfo -DFGR_VERSION=emulated \
+	  -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir) -DPython_EXECUTABLE=$(abspath $(BIN)/python) > /dev/null
+	$(BIN)/cmake --build $(EMULATED)
+	find $(EMULATED) -name '*.gcda' -delete
+	FASTGCN_REC_EMULATED=$$(ls $(abspath $(EMULATED))/_C*.so) \
+	  $(BIN)/python -m pytest -q -rfE $(addprefix tests/test_,propagate.py losses.py sample.py adam_topk.py emulator.py)
+	$(BIN)/gcovr --root . --filter csrc/cuda/ --fail-under-line 90 --gcov-ignore-errors all $(EMULATED)
 
 # A wheel without CUDA, built in isolation, installed into an environment of its own, and the tests there.
 check-cpu-only: $(VENV)/.installed-dev

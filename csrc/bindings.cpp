@@ -6,6 +6,10 @@
 #include <stdexcept>
 #include <string>
 
+#if defined(FGR_EMULATE)
+#include <cuda_runtime.h>
+#endif
+
 #include "cpu/isa/levels.h"
 #include "fgr/adam_step.h"
 #include "fgr/build.h"
@@ -183,7 +187,8 @@ void bind_train_step(py::module_& m) {
 }  // namespace
 
 PYBIND11_MODULE(_C, m) {
-  py::class_<Graph>(m, "Graph").def(py::init<int64_t, int64_t, Address, Address, Address, Address, Address, Address>());
+  py::class_<Graph>(m, "Graph", py::module_local())
+      .def(py::init<int64_t, int64_t, Address, Address, Address, Address, Address, Address>());
   m.def("build_info", &build_info);
   m.def("isa_level", [] { return cpu::level().name; });
   m.def("select_isa_level", [](const std::string& name) { cpu::select_level(name.c_str()); });
@@ -200,5 +205,8 @@ PYBIND11_MODULE(_C, m) {
   bind_train_step(m);
 #if defined(FGR_WITH_CUDA)
   bind_cuda(m);
+#endif
+#if defined(FGR_EMULATED)
+  m.def("set_thread_order", &emu::set_thread_order);
 #endif
 }

@@ -13,6 +13,8 @@ Tensor = torch.Tensor
 
 DTYPE_CODE = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2}
 build_info = _C.build_info
+# Tests only: _C was replaced by a build of csrc/emu, and its CUDA kernels take the CPU's tensors.
+emulates_cuda = False
 HAS_CUDA = build_info()["cuda"] is not None
 
 _level = os.environ.get("FASTGCN_REC_ISA")
@@ -49,19 +51,25 @@ def call(name: str, device: torch.device, *args: Any) -> Any:
     """Runs ``name`` on the device's backend; tensors among the arguments become addresses, the last argument (threads, or the
     stream) is added here."""
     plain = [address(a) if a is None or isinstance(a, Tensor) else a for a in args]
+    function = _function(name, device)
     if device.type == "cpu":
-        return getattr(_C, name + "_cpu")(*plain, torch.get_num_threads())
-    if not HAS_CUDA:
-        raise RuntimeError(
-            f"{name}: the tensors are on {device}, but fastgcn_rec was built without CUDA; "
-            "install it where nvcc is on PATH (FGR_CUDA=ON), or move the tensors to the CPU"
-        )
+        return function(*plain, 0 if emulates_cuda else torch.get_num_threads())
     with torch.cuda.device(device):
-        return getattr(_C, name + "_cuda")(*plain, torch.cuda.current_stream(device).cuda_stream)
+        return function(*plain, torch.cuda.current_stream(device).cuda_stream)
 
 
 def size(name: str, device: torch.device, *args: int) -> int:
     """Bytes of workspace that ``name`` needs on a device's backend."""
-    backend = "_cpu" if device.type == "cpu" else "_cuda"
-    result: int = getattr(_C, f"{name}_workspace_bytes{backend}")(*args)
+    result: int = _function(f"{name}_workspace_bytes", device)(*args)
     return result
+
+
+def _function(name: str, device: torch.device) -> Any:
+    if device.type == "cpu" and not emulates_cuda:
+        return getattr(_C, name + "_cpu")
+    if not (HAS_CUDA or emulates_cuda):
+        raise RuntimeError(
+            f"{name}: the tensors are on {device}, but fastgcn_rec was built without CUDA; "
+            "install it where nvcc is on PATH (FGR_CUDA=ON), or move the tensors to the CPU"
+        )
+    return getattr(_C, name + "_cuda")

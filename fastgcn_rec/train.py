@@ -44,8 +44,11 @@ class TrainConfig:
         Negatives per positive (bpr, binary).
     lr : float
         Of Adam.
+    warmup : float in [0, 1)
+        The part w of all steps in which the learning rate rises from 0 to ``lr``: step t of T takes lr * min(1, f / w) with
+        f = (t + 1/2) / T. Adam's first steps have one size whatever the gradient; a warmup keeps them small.
     lr_schedule : "constant" or "linear"
-        linear: step t of T takes lr * (1 - t / T), so that the last epoch ends near 0 and ``epochs`` is part of the recipe.
+        What follows the warmup; linear: lr * (1 - f) / (1 - w), so that ``epochs`` is part of the recipe.
     reg : float
         lambda in lambda * 1/2 * sum |e|^2 / B over the ego embeddings of the batch's users, positives and negatives, repeated
         rows counted as often as they occur (LightGCN's published formula).
@@ -70,6 +73,7 @@ class TrainConfig:
     sampler: Literal["user", "edge"] = "edge"
     n_neg: int = 1
     lr: float = 1e-3
+    warmup: float = 0.0
     lr_schedule: Literal["constant", "linear"] = "constant"
     reg: float = 1e-4
     protocol: Literal["validation", "published", "none"] = "validation"
@@ -99,10 +103,19 @@ class TrainConfig:
         for name, least in (("epochs", 0), ("batch_size", 1), ("n_neg", 1), ("eval_every", 1), ("patience", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"TrainConfig: {name} must be >= {least}, got {getattr(self, name)}")
+        if not 0 <= self.warmup < 1:
+            raise ValueError(f"TrainConfig: warmup is a part of all steps, 0 <= warmup < 1, got {self.warmup}")
+
+    def depends_on_epochs(self) -> bool:
+        """Whether a step's learning rate depends on the number of epochs."""
+        return self.warmup > 0 or self.lr_schedule != "constant"
 
     def lr_at(self, step: int, total: int) -> float:
         """The learning rate of step ``step`` (from 0) of ``total``."""
-        return self.lr * (1 - step / total) if self.lr_schedule == "linear" else self.lr
+        part = (step + 0.5) / total
+        if part < self.warmup:
+            return self.lr * part / self.warmup
+        return self.lr * (1 - part) / (1 - self.warmup) if self.lr_schedule == "linear" else self.lr
 
 
 @dataclasses.dataclass
@@ -316,7 +329,7 @@ class _Run:
         meta, arrays = load_arrays(self.checkpoint, "checkpoint")
         for part, mine in self.identity.items():
             theirs = meta["identity"][part]
-            if part == "config" and self.config.lr_schedule == "constant":  # going on for longer is allowed
+            if part == "config" and not self.config.depends_on_epochs():  # going on for longer is allowed
                 mine, theirs = {**self.identity["config"], "epochs": 0}, {**theirs, "epochs": 0}
             if mine != theirs:
                 raise ValueError(

@@ -1,5 +1,6 @@
 """What all tests share: devices, graphs drawn by hypothesis, tolerances."""
 
+import importlib.util
 import os
 
 import hypothesis
@@ -8,8 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from fastgcn_rec import Graph
-from fastgcn_rec._native import HAS_CUDA
+from fastgcn_rec import Graph, _native
 
 hypothesis.settings.register_profile("default", deadline=None, derandomize=True, max_examples=25)
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=500)
@@ -22,15 +22,26 @@ TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-6, torch.bfloat16: 2e-2}
 
 DIMS = [1, 3, 31, 32, 33, 64, 100, 128]
 
+# With FASTGCN_REC_EMULATED=<a _C module built with FGR_EMULATE=ON> the CUDA kernels run in place of the CPU's.
+EMULATED = os.environ.get("FASTGCN_REC_EMULATED")
+if EMULATED:
+    spec = importlib.util.spec_from_file_location("emulated._C", EMULATED)
+    assert spec is not None
+    assert spec.loader is not None
+    _native._C = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(_native._C)
+    _native.emulates_cuda = True
+
+on_the_cpu = pytest.mark.skipif(bool(EMULATED), reason="about the CPU's kernels")
 gpu = pytest.param(
     "cuda",
     marks=pytest.mark.skipif(
-        not (HAS_CUDA and torch.cuda.is_available()), reason="needs a GPU and a build with CUDA: not here"
+        not (_native.HAS_CUDA and torch.cuda.is_available()), reason="needs a GPU and a build with CUDA: not here"
     ),
 )
 
 
-@pytest.fixture(params=["cpu", gpu])
+@pytest.fixture(scope="session", params=["cpu", gpu])
 def device(request: pytest.FixtureRequest) -> torch.device:
     return torch.device(request.param)
 
@@ -69,15 +80,25 @@ def random_graph(n_users: int = 40, n_items: int = 30, n_edges: int = 200, seed:
     return Graph.from_edges(rng.integers(0, n_users, n_edges), rng.integers(0, n_items, n_edges), n_users, n_items)
 
 
-def threads_give_the_same_bits(fn, counts=(2, 3)) -> None:
-    """fn() -> tensors; run with one and with more threads."""
+def same_bits_in_any_order(fn, device: torch.device, counts=(2, 3)) -> None:
+    """fn() -> tensors. On the CPU with one and with more threads; emulated under several orders of a grid's threads; on a
+    GPU twice."""
+    if device.type == "cuda":
+        runs = [(lambda: None)] * 2
+    elif EMULATED:
+        runs = [lambda order=order: _native._C.set_thread_order(order) for order in (0, 1, 2, 3)]
+    else:
+        runs = [lambda n=n: torch.set_num_threads(n) for n in (1, *counts)]
     before = torch.get_num_threads()
     try:
-        torch.set_num_threads(1)
-        one = fn()
-        for n in counts:
-            torch.set_num_threads(n)
-            for a, b in zip(one, fn(), strict=True):
+        results = []
+        for prepare in runs:
+            prepare()
+            results.append(fn())
+        for other in results[1:]:
+            for a, b in zip(results[0], other, strict=True):
                 assert torch.equal(a, b)
     finally:
         torch.set_num_threads(before)
+        if EMULATED:
+            _native._C.set_thread_order(0)

@@ -3,7 +3,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from conftest import assert_close, graphs, random_graph, threads_give_the_same_bits
+from conftest import assert_close, graphs, random_graph, same_bits_in_any_order
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,15 +12,16 @@ from fastgcn_rec import Adam, adam_step, topk
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
-def test_adam_follows_torch(dtype, weight_decay):
-    ours = torch.randn(37, 11, dtype=dtype).requires_grad_()
+def test_adam_follows_torch(device, dtype, weight_decay):
+    ours = torch.randn(37, 11, dtype=dtype, device=device).requires_grad_()
     theirs = ours.detach().double().requires_grad_()
     optimizers = [
         kind([p], lr=0.01, weight_decay=weight_decay) for kind, p in ((Adam, ours), (torch.optim.Adam, theirs))
     ]
     for step in range(20):
         gradient = torch.randn(37, 11, generator=torch.Generator().manual_seed(step), dtype=torch.float64)
-        ours.grad, theirs.grad = gradient.to(dtype), gradient.to(dtype).double()
+        ours.grad = gradient.to(device, dtype)
+        theirs.grad = ours.grad.double()
         for optimizer in optimizers:
             optimizer.step()
     assert_close(ours, theirs)
@@ -43,8 +44,8 @@ def test_adam_resumes_exactly_from_its_state():
     assert torch.equal(p, q)
 
 
-def test_adam_gives_the_same_bits_for_any_number_of_threads():
-    start, gradient = torch.randn(100_003), torch.randn(100_003)
+def test_adam_gives_the_same_bits_in_any_order(device):
+    start, gradient = torch.randn(2, 100_003, device=device)
 
     def run():
         p, m, v = start.clone(), torch.zeros_like(start), torch.zeros_like(start)
@@ -52,7 +53,7 @@ def test_adam_gives_the_same_bits_for_any_number_of_threads():
             adam_step(p, gradient, m, v, step)
         return p, m, v
 
-    threads_give_the_same_bits(run)
+    same_bits_in_any_order(run, device)
 
 
 def test_adam_errors():
@@ -64,12 +65,12 @@ def test_adam_errors():
 
 
 @given(graphs(), st.integers(1, 25), st.integers(0, 1000), st.booleans())
-def test_topk_is_a_full_sort_by_score_then_id(graph, k, seed, exclude):
+def test_topk_is_a_full_sort_by_score_then_id(device, graph, k, seed, exclude):
     rng = np.random.default_rng(seed)
     scores = rng.integers(-2, 3, (graph.n_users, graph.n_items)).astype(np.float32)  # many ties
     scores[rng.random(scores.shape) < 0.1] = np.nan
-    users = np.arange(graph.n_users) if exclude else None
-    ids, values = topk(graph, scores, k, users)
+    users = torch.arange(graph.n_users, device=device) if exclude else None
+    ids, values = topk(graph.to(device), torch.from_numpy(scores).to(device), k, users)
     seen = graph.to_scipy().toarray() > 0
     for u in range(graph.n_users):
         candidates = [i for i in range(graph.n_items) if not np.isnan(scores[u, i]) and not (exclude and seen[u, i])]
@@ -78,11 +79,11 @@ def test_topk_is_a_full_sort_by_score_then_id(graph, k, seed, exclude):
         assert values[u].tolist() == [scores[u, i] for i in expected] + [-np.inf] * (k - len(expected))
 
 
-def test_topk_threads_and_errors():
-    graph = random_graph()
-    scores = torch.randn(40, 30)
-    threads_give_the_same_bits(lambda: topk(graph, scores, 7, torch.arange(40)))
+def test_topk_orders_and_errors(device):
+    graph = random_graph().to(device)
+    scores = torch.randn(40, 30, device=device)
+    same_bits_in_any_order(lambda: topk(graph, scores, 7, torch.arange(40, device=device)), device)
     with pytest.raises(ValueError, match=r"scores must have shape \[batch, dim\]|\[batch, 30\]"):
-        topk(graph, torch.ones(4, 29), 3)
+        topk(graph, torch.ones(4, 29, device=device), 3)
     with pytest.raises(ValueError, match="k must be >= 1, got 0"):
         topk(graph, scores, 0)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import DIMS, assert_close, threads_give_the_same_bits
+from conftest import DIMS, assert_close, on_the_cpu, same_bits_in_any_order
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,17 +10,18 @@ from fastgcn_rec import binary_loss, bpr_loss, l2_loss, reference, softmax_loss
 PAIR = [(bpr_loss, reference.bpr_loss), (binary_loss, reference.binary_loss)]
 
 
-def tables(n_users, n_items, dim, dtype, seed=0):
+def tables(n_users, n_items, dim, dtype, seed=0, device="cpu"):
     generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(n, dim, generator=generator).to(dtype).requires_grad_() for n in (n_users, n_items)]
+    both = (torch.randn(n, dim, generator=generator) for n in (n_users, n_items))
+    return [t.to(device, dtype).requires_grad_() for t in both]
 
 
-def batches(batch, n_neg, shared, n_users=7, n_items=9, seed=0, missing=True):
+def batches(batch, n_neg, shared, n_users=7, n_items=9, seed=0, missing=True, device="cpu"):
     generator = torch.Generator().manual_seed(seed)
     users = torch.randint(n_users, (batch,), generator=generator)
     pos = torch.randint(n_items, (batch,), generator=generator)
     neg = torch.randint(-1 if missing else 0, n_items, (1 if shared else batch, n_neg), generator=generator)
-    return users, pos, neg
+    return users.to(device), pos.to(device), neg.to(device)
 
 
 def compare(loss, expected_loss, user_emb, item_emb, *batch, loss_terms=0.0, grad_terms=0.0):
@@ -35,65 +36,66 @@ def compare(loss, expected_loss, user_emb, item_emb, *batch, loss_terms=0.0, gra
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("pair", PAIR, ids=["bpr", "binary"])
 @given(st.sampled_from(DIMS), st.integers(1, 40), st.integers(0, 5), st.booleans())
-def test_pair_losses_match_the_reference(dtype, pair, dim, batch, n_neg, shared):
-    compare(*pair, *tables(7, 9, dim, dtype), *batches(batch, n_neg, shared))
+def test_pair_losses_match_the_reference(device, dtype, pair, dim, batch, n_neg, shared):
+    compare(*pair, *tables(7, 9, dim, dtype, device=device), *batches(batch, n_neg, shared, device=device))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 @given(st.sampled_from(DIMS), st.sampled_from([1, 2, 5, 31, 64, 127, 129, 300]), st.sampled_from([0.07, 0.5, 2.0]))
-def test_softmax_matches_the_reference(dtype, dim, batch, temperature):
-    users, pos, _ = batches(batch, 1, False)
-    user_emb, item_emb = tables(7, 9, dim, dtype)
+def test_softmax_matches_the_reference(device, dtype, dim, batch, temperature):
+    users, pos, _ = batches(batch, 1, False, device=device)
+    user_emb, item_emb = tables(7, 9, dim, dtype, device=device)
     # cosines of size 1 are divided by t before they cancel; gradients are divided by the norm after they are projected
     norm = min(float(t.detach().double().norm(dim=1).min()) for t in (user_emb, item_emb))
     terms = {"loss_terms": 1 / temperature, "grad_terms": 3 / (temperature * norm)}
     compare(softmax_loss, reference.softmax_loss, user_emb, item_emb, users, pos, temperature, **terms)
 
 
-def test_gradcheck():
-    user_emb, item_emb = tables(7, 9, 4, torch.float64)
+def test_gradcheck(device):
+    user_emb, item_emb = tables(7, 9, 4, torch.float64, device=device)
     for shared in (False, True):
-        batch = batches(6, 3, shared)
+        batch = batches(6, 3, shared, device=device)
         for loss, _ in PAIR:
             assert torch.autograd.gradcheck(lambda u, i, loss=loss, b=batch: loss(u, i, *b), (user_emb, item_emb))
     assert torch.autograd.gradcheck(lambda u, i: softmax_loss(u, i, *batch[:2], 0.5), (user_emb, item_emb))
-    assert torch.autograd.gradcheck(lambda u: l2_loss(u, torch.tensor([0, 3, 3, -1])), (user_emb,))
+    assert torch.autograd.gradcheck(lambda u: l2_loss(u, torch.tensor([0, 3, 3, -1], device=device)), (user_emb,))
 
 
 @given(st.lists(st.integers(-1, 5), max_size=30))
-def test_l2_counts_repeated_rows_and_skips_missing_ones(ids):
-    emb = torch.randn(6, 5, requires_grad=True)
-    ids = torch.tensor(ids, dtype=torch.int64)
+def test_l2_counts_repeated_rows_and_skips_missing_ones(device, ids):
+    emb = torch.randn(6, 5, device=device, requires_grad=True)
+    ids = torch.tensor(ids, dtype=torch.int64, device=device)
     wide = emb.detach().double().requires_grad_()
     value, expected = l2_loss(emb, ids), reference.l2_loss(wide, ids)
     assert_close(value, expected)
     assert_close(torch.autograd.grad(value, emb)[0], torch.autograd.grad(expected, wide)[0])
 
 
-def test_extreme_scores_stay_finite():
-    user_emb, item_emb = (300.0 * t.detach().requires_grad_() for t in tables(7, 9, 64, torch.float32))
-    batch = batches(20, 2, False)
+def test_extreme_scores_stay_finite(device):
+    user_emb, item_emb = (300.0 * t.detach().requires_grad_() for t in tables(7, 9, 64, torch.float32, device=device))
+    batch = batches(20, 2, False, device=device)
     for loss in (bpr_loss, binary_loss):
         assert torch.isfinite(loss(user_emb, item_emb, *batch))
     assert torch.isfinite(softmax_loss(user_emb, item_emb, *batch[:2], 0.001))
-    zeros = torch.zeros(7, 4, requires_grad=True)
-    value = softmax_loss(zeros, torch.zeros(9, 4), *batch[:2], 0.1)
+    zeros = torch.zeros(7, 4, device=device, requires_grad=True)
+    value = softmax_loss(zeros, torch.zeros(9, 4, device=device), *batch[:2], 0.1)
     assert torch.isfinite(torch.autograd.grad(value, zeros)[0]).all()
 
 
 @pytest.mark.parametrize("loss", [bpr_loss, binary_loss])
-def test_a_row_without_negatives_counts_as_zero(loss):
-    user_emb, item_emb = tables(3, 3, 4, torch.float64)
-    users, pos = torch.tensor([0, 1]), torch.tensor([0, 1])
-    both = loss(user_emb, item_emb, users, pos, torch.tensor([[2], [-1]]))
-    first = loss(user_emb, item_emb, users[:1], pos[:1], torch.tensor([[2]]))
-    second = loss(user_emb, item_emb, users[1:], pos[1:], torch.empty(1, 0, dtype=torch.int64))
+def test_a_row_without_negatives_counts_as_zero(device, loss):
+    user_emb, item_emb = tables(3, 3, 4, torch.float64, device=device)
+    users, pos = torch.tensor([0, 1], device=device), torch.tensor([0, 1], device=device)
+    neg = torch.tensor([[2], [-1]], device=device)
+    both = loss(user_emb, item_emb, users, pos, neg)
+    first = loss(user_emb, item_emb, users[:1], pos[:1], neg[:1])
+    second = loss(user_emb, item_emb, users[1:], pos[1:], neg[:1, :0])
     torch.testing.assert_close(both, (first + second) / 2)
 
 
-def test_an_empty_batch_gives_zero_with_zero_gradients():
-    user_emb, item_emb = tables(3, 3, 4, torch.float32)
-    none = torch.empty(0, dtype=torch.int64)
+def test_an_empty_batch_gives_zero_with_zero_gradients(device):
+    user_emb, item_emb = tables(3, 3, 4, torch.float32, device=device)
+    none = torch.empty(0, dtype=torch.int64, device=device)
     for value in (
         bpr_loss(user_emb, item_emb, none, none, none.reshape(0, 1)),
         softmax_loss(user_emb, item_emb, none, none),
@@ -102,10 +104,10 @@ def test_an_empty_batch_gives_zero_with_zero_gradients():
         assert torch.autograd.grad(value, user_emb)[0].abs().sum() == 0
 
 
-def test_the_same_bits_for_any_number_of_threads():
-    user_emb, item_emb = tables(50, 60, 64, torch.float32)
+def test_the_same_bits_in_any_order(device):
+    user_emb, item_emb = tables(50, 60, 64, torch.float32, device=device)
     for shared in (False, True):
-        users, pos, neg = batches(700, 4, shared, 50, 60)
+        users, pos, neg = batches(700, 4, shared, 50, 60, device=device)
 
         def run(users=users, pos=pos, neg=neg):
             values = [f(user_emb, item_emb, users, pos, neg) for f in (bpr_loss, binary_loss)]
@@ -113,13 +115,13 @@ def test_the_same_bits_for_any_number_of_threads():
             grads = [g for v in values for g in torch.autograd.grad(v, (user_emb, item_emb), allow_unused=True)]
             return [t for t in values + grads if t is not None]
 
-        threads_give_the_same_bits(run)
+        same_bits_in_any_order(run, device)
 
 
-def test_opcheck_and_compile():
-    user_emb, item_emb = tables(7, 9, 4, torch.float32)
+def test_opcheck_and_compile(device):
+    user_emb, item_emb = tables(7, 9, 4, torch.float32, device=device)
     for shared in (False, True):
-        users, pos, neg = batches(6, 3, shared)
+        users, pos, neg = batches(6, 3, shared, device=device)
         ops = torch.ops.fastgcn_rec
         torch.library.opcheck(ops.pair_loss.default, (user_emb, item_emb, users, pos, neg, 0))
     torch.library.opcheck(ops.softmax_loss.default, (user_emb, item_emb, users, pos, 0.5))
@@ -152,6 +154,7 @@ def test_mixed_dtypes_need_autocast():
         assert bpr_loss(user_emb.to(torch.bfloat16), item_emb, *batch).dtype == torch.float32
 
 
+@on_the_cpu
 def test_errors_name_the_argument_and_both_values():
     user_emb, item_emb = tables(7, 9, 4, torch.float32)
     users, pos, neg = batches(6, 3, False, missing=False)

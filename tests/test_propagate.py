@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import DIMS, assert_close, graphs, random_graph, threads_give_the_same_bits
+from conftest import DIMS, assert_close, graphs, on_the_cpu, random_graph, same_bits_in_any_order
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,56 +13,56 @@ DTYPES = [torch.float32, torch.float64, torch.bfloat16]
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @given(graph=graphs(), dim=st.sampled_from(DIMS), hops=st.integers(0, 4), norm=st.sampled_from(NORMS))
-def test_matches_the_dense_reference(dtype, graph, dim, hops, norm):
+def test_matches_the_dense_reference(device, dtype, graph, dim, hops, norm):
     x = torch.randn(graph.n_nodes, dim, generator=torch.Generator().manual_seed(0)).to(dtype)
     alphas = torch.linspace(1.0, 0.25, hops + 1, dtype=torch.float64)
-    y = propagate(graph, x, alphas.tolist(), norm)
+    y = propagate(graph.to(device), x.to(device), alphas.tolist(), norm)
     assert y.dtype == dtype
     expected = reference.propagate(graph, x.double(), alphas, norm)
     scale = reference.propagate(graph, x.double().abs(), alphas, norm)  # cancellation must not hide behind small sums
-    assert_close(torch.cat([y.double(), scale]), torch.cat([expected, scale]), dtype)
+    assert_close(torch.cat([y.double().cpu(), scale]), torch.cat([expected, scale]), dtype)
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_gradients_in_x_and_alphas_pass_gradcheck_twice(norm):
-    graph = random_graph(6, 5, 14)
-    x = torch.randn(graph.n_nodes, 3, dtype=torch.float64, requires_grad=True)
-    alphas = torch.tensor([0.5, 0.3, 0.7], dtype=torch.float64, requires_grad=True)
+def test_gradients_in_x_and_alphas_pass_gradcheck_twice(device, norm):
+    graph = random_graph(6, 5, 14).to(device)
+    x = torch.randn(graph.n_nodes, 3, dtype=torch.float64, device=device, requires_grad=True)
+    alphas = torch.tensor([0.5, 0.3, 0.7], dtype=torch.float64, device=device, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x, a: propagate(graph, x, a, norm), (x, alphas))
     assert torch.autograd.gradgradcheck(lambda x, a: propagate(graph, x, a, norm), (x, alphas))
 
 
-def test_the_same_bits_for_any_number_of_threads():
-    graph = random_graph(3000, 2000, 40000)
-    x = torch.randn(graph.n_nodes, 64)
-    alphas = torch.ones(4, requires_grad=True)
+def test_the_same_bits_in_any_order(device):
+    graph = random_graph(3000, 2000, 40000).to(device)
+    x = torch.randn(graph.n_nodes, 64, device=device)
+    alphas = torch.ones(4, device=device, requires_grad=True)
 
     def run():
         leaf = x.clone().requires_grad_()
         y = propagate(graph, leaf, alphas)
         return (y, *torch.autograd.grad(y.square().sum(), (leaf, alphas)))
 
-    threads_give_the_same_bits(run)
+    same_bits_in_any_order(run, device)
 
 
-def test_a_giant_row_and_nodes_without_edges():
+def test_a_giant_row_and_nodes_without_edges(device):
     n = 5000
-    graph = Graph.from_edges(np.zeros(n, np.int64), np.arange(n), 2, n)
-    y = propagate(graph, torch.ones(n + 2, 8, dtype=torch.float64), [1.0, 1.0], "none")
+    graph = Graph.from_edges(np.zeros(n, np.int64), np.arange(n), 2, n).to(device)
+    y = propagate(graph, torch.ones(n + 2, 8, dtype=torch.float64, device=device), [1.0, 1.0], "none")
     assert y[0].unique().tolist() == [n + 1.0]
     assert y[1].unique().tolist() == [1.0]
 
 
 @pytest.mark.parametrize("shape", [(3, 0), (0, 4)])
-def test_empty_inputs_give_empty_outputs(shape):
-    graph = Graph.from_edges([], [], shape[0], 0)
-    assert propagate(graph, torch.ones(shape), [1.0, 1.0]).shape == shape
+def test_empty_inputs_give_empty_outputs(device, shape):
+    graph = Graph.from_edges([], [], shape[0], 0).to(device)
+    assert propagate(graph, torch.ones(shape, device=device), [1.0, 1.0]).shape == shape
 
 
-def test_opcheck_and_compile():
-    graph = random_graph()
-    x = torch.randn(graph.n_nodes, 5, requires_grad=True)
-    alphas = torch.ones(3, requires_grad=True)
+def test_opcheck_and_compile(device):
+    graph = random_graph().to(device)
+    x = torch.randn(graph.n_nodes, 5, device=device, requires_grad=True)
+    alphas = torch.ones(3, device=device, requires_grad=True)
     args = (x, alphas, *graph.tensors(), *graph.scales("sym", torch.float32))
     torch.library.opcheck(torch.ops.fastgcn_rec.propagate.default, args)
     dots = (x, x.detach(), 3, *graph.tensors(), *graph.scales("sym", torch.float32))
@@ -84,6 +84,7 @@ def test_numpy_comes_back_as_numpy_and_autocast_keeps_the_dtype():
     np.testing.assert_array_equal(t.numpy(), y)
 
 
+@on_the_cpu
 def test_every_isa_level_agrees(monkeypatch):
     from fastgcn_rec import _C
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import graphs, random_graph, threads_give_the_same_bits
+from conftest import graphs, on_the_cpu, random_graph, same_bits_in_any_order
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
@@ -10,54 +10,54 @@ from fastgcn_rec import Graph, sample_batch, sample_negatives
 
 
 @given(graphs(), st.integers(0, 2**62))
-def test_negatives_are_unseen_or_missing(graph, seed):
-    users = torch.arange(graph.n_users)
+def test_negatives_are_unseen_or_missing(device, graph, seed):
+    users = torch.arange(graph.n_users, device=device)
     seen = graph.to_scipy().toarray() > 0
-    negatives = sample_negatives(graph, users, 3, seed)
+    negatives = sample_negatives(graph.to(device), users, 3, seed)
     for u, row in enumerate(negatives.tolist()):
         for item in row:
             assert (item == -1) == seen[u].all()
             assert item == -1 or not seen[u, item]
 
 
-def test_negatives_are_uniform_over_the_unseen_items():
-    graph = Graph.from_edges([0] * 4, [0, 3, 4, 9], 1, 12)
-    counts = np.bincount(sample_negatives(graph, [0], 40_000, seed=3).numpy().ravel(), minlength=12)
+def test_negatives_are_uniform_over_the_unseen_items(device):
+    graph = Graph.from_edges([0] * 4, [0, 3, 4, 9], 1, 12).to(device)
+    counts = np.bincount(sample_negatives(graph, [0], 40_000, seed=3).cpu().numpy().ravel(), minlength=12)
     assert counts[[0, 3, 4, 9]].sum() == 0
     assert stats.chisquare(np.delete(counts, [0, 3, 4, 9])).pvalue > 1e-4
 
 
-def test_a_user_who_has_seen_all_but_one_always_gets_that_one():
+def test_a_user_who_has_seen_all_but_one_always_gets_that_one(device):
     n = 1000
-    graph = Graph.from_edges(np.zeros(n - 1, np.int64), np.delete(np.arange(n), 617), 1, n)
+    graph = Graph.from_edges(np.zeros(n - 1, np.int64), np.delete(np.arange(n), 617), 1, n).to(device)
     assert sample_negatives(graph, [0], 50, seed=1).unique().tolist() == [617]
 
 
-def test_draws_depend_on_seed_row_and_draw_alone():
-    graph = random_graph()
-    users = torch.arange(40)
+def test_draws_depend_on_seed_row_and_draw_alone(device):
+    graph = random_graph().to(device)
+    users = torch.arange(40, device=device)
     all_rows = sample_negatives(graph, users, 5, seed=11)
-    assert torch.equal(sample_negatives(graph, users[:7], 2, seed=torch.tensor([11])), all_rows[:7, :2])
+    assert torch.equal(sample_negatives(graph, users[:7], 2, seed=torch.tensor([11], device=device)), all_rows[:7, :2])
     assert not torch.equal(sample_negatives(graph, users, 5, seed=12), all_rows)
 
 
 @pytest.mark.parametrize("by", ["edge", "user"])
-def test_batches_are_edges_with_unseen_negatives_and_slices_of_one_stream(by):
-    graph = random_graph()
-    seen = graph.to_scipy().toarray() > 0
-    users, pos, neg = sample_batch(graph, 300, 2, seed=5, offset=100, by=by)
+def test_batches_are_edges_with_unseen_negatives_and_slices_of_one_stream(device, by):
+    graph = random_graph().to(device)
+    seen = random_graph().to_scipy().toarray() > 0
+    users, pos, neg = (t.cpu() for t in sample_batch(graph, 300, 2, seed=5, offset=100, by=by))
     assert seen[users, pos].all()
     assert not seen[users[:, None], neg].any()
     tail = sample_batch(graph, 100, 2, seed=5, offset=300, by=by)
     for whole, part in zip((users, pos, neg), tail, strict=True):
-        assert torch.equal(whole[200:], part)
-    threads_give_the_same_bits(lambda: sample_batch(graph, 3000, 2, seed=5, by=by))
+        assert torch.equal(whole[200:], part.cpu())
+    same_bits_in_any_order(lambda: sample_batch(graph, 3000, 2, seed=5, by=by), device)
 
 
 @given(graphs(min_edges=1), st.integers(0, 2**40))
-def test_an_epoch_by_edge_visits_every_edge_once(graph, seed):
+def test_an_epoch_by_edge_visits_every_edge_once(device, graph, seed):
     for epoch in (0, 1, 7):
-        users, pos, _ = sample_batch(graph, graph.n_edges, 0, seed=seed, offset=epoch * graph.n_edges)
+        users, pos, _ = sample_batch(graph.to(device), graph.n_edges, 0, seed=seed, offset=epoch * graph.n_edges)
         visited = sorted(zip(users.tolist(), pos.tolist(), strict=True))
         rows = np.repeat(np.arange(graph.n_users), graph.user_degree.numpy())
         assert visited == sorted(zip(rows.tolist(), graph.indices.tolist(), strict=True))
@@ -69,22 +69,25 @@ def test_epochs_by_edge_differ_in_order():
     assert not torch.equal(first, second)
 
 
-def test_by_user_draws_users_uniformly_then_their_items_uniformly():
+def test_by_user_draws_users_uniformly_then_their_items_uniformly(device):
     graph = Graph.from_edges([0, 2, 2, 2, 3], [1, 0, 1, 2, 2], 5, 3)  # users 1 and 4 have no edge
-    users, pos, _ = sample_batch(graph, 30_000, 0, seed=9, by="user")
+    users, pos, _ = (t.cpu() for t in sample_batch(graph.to(device), 30_000, 0, seed=9, by="user"))
     assert set(users.unique().tolist()) == {0, 2, 3}
     assert stats.chisquare(np.bincount(users.numpy())[[0, 2, 3]]).pvalue > 1e-4
     assert stats.chisquare(np.bincount(pos[users == 2].numpy())).pvalue > 1e-4
 
 
-def test_opcheck():
-    graph = random_graph()
-    seed = torch.tensor([3])
+def test_opcheck(device):
+    graph = random_graph().to(device)
+    seed = torch.tensor([3], device=device)
     csr = (graph.indptr, graph.indices, graph.indptr_t)
-    torch.library.opcheck(torch.ops.fastgcn_rec.sample_negatives.default, (*csr, torch.arange(4), 2, seed))
+    torch.library.opcheck(
+        torch.ops.fastgcn_rec.sample_negatives.default, (*csr, torch.arange(4, device=device), 2, seed)
+    )
     torch.library.opcheck(torch.ops.fastgcn_rec.sample_batch.default, (*csr, None, seed, seed, 8, 2, 0))
 
 
+@on_the_cpu
 def test_errors():
     graph = random_graph()
     with pytest.raises(IndexError, match=r"users: id 40 at position 1 is outside \[0, 40\)"):
