@@ -30,7 +30,9 @@ void launch(const char* op, void (*kernel)(Params...), int64_t blocks, int threa
   static_cast<void>(shared_bytes), static_cast<void>(stream);
   emu::run_grid(static_cast<unsigned>(blocks), static_cast<unsigned>(threads), [&] { kernel(args...); });
 #else
-  kernel<<<static_cast<unsigned>(blocks), threads, shared_bytes, static_cast<cudaStream_t>(stream)> > >(args...);
+  // clang-format off
+  kernel<<<static_cast<unsigned>(blocks), threads, shared_bytes, static_cast<cudaStream_t>(stream)>>>(args...);
+  // clang-format on
 #endif
   check(cudaGetLastError(), op);
 }
