@@ -206,7 +206,7 @@ PYBIND11_MODULE(_C, m) {
 #if defined(FGR_WITH_CUDA)
   bind_cuda(m);
 #endif
-#if defined(FGR_EMULATED)
+#if defined(FGR_EMULATE)
   m.def("set_thread_order", &emu::set_thread_order);
 #endif
 }

@@ -57,7 +57,7 @@ def build_mutant(tmp_path, file, marker, old, new) -> Path:
     build = Path(EMULATED).parent
     commands = json.loads((build / "compile_commands.json").read_text())
     command = shlex.split(next(c["command"] for c in commands if c["file"] == str(source)))
-    command = [str(mutant) if part == str(source) else part for part in command if not part.startswith("-MF")]
+    command = [str(mutant) if part == str(source) else part for part in command]
     command[command.index("-o") + 1] = str(tmp_path / "mutant.o")
     subprocess.run(command, cwd=build, check=True)
     module = tmp_path / Path(EMULATED).name
@@ -72,7 +72,7 @@ def build_mutant(tmp_path, file, marker, old, new) -> Path:
 def test_a_broken_kernel_is_caught(name, tmp_path):
     *change, test = MUTANTS[name]
     module = build_mutant(tmp_path, *change)
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", str(ROOT / "tests" / test)]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-s", "-p", "no:cacheprovider", str(ROOT / "tests" / test)]
     run = subprocess.run(
         command, env={**os.environ, "FASTGCN_REC_EMULATED": str(module)}, capture_output=True, text=True
     )

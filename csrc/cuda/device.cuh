@@ -26,7 +26,7 @@ void launch(const char* op, void (*kernel)(Params...), int64_t blocks, int threa
             Args... args) {
   if (blocks <= 0) return;
   if (blocks > 0x7fffffff) throw std::runtime_error(std::string(op) + ": more blocks than a grid holds");
-#if defined(FGR_EMULATED)
+#if defined(FGR_EMULATE)
   static_cast<void>(shared_bytes), static_cast<void>(stream);
   emu::run_grid(static_cast<unsigned>(blocks), static_cast<unsigned>(threads), [&] { kernel(args...); });
 #else

@@ -12,7 +12,6 @@
 #include <cstring>
 #include <functional>
 
-#define FGR_EMULATED 1
 #define __global__
 #define __device__
 #define __host__
@@ -80,8 +79,6 @@ T shuffle(unsigned mask, T x, unsigned source, Site site) {
 #define FGR_EMU_SITE \
   fgr::emu::Site { __FILE__, __LINE__ }
 #define __syncthreads() fgr::emu::sync_block(FGR_EMU_SITE)
-#define __syncwarp() static_cast<void>(fgr::emu::meet_warp(0xffffffffu, 0, FGR_EMU_SITE))
-#define __shfl_sync(mask, x, source) fgr::emu::shuffle(mask, x, static_cast<unsigned>(source), FGR_EMU_SITE)
 #define __shfl_xor_sync(mask, x, offset) \
   fgr::emu::shuffle(mask, x, (threadIdx.x % 32) ^ static_cast<unsigned>(offset), FGR_EMU_SITE)
 #define __trap() fgr::emu::trap(FGR_EMU_SITE)

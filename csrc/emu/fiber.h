@@ -1,5 +1,4 @@
-// A second stack and the switch to it and back. On x86-64 by hand: ucontext makes two system calls a switch, and the
-// tests switch some hundred million times.
+// A second stack and the switch to it and back. On x86-64 by hand: ucontext makes a system call at every switch.
 #pragma once
 
 #include <cstddef>
