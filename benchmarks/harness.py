@@ -177,7 +177,7 @@ def ceilings(settings: Settings) -> dict[str, float]:
     jobs: dict[str, tuple[Callable[[], Any], int]] = {
         "copy": (lambda: out.copy_(big), 2 * big.nbytes),
         "gather": (
-            lambda: torch.ops.fastgcn_rec.propagate(rows, alphas, *csr, None, None),
+            lambda: torch.ops.fastgcn_rec.propagate(rows, alphas, *csr, None, None, None, None),
             (indptr.numel() - 1) * 64 * settings.dim * x.element_size(),
         ),
     }

@@ -40,7 +40,7 @@ struct Tag {
   using type = T;
 };
 template <class Fn>
-void dispatch(int dtype, const Fn& fn) {
+auto dispatch(int dtype, const Fn& fn) {
   switch (static_cast<DType>(dtype)) {
     case DType::f32:
       return fn(Tag<float>{});
@@ -63,16 +63,12 @@ void dispatch_dense(int dtype, const Fn& fn) {
   }
 }
 
-int64_t element_size(int dtype) {
-  int64_t size = 0;
-  dispatch(dtype, [&](auto tag) { size = sizeof(typename decltype(tag)::type); });
-  return size;
-}
-
-// A graph as Python holds it: two CSR halves.
+// A graph as Python holds it: two CSR halves and a schedule.
 struct Graph {
   int64_t n_users, n_items;
   Address indptr, indices, weight, indptr_t, indices_t, weight_t;
+  Address split, heavy;  // [2, n_split], [n_heavy]
+  int64_t n_split, n_heavy, heavy_degree, part_edges;
 
   Csr users() const {
     return {at<const int64_t>(indptr), at<const int32_t>(indices), at<const float>(weight), n_users, n_items};
@@ -80,7 +76,12 @@ struct Graph {
   Csr items() const {
     return {at<const int64_t>(indptr_t), at<const int32_t>(indices_t), at<const float>(weight_t), n_items, n_users};
   }
-  Bipartite both() const { return {users(), items()}; }
+  Bipartite both() const {
+    const int32_t* split_node = at<const int32_t>(split);
+    return {users(),
+            items(),
+            {split_node, split_node + n_split, at<const int32_t>(heavy), n_split, n_heavy, heavy_degree, part_edges}};
+  }
 };
 
 py::dict build_info() {
@@ -152,57 +153,23 @@ void bind_build(py::module_& m) {
 #include "bindings_ops.inc"
 #endif
 
-// CPU only: a GPU's step is a CUDA graph of the ops above.
-void bind_train_step(py::module_& m) {
-  m.def("train_step_workspace_bytes_cpu",
-        [](int dtype, int64_t n_nodes, int64_t dim, int64_t n_alphas, int64_t batch, int64_t n_neg, bool shared) {
-          int64_t bytes = 0;
-          dispatch(dtype, [&](auto tag) {
-            using T = typename decltype(tag)::type;
-            bytes = cpu::train_step_workspace_bytes<T>(n_nodes, dim, n_alphas, batch, n_neg, shared);
-          });
-          return bytes;
-        });
-  m.def("train_step_cpu", [](int dtype, const Graph& g, int64_t dim, Address alphas, int64_t n_alphas, Address left,
-                             Address right, Address emb, Address exp_avg, Address exp_avg_sq, Address shadow,
-                             Address users, Address pos, Address neg, int64_t batch, int64_t n_neg, bool shared,
-                             int loss_kind, double temperature, double reg, double lr, int64_t step, double beta1,
-                             double beta2, double eps, double weight_decay, Address loss, Address times,
-                             Address workspace, int threads) {
-    py::gil_scoped_release release;
-    const PairBatch b{at<const int64_t>(users), at<const int64_t>(pos), at<const int64_t>(neg), batch, n_neg, shared};
-    const StepOptions options{static_cast<StepLoss>(loss_kind), temperature, reg, lr, step,
-                              {beta1, beta2, eps, weight_decay}};
-    dispatch(dtype, [&](auto tag) {
-      using T = typename decltype(tag)::type;
-      using A = acc_t<T>;
-      const StepModel<T> model{
-          dim,        at<const A>(alphas), n_alphas,          at<const A>(left), at<const A>(right),
-          at<A>(emb), at<A>(exp_avg),      at<A>(exp_avg_sq), at<T>(shadow)};
-      cpu::train_step<T>(g.both(), model, b, options, at<A>(loss), at<StepTimes>(times), at<void>(workspace), threads);
-    });
-  });
-}
-
 }  // namespace
 
 PYBIND11_MODULE(_C, m) {
   py::class_<Graph>(m, "Graph", py::module_local())
-      .def(py::init<int64_t, int64_t, Address, Address, Address, Address, Address, Address>());
+      .def(py::init([](int64_t n_users, int64_t n_items, Address indptr, Address indices, Address weight,
+                       Address indptr_t, Address indices_t, Address weight_t, Address split, int64_t n_split,
+                       Address heavy, int64_t n_heavy, int64_t heavy_degree, int64_t part_edges) {
+        return Graph{n_users,  n_items, indptr, indices, weight,  indptr_t,     indices_t,
+                     weight_t, split,   heavy,  n_split, n_heavy, heavy_degree, part_edges};
+      }));
   m.def("build_info", &build_info);
   m.def("isa_level", [] { return cpu::level().name; });
   m.def("select_isa_level", [](const std::string& name) { cpu::select_level(name.c_str()); });
-  m.def("propagate_workspace_bytes", [](int64_t n_nodes, int64_t dim, int64_t n_alphas, int dtype) {
-    return propagate_workspace_bytes(n_nodes, dim, n_alphas, element_size(dtype));
-  });
-  m.def("propagate_dots_workspace_bytes", [](int64_t n_nodes, int64_t dim, int dtype) {
-    return propagate_dots_workspace_bytes(n_nodes, dim, element_size(dtype));
-  });
   m.def("pair_loss_workspace_bytes", &pair_loss_workspace_bytes);
   m.def("l2_loss_workspace_bytes", &l2_loss_workspace_bytes);
   bind_build(m);
   bind_cpu(m);
-  bind_train_step(m);
 #if defined(FGR_WITH_CUDA)
   bind_cuda(m);
 #endif

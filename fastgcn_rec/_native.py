@@ -12,6 +12,8 @@ from . import _C
 Tensor = torch.Tensor
 
 DTYPE_CODE = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2}
+# A GPU's hop takes rows of more edges than the first by a whole block, and of more than the second in parts of that many.
+HEAVY_DEGREE, PART_EDGES = 128, 4096
 build_info = _C.build_info
 # Tests only: _C was replaced by a build of csrc/emu, and its CUDA kernels take the CPU's tensors.
 emulates_cuda = False
@@ -35,12 +37,19 @@ def address(t: Tensor | None) -> int:
 
 
 def graph(indptr: Tensor, indices: Tensor, weight: Tensor | None, indptr_t: Tensor, indices_t: Tensor,
-          weight_t: Tensor | None) -> Any:  # fmt: skip
-    """A native view of a graph's tensors; they must outlive it."""
+          weight_t: Tensor | None, split: Tensor | None = None, heavy: Tensor | None = None) -> Any:  # fmt: skip
+    """A native view of a graph's tensors and schedule; they must outlive it."""
     return _C.Graph(
         indptr.numel() - 1, indptr_t.numel() - 1, address(indptr), address(indices), address(weight),
         address(indptr_t), address(indices_t), address(weight_t),
+        address(split), 0 if split is None else split.shape[1], address(heavy), 0 if heavy is None else heavy.numel(),
+        HEAVY_DEGREE, PART_EDGES,
     )  # fmt: skip
+
+
+def shape(n_users: int, n_items: int) -> Any:
+    """A native graph of this size without tensors, to ask what an op needs."""
+    return _C.Graph(n_users, n_items, *[0] * 12)
 
 
 def workspace(n_bytes: int, device: torch.device) -> Tensor:
@@ -58,10 +67,13 @@ def call(name: str, device: torch.device, *args: Any) -> Any:
         return function(*plain, torch.cuda.current_stream(device).cuda_stream)
 
 
-def size(name: str, device: torch.device, *args: int) -> int:
+def size(name: str, device: torch.device, *args: Any) -> int:
     """Bytes of workspace that ``name`` needs on a device's backend."""
-    result: int = _function(f"{name}_workspace_bytes", device)(*args)
-    return result
+    function = _function(f"{name}_workspace_bytes", device)
+    if device.type == "cpu":
+        return function(*args)
+    with torch.cuda.device(device):  # CUB's answer depends on it
+        return function(*args)
 
 
 def _function(name: str, device: torch.device) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from . import _C
+from . import _C, _native
 from ._native import address
 
 Norm = Literal["sym", "left", "right", "none"]
@@ -120,6 +120,7 @@ class Graph:
         self.indptr_t, self.indices_t, self.weight_t = _transpose(self.indptr, self.indices, self.weight, n_items)
         self._scales: dict[tuple[str, torch.dtype], torch.Tensor] = {}
         self._active: torch.Tensor | None = None
+        self._schedule = self._make_schedule()
 
     @property
     def n_nodes(self) -> int:
@@ -154,6 +155,29 @@ class Graph:
         """The six tensors as ops take them: (indptr, indices, weight) of R, then of its transpose."""
         return self.indptr, self.indices, self.weight, self.indptr_t, self.indices_t, self.weight_t
 
+    def schedule(self) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """How a GPU shares out the rows of a hop (csrc/cuda/hop.cuh); None on the CPU, which balances by edges.
+
+        split : int32 [2, n_split], each node of more than PART_EDGES edges once for every part, and the part's number
+        heavy : int32 [n_heavy], the other nodes of more than HEAVY_DEGREE edges
+        Both by degree, descending.
+        """
+        return self._schedule
+
+    def _make_schedule(self) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        if self.device.type == "cpu" and not _native.emulates_cuda:
+            return None, None
+        degree = torch.cat([self.user_degree, self.item_degree])
+        long = torch.nonzero(degree > _native.HEAVY_DEGREE).flatten()
+        long = long[degree[long].argsort(descending=True, stable=True)]
+        parts = (degree[long] - 1) // _native.PART_EDGES + 1
+        n_split = int((parts > 1).sum())
+        parts = parts[:n_split]
+        first = (parts.cumsum(0) - parts).repeat_interleave(parts)
+        part = torch.arange(len(first), device=self.device) - first
+        split = torch.stack([long[:n_split].repeat_interleave(parts), part])
+        return split.to(torch.int32), long[n_split:].to(torch.int32)
+
     def scales(self, norm: Norm, dtype: torch.dtype) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """(left, right), [n_nodes] each or None (= 1), such that the normalised adjacency is diag(left) A diag(right).
 
@@ -184,6 +208,7 @@ class Graph:
             t = getattr(self, name)
             setattr(moved, name, None if t is None else t.to(device))
         moved._scales, moved._active = {}, None
+        moved._schedule = moved._make_schedule()
         return moved
 
     def to_scipy(self) -> sp.csr_array:

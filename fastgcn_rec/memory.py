@@ -7,7 +7,6 @@ import dataclasses
 import torch
 
 from . import _native
-from .ops.train_step import workspace_bytes
 from .train import TrainConfig
 
 _EVALUATED_AT_ONCE = 512  # users whose scores evaluate() holds
@@ -66,7 +65,8 @@ def estimate_memory(
     n_neg = 0 if config.loss == "softmax" else config.n_neg
     code = _native.DTYPE_CODE[torch.bfloat16 if half else torch.float32]
     layers = min(max(n_layers - 1, 0), 2) * layer
-    step = workspace_bytes(code, n_nodes, dim, n_layers + 1, config.batch_size, n_neg)
+    sizes = (dim, n_layers + 1, config.batch_size, n_neg, False)
+    step = _native.size("train_step", torch.device("cpu"), code, _native.shape(n_users, n_items), *sizes)
     return MemoryEstimate(
         edges=8 * n_edges,
         graph=(1 + validated) * (8 * n_edges + 12 * n_nodes),

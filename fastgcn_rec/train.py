@@ -16,7 +16,6 @@ from tqdm import tqdm
 from .data import Dataset, Edges
 from .evaluate import evaluate
 from .models import Recommender
-from .ops import sample_batch
 from .steps import MOMENTS, make_step
 from .storage import load_arrays, save_arrays
 
@@ -225,7 +224,8 @@ class _Run:
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.take_step = make_step(model, config)
         self.best = {name: p.detach().clone() for name, p in self.parameters.items()}
-        self.step, self.loss_sum, self.seconds = 0, 0.0, 0.0  # step counts over all epochs; the others within one
+        self.step, self.seconds = 0, 0.0  # step counts over all epochs; seconds and loss_sum within one
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=model.graph.device)
         self.identity: dict[str, Any] = {
             "config": dataclasses.asdict(config),
             "model": model.config(),
@@ -260,25 +260,20 @@ class _Run:
 
     def _one_step(self, bar: Any, steps: int, total: int) -> None:
         start = time.perf_counter()
-        model, config = self.model, self.config
-        n_neg = 0 if config.loss == "softmax" else config.n_neg
-        offset = self.step * config.batch_size
-        users, pos, neg = sample_batch(
-            model.graph, config.batch_size, n_neg, seed=config.seed, offset=offset, by=config.sampler
-        )
-        loss = self.take_step(users, pos, neg, config.lr_at(self.step, total))
+        self.loss_sum += self.take_step(self.step, self.config.lr_at(self.step, total))
         self.step += 1
-        self.loss_sum += loss.item()
+        if self.step % 20 == 0 or self.step % steps == 0:  # only here the host waits for a GPU
+            done = (self.step - 1) % steps + 1
+            mean = float(self.loss_sum) / done
+            bar.set_description(f"epoch {(self.step - 1) // steps + 1}, loss {mean:.4f}", refresh=False)
         self.seconds += time.perf_counter() - start
         bar.update()
-        if self.step % 20 == 0:
-            done = (self.step - 1) % steps + 1
-            bar.set_description(f"epoch {(self.step - 1) // steps + 1}, loss {self.loss_sum / done:.4f}", refresh=False)
 
     def _end_epoch(self, epoch: int, on_epoch: Callable[[dict[str, float]], None] | None, bar: Any) -> None:
         steps = self.step // epoch
-        record = {"epoch": float(epoch), "loss": self.loss_sum / steps, "seconds": self.seconds}
-        self.loss_sum = self.seconds = 0.0
+        record = {"epoch": float(epoch), "loss": float(self.loss_sum) / steps, "seconds": self.seconds}
+        self.loss_sum.zero_()
+        self.seconds = 0.0
         if not math.isfinite(record["loss"]):
             raise FloatingPointError(
                 f"fit: the loss of epoch {epoch} is {record['loss']}; lower lr (now {self.config.lr})"
@@ -315,7 +310,7 @@ class _Run:
             "format": 1,
             "identity": self.identity,
             "step": self.step,
-            "loss_sum": self.loss_sum,
+            "loss_sum": float(self.loss_sum),
             "seconds": self.seconds,
             "history": dataclasses.asdict(self.history),
         }
@@ -336,7 +331,8 @@ class _Run:
                     f"fit: {self.checkpoint} was made with another {part}:\n  there {theirs}\n  here  {mine}\n"
                     "Delete the checkpoint to start anew, or repeat the old settings to go on"
                 )
-        self.step, self.loss_sum, self.seconds = meta["step"], meta["loss_sum"], meta["seconds"]
+        self.step, self.seconds = meta["step"], meta["seconds"]
+        self.loss_sum.fill_(meta["loss_sum"])
         self.history = History(**meta["history"])
         with torch.no_grad():
             for name, p in self.parameters.items():

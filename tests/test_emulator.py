@@ -38,11 +38,11 @@ MUTANTS = {
         "test_losses.py::test_l2_counts_repeated_rows_and_skips_missing_ones",
     ),
     "a row too far": (
-        "propagate.cu", "const int64_t node = global_thread() / width;", ">=", ">",
+        "hop.cuh", "{  // light rows", "node >= h.graph", "node > h.graph",
         "test_propagate.py::test_the_same_bits_in_any_order",
     ),
     "an edge is left out": (
-        "propagate.cu", "const P r =", "*reinterpret_cast", "e + 1 == end ? P{} : *reinterpret_cast",
+        "hop.cuh", "int64_t at = -1;", "if (e + k < end)", "if (e + k + 1 < end)",
         "test_propagate.py::test_matches_the_dense_reference",
     ),
 }  # fmt: skip
@@ -52,12 +52,16 @@ def build_mutant(tmp_path, file, marker, old, new) -> Path:
     source = ROOT / "csrc" / "cuda" / file
     text = source.read_text()
     at = text.index(old, text.index(marker))
-    mutant = tmp_path / file
+    mutant = tmp_path / "cuda" / file
+    mutant.parent.mkdir()
     mutant.write_text(text[:at] + new + text[at + len(old) :])
     build = Path(EMULATED).parent
     commands = json.loads((build / "compile_commands.json").read_text())
+    if source.suffix == ".cuh":  # found before the real one, by a file that includes it
+        source = source.with_name("propagate.cu")
     command = shlex.split(next(c["command"] for c in commands if c["file"] == str(source)))
-    command = [str(mutant) if part == str(source) else part for part in command]
+    command = [command[0], f"-I{tmp_path}", *command[1:]]
+    command = [str(mutant) if part == str(source) and mutant.suffix == ".cu" else part for part in command]
     command[command.index("-o") + 1] = str(tmp_path / "mutant.o")
     subprocess.run(command, cwd=build, check=True)
     module = tmp_path / Path(EMULATED).name

@@ -5,7 +5,7 @@ from conftest import DIMS, assert_close, graphs, on_the_cpu, random_graph, same_
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastgcn_rec import Graph, propagate, reference
+from fastgcn_rec import Graph, _native, propagate, reference
 from fastgcn_rec.graph import NORMS
 
 DTYPES = [torch.float32, torch.float64, torch.bfloat16]
@@ -59,13 +59,31 @@ def test_empty_inputs_give_empty_outputs(device, shape):
     assert propagate(graph, torch.ones(shape, device=device), [1.0, 1.0]).shape == shape
 
 
+@pytest.mark.parametrize("dim", [3, 64])
+def test_heavy_and_split_rows(device, dim, monkeypatch):
+    monkeypatch.setattr(_native, "HEAVY_DEGREE", 4)
+    monkeypatch.setattr(_native, "PART_EDGES", 9)
+    graph = random_graph(20, 15, 200).to(device)
+    x = torch.randn(35, dim, dtype=torch.float64, device=device)
+    alphas = torch.tensor([0.1, 0.2, 0.7], dtype=torch.float64, device=device)
+    assert_close(propagate(graph, x, alphas), reference.propagate(graph, x, alphas))
+    same_bits_in_any_order(lambda: (propagate(graph, x, alphas),), device)
+    split, heavy = graph.schedule()
+    if split is not None:
+        degree = torch.cat([graph.user_degree, graph.item_degree])
+        assert degree[heavy].min() > 4
+        assert degree[heavy].max() <= 9
+        assert split[0].unique().tolist() == (degree > 9).nonzero().flatten().tolist()
+        assert len(split[0]) == int(((degree[degree > 9] + 8) // 9).sum())
+
+
 def test_opcheck_and_compile(device):
     graph = random_graph().to(device)
     x = torch.randn(graph.n_nodes, 5, device=device, requires_grad=True)
     alphas = torch.ones(3, device=device, requires_grad=True)
-    args = (x, alphas, *graph.tensors(), *graph.scales("sym", torch.float32))
+    args = (x, alphas, *graph.tensors(), *graph.schedule(), *graph.scales("sym", torch.float32))
     torch.library.opcheck(torch.ops.fastgcn_rec.propagate.default, args)
-    dots = (x, x.detach(), 3, *graph.tensors(), *graph.scales("sym", torch.float32))
+    dots = (x, x.detach(), 3, *graph.tensors(), *graph.schedule(), *graph.scales("sym", torch.float32))
     torch.library.opcheck(torch.ops.fastgcn_rec.propagate_dots.default, dots)
     compiled = torch.compile(lambda x, a: propagate(graph, x, a).square().sum(), fullgraph=True, backend="aot_eager")
     got = torch.autograd.grad(compiled(x, alphas), (x, alphas))

@@ -1,14 +1,15 @@
 import json
+import warnings
 
 import numpy as np
 import pytest
 import torch
 from conftest import assert_close, random_graph, same_bits_in_any_order
 
-from fastgcn_rec import MF, LightGCN, Popularity, Recommender, TrainConfig, evaluate, fit, reference, sample_batch
+from fastgcn_rec import MF, LightGCN, Popularity, Recommender, TrainConfig, evaluate, fit, reference
 from fastgcn_rec.cli import main
 from fastgcn_rec.data import synthetic_interactions
-from fastgcn_rec.steps import AutogradStep, NativeStep, batch_loss, make_step
+from fastgcn_rec.steps import AutogradStep, CapturedStep, NativeStep, batch_loss, make_step
 from fastgcn_rec.train import Interrupted
 
 SMALL = {"epochs": 4, "batch_size": 128, "eval_every": 2, "progress": False}
@@ -105,10 +106,10 @@ def test_an_interrupted_refit_goes_on_to_the_same_bits(data, tmp_path, monkeypat
         made.append(make_step(model, config))
         calls = iter(range(5 if len(made) == 2 else 10**9))
 
-        def step(*batch):
+        def step(t, lr):
             if next(calls, None) is None:
                 raise KeyboardInterrupt
-            return made[-1](*batch)
+            return made[-1](t, lr)
 
         step.moments, step.resume = made[-1].moments, made[-1].resume
         return step
@@ -126,14 +127,11 @@ def test_an_interrupted_refit_goes_on_to_the_same_bits(data, tmp_path, monkeypat
 
 @pytest.mark.parametrize("loss", ["bpr", "binary", "softmax"])
 def test_the_native_step_and_autograd_train_alike(loss, data):
-    config, losses = TrainConfig(loss=loss, reg=0.01), {}
+    config, losses = TrainConfig(loss=loss, reg=0.01, batch_size=64, n_neg=2), {}
     for kind in (NativeStep, AutogradStep):
         model = LightGCN(data, 16, 2).double()
         step = kind(model, config)
-        batches = [sample_batch(model.graph, 64, 2, seed=0, offset=64 * t) for t in range(20)]
-        losses[kind] = torch.stack(
-            [step(u, p, n[:, :0] if loss == "softmax" else n, 0.1 / (t + 1)) for t, (u, p, n) in enumerate(batches)]
-        )
+        losses[kind] = torch.stack([step(t, 0.1 / (t + 1)) for t in range(20)])
     assert_close(losses[NativeStep], losses[AutogradStep])
 
 
@@ -159,9 +157,9 @@ def test_fit_takes_the_rates_of_its_schedule(schedule, data, tmp_path, monkeypat
     def spy(model, config):
         step = make_step(model, config)
 
-        def take(users, pos, neg, lr):
+        def take(t, lr):
             seen.append(lr)
-            return step(users, pos, neg, lr)
+            return step(t, lr)
 
         take.moments, take.resume = step.moments, step.resume
         return take
@@ -181,7 +179,7 @@ def test_fit_takes_the_rates_of_its_schedule(schedule, data, tmp_path, monkeypat
 
 def test_bfloat16_layers_need_the_native_step(data):
     model, config = LightGCN(data, 8, 2, learn_alpha=True), TrainConfig(storage="bfloat16")
-    with pytest.raises(ValueError, match="storage='bfloat16' needs a model with constant layer weights on the CPU"):
+    with pytest.raises(ValueError, match="storage='bfloat16' needs a model with constant layer weights"):
         make_step(model, config)
 
 
@@ -330,3 +328,19 @@ def test_estimate_needs_no_data_and_names_what_it_takes(capsys):
     assert f"parameters  {16 * 3000 * 32 / 2**20:10.1f} MiB" in out
     assert main(["estimate", "nowhere"]) == 1
     assert "USERS,ITEMS,PAIRS, got 'nowhere'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("loss", ["bpr", "softmax"])
+def test_where_a_step_cannot_be_captured_it_goes_on_without(loss, data):
+    config, tables = TrainConfig(loss=loss, batch_size=64), []
+    for kind in (NativeStep, CapturedStep):
+        model = LightGCN(data, 16, 2)
+        step = kind(model, config)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for t in (0, 1, 2, 3, 7, 8):
+                step(t, 0.01)
+        assert len(caught) == (kind is CapturedStep)
+        assert all("could not be captured as a CUDA graph" in str(w.message) for w in caught)
+        tables.append(model.embedding.weight)
+    assert torch.equal(*tables)

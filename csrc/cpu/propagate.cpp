@@ -29,11 +29,11 @@ void propagate(const Bipartite& graph, const T* x, int64_t dim, const acc_t<T>* 
     });
     return;
   }
-  T* spare = static_cast<T*>(workspace);
+  const PropagateSpace<T> space(workspace, graph, dim, hops > 1 ? 1 : 0);
   const T* in = x;
   for (int64_t k = hops - 1; k >= 0; --k) {
     const bool first = k == hops - 1;
-    T* out = k % 2 == 0 ? y : spare;  // the last hop, k = 0, lands in y
+    T* out = k % 2 == 0 ? y : space.layer[0];  // the last hop, k = 0, lands in y
     // The first hop reads x itself and applies `right` and alphas[K] as it gathers; later ones read z, scaled already.
     Hop<T> hop;
     hop.col_scale = first ? right : nullptr;
@@ -54,15 +54,12 @@ template <class T>
 void propagate_dots(const Bipartite& graph, const T* x, const T* g, int64_t dim, int64_t n_alphas, const acc_t<T>* left,
                     const acc_t<T>* right, acc_t<T>* dots, void* workspace, int threads) {
   const int64_t n_nodes = graph.n_nodes();
-  const int64_t layer = (n_nodes * dim * static_cast<int64_t>(sizeof(T)) + 15) / 16 * 16;
-  char* space = static_cast<char*>(workspace);
-  T* buffers[2] = {reinterpret_cast<T*>(space), reinterpret_cast<T*>(space + layer)};
-  double* partial = reinterpret_cast<double*>(space + 2 * layer);
+  const PropagateSpace<T> space(workspace, graph, dim, 2);
   const int64_t blocks = (n_nodes + dots_block_rows - 1) / dots_block_rows;
   const T* power = x;
   for (int64_t k = 0; k < n_alphas; ++k) {
     if (k > 0) {
-      T* out = buffers[k % 2];
+      T* out = space.layer[k % 2];
       Hop<T> hop;
       hop.col_scale = right;
       hop.x = power;
@@ -78,11 +75,11 @@ void propagate_dots(const Bipartite& graph, const T* x, const T* g, int64_t dim,
         for (int64_t r = b * dots_block_rows; r < std::min(n_nodes, (b + 1) * dots_block_rows); ++r) {
           sum += static_cast<double>(kernels<T>().dot(g + r * dim, power + r * dim, dim));
         }
-        partial[b] = sum;
+        space.dots[b] = sum;
       }
     });
     double total = 0;
-    for (int64_t b = 0; b < blocks; ++b) total += partial[b];
+    for (int64_t b = 0; b < blocks; ++b) total += space.dots[b];
     dots[k] = static_cast<acc_t<T>>(total);
   }
 }

@@ -265,8 +265,8 @@ struct Step {
     return hop;
   }
 
-  void update(const Hop<T, A>& last) const {
-    const AdamScalars scalars = adam_scalars(options.adam, options.lr, options.step);
+  void update(const Hop<T, A>& last, double lr, int64_t t) const {
+    const AdamScalars scalars = adam_scalars(options.adam, lr, t);
     for_halves(graph, last, [&](Hop<T, A> half, const Csr& csr, Side side) {
       const int64_t first = side == Side::users ? 0 : n_users(), at = first * model.dim;
       if (hops() == 0) half.indptr = nullptr;
@@ -291,7 +291,7 @@ struct Step {
 
 template <class T>
 void train_step(const Bipartite& graph, const StepModel<T>& model, const PairBatch& batch, const StepOptions& options,
-                acc_t<T>* loss, StepTimes* times, void* workspace, int threads) {
+                const double* lr, const int64_t* t, acc_t<T>* loss, StepTimes* times, void* workspace, int threads) {
   check_ids("users", batch.users, batch.batch, 0, graph.users.n_rows);
   check_ids("pos", batch.pos, batch.batch, 0, graph.items.n_rows);
   check_ids("neg", batch.neg, batch.n_neg_rows() * batch.n_neg, -1, graph.items.n_rows);
@@ -313,20 +313,20 @@ void train_step(const Bipartite& graph, const StepModel<T>& model, const PairBat
   watch.lap(&spent.seed);
   const auto last = step.backward();
   watch.lap(&spent.backward);
-  step.update(last);
+  step.update(last, *lr, *t);
   watch.lap(&spent.update);
 }
 
 template <class T>
-int64_t train_step_workspace_bytes(int64_t n_nodes, int64_t dim, int64_t n_alphas, int64_t batch, int64_t n_neg,
+int64_t train_step_workspace_bytes(const Bipartite& graph, int64_t dim, int64_t n_alphas, int64_t batch, int64_t n_neg,
                                    bool shared) {
-  return Space<T>(nullptr, n_nodes, dim, n_alphas, batch, n_neg, shared).bytes;
+  return Space<T>(nullptr, graph.n_nodes(), dim, n_alphas, batch, n_neg, shared).bytes;
 }
 
-#define FGR_INSTANTIATE(T)                                                                                            \
-  template void train_step<T>(const Bipartite&, const StepModel<T>&, const PairBatch&, const StepOptions&, acc_t<T>*, \
-                              StepTimes*, void*, int);                                                                \
-  template int64_t train_step_workspace_bytes<T>(int64_t, int64_t, int64_t, int64_t, int64_t, bool);
+#define FGR_INSTANTIATE(T)                                                                                 \
+  template void train_step<T>(const Bipartite&, const StepModel<T>&, const PairBatch&, const StepOptions&, \
+                              const double*, const int64_t*, acc_t<T>*, StepTimes*, void*, int);           \
+  template int64_t train_step_workspace_bytes<T>(const Bipartite&, int64_t, int64_t, int64_t, int64_t, bool);
 FGR_INSTANTIATE(float)
 FGR_INSTANTIATE(double)
 FGR_INSTANTIATE(bf16)

@@ -78,9 +78,9 @@ __device__ __forceinline__ acc_t<T> warp_dot(const S* a, const T* b, int64_t dim
   return warp_sum(sum);
 }
 
-// out[0] = factor * (x[0] + ... + x[n - 1]), by one block, in a fixed order.
+// out[0] = factor * (x[0] + ... + x[n - 1]), added to what it holds if `add`; by one block, in a fixed order.
 template <class A>
-__global__ void ordered_sum(const double* x, int64_t n, double factor, A* out) {
+__global__ void ordered_sum(const double* x, int64_t n, double factor, A* out, bool add) {
   __shared__ double partial[warp];
   double sum = 0;
   for (int64_t i = threadIdx.x; i < n; i += blockDim.x) sum += x[i];
@@ -90,7 +90,7 @@ __global__ void ordered_sum(const double* x, int64_t n, double factor, A* out) {
   if (threadIdx.x == 0) {
     double total = 0;
     for (unsigned w = 0; w < blockDim.x / warp; ++w) total += partial[w];
-    *out = static_cast<A>(factor * total);
+    *out = (add ? *out : A(0)) + static_cast<A>(factor * total);
   }
 }
 

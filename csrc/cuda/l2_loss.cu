@@ -23,7 +23,7 @@ void l2_loss(const T* emb, int64_t n_rows, int64_t dim, const int64_t* ids, int6
   double* row = static_cast<double*>(workspace);
   launch("l2_loss", rows_kernel<T>, blocks_for(n, block_threads / warp), block_threads, 0, stream, emb, n_rows, dim,
          ids, n, row);
-  launch("l2_loss", ordered_sum<acc_t<T>>, 1, 256, 0, stream, row, n, 0.5, loss);
+  launch("l2_loss", ordered_sum<acc_t<T>>, 1, 256, 0, stream, row, n, 0.5, loss, false);
 }
 
 #define FGR_INSTANTIATE(T) \

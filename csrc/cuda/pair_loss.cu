@@ -91,7 +91,7 @@ void pair_loss(PairLoss kind, const T* user_emb, int64_t n_users, const T* item_
     launch("pair_loss", shared_kernel<T>, blocks_for(batch.n_neg, rows_per_block), block_threads, 0, stream, user_emb,
            dim, batch, neg_coef, neg_rows);
   }
-  launch("pair_loss", ordered_sum<acc_t<T>>, 1, 256, 0, stream, row_loss, batch.batch, 1.0, loss);
+  launch("pair_loss", ordered_sum<acc_t<T>>, 1, 256, 0, stream, row_loss, batch.batch, 1.0, loss, false);
 }
 
 #define FGR_INSTANTIATE(T)                                                                                         \

@@ -1,6 +1,4 @@
-#include <cub/device/device_radix_sort.cuh>
-
-#include "cuda/device.cuh"
+#include "cuda/sort.cuh"
 #include "fgr/scatter_rows.h"
 
 namespace fgr::cuda {
@@ -8,32 +6,11 @@ namespace {
 
 constexpr int block_threads = 128;
 
-// Planned for CUB's temporary storage, n pairs of 32-bit keys. An estimate that no GPU has confirmed yet: the launcher
-// throws if CUB asks for more.
-int64_t sort_bytes(int64_t n) { return n / 2 + (1 << 20); }
-
-// The workspace: four arrays of n 32-bit words, then CUB's storage.
-struct Space {
-  uint32_t *key, *sorted_key;
-  int32_t *position, *sorted_position;
-  void* sort;
-
-  Space(void* workspace, int64_t n) {
-    key = static_cast<uint32_t*>(workspace);
-    sorted_key = key + n;
-    position = reinterpret_cast<int32_t*>(sorted_key + n);
-    sorted_position = position + n;
-    sort = reinterpret_cast<void*>((reinterpret_cast<uintptr_t>(sorted_position + n) + 255) / 256 * 256);
-  }
-};
-
-constexpr uint32_t skipped = 0x7fffffffu;  // sorts behind every id
-
 __global__ void keys_kernel(const int64_t* ids, int64_t n, int64_t n_out, uint32_t* key, int32_t* position) {
   const int64_t i = global_thread();
   if (i >= n) return;
   const int64_t id = checked_id(ids[i], -1, n_out, "ids");
-  key[i] = id < 0 ? skipped : static_cast<uint32_t>(id);
+  key[i] = static_cast<uint32_t>(id < 0 ? n_out : id);  // what is skipped stands last
   position[i] = static_cast<int32_t>(i);
 }
 
@@ -41,10 +18,11 @@ __global__ void keys_kernel(const int64_t* ids, int64_t n, int64_t n_out, uint32
 template <class S, class T>
 __global__ void __launch_bounds__(block_threads)
     segments_kernel(const uint32_t* key, const int32_t* position, int64_t n, const acc_t<T>* coef, const S* src,
-                    const int64_t* src_index, int64_t n_src, int64_t dim, const acc_t<T>* scale, T* out) {
+                    const int64_t* src_index, int64_t n_src, int64_t dim, const acc_t<T>* scale, T* out,
+                    int64_t n_out) {
   using A = acc_t<T>;
   const int64_t first = global_warp();
-  if (first >= n || key[first] == skipped || (first > 0 && key[first - 1] == key[first])) return;
+  if (first >= n || key[first] == n_out || (first > 0 && key[first - 1] == key[first])) return;
   const uint32_t id = key[first];
   const A factor = scale != nullptr ? *scale : A(1);
   for (int64_t c = lane(); c < dim; c += warp) {
@@ -60,7 +38,11 @@ __global__ void __launch_bounds__(block_threads)
 
 }  // namespace
 
-int64_t scatter_rows_workspace_bytes(int64_t n) { return 4 * n * 4 + 256 + sort_bytes(n); }
+int64_t scatter_rows_workspace_bytes(int64_t n, int64_t n_out) {
+  Arena arena{0};
+  const Sorting sorting(arena, n, n_out);
+  return arena.used;
+}
 
 template <class S, class T>
 void scatter_rows(const int64_t* ids, const acc_t<T>* coef, const S* src, const int64_t* src_index, int64_t n,
@@ -69,21 +51,12 @@ void scatter_rows(const int64_t* ids, const acc_t<T>* coef, const S* src, const 
   const auto s = static_cast<cudaStream_t>(stream);
   if (n_out * dim > 0) check(cudaMemsetAsync(out, 0, static_cast<size_t>(n_out * dim) * sizeof(T), s), "scatter_rows");
   if (n == 0) return;
-  const Space space(workspace, n);
-  launch("scatter_rows", keys_kernel, blocks_for(n, 256), 256, 0, stream, ids, n, n_out, space.key, space.position);
-  size_t needed = 0;
-  check(cub::DeviceRadixSort::SortPairs(nullptr, needed, space.key, space.sorted_key, space.position,
-                                        space.sorted_position, n, 0, 31, s),
-        "scatter_rows");
-  if (static_cast<int64_t>(needed) > sort_bytes(n)) {
-    throw std::runtime_error("scatter_rows: the sort asks for " + std::to_string(needed) + " bytes, " +
-                             std::to_string(sort_bytes(n)) + " were planned");
-  }
-  check(cub::DeviceRadixSort::SortPairs(space.sort, needed, space.key, space.sorted_key, space.position,
-                                        space.sorted_position, n, 0, 31, s),
-        "scatter_rows");
+  Arena arena{reinterpret_cast<uintptr_t>(workspace)};
+  Sorting sorting(arena, n, n_out);
+  launch("scatter_rows", keys_kernel, blocks_for(n, 256), 256, 0, stream, ids, n, n_out, sorting.key, sorting.position);
+  sorting.sort(stream);
   launch("scatter_rows", segments_kernel<S, T>, blocks_for(n, block_threads / warp), block_threads, 0, stream,
-         space.sorted_key, space.sorted_position, n, coef, src, src_index, n_src, dim, scale, out);
+         sorting.sorted_key, sorting.sorted_position, n, coef, src, src_index, n_src, dim, scale, out, n_out);
 }
 
 #define FGR_INSTANTIATE(S, T)                                                                                   \

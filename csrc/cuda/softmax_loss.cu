@@ -160,7 +160,7 @@ void softmax_loss(const T* user_emb, int64_t n_users, const T* item_emb, int64_t
   launch(op, project_kernel<A>, blocks, block_threads, 0, stream, user_rows, s.user_unit, s.user_inv_norm, batch, dim);
   launch(op, project_kernel<A>, blocks, block_threads, 0, stream, item_rows, s.item_unit, s.item_inv_norm, batch, dim);
   launch(op, ordered_sum<A>, 1, 256, 0, stream, s.row_loss, batch, batch > 0 ? 1.0 / static_cast<double>(batch) : 0.0,
-         loss);
+         loss, false);
 }
 
 #define FGR_INSTANTIATE(T)                                                                                     \

@@ -97,10 +97,10 @@ void test_propagate(int64_t dim, int threads) {
   for (int64_t i = 0; i < n; ++i) scale[i] = acc_t<T>(0.25);
   for (int64_t k = 0; k < 4; ++k) alphas[k] = acc_t<T>(0.5);
   for (int64_t n_alphas = 1; n_alphas <= 4; ++n_alphas) {
-    Buffer<char> space(propagate_workspace_bytes(n, dim, n_alphas, sizeof(T)));
+    Buffer<char> space(propagate_workspace_bytes<T>(g.both, dim, n_alphas));
     cpu::propagate<T>(g.both, x, dim, alphas, n_alphas, scale, scale, y, space.data, threads);
     CHECK(all_finite(y));
-    Buffer<char> dot_space(propagate_dots_workspace_bytes(n, dim, sizeof(T)));
+    Buffer<char> dot_space(propagate_dots_workspace_bytes<T>(g.both, dim));
     cpu::propagate_dots<T>(g.both, x, y, dim, n_alphas, scale, nullptr, dots, dot_space.data, threads);
     CHECK(std::isfinite(static_cast<double>(dots[0])));
   }
@@ -125,7 +125,7 @@ void test_losses(int64_t batch, int64_t n_neg, bool shared, int64_t dim, int thr
                       neg_rows, space.data, threads);
     CHECK(std::isfinite(static_cast<double>(loss[0])) && all_finite(user_rows));
   }
-  Buffer<char> sort_space(cpu::scatter_rows_workspace_bytes(batch));
+  Buffer<char> sort_space(cpu::scatter_rows_workspace_bytes(batch, n_items));
   cpu::scatter_rows<A, T>(pos, pos_coef, user_rows, nullptr, batch, batch, dim, nullptr, grad, n_items, sort_space.data,
                           threads);
   CHECK(all_finite(grad));
@@ -191,12 +191,13 @@ void test_train_step(StepLoss loss_kind, int64_t n_alphas, int64_t n_neg, bool s
     fill(emb, 10);
     for (int64_t i = 0; i < n * dim; ++i) exp_avg[i] = exp_avg_sq[i] = 0;
     for (int64_t i = 0; i < shadow.size; ++i) store(shadow[i], scale[i / dim] * emb[i]);
-    Buffer<char> space(cpu::train_step_workspace_bytes<T>(n, dim, n_alphas, batch, n_neg, shared));
+    Buffer<char> space(cpu::train_step_workspace_bytes<T>(g.both, dim, n_alphas, batch, n_neg, shared));
     const StepModel<T> model{dim, alphas, n_alphas, scale, scale, emb, exp_avg, exp_avg_sq, shadow};
     StepTimes times{};
+    const double lr = 0.01;
     for (int64_t step = 1; step <= 2; ++step) {
       cpu::train_step<T>(g.both, model, {users, pos, neg, batch, n_neg, shared},
-                         {loss_kind, 0.2, 0.01, 0.01, step, {0.9, 0.999, 1e-8, 0}}, loss, &times, space, threads);
+                         {loss_kind, 0.2, 0.01, {0.9, 0.999, 1e-8, 0}}, &lr, &step, loss, &times, space, threads);
       CHECK(std::isfinite(loss[0]) && loss[0] > 0);
     }
     CHECK(times.forward > 0 && times.update > 0);

@@ -7,58 +7,34 @@ from typing import Any
 
 import torch
 
-from .. import _C, _native
+from .. import _native
 from ..graph import Graph, Norm
 from ._library import accepts_arrays, check_float, check_graph_device, check_matrix, register
 
 Tensor = torch.Tensor
-_GRAPH = "Tensor indptr, Tensor indices, Tensor? weight, Tensor indptr_t, Tensor indices_t, Tensor? weight_t, Tensor? left, Tensor? right"
+_GRAPH = (
+    "Tensor indptr, Tensor indices, Tensor? weight, Tensor indptr_t, Tensor indices_t, Tensor? weight_t, "
+    "Tensor? split, Tensor? heavy, Tensor? left, Tensor? right"
+)
 
 
 def _propagate(x: Tensor, alphas: Tensor, *rest: Any) -> Tensor:
-    *csr, left, right = rest
+    *graph_tensors, left, right = rest
     x, alphas = x.contiguous(), alphas.contiguous()
     y = torch.empty_like(x)
-    code = _native.DTYPE_CODE[x.dtype]
-    n_bytes = _C.propagate_workspace_bytes(x.shape[0], x.shape[1], alphas.numel(), code)
-    space = _native.workspace(n_bytes, x.device)
-    _native.call(
-        "propagate",
-        x.device,
-        code,
-        _native.graph(*csr),
-        x,
-        x.shape[1],
-        alphas,
-        alphas.numel(),
-        left,
-        right,
-        y,
-        space,
-    )
+    graph, code, dim, n_alphas = _native.graph(*graph_tensors), _native.DTYPE_CODE[x.dtype], x.shape[1], alphas.numel()
+    space = _native.workspace(_native.size("propagate", x.device, code, graph, dim, n_alphas), x.device)
+    _native.call("propagate", x.device, code, graph, x, dim, alphas, n_alphas, left, right, y, space)
     return y
 
 
 def _propagate_dots(x: Tensor, g: Tensor, n_alphas: int, *rest: Any) -> Tensor:
-    *csr, left, right = rest
+    *graph_tensors, left, right = rest
     x, g = x.contiguous(), g.contiguous()
     dots = torch.empty(n_alphas, dtype=_native.accumulator(x.dtype), device=x.device)
-    code = _native.DTYPE_CODE[x.dtype]
-    space = _native.workspace(_C.propagate_dots_workspace_bytes(x.shape[0], x.shape[1], code), x.device)
-    _native.call(
-        "propagate_dots",
-        x.device,
-        code,
-        _native.graph(*csr),
-        x,
-        g,
-        x.shape[1],
-        n_alphas,
-        left,
-        right,
-        dots,
-        space,
-    )
+    graph, code, dim = _native.graph(*graph_tensors), _native.DTYPE_CODE[x.dtype], x.shape[1]
+    space = _native.workspace(_native.size("propagate_dots", x.device, code, graph, dim), x.device)
+    _native.call("propagate_dots", x.device, code, graph, x, g, dim, n_alphas, left, right, dots, space)
     return dots
 
 
@@ -66,20 +42,20 @@ def _propagate_dots(x: Tensor, g: Tensor, n_alphas: int, *rest: Any) -> Tensor:
 #   y = sum_k a_k B^k x:      dx = sum_k a_k (B^T)^k g,   da_k = <g, B^k x>
 #   d_k = <g, B^k x>, up c:   dx = sum_k c_k (B^T)^k g,   dg = sum_k c_k B^k x
 def _propagate_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-    x, alphas, *csr, left, right = ctx.saved_tensors
+    x, alphas, *graph, left, right = ctx.saved_tensors
     dx = da = None
     if ctx.needs_input_grad[0]:
-        dx = _propagate_op(grad, alphas, *csr, right, left)
+        dx = _propagate_op(grad, alphas, *graph, right, left)
     if ctx.needs_input_grad[1]:
-        da = _dots_op(x, grad, alphas.numel(), *csr, left, right)
-    return (dx, da, *[None] * 8)
+        da = _dots_op(x, grad, alphas.numel(), *graph, left, right)
+    return (dx, da, *[None] * 10)
 
 
 def _dots_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-    x, g, *csr, left, right = ctx.saved_tensors
-    dx = _propagate_op(g, grad, *csr, right, left) if ctx.needs_input_grad[0] else None
-    dg = _propagate_op(x, grad, *csr, left, right) if ctx.needs_input_grad[1] else None
-    return (dx, dg, *[None] * 9)
+    x, g, *graph, left, right = ctx.saved_tensors
+    dx = _propagate_op(g, grad, *graph, right, left) if ctx.needs_input_grad[0] else None
+    dg = _propagate_op(x, grad, *graph, left, right) if ctx.needs_input_grad[1] else None
+    return (dx, dg, *[None] * 11)
 
 
 def _save_all(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -146,7 +122,7 @@ def propagate(graph: Graph, x: Any, alphas: Any, norm: Norm = "sym") -> Any:
     dtype = _native.accumulator(x.dtype)
     alphas = _alphas(alphas, dtype, x.device)
     left, right = graph.scales(norm, dtype)
-    return _propagate_op(x, alphas, *graph.tensors(), left, right)
+    return _propagate_op(x, alphas, *graph.tensors(), *graph.schedule(), left, right)
 
 
 def _alphas(alphas: Tensor | Sequence[float], dtype: torch.dtype, device: torch.device) -> Tensor:

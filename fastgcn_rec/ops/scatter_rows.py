@@ -26,7 +26,7 @@ def _scatter_rows(
     src_index = None if src_index is None else src_index.contiguous()
     n, (n_src, dim) = ids.numel(), src.shape
     out = torch.empty(n_out, dim, dtype=dtype, device=src.device)
-    space = _native.workspace(_native.size("scatter_rows", src.device, n), src.device)
+    space = _native.workspace(_native.size("scatter_rows", src.device, n, n_out), src.device)
     codes = _native.DTYPE_CODE[src.dtype], _native.DTYPE_CODE[dtype]
     _native.call("scatter_rows", src.device, *codes, ids, coef, src, src_index, n, n_src, dim, scale, out, n_out, space)
     return out

@@ -16,15 +16,8 @@ _LOSSES = {"bpr": 0, "binary": 1, "softmax": 2}
 _PARTS = ("forward", "loss", "seed", "backward", "update")
 
 
-def workspace_bytes(
-    code: int, n_nodes: int, dim: int, n_alphas: int, batch: int, n_neg: int, shared: bool = False
-) -> int:
-    """Of the native step; n_neg = 0 is the softmax."""
-    return _native.size("train_step", torch.device("cpu"), code, n_nodes, dim, n_alphas, batch, n_neg, shared)
-
-
 class TrainStep:
-    """One step of Adam on L(z; batch) + reg * ridge with z = sum_k alphas[k] A~^k E, in one native call (CPU).
+    """One step of Adam on L(z; batch) + reg * ridge with z = sum_k alphas[k] A~^k E, in one native call.
 
     The mathematics of ``propagate``, ``bpr_loss`` / ``binary_loss`` / ``softmax_loss``, ``l2_loss`` and ``Adam`` together, where
     ridge = 1/2 * sum over the batch's nodes (users, positives, negatives; repeats counted) of |E_n|^2 / B. It is cheaper
@@ -33,8 +26,8 @@ class TrainStep:
 
     Parameters
     ----------
-    graph : Graph, on the CPU
-    embedding : float32 or float64 [n_nodes, dim], contiguous
+    graph : Graph
+    embedding : float32 or float64 [n_nodes, dim], contiguous, on the graph's device
         E, users first; updated in place by every call.
     alphas : K + 1 floats
         (1.0,) is matrix factorization.
@@ -49,10 +42,10 @@ class TrainStep:
     Attributes
     ----------
     exp_avg, exp_avg_sq : like embedding; step : int
-        The state of Adam.
+        The state of Adam; reading step waits for a GPU.
     seconds : dict
         Time spent in each part since the beginning: forward, loss, seed (the gradient of the batch's rows), backward, update (the
-        last hop backwards with Adam).
+        last hop backwards with Adam). Zeros on a GPU.
 
     Raises
     ------
@@ -60,7 +53,8 @@ class TrainStep:
 
     Notes
     -----
-    The same bits for any number of threads.
+    The same bits for any number of threads. On a GPU a call neither waits nor allocates beside the loss (once the first one has made
+    the workspace), and reads lr and step from the device, so that it can be captured in a CUDA graph.
 
     Examples
     --------
@@ -91,8 +85,6 @@ class TrainStep:
         check_float("TrainStep", "embedding", embedding, (torch.float32, torch.float64))
         check_matrix("TrainStep", "embedding", embedding, graph.n_nodes, "n_nodes")
         check_graph_device("TrainStep", "embedding", embedding, graph)
-        if embedding.device.type != "cpu":
-            raise RuntimeError("TrainStep: runs on the CPU; on a GPU compose propagate, a loss and Adam")
         if not embedding.is_contiguous():
             raise ValueError("TrainStep: embedding is updated in place and must be contiguous")
         if loss not in _LOSSES:
@@ -104,22 +96,42 @@ class TrainStep:
                 f"TrainStep: storage must be bfloat16 with a float32 embedding, got {storage} with {embedding.dtype}"
             )
         self.graph, self.embedding = graph, embedding.detach()
-        self.alphas = torch.as_tensor(alphas, dtype=embedding.dtype).detach().clone()
+        self.alphas = torch.as_tensor(alphas, dtype=embedding.dtype, device=embedding.device).detach().clone()
         if self.alphas.dim() != 1 or len(self.alphas) == 0:
             raise ValueError(f"TrainStep: alphas must have shape [K + 1] with K >= 0, got {list(self.alphas.shape)}")
-        self.loss, self.temperature, self.reg, self.lr = loss, temperature, reg, lr
+        self.loss, self.temperature, self.reg = loss, temperature, reg
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
         self.exp_avg, self.exp_avg_sq = torch.zeros_like(self.embedding), torch.zeros_like(self.embedding)
-        self.step = 0
+        self._lr = torch.full((), lr, dtype=torch.float64, device=embedding.device)
+        self._next_step = torch.ones((), dtype=torch.int64, device=embedding.device)
+        self._last_lr = lr
         self._scales = graph.scales(norm, embedding.dtype)
-        self._graph = _native.graph(*graph.tensors())
+        self._graph = _native.graph(*graph.tensors(), *graph.schedule())
         self._code = _native.DTYPE_CODE[storage or embedding.dtype]
         self._shadow = None
         if storage == torch.bfloat16 and len(self.alphas) > 1:
             self._shadow = torch.empty_like(self.embedding, dtype=storage)
             self.refresh()
-        self._workspace = torch.empty(0, dtype=torch.uint8)
+        self._workspace = _native.workspace(0, embedding.device)
         self._times = torch.zeros(len(_PARTS), dtype=torch.float64)
+
+    @property
+    def lr(self) -> float:
+        return self._last_lr
+
+    @lr.setter
+    def lr(self, lr: float) -> None:
+        if lr != self._last_lr:
+            self._lr.fill_(lr)
+            self._last_lr = lr
+
+    @property
+    def step(self) -> int:
+        return int(self._next_step) - 1
+
+    @step.setter
+    def step(self, step: int) -> None:
+        self._next_step.fill_(step + 1)
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -151,16 +163,18 @@ class TrainStep:
                 f"TrainStep: neg must have shape [{batch}, M] or [1, M] with M >= 1, got {list(neg.shape)}"
             )
         n_neg, shared = neg.shape[1], neg.shape[0] != batch
-        n_bytes = workspace_bytes(self._code, self.graph.n_nodes, dim, len(self.alphas), batch, n_neg, shared)
+        n_bytes = _native.size(
+            "train_step", self.embedding.device, self._code, self._graph, dim, len(self.alphas), batch, n_neg, shared
+        )
         if n_bytes > len(self._workspace):
             self._workspace = _native.workspace(n_bytes, self.embedding.device)
         loss = self.embedding.new_empty(())
         _native.call(
             "train_step", self.embedding.device, self._code, self._graph, dim, self.alphas, len(self.alphas), *self._scales,
             self.embedding, self.exp_avg, self.exp_avg_sq, self._shadow, users, pos, neg, batch, n_neg, shared,
-            _LOSSES[self.loss], self.temperature, self.reg, self.lr, self.step + 1, *self.betas, self.eps, self.weight_decay,
-            loss, self._times, self._workspace,
+            _LOSSES[self.loss], self.temperature, self.reg, *self.betas, self.eps, self.weight_decay,
+            self._lr, self._next_step, loss, self._times, self._workspace,
         )  # fmt: skip
-        self.step += 1
+        self._next_step.add_(1)
         torch.autograd.graph.increment_version(self.embedding)
         return loss

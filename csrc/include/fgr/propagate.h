@@ -2,6 +2,7 @@
 // (LightGCN, He et al. 2020, eqs. 4 and 8, with left = right = d^-1/2 and alphas = 1 / (K + 1)).
 #pragma once
 
+#include "common/arena.h"
 #include "fgr/types.h"
 
 namespace fgr {
@@ -12,18 +13,34 @@ namespace fgr {
 // one hop the layers in between are stored as T. Rows without edges keep alphas[0] * x. n_nodes, n_edges or dim may be
 // 0. Column indices must be in range: checked when the Graph was built, not here.
 //
-// Bytes of workspace: one [n_nodes, dim] buffer of T from two hops on, else none.
-inline int64_t propagate_workspace_bytes(int64_t n_nodes, int64_t dim, int64_t n_alphas, int64_t element_size) {
-  return n_alphas > 2 ? n_nodes * dim * element_size : 0;
-}
-
-// dots[k] = <g, B^k x> for k < n_alphas: the gradient of propagate's alphas for an upstream gradient g.
+// propagate_dots: dots[k] = <g, B^k x> for k < n_alphas, the gradient of propagate's alphas for an upstream gradient g.
 // x, g [n_nodes, dim]; dots [n_alphas], overwritten. Summed in double in a fixed order.
-// Bytes of workspace: two [n_nodes, dim] buffers of T and one double per block of dots_block_rows rows, in this order.
 constexpr int64_t dots_block_rows = 256;
-inline int64_t propagate_dots_workspace_bytes(int64_t n_nodes, int64_t dim, int64_t element_size) {
-  const int64_t layer = (n_nodes * dim * element_size + 15) / 16 * 16;
-  return 2 * layer + (n_nodes + dots_block_rows - 1) / dots_block_rows * static_cast<int64_t>(sizeof(double));
+
+// The workspace: layers in between (propagate: one from two hops on; propagate_dots: two), the device's parts of split
+// rows, and for propagate_dots a double per block of rows.
+template <class T>
+struct PropagateSpace {
+  T* layer[2] = {};
+  acc_t<T>* partial;
+  double* dots;
+  int64_t bytes;
+
+  PropagateSpace(void* workspace, const Bipartite& graph, int64_t dim, int layers) {
+    Arena arena{reinterpret_cast<uintptr_t>(workspace)};
+    for (int i = 0; i < layers; ++i) layer[i] = arena.take<T>(graph.n_nodes() * dim);
+    partial = arena.take<acc_t<T>>(graph.schedule.n_split * dim);
+    dots = arena.take<double>(layers == 2 ? (graph.n_nodes() + dots_block_rows - 1) / dots_block_rows : 0);
+    bytes = arena.used;
+  }
+};
+template <class T>
+int64_t propagate_workspace_bytes(const Bipartite& graph, int64_t dim, int64_t n_alphas) {
+  return PropagateSpace<T>(nullptr, graph, dim, n_alphas > 2 ? 1 : 0).bytes;
+}
+template <class T>
+int64_t propagate_dots_workspace_bytes(const Bipartite& graph, int64_t dim) {
+  return PropagateSpace<T>(nullptr, graph, dim, 2).bytes;
 }
 
 namespace cpu {

@@ -12,14 +12,14 @@ namespace fgr {
 // threads. n < 2^31. The CPU throws std::out_of_range for an id out of range before anything is written; CUDA traps. S
 // is the storage type of src: T itself or acc_t<T>.
 namespace cpu {
-int64_t scatter_rows_workspace_bytes(int64_t n);
+int64_t scatter_rows_workspace_bytes(int64_t n, int64_t n_out);
 template <class S, class T>
 void scatter_rows(const int64_t* ids, const acc_t<T>* coef, const S* src, const int64_t* src_index, int64_t n,
                   int64_t n_src, int64_t dim, const acc_t<T>* scale, T* out, int64_t n_out, void* workspace,
                   int threads);
 }  // namespace cpu
 namespace cuda {
-int64_t scatter_rows_workspace_bytes(int64_t n);
+int64_t scatter_rows_workspace_bytes(int64_t n, int64_t n_out);
 template <class S, class T>
 void scatter_rows(const int64_t* ids, const acc_t<T>* coef, const S* src, const int64_t* src_index, int64_t n,
                   int64_t n_src, int64_t dim, const acc_t<T>* scale, T* out, int64_t n_out, void* workspace,

@@ -34,8 +34,6 @@ struct StepOptions {
   StepLoss loss;
   double temperature;  // of the softmax
   double reg;
-  double lr;
-  int64_t step;  // t >= 1, the number of this step
   AdamOptions adam;
 };
 
@@ -44,15 +42,26 @@ struct StepTimes {
   double forward, loss, seed, backward, update;  // update: the last hop backwards with Adam
 };
 
-// batch.neg is not read for the softmax (n_neg = 0). loss [1], overwritten: L. times may be null.
-// The same bits for any number of threads. Throws std::out_of_range for an id out of range before anything is written.
+// batch.neg is not read for the softmax (n_neg = 0). lr [1], step [1]: t >= 1, the number of this step. loss [1],
+// overwritten: L. times may be null; a device writes none. The same bits for any number of threads. The CPU throws
+// std::out_of_range for an id out of range before anything is written; CUDA traps.
 namespace cpu {
 template <class T>
-int64_t train_step_workspace_bytes(int64_t n_nodes, int64_t dim, int64_t n_alphas, int64_t batch, int64_t n_neg,
+int64_t train_step_workspace_bytes(const Bipartite& graph, int64_t dim, int64_t n_alphas, int64_t batch, int64_t n_neg,
                                    bool shared);
 template <class T>
 void train_step(const Bipartite& graph, const StepModel<T>& model, const PairBatch& batch, const StepOptions& options,
-                acc_t<T>* loss, StepTimes* times, void* workspace, int threads);
+                const double* lr, const int64_t* step, acc_t<T>* loss, StepTimes* times, void* workspace, int threads);
 }  // namespace cpu
+
+// Every pointer is device memory, also those within `model`.
+namespace cuda {
+template <class T>
+int64_t train_step_workspace_bytes(const Bipartite& graph, int64_t dim, int64_t n_alphas, int64_t batch, int64_t n_neg,
+                                   bool shared);
+template <class T>
+void train_step(const Bipartite& graph, const StepModel<T>& model, const PairBatch& batch, const StepOptions& options,
+                const double* lr, const int64_t* step, acc_t<T>* loss, StepTimes* times, void* workspace, void* stream);
+}  // namespace cuda
 
 }  // namespace fgr

@@ -41,11 +41,21 @@ struct Csr {
   int64_t n_cols;
 };
 
+// How a device shares out the rows of a hop (cuda/hop.cuh); without one every row is light. A row is heavy with more
+// than heavy_degree edges, split with more than part_edges; both lists are in descending order of degree.
+struct Schedule {
+  const int32_t* split_node = nullptr;  // [n_split] a split row once for each of its parts of part_edges edges,
+  const int32_t* split_part = nullptr;  // [n_split] and the number of the part
+  const int32_t* heavy = nullptr;       // [n_heavy] the rows that are heavy and not split
+  int64_t n_split = 0, n_heavy = 0, heavy_degree = 0, part_edges = 0;
+};
+
 // A bipartite graph: R and its transpose. Nodes are numbered users first, then items.
 struct Bipartite {
   Csr users;  // R,   rows = users, columns = items
   Csr items;  // R^T, rows = items, columns = users
-  int64_t n_nodes() const { return users.n_rows + items.n_rows; }
+  Schedule schedule = {};
+  FGR_HOST_DEVICE int64_t n_nodes() const { return users.n_rows + items.n_rows; }
 };
 
 }  // namespace fgr

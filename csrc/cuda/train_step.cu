@@ -1,0 +1,360 @@
+#include <algorithm>
+#include <cub/device/device_scan.cuh>
+#include <type_traits>
+
+#include "cuda/adam.cuh"
+#include "cuda/hop.cuh"
+#include "cuda/sort.cuh"
+#include "fgr/softmax_loss.h"
+#include "fgr/train_step.h"
+
+namespace fgr::cuda {
+namespace {
+
+constexpr int block_threads = 256;
+constexpr const char* op = "train_step";
+
+// A batch as nodes: positions [0, B) are its users, [B, 2B) its positives, the rest its negatives.
+struct Positions {
+  PairBatch batch;
+  int64_t n_users, n_items;
+};
+
+// What one step needs; compact arrays as in cpu/train_step.cpp: a row per distinct node of the batch, ascending.
+template <class T>
+struct Space {
+  using A = acc_t<T>;
+  Arena arena;
+  Sorting sorting;       // the batch's positions by node
+  int32_t *head, *rank;  // [positions] whether a sorted position is the first of its node; nodes so far
+  void* scan;            // CUB's
+  size_t scan_bytes = 0;
+  T *layer, *spare;            // [n_nodes, dim], from two hops on; spare from three on
+  int32_t* slot;               // [n_nodes] compact row of a node, or -1
+  int32_t *rows, *n_rows;      // [most], [1]
+  int32_t* first;              // [most + 1] where a compact row's sorted positions begin
+  T *z, *scaled_seed;          // [most, dim]
+  A *seed, *direct;            // [most, dim]
+  int64_t *users, *pos, *neg;  // the batch, as compact rows
+  A *user_rows, *item_rows;    // [batch, dim]
+  A *pos_coef, *neg_coef, *neg_rows;
+  double* ridge;     // [most]
+  AdamRates* rates;  // [1]
+  A* partial;        // [n_split, dim]
+  void* loss_space;
+
+  Space(void* workspace, const Bipartite& graph, int64_t dim, int64_t n_alphas, int64_t batch, int64_t n_neg,
+        bool shared)
+      : arena{reinterpret_cast<uintptr_t>(workspace)},
+        sorting(arena, 2 * batch + (shared ? 1 : batch) * n_neg, graph.n_nodes()) {
+    const int64_t n_nodes = graph.n_nodes(), negatives = (shared ? 1 : batch) * n_neg, hops = n_alphas - 1;
+    const int64_t most = std::min(sorting.n, n_nodes);
+    head = arena.take<int32_t>(sorting.n);
+    rank = arena.take<int32_t>(sorting.n);
+    check(count_heads(nullptr, nullptr), op);
+    scan = arena.take<char>(static_cast<int64_t>(scan_bytes));
+    layer = arena.take<T>(hops >= 2 ? n_nodes * dim : 0);
+    spare = arena.take<T>(hops >= 3 ? n_nodes * dim : 0);
+    slot = arena.take<int32_t>(n_nodes);
+    rows = arena.take<int32_t>(most);
+    n_rows = arena.take<int32_t>(1);
+    first = arena.take<int32_t>(most + 1);
+    z = arena.take<T>(most * dim);
+    scaled_seed = arena.take<T>(most * dim);
+    seed = arena.take<A>(most * dim);
+    direct = arena.take<A>(most * dim);
+    users = arena.take<int64_t>(batch);
+    pos = arena.take<int64_t>(batch);
+    neg = arena.take<int64_t>(negatives);
+    user_rows = arena.take<A>(batch * dim);
+    item_rows = arena.take<A>(n_neg == 0 ? batch * dim : 0);
+    pos_coef = arena.take<A>(batch);
+    neg_coef = arena.take<A>(batch * n_neg);
+    neg_rows = arena.take<A>(shared ? n_neg * dim : 0);
+    ridge = arena.take<double>(most);
+    rates = arena.take<AdamRates>(1);
+    partial = arena.take<A>(graph.schedule.n_split * dim);
+    const int64_t softmax = n_neg == 0 ? softmax_loss_workspace_bytes(batch, dim, sizeof(A)) : 0;
+    loss_space = arena.take<char>(std::max(softmax, pair_loss_workspace_bytes(batch)));
+  }
+
+  cudaError_t count_heads(void* where, void* stream) {
+    return cub::DeviceScan::InclusiveSum(where, scan_bytes, head, rank, sorting.n, static_cast<cudaStream_t>(stream));
+  }
+};
+
+__global__ void keys_kernel(Positions p, int64_t count, uint32_t* key, int32_t* position) {
+  const int64_t i = global_thread(), n = p.batch.batch;
+  if (i >= count) return;
+  int64_t node;
+  if (i < n) {
+    node = checked_id(p.batch.users[i], 0, p.n_users, "users");
+  } else if (i < 2 * n) {
+    node = p.n_users + checked_id(p.batch.pos[i - n], 0, p.n_items, "pos");
+  } else {
+    const int64_t item = checked_id(p.batch.neg[i - 2 * n], -1, p.n_items, "neg");
+    node = item < 0 ? p.n_users + p.n_items : p.n_users + item;  // none stands last
+  }
+  key[i] = static_cast<uint32_t>(node);
+  position[i] = static_cast<int32_t>(i);
+}
+
+__global__ void heads_kernel(const uint32_t* key, int64_t count, int64_t n_nodes, int32_t* head) {
+  const int64_t i = global_thread();
+  if (i < count) head[i] = key[i] < n_nodes && (i == 0 || key[i - 1] != key[i]);
+}
+
+// Numbers the distinct nodes, and the batch by these numbers. slot is -1 everywhere before.
+template <class T>
+__global__ void number_kernel(Space<T> s, Positions p, int64_t count, int64_t n_nodes) {
+  const int64_t i = global_thread(), n = p.batch.batch;
+  if (i >= count) return;
+  const int64_t node = s.sorting.sorted_key[i], position = s.sorting.sorted_position[i];
+  const bool valid = node < n_nodes;
+  const int32_t row = s.rank[i] - 1;
+  if (s.head[i]) {
+    s.slot[node] = row;
+    s.rows[row] = static_cast<int32_t>(node);
+    s.first[row] = static_cast<int32_t>(i);
+  }
+  if (valid && (i + 1 == count || s.sorting.sorted_key[i + 1] >= n_nodes)) {
+    s.first[row + 1] = static_cast<int32_t>(i + 1);
+    *s.n_rows = row + 1;
+  }
+  int64_t* compact = position < n       ? s.users + position
+                     : position < 2 * n ? s.pos + position - n
+                                        : s.neg + position - 2 * n;
+  *compact = valid ? row : -1;
+}
+
+__global__ void rates_kernel(AdamOptions options, const double* lr, const int64_t* step, AdamRates* rates) {
+  *rates = adam_rates(options, *lr, *step);
+}
+
+// Without a hop: z = alphas[0] * E at the batch's nodes.
+template <class T>
+__global__ void rows_kernel(Space<T> s, const acc_t<T>* emb, const acc_t<T>* alpha, int64_t dim) {
+  const int64_t r = global_warp();
+  if (r >= *s.n_rows) return;
+  for (int64_t c = lane(); c < dim; c += warp) store(s.z[r * dim + c], *alpha * emb[s.rows[r] * dim + c]);
+}
+
+// dL/d z of the loss at position p, column c.
+template <class T>
+__device__ __forceinline__ acc_t<T> gradient_at(const Space<T>& s, const PairBatch& batch, bool softmax, int64_t p,
+                                                int64_t dim, int64_t c) {
+  const int64_t n = batch.batch;
+  if (p < n) return s.user_rows[p * dim + c];
+  if (p < 2 * n) {
+    const int64_t b = p - n;
+    return softmax ? s.item_rows[b * dim + c] : s.pos_coef[b] * load(s.z[s.users[b] * dim + c]);
+  }
+  const int64_t j = p - 2 * n;
+  return batch.shared ? s.neg_rows[j * dim + c] : s.neg_coef[j] * load(s.z[s.users[j / batch.n_neg] * dim + c]);
+}
+
+// The gradient's compact rows and the ridge penalty of each; a warp a row.
+template <class T>
+__global__ void seed_kernel(Space<T> s, StepModel<T> model, PairBatch batch, bool softmax, double reg, int64_t most) {
+  using A = acc_t<T>;
+  const int64_t r = global_warp(), dim = model.dim;
+  if (r >= most) return;
+  if (r >= *s.n_rows) {
+    if (lane() == 0) s.ridge[r] = 0;
+    return;
+  }
+  const int64_t node = s.rows[r], begin = s.first[r], end = s.first[r + 1];
+  const double per_row = reg / static_cast<double>(batch.batch), count = static_cast<double>(end - begin);
+  const A ridge = static_cast<A>(per_row * count), scale = model.left != nullptr ? model.left[node] : A(1);
+  const A* e = model.emb + node * dim;
+  for (int64_t c = lane(); c < dim; c += warp) {
+    A sum = 0;
+    for (int64_t i = begin; i < end; ++i) sum += gradient_at(s, batch, softmax, s.sorting.sorted_position[i], dim, c);
+    s.seed[r * dim + c] = sum;
+    s.direct[r * dim + c] = *model.alphas * sum + ridge * e[c];
+    store(s.scaled_seed[r * dim + c], scale * sum);
+  }
+  const A square = reg != 0 ? warp_dot(e, e, dim) : A(0);
+  if (lane() == 0) s.ridge[r] = count * static_cast<double>(square);
+}
+
+// A hop's sink that takes the result as the gradient of param.
+template <class T>
+struct AdamRow {
+  StepModel<T> model;
+  AdamOptions options;
+  const AdamRates* rates;
+
+  template <int V>
+  __device__ void operator()(int64_t, int64_t node, int64_t c, const acc_t<T> (&grad)[V]) const {
+    using A = acc_t<T>;
+    const int64_t at = node * model.dim + c;
+    const AdamRates now = *rates;
+    A param[V], exp_avg[V], exp_avg_sq[V];
+    read(model.emb + at, param);
+    read(model.exp_avg + at, exp_avg);
+    read(model.exp_avg_sq + at, exp_avg_sq);
+#pragma unroll
+    for (int j = 0; j < V; ++j) adam_update(param[j], grad[j], exp_avg[j], exp_avg_sq[j], now, options);
+    write(model.emb + at, param);
+    write(model.exp_avg + at, exp_avg);
+    write(model.exp_avg_sq + at, exp_avg_sq);
+    if (model.shadow == nullptr) return;
+    const A scale = model.right != nullptr ? model.right[node] : A(1);
+    T row[V];
+#pragma unroll
+    for (int j = 0; j < V; ++j) store(row[j], scale * param[j]);
+    write(model.shadow + at, row);
+  }
+};
+
+template <class T>
+struct Step {
+  using A = acc_t<T>;
+  const Bipartite& graph;
+  const StepModel<T>& model;
+  const PairBatch& batch;
+  const StepOptions& options;
+  Space<T> s;
+  void* stream;
+
+  int64_t hops() const { return model.n_alphas - 1; }
+  int64_t most() const { return std::min(s.sorting.n, graph.n_nodes()); }
+  bool softmax() const { return options.loss == StepLoss::softmax; }
+  T* layer(int64_t k) const { return k % 2 == 1 ? s.layer : s.spare; }
+
+  void number_rows() {
+    const Positions positions{batch, graph.users.n_rows, graph.items.n_rows};
+    const int64_t count = s.sorting.n, n_nodes = graph.n_nodes(), blocks = blocks_for(count, block_threads);
+    const auto on = static_cast<cudaStream_t>(stream);
+    check(cudaMemsetAsync(s.slot, -1, static_cast<size_t>(n_nodes) * sizeof(int32_t), on), op);
+    launch(op, keys_kernel, blocks, block_threads, 0, stream, positions, count, s.sorting.key, s.sorting.position);
+    s.sorting.sort(stream);
+    launch(op, heads_kernel, blocks, block_threads, 0, stream, s.sorting.sorted_key, count, n_nodes, s.head);
+    check(s.count_heads(s.scan, stream), op);
+    launch(op, number_kernel<T>, blocks, block_threads, 0, stream, s, positions, count, n_nodes);
+  }
+
+  Hop<T, A> whole() const {
+    Hop<T, A> h;
+    h.graph = graph;
+    h.partial = s.partial;
+    h.dim = model.dim;
+    return h;
+  }
+
+  // The hops of the Horner scheme (docs/design.md) but the last, which the caller runs: it gathers what they leave.
+  void inner_hops(Hop<T, A>& h, const A* out) const {
+    h.gain = model.alphas + hops();
+    h.out = out;
+    for (int64_t k = hops() - 1; k > 0; --k) {
+      h.beta = model.alphas + k;
+      hop(op, h, StoreRow<T>{layer(k), model.dim}, true, stream);
+      h.x = layer(k);
+      h.col_scale = nullptr;
+      h.col_slot = nullptr;
+      h.gain = nullptr;
+    }
+    h.out = nullptr;
+  }
+
+  void forward() const {
+    if (hops() == 0) {
+      launch(op, rows_kernel<T>, blocks_for(most() * warp, block_threads), block_threads, 0, stream, s, model.emb,
+             model.alphas, model.dim);
+      return;
+    }
+    Hop<T, A> h = whole();
+    h.left = model.left;
+    h.base = model.emb;
+    if constexpr (std::is_same_v<T, A>) {
+      h.x = model.emb;
+      h.col_scale = model.right;
+    }
+    if (model.shadow != nullptr) {
+      h.x = model.shadow;
+      h.col_scale = nullptr;
+    }
+    inner_hops(h, model.right);
+    h.beta = model.alphas;
+    h.rows = s.rows;
+    h.n_rows = s.n_rows;
+    h.most_rows = most();
+    hop(op, h, StoreRow<T>{s.z, model.dim}, true, stream);
+  }
+
+  void batch_loss(A* loss) const {
+    if (softmax()) {
+      softmax_loss(s.z, most(), s.z, most(), model.dim, s.users, s.pos, batch.batch, options.temperature, loss,
+                   s.user_rows, s.item_rows, s.loss_space, stream);
+    } else {
+      const PairLoss kind = options.loss == StepLoss::bpr ? PairLoss::bpr : PairLoss::binary;
+      pair_loss(kind, s.z, most(), s.z, most(), model.dim,
+                {s.users, s.pos, s.neg, batch.batch, batch.n_neg, batch.shared}, loss, s.user_rows, s.pos_coef,
+                s.neg_coef, s.neg_rows, s.loss_space, stream);
+    }
+  }
+
+  void seed_gradient(A* loss) const {
+    launch(op, seed_kernel<T>, blocks_for(most() * warp, block_threads), block_threads, 0, stream, s, model, batch,
+           softmax(), options.reg, most());
+    launch(op, ordered_sum<A>, 1, block_threads, 0, stream, s.ridge, most(),
+           0.5 * options.reg / static_cast<double>(batch.batch), loss, true);
+  }
+
+  void backward_and_update(const double* lr, const int64_t* step) const {
+    launch(op, rates_kernel, 1, 1, 0, stream, options.adam, lr, step, s.rates);
+    Hop<T, A> h = whole();
+    h.left = model.right;  // B^T = diag(right) A diag(left)
+    h.base_slot = s.slot;
+    if (hops() == 0) {  // no neighbours: the gradient is `direct`
+      h.graph.users.indptr = h.graph.items.indptr = nullptr;
+      h.graph.schedule = {};
+    } else {
+      h.x = s.scaled_seed;
+      h.col_slot = s.slot;
+      h.base = s.seed;
+      inner_hops(h, model.left);
+    }
+    h.base = s.direct;
+    h.beta = nullptr;
+    const bool wide =
+        aligned(model.emb) && aligned(model.exp_avg) && aligned(model.exp_avg_sq) && aligned(model.shadow);
+    hop(op, h, AdamRow<T>{model, options.adam, s.rates}, wide, stream);
+  }
+};
+
+}  // namespace
+
+template <class T>
+void train_step(const Bipartite& graph, const StepModel<T>& model, const PairBatch& batch, const StepOptions& options,
+                const double* lr, const int64_t* step, acc_t<T>* loss, StepTimes*, void* workspace, void* stream) {
+  Step<T> s{graph,
+            model,
+            batch,
+            options,
+            Space<T>(workspace, graph, model.dim, model.n_alphas, batch.batch, batch.n_neg, batch.shared),
+            stream};
+  s.number_rows();
+  s.forward();
+  s.batch_loss(loss);
+  s.seed_gradient(loss);
+  s.backward_and_update(lr, step);
+}
+
+template <class T>
+int64_t train_step_workspace_bytes(const Bipartite& graph, int64_t dim, int64_t n_alphas, int64_t batch, int64_t n_neg,
+                                   bool shared) {
+  return Space<T>(nullptr, graph, dim, n_alphas, batch, n_neg, shared).arena.used;
+}
+
+#define FGR_INSTANTIATE(T)                                                                                 \
+  template void train_step<T>(const Bipartite&, const StepModel<T>&, const PairBatch&, const StepOptions&, \
+                              const double*, const int64_t*, acc_t<T>*, StepTimes*, void*, void*);         \
+  template int64_t train_step_workspace_bytes<T>(const Bipartite&, int64_t, int64_t, int64_t, int64_t, bool);
+FGR_INSTANTIATE(float)
+FGR_INSTANTIATE(double)
+FGR_INSTANTIATE(bf16)
+#undef FGR_INSTANTIATE
+
+}  // namespace fgr::cuda
