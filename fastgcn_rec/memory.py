@@ -22,7 +22,7 @@ class MemoryEstimate:
     graph       8 E + 12 N            both CSR halves and the scales; once more for the part that is trained on if there is a validation part
     split       34 E at its peak      sorting keys of the validation split, given back before training starts
     parameters  16 N d                embedding, two moments of Adam, the best epoch's copy
-    layers      min(K - 1, 2) 4 N d   what is kept between hops (2 bytes instead of 4 in bfloat16, and a copy of the embedding)
+    layers      4 N d if K >= 2       what is kept between hops (2 bytes instead of 4 in bfloat16, and a copy of the embedding)
     batch       B-sized               everything else of a step: its native workspace
     evaluation  (4 N d) (1 to 3) + 512 * 4 I   the final embedding, its layers and the scores of a block of users
     """
@@ -64,7 +64,7 @@ def estimate_memory(
     validated = config.protocol == "validation"
     n_neg = 0 if config.loss == "softmax" else config.n_neg
     code = _native.DTYPE_CODE[torch.bfloat16 if half else torch.float32]
-    layers = min(max(n_layers - 1, 0), 2) * layer
+    layers = layer if n_layers >= 2 else 0
     sizes = (dim, n_layers + 1, config.batch_size, n_neg, False)
     step = _native.size("train_step", torch.device("cpu"), code, _native.shape(n_users, n_items), *sizes)
     return MemoryEstimate(

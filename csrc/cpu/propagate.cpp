@@ -6,18 +6,6 @@
 #include "cpu/hops.h"
 
 namespace fgr::cpu {
-namespace {
-
-template <class T>
-void hop_all(const Bipartite& g, const Hop<T>& whole, int threads) {
-  for_halves(g, whole, [&](const Hop<T>& half, const Csr& csr, Side) {
-    parallel_rows(csr.indptr, csr.n_rows, threads,
-                  [&](int64_t begin, int64_t end) { kernels<T>().hop(half, begin, end); });
-  });
-}
-
-}  // namespace
-
 template <class T>
 void propagate(const Bipartite& graph, const T* x, int64_t dim, const acc_t<T>* alphas, int64_t n_alphas,
                const acc_t<T>* left, const acc_t<T>* right, T* y, void* workspace, int threads) {
@@ -30,23 +18,17 @@ void propagate(const Bipartite& graph, const T* x, int64_t dim, const acc_t<T>* 
     return;
   }
   const PropagateSpace<T> space(workspace, graph, dim, hops > 1 ? 1 : 0);
-  const T* in = x;
-  for (int64_t k = hops - 1; k >= 0; --k) {
-    const bool first = k == hops - 1;
-    T* out = k % 2 == 0 ? y : space.layer[0];  // the last hop, k = 0, lands in y
-    // The first hop reads x itself and applies `right` and alphas[K] as it gathers; later ones read z, scaled already.
-    Hop<T> hop;
-    hop.col_scale = first ? right : nullptr;
-    hop.x = in;
-    hop.gain = first ? alphas[hops] : acc_t<T>(1);
+  for (const Side end : {Side::users, Side::items}) {
+    Hop<T> hop;  // the first reads x itself and applies `right` as it gathers; later ones read what is scaled already
+    hop.x = x;
+    hop.col_scale = right;
     hop.left = left;
-    hop.out = k > 0 ? right : nullptr;
-    hop.beta = alphas[k];
     hop.base = x;
-    hop.y = out;
     hop.dim = dim;
-    hop_all(graph, hop, threads);
-    in = out;
+    inner_hops(graph, hop, alphas, hops, right, space.layer[0], end, kernels<T>().hop, threads);
+    hop.beta = alphas[0];
+    hop.y = y;
+    run_half(graph, hop, end, kernels<T>().hop, threads);
   }
 }
 
@@ -66,7 +48,7 @@ void propagate_dots(const Bipartite& graph, const T* x, const T* g, int64_t dim,
       hop.left = left;
       hop.y = out;
       hop.dim = dim;
-      hop_all(graph, hop, threads);
+      for (const Side side : {Side::users, Side::items}) run_half(graph, hop, side, kernels<T>().hop, threads);
       power = out;
     }
     parallel_for(blocks, 1, threads, [&](int64_t begin, int64_t end) {

@@ -18,13 +18,13 @@ namespace {
 template <class T>
 struct Space {
   using A = acc_t<T>;
-  T *layer, *spare;  // [n_nodes, dim], from two hops on; spare from three on
-  int32_t* slot;     // [n_nodes] compact row of a node, or -1
-  int32_t* rows;     // [most] the node of a compact row, counted within its half
-  T* z;              // [most, dim] the compact rows of the model's output
-  T* scaled_seed;    // [most, dim] T(left * dL/dz): what the first hop backwards gathers
-  A* seed;           // [most, dim] dL/dz
-  A* direct;         // [most, dim] the part of dL/dE that takes no hop: alphas[0] * seed + the ridge penalty's
+  T* layer;        // [n_nodes, dim], from two hops on
+  int32_t* slot;   // [n_nodes] compact row of a node, or -1
+  int32_t* rows;   // [most] the node of a compact row, counted within its half
+  T* z;            // [most, dim] the compact rows of the model's output
+  T* scaled_seed;  // [most, dim] T(left * dL/dz): what the first hop backwards gathers
+  A* seed;         // [most, dim] dL/dz
+  A* direct;       // [most, dim] the part of dL/dE that takes no hop: alphas[0] * seed + the ridge penalty's
   int64_t *users, *pos, *neg;  // the batch, as compact rows
   A *user_rows, *item_rows;    // [batch, dim] what the losses give; item_rows: softmax only
   A *pos_coef, *neg_coef;      // [batch], [batch, n_neg]
@@ -40,7 +40,6 @@ struct Space {
     const int64_t negatives = (shared ? 1 : batch) * n_neg, positions = 2 * batch + negatives;
     const int64_t most = std::min(positions, n_nodes), hops = n_alphas - 1;
     layer = arena.take<T>(hops >= 2 ? n_nodes * dim : 0);
-    spare = arena.take<T>(hops >= 3 ? n_nodes * dim : 0);
     slot = arena.take<int32_t>(n_nodes);
     rows = arena.take<int32_t>(most);
     z = arena.take<T>(most * dim);
@@ -91,7 +90,6 @@ struct Step {
   int64_t hops() const { return model.n_alphas - 1; }
   int64_t n_negatives() const { return batch.n_neg_rows() * batch.n_neg; }
   int64_t node(int64_t row) const { return s.rows[row] + (row < n_user_rows ? 0 : n_users()); }
-  T* layer(int64_t k) const { return k % 2 == 1 ? s.layer : s.spare; }  // where hop k, 0 < k < hops, is kept
 
   void number_rows() {
     const int64_t n_nodes = graph.n_nodes();
@@ -118,30 +116,6 @@ struct Step {
     for (int64_t j = 0; j < n_negatives(); ++j) s.neg[j] = batch.neg[j] < 0 ? -1 : item_slot[batch.neg[j]];
   }
 
-  void hop_all(const Hop<T, A>& whole) const {
-    for_halves(graph, whole, [&](const Hop<T, A>& half, const Csr& csr, Side) {
-      parallel_rows(csr.indptr, csr.n_rows, threads,
-                    [&](int64_t begin, int64_t end) { kernels<T>().step_hop(half, begin, end); });
-    });
-  }
-
-  // The hops of the Horner scheme (docs/design.md) but the last, which the caller runs: it gathers what they leave.
-  void inner_hops(Hop<T, A>& hop, const A* out) const {
-    hop.gain = hops() > 0 ? model.alphas[hops()] : A(0);
-    hop.out = out;
-    for (int64_t k = hops() - 1; k > 0; --k) {
-      hop.beta = model.alphas[k];
-      hop.y = layer(k);
-      hop_all(hop);
-      hop.x = hop.y;
-      hop.col_scale = nullptr;
-      hop.col_slot = nullptr;
-      hop.gain = 1;
-    }
-    hop.out = nullptr;
-    hop.y = nullptr;
-  }
-
   // z at the batch's nodes.
   void forward() const {
     const int64_t dim = model.dim;
@@ -154,27 +128,27 @@ struct Step {
       });
       return;
     }
-    Hop<T, A> hop;
-    hop.dim = dim;
-    hop.left = model.left;
-    hop.base = model.emb;
-    if constexpr (std::is_same_v<T, A>) {
-      hop.x = model.emb;
-      hop.col_scale = model.right;
-    }
-    if (model.shadow != nullptr) {
-      hop.x = model.shadow;
-      hop.col_scale = nullptr;
-    }
-    inner_hops(hop, model.right);
-    hop.beta = model.alphas[0];
-    for_halves(graph, hop, [&](Hop<T, A> half, const Csr&, Side side) {
-      const int64_t from = side == Side::users ? 0 : n_user_rows, to = side == Side::users ? n_user_rows : n_rows;
+    for (const Side end : {Side::users, Side::items}) {
+      Hop<T, A> hop;
+      hop.dim = dim;
+      hop.left = model.left;
+      hop.base = model.emb;
+      if constexpr (std::is_same_v<T, A>) {
+        hop.x = model.emb;
+        hop.col_scale = model.right;
+      }
+      if (model.shadow != nullptr) {
+        hop.x = model.shadow;
+        hop.col_scale = nullptr;
+      }
+      inner_hops(graph, hop, model.alphas, hops(), model.right, s.layer, end, kernels<T>().step_hop, threads);
+      hop.beta = model.alphas[0];
+      Hop<T, A> half = half_of(graph, hop, end);
+      const int64_t from = end == Side::users ? 0 : n_user_rows, to = end == Side::users ? n_user_rows : n_rows;
       half.rows = s.rows + from;
       half.y = s.z + from * dim;
-      parallel_for(to - from, 16, threads,
-                   [&](int64_t begin, int64_t end) { kernels<T>().step_hop(half, begin, end); });
-    });
+      parallel_for(to - from, 16, threads, [&](int64_t b, int64_t e) { kernels<T>().step_hop(half, b, e); });
+    }
   }
 
   A batch_loss() const {
@@ -250,40 +224,43 @@ struct Step {
     return static_cast<A>(0.5 * per_row * sum);
   }
 
-  // dL/dE up to its last hop, which `update` takes.
-  Hop<T, A> backward() const {
-    Hop<T, A> hop;
-    hop.dim = model.dim;
-    hop.left = model.right;  // B^T = diag(right) A diag(left)
-    hop.x = s.scaled_seed;
-    hop.col_slot = s.slot;
-    hop.base = s.seed;
-    hop.base_slot = s.slot;
-    inner_hops(hop, model.left);
-    hop.base = s.direct;
-    hop.beta = 1;
-    return hop;
+  // dL/dE, of which the last hop's rows go to Adam.
+  void backward_and_update(double lr, int64_t t, StepTimes& spent, Stopwatch& watch) const {
+    const AdamScalars scalars = adam_scalars(options.adam, lr, t);
+    for (const Side end : {Side::users, Side::items}) {
+      Hop<T, A> hop;
+      hop.dim = model.dim;
+      hop.left = model.right;  // B^T = diag(right) A diag(left)
+      hop.x = s.scaled_seed;
+      hop.col_slot = s.slot;
+      hop.base = s.seed;
+      hop.base_slot = s.slot;
+      inner_hops(graph, hop, model.alphas, hops(), model.left, s.layer, end, kernels<T>().step_hop, threads);
+      watch.lap(&spent.backward);
+      hop.base = s.direct;
+      hop.beta = 1;
+      update(hop, end, scalars);
+      watch.lap(&spent.update);
+    }
   }
 
-  void update(const Hop<T, A>& last, double lr, int64_t t) const {
-    const AdamScalars scalars = adam_scalars(options.adam, lr, t);
-    for_halves(graph, last, [&](Hop<T, A> half, const Csr& csr, Side side) {
-      const int64_t first = side == Side::users ? 0 : n_users(), at = first * model.dim;
-      if (hops() == 0) half.indptr = nullptr;
-      const AdamHop<T> hop{half,
-                           model.emb + at,
-                           model.exp_avg + at,
-                           model.exp_avg_sq + at,
-                           model.shadow != nullptr ? model.shadow + at : nullptr,
-                           model.right != nullptr ? model.right + first : nullptr,
-                           scalars};
-      const auto run = [&](int64_t begin, int64_t end) { kernels<T>().adam_hop(hop, begin, end); };
-      if (hops() == 0) {
-        parallel_for(csr.n_rows, 256, threads, run);
-      } else {
-        parallel_rows(csr.indptr, csr.n_rows, threads, run);
-      }
-    });
+  void update(const Hop<T, A>& last, Side end, const AdamScalars& scalars) const {
+    const Csr& csr = csr_of(graph, end);
+    const int64_t first = end == Side::users ? 0 : n_users(), at = first * model.dim;
+    AdamHop<T> hop{half_of(graph, last, end),
+                   model.emb + at,
+                   model.exp_avg + at,
+                   model.exp_avg_sq + at,
+                   model.shadow != nullptr ? model.shadow + at : nullptr,
+                   model.right != nullptr ? model.right + first : nullptr,
+                   scalars};
+    const auto run = [&](int64_t begin, int64_t to) { kernels<T>().adam_hop(hop, begin, to); };
+    if (hops() == 0) {
+      hop.hop.indptr = nullptr;
+      parallel_for(csr.n_rows, 256, threads, run);
+    } else {
+      parallel_rows(csr.indptr, csr.n_rows, threads, run);
+    }
   }
 };
 
@@ -311,10 +288,7 @@ void train_step(const Bipartite& graph, const StepModel<T>& model, const PairBat
   watch.lap(&spent.loss);
   *loss += step.seed_gradient();
   watch.lap(&spent.seed);
-  const auto last = step.backward();
-  watch.lap(&spent.backward);
-  step.update(last, *lr, *t);
-  watch.lap(&spent.update);
+  step.backward_and_update(*lr, *t, spent, watch);
 }
 
 template <class T>

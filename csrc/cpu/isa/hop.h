@@ -15,48 +15,56 @@ constexpr bool is_adam = true;
 template <>
 constexpr bool is_adam<NoAdam> = false;
 
-constexpr int64_t prefetch_edges = 16;  // rows ahead of the one being added
+constexpr int64_t prefetch_edges = 32;  // rows ahead of the one being added
 constexpr int64_t edge_block = 256;     // edges whose compact columns are collected at a time
 
-// acc += rows col[0 .. n) of x, columns [c, c + N * lanes), one row after the other: N independent registers, in pairs
-// as load_pair gives them. `readable` columns may be looked at, to fetch ahead.
-template <class T, class B, int N, bool Scaled>
-inline void add_rows(const Hop<T, B>& h, const int32_t* col, const float* weight, int64_t n, int64_t readable,
-                     int64_t c, Vec<T>* acc) {
+// What a neighbour's row is multiplied with: nothing, the column's scale, or the edge's weight and that.
+enum class Factor { none, scale, weight };
+
+// acc += factor * columns [c, c + N * lanes) of the row of edge e: N independent registers, in pairs as load_pair gives
+// them.
+template <class T, class B, int N, Factor F>
+FGR_INLINE void add_row(const Hop<T, B>& h, const int32_t* col, const float* weight, int64_t e, int64_t c,
+                        Vec<T>* acc) {
   using A = acc_t<T>;
-  for (int64_t e = 0; e < n; ++e) {
-    if (e + prefetch_edges < readable) {
-      const char* ahead = reinterpret_cast<const char*>(h.x + col[e + prefetch_edges] * h.dim + c);
-#pragma GCC unroll 16
-      for (int line = 0; line < N * lanes<T> * static_cast<int>(sizeof(T)); line += 64)
-        __builtin_prefetch(ahead + line);
-    }
-    const int64_t row = col[e];
-    const T* x = h.x + row * h.dim + c;
-    A s = 1;
-    if constexpr (Scaled) {
-      if (h.col_scale != nullptr) s = h.col_scale[row];
-      if (weight != nullptr) s *= static_cast<A>(weight[e]);
-    }
-    const auto add = [s](Vec<T>& sum, Vec<T> term) {
-      if constexpr (Scaled) {
-        sum += s * term;
-      } else {
-        sum += term;
-      }
-    };
-    if constexpr (N == 1) {
-      add(acc[0], load_vec(x));
+  const int64_t row = col[e];
+  const T* x = h.x + row * h.dim + c;
+  A s = 1;
+  if constexpr (F == Factor::scale) s = h.col_scale[row];
+  if constexpr (F == Factor::weight) s = static_cast<A>(weight[e]) * (h.col_scale != nullptr ? h.col_scale[row] : A(1));
+  const auto add = [s](Vec<T>& sum, Vec<T> term) {
+    if constexpr (F == Factor::none) {
+      sum += term;
     } else {
+      sum += s * term;
+    }
+  };
+  if constexpr (N == 1) {
+    add(acc[0], load_vec(x));
+  } else {
 #pragma GCC unroll 8
-      for (int v = 0; v < N; v += 2) {
-        Vec<T> pair[2];
-        load_pair(x + v * lanes<T>, pair);
-        add(acc[v], pair[0]);
-        add(acc[v + 1], pair[1]);
-      }
+    for (int v = 0; v < N; v += 2) {
+      Vec<T> pair[2];
+      load_pair<T>(x + v * lanes<T>, pair);
+      add(acc[v], pair[0]);
+      add(acc[v + 1], pair[1]);
     }
   }
+}
+
+// The rows col[0 .. n), one after the other. `readable` columns may be looked at, to fetch ahead.
+template <class T, class B, int N, Factor F>
+FGR_INLINE void add_rows(const Hop<T, B>& h, const int32_t* col, const float* weight, int64_t n, int64_t readable,
+                         int64_t c, Vec<T>* acc) {
+  const int64_t last = readable - prefetch_edges, fetching = n < last ? n : last;
+  int64_t e = 0;
+  for (; e < fetching; ++e) {
+    const char* ahead = reinterpret_cast<const char*>(h.x + col[e + prefetch_edges] * h.dim + c);
+#pragma GCC unroll 16
+    for (int line = 0; line < N * lanes<T> * static_cast<int>(sizeof(T)); line += 64) __builtin_prefetch(ahead + line);
+    add_row<T, B, N, F>(h, col, weight, e, c, acc);
+  }
+  for (; e < n; ++e) add_row<T, B, N, F>(h, col, weight, e, c, acc);
 }
 
 // The edges [begin, end) whose column has a slot: slots and weights into out and out_weight; returns how many.
@@ -73,20 +81,20 @@ inline int64_t collect(const Hop<T, B>& h, int64_t begin, int64_t end, int32_t* 
 }
 
 // The sum of a row's neighbours. `limit`: edges up to there may be looked at.
-template <class T, class B, int N, bool Scaled>
-inline void gather(const Hop<T, B>& h, int64_t row, int64_t limit, int64_t c, Vec<T>* acc) {
+template <class T, class B, int N, Factor F>
+FGR_INLINE void gather(const Hop<T, B>& h, int64_t row, int64_t limit, int64_t c, Vec<T>* acc) {
   if (h.indptr == nullptr) return;
   const int64_t begin = h.indptr[row], end = h.indptr[row + 1];
   if (h.col_slot == nullptr) {
     const float* weight = h.weight != nullptr ? h.weight + begin : nullptr;
-    add_rows<T, B, N, Scaled>(h, h.indices + begin, weight, end - begin, limit - begin, c, acc);
+    add_rows<T, B, N, F>(h, h.indices + begin, weight, end - begin, limit - begin, c, acc);
     return;
   }
   int32_t col[edge_block];
   float weight[edge_block];
   for (int64_t e = begin; e < end; e += edge_block) {
     const int64_t n = collect(h, e, e + edge_block < end ? e + edge_block : end, col, weight);
-    add_rows<T, B, N, Scaled>(h, col, h.weight != nullptr ? weight : nullptr, n, n, c, acc);
+    add_rows<T, B, N, F>(h, col, h.weight != nullptr ? weight : nullptr, n, n, c, acc);
   }
 }
 
@@ -98,29 +106,44 @@ inline const B* base_row(const Hop<T, B>& h, int64_t row) {
 }
 
 // Columns [c, c + N * lanes) of row r: stored in y, or handed to Adam.
-template <class T, class B, int N, bool Scaled, class Adam>
+template <class T, class B, int N, Factor F, class Adam>
 inline void hop_columns(const Hop<T, B>& h, int64_t r, int64_t limit, int64_t c, const Adam& adam_hop) {
   using A = acc_t<T>;
   constexpr int width = N * lanes<T>;
   const int64_t row = h.rows != nullptr ? h.rows[r] : r;
   Vec<T> acc[N] = {};
-  gather<T, B, N, Scaled>(h, row, limit, c, acc);
-  if constexpr (N > 1) {
-#pragma GCC unroll 8
-    for (int v = 0; v < N; v += 2) order_pair<T>(acc + v);
-  }
+  gather<T, B, N, F>(h, row, limit, c, acc);
   const A left = h.left != nullptr ? h.gain * h.left[row] : h.gain;
   const A out = h.out != nullptr ? h.out[row] : A(1);
   const B* base = base_row(h, row);
   A grad[width];
-#pragma GCC unroll 16
-  for (int v = 0; v < N; ++v) {
-    Vec<T> z = left * acc[v];
-    if (base != nullptr) z += h.beta * load_vec(base + c + v * lanes<T>);
+  if constexpr (N == 1) {
+    Vec<T> z = left * acc[0];
+    if (base != nullptr) z += h.beta * load_vec(base + c);
     if constexpr (is_adam<Adam>) {
-      store_vec(grad + v * lanes<T>, out * z);
+      store_vec(grad, out * z);
     } else {
-      store_vec(h.y + r * h.dim + c + v * lanes<T>, out * z);
+      store_vec(h.y + r * h.dim + c, out * z);
+    }
+  } else {
+#pragma GCC unroll 8
+    for (int v = 0; v < N; v += 2) {
+      Vec<T> z[2] = {left * acc[v], left * acc[v + 1]};
+      if (base != nullptr) {
+        Vec<T> b[2];
+        load_pair<T>(base + c + v * lanes<T>, b);
+        z[0] += h.beta * b[0];
+        z[1] += h.beta * b[1];
+      }
+      z[0] *= out;
+      z[1] *= out;
+      if constexpr (is_adam<Adam>) {
+        order_pair<T>(z);
+        store_vec(grad + v * lanes<T>, z[0]);
+        store_vec(grad + (v + 1) * lanes<T>, z[1]);
+      } else {
+        store_pair<T>(h.y + r * h.dim + c + v * lanes<T>, z);
+      }
     }
   }
   if constexpr (is_adam<Adam>) {
@@ -164,7 +187,7 @@ inline void hop_column(const Hop<T, B>& h, int64_t r, int64_t c, const Adam& ada
   }
 }
 
-template <class T, class B, bool Scaled, class Adam>
+template <class T, class B, Factor F, class Adam>
 inline void hop_rows(const Hop<T, B>& h, int64_t begin, int64_t end, const Adam& adam_hop) {
   constexpr int most = vector_bytes == 64 ? 16 : 8;  // half the registers (SSE, AVX2: 16; AVX-512: 32) stay free
   constexpr int w = lanes<T>;
@@ -173,23 +196,25 @@ inline void hop_rows(const Hop<T, B>& h, int64_t begin, int64_t end, const Adam&
   for (int64_t r = begin; r < end; ++r) {
     const int64_t limit = h.rows == nullptr ? chunk_end : h.indptr != nullptr ? h.indptr[h.rows[r] + 1] : 0;
     int64_t c = 0;
-    for (; c + most * w <= h.dim; c += most * w) hop_columns<T, B, most, Scaled>(h, r, limit, c, adam_hop);
+    for (; c + most * w <= h.dim; c += most * w) hop_columns<T, B, most, F>(h, r, limit, c, adam_hop);
     if constexpr (most == 16) {
-      if (c + 8 * w <= h.dim) hop_columns<T, B, 8, Scaled>(h, r, limit, c, adam_hop), c += 8 * w;
+      if (c + 8 * w <= h.dim) hop_columns<T, B, 8, F>(h, r, limit, c, adam_hop), c += 8 * w;
     }
-    if (c + 4 * w <= h.dim) hop_columns<T, B, 4, Scaled>(h, r, limit, c, adam_hop), c += 4 * w;
-    if (c + 2 * w <= h.dim) hop_columns<T, B, 2, Scaled>(h, r, limit, c, adam_hop), c += 2 * w;
-    if (c + 1 * w <= h.dim) hop_columns<T, B, 1, Scaled>(h, r, limit, c, adam_hop), c += 1 * w;
+    if (c + 4 * w <= h.dim) hop_columns<T, B, 4, F>(h, r, limit, c, adam_hop), c += 4 * w;
+    if (c + 2 * w <= h.dim) hop_columns<T, B, 2, F>(h, r, limit, c, adam_hop), c += 2 * w;
+    if (c + 1 * w <= h.dim) hop_columns<T, B, 1, F>(h, r, limit, c, adam_hop), c += 1 * w;
     for (; c < h.dim; ++c) hop_column<T, B>(h, r, c, adam_hop);
   }
 }
 
 template <class T, class B, class Adam>
 inline void hop_with(const Hop<T, B>& h, int64_t begin, int64_t end, const Adam& adam_hop) {
-  if (h.col_scale != nullptr || h.weight != nullptr) {
-    hop_rows<T, B, true>(h, begin, end, adam_hop);
+  if (h.weight != nullptr) {
+    hop_rows<T, B, Factor::weight>(h, begin, end, adam_hop);
+  } else if (h.col_scale != nullptr) {
+    hop_rows<T, B, Factor::scale>(h, begin, end, adam_hop);
   } else {
-    hop_rows<T, B, false>(h, begin, end, adam_hop);
+    hop_rows<T, B, Factor::none>(h, begin, end, adam_hop);
   }
 }
 

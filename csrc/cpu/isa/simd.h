@@ -4,6 +4,8 @@
 
 #include "fgr/types.h"
 
+#define FGR_INLINE __attribute__((always_inline)) inline
+
 namespace {
 
 using fgr::acc_t;
@@ -50,34 +52,56 @@ inline VecF load_vec(const bf16* p) {
 }
 inline void store_vec(float* p, VecF v) { __builtin_memcpy(p, &v, sizeof v); }
 inline void store_vec(double* p, VecD v) { __builtin_memcpy(p, &v, sizeof v); }
-inline void store_vec(bf16* p, VecF v) {  // round to nearest even, NaN stays NaN: as to_bf16 in common/bf16.h
+// The bits of v with the upper halves rounded to bf16: to nearest even, NaN stays NaN (as to_bf16 in common/bf16.h).
+inline VecU round_to_bf16(VecF v) {
   const VecU bits = load_raw<VecU>(&v);
-  const VecU rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-  const VecU quiet = (bits >> 16) | 0x40u;
-  const VecI nan = (bits & 0x7fffffffu) > 0x7f800000u;
-  const VecU mask = load_raw<VecU>(&nan);
-  const VecH half = __builtin_convertvector((quiet & mask) | (rounded & ~mask), VecH);
+  const VecU rounded = bits + 0x7fffu + ((bits >> 16) & 1u);
+  return v != v ? bits | 0x400000u : rounded;
+}
+inline void store_vec(bf16* p, VecF v) {
+  const VecH half = __builtin_convertvector(round_to_bf16(v) >> 16, VecH);
   __builtin_memcpy(p, &half, sizeof half);
 }
 
-// Two vectors of consecutive elements, for sums that are only put in order at the end: a bf16 pair holds the even and
-// the odd ones, which costs two instructions where widening in order costs ten.
-template <class P, class V>
-inline void load_pair(const P* p, V* pair) {
-  if constexpr (sizeof(P) == 2) {
+// Two vectors of consecutive elements, in the order in which sums of T are kept: a bf16 pair holds the even and the odd
+// ones, which costs two instructions where widening in order costs ten. P: how they lie in memory, T or acc_t<T>.
+template <class T, class P>
+inline void load_pair(const P* p, Vec<T>* pair) {
+  constexpr int w = lanes<T>;
+  if constexpr (sizeof(T) == 2 && sizeof(P) == 2) {
     const VecU bits = load_raw<VecU>(p), even = bits << 16, odd = bits & 0xffff0000u;
     pair[0] = load_raw<VecF>(&even);
     pair[1] = load_raw<VecF>(&odd);
   } else {
     pair[0] = load_vec(p);
-    pair[1] = load_vec(p + sizeof(V) / sizeof(P));
+    pair[1] = load_vec(p + w);
+    if constexpr (sizeof(T) == 2) {
+      VecI even, odd;
+      for (int l = 0; l < w; ++l) {
+        even[l] = 2 * l;
+        odd[l] = 2 * l + 1;
+      }
+      const VecF low = pair[0], high = pair[1];
+      pair[0] = __builtin_shuffle(low, high, even);
+      pair[1] = __builtin_shuffle(low, high, odd);
+    }
   }
 }
-// A sum of such pairs, in the elements' order.
-template <class P>
-inline void order_pair(VecF* pair) {
-  if constexpr (sizeof(P) == 2) {
-    constexpr int n = static_cast<int>(sizeof(VecF) / sizeof(float));
+template <class T>
+inline void store_pair(T* p, const Vec<T>* pair) {
+  if constexpr (sizeof(T) == 2) {
+    const VecU both = round_to_bf16(pair[0]) >> 16 | (round_to_bf16(pair[1]) & 0xffff0000u);
+    __builtin_memcpy(p, &both, sizeof both);
+  } else {
+    store_vec(p, pair[0]);
+    store_vec(p + lanes<T>, pair[1]);
+  }
+}
+// Such a pair in the elements' order.
+template <class T>
+inline void order_pair(Vec<T>* pair) {
+  if constexpr (sizeof(T) == 2) {
+    constexpr int n = lanes<T>;
     VecI low, high;
     for (int l = 0; l < n; ++l) {
       low[l] = l / 2 + l % 2 * n;
@@ -88,8 +112,6 @@ inline void order_pair(VecF* pair) {
     pair[1] = __builtin_shuffle(even, odd, high);
   }
 }
-template <class P>
-inline void order_pair(VecD*) {}
 
 inline float load_one(float x) { return x; }
 inline double load_one(double x) { return x; }
