@@ -45,6 +45,8 @@ def comparisons(settings: Settings) -> Iterator[Comparison]:
             Contender("SciPy CSR", lambda: scipy @ dense),
             Contender("ours, one thread", _one_thread(lambda: propagate(graph, x, hop))),
         ]
+    elif (cusparse := peers.cupy_product(csr32, x)) is not None:
+        others.append(Contender("cuSPARSE by CuPy, int32", cusparse))
     others += _geometric(settings, x)
     n_bytes = 2 * graph.n_edges * settings.dim * x.element_size()
     yield Comparison(

@@ -32,11 +32,15 @@ class Job:
             self.graph, self.start.clone(), self.alphas, loss=self.loss, temperature=TEMPERATURE, reg=REG, lr=LR, storage=storage
         )  # fmt: skip
 
+        device = self.start.device
+        seed, offset = torch.tensor(0, device=device), torch.tensor(0, device=device)
+
         def run() -> Tensor:
-            users, pos, neg = sample_batch(self.graph, BATCH, self.n_neg, seed=0, offset=step.step * BATCH)
+            users, pos, neg = sample_batch(self.graph, BATCH, self.n_neg, seed=seed, offset=offset)
+            offset.add_(BATCH)
             return step(users, pos, neg if self.n_neg else None)
 
-        return run
+        return peers.captured(run) if device.type == "cuda" else run  # as fit runs it
 
     def composed(self) -> Callable[[], Tensor]:
         """Ours, from single ops under autograd, sampling included."""
@@ -55,7 +59,8 @@ class Job:
     def torch_form(self, multiply: Callable[[Tensor], Tensor], fused_adam: bool = True) -> Callable[[], Tensor]:
         """Plain torch with a sparse product; sampling not included."""
         table = torch.nn.Parameter(self.start.clone())
-        optimizer = torch.optim.Adam([table], lr=LR, fused=fused_adam)
+        on_gpu = table.device.type == "cuda"
+        optimizer = torch.optim.Adam([table], lr=LR, fused=fused_adam, capturable=on_gpu)
         users, pos, neg = self.batch
         n = self.graph.n_users
 
@@ -135,6 +140,8 @@ def comparisons(settings: Settings) -> Iterator[Comparison]:
             Contender("torch, CSR int32", job.torch_form(by_csr)),
             Contender("torch, COO (LightGCN-PyTorch)", job.torch_form(by_coo, fused_adam=False)),
         ]
+        if settings.device.type == "cuda":
+            contenders.append(Contender("torch, CSR int32, CUDA graph", peers.captured(job.torch_form(by_csr))))
         if loss == "bpr":
             for kind, adjacency in (("edge_index", edges), ("sparse", csr)):
                 run = job.geometric(adjacency)
@@ -162,7 +169,7 @@ def _mf(settings: Settings) -> Iterator[Comparison]:
         from implicit.cpu.bpr import BayesianPersonalizedRanking
     except ImportError:
         pass
-    else:
+    else:  # on the CPU, whatever the device
         matrix = settings.graph.to("cpu").to_scipy().astype("float32")
         model = BayesianPersonalizedRanking(
             factors=settings.dim, iterations=1, num_threads=torch.get_num_threads(), random_state=0

@@ -17,20 +17,20 @@ RECIPE = "softmax"
 def records(settings: Settings) -> list[Record]:
     recipe, data = RECIPES[RECIPE], settings.dataset
     epochs = 1 if settings.quick else recipe.train.epochs
-    model = recipe.make_model(data)
+    model = recipe.make_model(data).to(settings.device)
     history = fit(model, data, recipe.train, epochs=epochs, progress=False)
     metrics = evaluate(model, data.test)
     return [
         {
             "case": f"train/{RECIPE}",
             "data": settings.data,
-            "device": "cpu",
+            "device": settings.device.type,
             "seconds_train": round(history.seconds_train, 1),
             "epochs": len(history.epochs),
             "best_epoch": history.best_epoch,
             "recall@20": round(metrics["recall@20"], 4),
             "ndcg@20": round(metrics["ndcg@20"], 4),
-            **_shares(settings),
+            **(_shares(settings) if settings.device.type == "cpu" else {}),
         }
     ]
 

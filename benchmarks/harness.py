@@ -191,8 +191,8 @@ def ceilings(settings: Settings) -> dict[str, float]:
 
 def run_context(argv: Sequence[str], settings: Settings) -> Record:
     """Where, when and with what."""
-    packages = ("torch", "numpy", "scipy", "torch_geometric", "implicit", "fastgcn_rec")
-    versions = {"python": platform.python_version()}
+    packages = ("torch", "numpy", "scipy", "torch_geometric", "implicit")
+    versions = {"python": platform.python_version(), "fastgcn_rec": _C.build_info()["version"]}
     for name in packages:
         try:
             versions[name] = importlib.metadata.version(name)

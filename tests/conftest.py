@@ -12,6 +12,7 @@ import torch
 from fastgcn_rec import Graph, _native
 
 hypothesis.settings.register_profile("default", deadline=None, derandomize=True, max_examples=25)
+hypothesis.settings.register_profile("few", deadline=None, derandomize=True, max_examples=3)  # under a memory checker
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=500)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 

@@ -38,9 +38,9 @@ struct Space {
   int64_t *users, *pos, *neg;  // the batch, as compact rows
   A *user_rows, *item_rows;    // [batch, dim]
   A *pos_coef, *neg_coef, *neg_rows;
-  double* ridge;     // [most]
-  AdamRates* rates;  // [1]
-  A* partial;        // [n_split, dim]
+  double* ridge;        // [most]
+  AdamRates<A>* rates;  // [1]
+  A* partial;           // [n_split, dim]
   void* loss_space;
 
   Space(void* workspace, const Bipartite& graph, int64_t dim, int64_t n_alphas, int64_t batch, int64_t n_neg,
@@ -72,7 +72,7 @@ struct Space {
     neg_coef = arena.take<A>(batch * n_neg);
     neg_rows = arena.take<A>(shared ? n_neg * dim : 0);
     ridge = arena.take<double>(most);
-    rates = arena.take<AdamRates>(1);
+    rates = arena.take<AdamRates<A>>(1);
     partial = arena.take<A>(graph.schedule.n_split * dim);
     const int64_t softmax = n_neg == 0 ? softmax_loss_workspace_bytes(batch, dim, sizeof(A)) : 0;
     loss_space = arena.take<char>(std::max(softmax, pair_loss_workspace_bytes(batch)));
@@ -127,8 +127,9 @@ __global__ void number_kernel(Space<T> s, Positions p, int64_t count, int64_t n_
   *compact = valid ? row : -1;
 }
 
-__global__ void rates_kernel(AdamOptions options, const double* lr, const int64_t* step, AdamRates* rates) {
-  *rates = adam_rates(options, *lr, *step);
+template <class A>
+__global__ void rates_kernel(AdamOptions options, const double* lr, const int64_t* step, AdamRates<A>* rates) {
+  *rates = adam_rates<A>(options, *lr, *step);
 }
 
 // Without a hop: z = alphas[0] * E at the batch's nodes.
@@ -182,20 +183,19 @@ __global__ void seed_kernel(Space<T> s, StepModel<T> model, PairBatch batch, boo
 template <class T>
 struct AdamRow {
   StepModel<T> model;
-  AdamOptions options;
-  const AdamRates* rates;
+  const AdamRates<acc_t<T>>* rates;
 
   template <int V>
   __device__ void operator()(int64_t, int64_t node, int64_t c, const acc_t<T> (&grad)[V]) const {
     using A = acc_t<T>;
     const int64_t at = node * model.dim + c;
-    const AdamRates now = *rates;
+    const AdamRates<A> now = *rates;
     A param[V], exp_avg[V], exp_avg_sq[V];
     read(model.emb + at, param);
     read(model.exp_avg + at, exp_avg);
     read(model.exp_avg_sq + at, exp_avg_sq);
 #pragma unroll
-    for (int j = 0; j < V; ++j) adam_update(param[j], grad[j], exp_avg[j], exp_avg_sq[j], now, options);
+    for (int j = 0; j < V; ++j) adam_update(param[j], grad[j], exp_avg[j], exp_avg_sq[j], now);
     write(model.emb + at, param);
     write(model.exp_avg + at, exp_avg);
     write(model.exp_avg_sq + at, exp_avg_sq);
@@ -303,7 +303,7 @@ struct Step {
   }
 
   void backward_and_update(const double* lr, const int64_t* step) const {
-    launch(op, rates_kernel, 1, 1, 0, stream, options.adam, lr, step, s.rates);
+    launch(op, rates_kernel<A>, 1, 1, 0, stream, options.adam, lr, step, s.rates);
     Hop<T, A> h = whole();
     h.left = model.right;  // B^T = diag(right) A diag(left)
     h.base_slot = s.slot;
@@ -320,7 +320,7 @@ struct Step {
     h.beta = nullptr;
     const bool wide =
         aligned(model.emb) && aligned(model.exp_avg) && aligned(model.exp_avg_sq) && aligned(model.shadow);
-    hop(op, h, AdamRow<T>{model, options.adam, s.rates}, wide, stream);
+    hop(op, h, AdamRow<T>{model, s.rates}, wide, stream);
   }
 };
 

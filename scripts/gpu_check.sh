@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# What a machine with a CUDA GPU must show, in under ten minutes and without a network:
+#   scripts/gpu_check.sh [STAGE ...]     stages, all of them by default:
+#     build      the module with CUDA for this GPU, warnings as errors, with the torch and python3 that are installed
+#     test       every test, those on the GPU included
+#     sanitize   compute-sanitizer memcheck and racecheck over the op tests, torch's caching allocator off
+#     bench      the benchmarks on the GPU; JSON in $OUT or benchmarks/results/
+#     train      time to quality on the GPU (needs the data set gowalla: FASTGCN_REC_DATA)
+# Environment: PYTHON (python3), OUT (benchmarks/results), CUDA_ARCH (native). Fails if a stage fails; says what was skipped.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+PYTHON=${PYTHON:-python3}
+OUT=${OUT:-benchmarks/results}
+export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
+export FASTGCN_REC_DATA=${FASTGCN_REC_DATA:-$PWD/shared/datasets}
+BUILD=build/gpu
+
+build() {
+  command -v nvcc > /dev/null || { echo "no nvcc on PATH"; return 1; }
+  cmake -S . -B $BUILD -G Ninja -DFGR_CUDA=ON -DFGR_WERROR=ON -DFGR_CUDA_ARCHITECTURES="${CUDA_ARCH:-native}" \
+    -DFGR_VERSION=gpu-check -DPython_EXECUTABLE="$(command -v "$PYTHON")" \
+    -Dpybind11_DIR="$("$PYTHON" -m pybind11 --cmakedir)" > /dev/null
+  cmake --build $BUILD
+  cmake --install $BUILD --prefix fastgcn_rec > /dev/null
+  "$PYTHON" -m fastgcn_rec.cli doctor
+  "$PYTHON" -c 'from fastgcn_rec import _native; import torch; assert _native.HAS_CUDA and torch.cuda.is_available(), "no GPU in use"'
+}
+
+tests() {
+  timeout 240 "$PYTHON" -m pytest -q -x --maxfail=20 -p no:cacheprovider
+}
+
+sanitize() {
+  command -v compute-sanitizer > /dev/null || { echo "skipped: no compute-sanitizer on PATH"; return 0; }
+  local tool
+  for tool in memcheck racecheck; do
+    PYTORCH_NO_CUDA_MEMORY_CACHING=1 HYPOTHESIS_PROFILE=few timeout 120 compute-sanitizer --tool $tool --error-exitcode 1 \
+      --target-processes all "$PYTHON" -m pytest -q -x -p no:cacheprovider -k "cuda and not compile" \
+      $(printf 'tests/test_%s.py ' propagate losses sample adam_topk train_step)
+  done
+}
+
+# A file for results, named after the date and the GPU.
+result() {
+  mkdir -p "$OUT"
+  echo "$OUT/$(date +%F)-$("$PYTHON" -c 'import torch; print(torch.cuda.get_device_name().lower().replace(" ", "-"))')$1.json"
+}
+
+bench() {
+  "$PYTHON" -W ignore -m benchmarks propagate step loss sampler adam topk --quick --device cuda --json "$(result "")"
+}
+
+train() {
+  "$PYTHON" -W ignore -m benchmarks train --device cuda --json "$(result -train)"
+}
+
+for stage in "${@:-all}"; do
+  case $stage in
+    all) set -- build test sanitize bench train ;;
+    build | test | sanitize | bench | train) ;;
+    *) echo "gpu_check.sh: no stage '$stage'; there are build, test, sanitize, bench, train" >&2; exit 2 ;;
+  esac
+done
+for stage in "$@"; do
+  echo "== $stage ($(date +%T))"
+  case $stage in test) tests ;; *) "$stage" ;; esac
+done
+echo "== done ($(date +%T))"
