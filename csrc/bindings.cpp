@@ -16,6 +16,7 @@
 #include "fgr/l2_loss.h"
 #include "fgr/pair_loss.h"
 #include "fgr/propagate.h"
+#include "fgr/random_walk.h"
 #include "fgr/sample.h"
 #include "fgr/scatter_rows.h"
 #include "fgr/softmax_loss.h"
@@ -82,6 +83,10 @@ struct Graph {
             items(),
             {split_node, split_node + n_split, at<const int32_t>(heavy), n_split, n_heavy, heavy_degree, part_edges}};
   }
+  WalkGraph walks(Address alias, Address alias_t) const {
+    return {{at<const int64_t>(indptr), at<const int32_t>(indices), at<const uint64_t>(alias), n_users},
+            {at<const int64_t>(indptr_t), at<const int32_t>(indices_t), at<const uint64_t>(alias_t), n_items}};
+  }
 };
 
 py::dict build_info() {
@@ -124,6 +129,12 @@ void bind_build(py::module_& m) {
   m.def("merge_duplicates", [](Address indptr, Address indices, Address weight, int64_t n_rows) {
     py::gil_scoped_release release;
     return cpu::merge_duplicates(at<int64_t>(indptr), at<int32_t>(indices), at<float>(weight), n_rows);
+  });
+  m.def("alias_table", [](Address indptr, Address indices, Address weight, int64_t n_rows, int64_t n_cols,
+                          Address alias, int threads) {
+    py::gil_scoped_release release;
+    cpu::alias_table({at<const int64_t>(indptr), at<const int32_t>(indices), at<const float>(weight), n_rows, n_cols},
+                     at<uint64_t>(alias), threads);
   });
   m.def("check_csr", [](Address indptr, Address indices, int64_t n_rows, int64_t n_cols, int64_t n_edges) {
     py::gil_scoped_release release;

@@ -120,6 +120,7 @@ class Graph:
         self.indptr_t, self.indices_t, self.weight_t = _transpose(self.indptr, self.indices, self.weight, n_items)
         self._scales: dict[tuple[str, torch.dtype], torch.Tensor] = {}
         self._active: torch.Tensor | None = None
+        self._alias: tuple[torch.Tensor | None, torch.Tensor | None] | None = None
         self._schedule = self._make_schedule()
 
     @property
@@ -149,6 +150,18 @@ class Graph:
         if self._active is None:
             self._active = torch.nonzero(self.user_degree > 0).flatten().to(torch.int32)
         return None if self._active.numel() == self.n_users else self._active
+
+    def alias_tables(self) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """Walker's alias tables of R and of its transpose, int64 [n_edges] each (csrc/common/walk.h); None without weights.
+
+        What a random walk needs to choose among weighted edges in constant time. Made once, on the CPU, when first asked for.
+        """
+        if self._alias is None:
+            self._alias = (
+                _alias_table(self.indptr, self.indices, self.weight, self.n_items),
+                _alias_table(self.indptr_t, self.indices_t, self.weight_t, self.n_users),
+            )
+        return self._alias
 
     def tensors(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor, torch.Tensor,
                                torch.Tensor | None]:  # fmt: skip
@@ -207,7 +220,7 @@ class Graph:
         for name in ("indptr", "indices", "weight", "indptr_t", "indices_t", "weight_t"):
             t = getattr(self, name)
             setattr(moved, name, None if t is None else t.to(device))
-        moved._scales, moved._active = {}, None
+        moved._scales, moved._active, moved._alias = {}, None, None
         moved._schedule = moved._make_schedule()
         return moved
 
@@ -283,6 +296,17 @@ def _transpose(
     n_rows = indptr.numel() - 1
     _C.transpose(address(indptr), address(indices), address(weight), n_rows, n_cols, *map(address, out))
     return out
+
+
+def _alias_table(
+    indptr: torch.Tensor, indices: torch.Tensor, weight: torch.Tensor | None, n_cols: int
+) -> torch.Tensor | None:
+    if weight is None:
+        return None
+    host = [t.cpu() for t in (indptr, indices, weight)]
+    alias = torch.empty(indices.numel(), dtype=torch.int64)
+    _C.alias_table(*map(address, host), indptr.numel() - 1, n_cols, address(alias), torch.get_num_threads())
+    return alias.to(indptr.device)
 
 
 def _row_sums(indptr: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:

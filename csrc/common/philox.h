@@ -12,7 +12,14 @@ struct Philox4 {
 };
 
 // One purpose, one stream: draws of different samplers under one seed are independent.
-enum class Stream : uint32_t { negative = 1, positive = 2, permutation = 3, negative_of_batch = 4 };
+enum class Stream : uint32_t {
+  negative = 1,
+  positive = 2,
+  permutation = 3,
+  negative_of_batch = 4,
+  walk = 5,
+  walk_of_node = 6
+};
 
 FGR_HOST_DEVICE Philox4 philox4x32_10(uint64_t key, uint64_t counter_lo, uint64_t counter_hi) {
   uint32_t c0 = static_cast<uint32_t>(counter_lo), c1 = static_cast<uint32_t>(counter_lo >> 32);
@@ -33,11 +40,17 @@ FGR_HOST_DEVICE Philox4 philox4x32_10(uint64_t key, uint64_t counter_lo, uint64_
   return {{c0, c1, c2, c3}};
 }
 
-// 64 random bits for (element, draw) of a stream.
-FGR_HOST_DEVICE uint64_t random_u64(uint64_t seed, Stream stream, uint64_t element, uint32_t draw) {
+// All 128 random bits for (element, draw) of a stream, and the first 64 of them.
+struct RandomPair {
+  uint64_t first, second;
+};
+FGR_HOST_DEVICE RandomPair random_pair(uint64_t seed, Stream stream, uint64_t element, uint32_t draw) {
   const uint64_t hi = (static_cast<uint64_t>(static_cast<uint32_t>(stream)) << 32) | draw;
   const Philox4 r = philox4x32_10(seed, element, hi);
-  return (static_cast<uint64_t>(r.v[1]) << 32) | r.v[0];
+  return {(static_cast<uint64_t>(r.v[1]) << 32) | r.v[0], (static_cast<uint64_t>(r.v[3]) << 32) | r.v[2]};
+}
+FGR_HOST_DEVICE uint64_t random_u64(uint64_t seed, Stream stream, uint64_t element, uint32_t draw) {
+  return random_pair(seed, stream, element, draw).first;
 }
 
 // The high 64 bits of a * b.

@@ -4,6 +4,7 @@ from .adam_step import Adam, adam_step
 from .l2_loss import l2_loss
 from .pair_loss import binary_loss, bpr_loss
 from .propagate import propagate
+from .random_walk import random_walk, random_walk_neighbors
 from .sample import sample_batch, sample_negatives
 from .softmax_loss import softmax_loss
 from .topk import topk
@@ -17,6 +18,8 @@ __all__ = [
     "bpr_loss",
     "l2_loss",
     "propagate",
+    "random_walk",
+    "random_walk_neighbors",
     "sample_batch",
     "sample_negatives",
     "softmax_loss",
