@@ -84,8 +84,8 @@ struct Graph {
             {split_node, split_node + n_split, at<const int32_t>(heavy), n_split, n_heavy, heavy_degree, part_edges}};
   }
   WalkGraph walks(Address alias, Address alias_t) const {
-    return {{at<const int64_t>(indptr), at<const int32_t>(indices), at<const uint64_t>(alias), n_users},
-            {at<const int64_t>(indptr_t), at<const int32_t>(indices_t), at<const uint64_t>(alias_t), n_items}};
+    return {{{at<const int64_t>(indptr), at<const int32_t>(indices), at<const uint64_t>(alias), n_users},
+             {at<const int64_t>(indptr_t), at<const int32_t>(indices_t), at<const uint64_t>(alias_t), n_items}}};
   }
 };
 

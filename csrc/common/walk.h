@@ -17,55 +17,52 @@ struct WalkHalf {
   int64_t n_rows;
 };
 
-// A bipartite graph. Nodes are numbered users first, then items.
+// A bipartite graph: side 0 users, side 1 items. A walker changes sides with every step.
 struct WalkGraph {
-  WalkHalf users, items;
-  FGR_HOST_DEVICE int64_t n_nodes() const { return users.n_rows + items.n_rows; }
+  WalkHalf side[2];
+  FGR_HOST_DEVICE int64_t n_nodes() const { return side[0].n_rows + side[1].n_rows; }
 };
 
-// Where a node stands: in a row of one half; its neighbours are rows of the other.
+// A node as a row of its side. Nodes are numbered users first, then items.
 struct Place {
-  const WalkHalf& here;
-  const WalkHalf& there;
-  int64_t first, other;  // the nodes that are row 0 of the two
+  int side;
   int64_t row;
-  FGR_HOST_DEVICE bool has_edges() const { return here.indptr[row] < here.indptr[row + 1]; }
 };
 FGR_HOST_DEVICE Place place_of(const WalkGraph& g, int64_t node) {
-  const int64_t n_users = g.users.n_rows;
-  if (node < n_users) return {g.users, g.items, 0, n_users, node};
-  return {g.items, g.users, n_users, 0, node - n_users};
+  const int64_t n_users = g.side[0].n_rows;
+  return node < n_users ? Place{0, node} : Place{1, node - n_users};
+}
+FGR_HOST_DEVICE int64_t node_of(const WalkGraph& g, const Place& at) {
+  return at.row + (at.side == 0 ? 0 : g.side[0].n_rows);
+}
+FGR_HOST_DEVICE bool has_edges(const WalkGraph& g, const Place& at) {
+  const int64_t* row = g.side[at.side].indptr + at.row;
+  return row[0] < row[1];
 }
 
 // A probability in units of 2^-32: 0 is never, 2^32 always.
 inline uint64_t restart_threshold(double restart) { return static_cast<uint64_t>(restart * 4294967296.0 + 0.5); }
 
-struct WalkStep {
-  int64_t row;  // of the other half
-  bool restart;
+// One step from a row with edges, decided by 64 random bits. bits * degree / 2^64 has the edge's rank as its whole
+// part; its fraction is uniform given the rank: the upper half chooses between the edge and its alias, the lower half
+// decides on a restart. An edge is off its probability by less than 2^-64 without weights and 2^-32 with them, the
+// restart by at most degree * 2^-32.
+struct Step {
+  int64_t edge;
+  uint64_t fraction;
 };
-
-// One step from a row with edges, decided by 64 random bits. bits * degree / 2^64 has the edge's rank as its whole part;
-// its fraction is uniform given the rank: the upper half chooses between the edge and its alias, the lower half decides
-// on a restart. An edge is off its probability by less than 2^-64 without weights and 2^-32 with them, the restart by
-// at most degree * 2^-32.
-FGR_HOST_DEVICE WalkStep walk_step(const WalkHalf& half, int64_t row, uint64_t bits, uint64_t threshold) {
+FGR_HOST_DEVICE Step choose_step(const WalkHalf& half, int64_t row, uint64_t bits) {
   const int64_t begin = half.indptr[row], degree = half.indptr[row + 1] - begin;
-  const int64_t e = begin + uniform_below(bits, degree);
-  const uint64_t fraction = bits * static_cast<uint64_t>(degree);
-  int32_t column = half.indices[e];
-  if (half.alias != nullptr) {
-    const uint64_t cell = half.alias[e];
-    if (fraction >> 32 >= cell >> 32) column = static_cast<int32_t>(cell & 0xffffffffu);
-  }
-  return {column, (fraction & 0xffffffffu) < threshold};
+  return {begin + uniform_below(bits, degree), bits * static_cast<uint64_t>(degree)};
 }
-
-// The same between nodes; a restart leads to `seed`.
-FGR_HOST_DEVICE int64_t next_node(const WalkGraph& g, int64_t node, int64_t seed, uint64_t bits, uint64_t threshold) {
-  const Place at = place_of(g, node);
-  const WalkStep step = walk_step(at.here, at.row, bits, threshold);
-  return step.restart ? seed : at.other + step.row;
+FGR_HOST_DEVICE int64_t column_of(const WalkHalf& half, const Step& step) {
+  const int32_t column = half.indices[step.edge];
+  if (half.alias == nullptr) return column;
+  const uint64_t cell = half.alias[step.edge];
+  return step.fraction >> 32 < cell >> 32 ? column : static_cast<int32_t>(cell & 0xffffffffu);
+}
+FGR_HOST_DEVICE bool restarts(const Step& step, uint64_t threshold) {
+  return (step.fraction & 0xffffffffu) < threshold;
 }
 
 // An entry of the open-addressing hash table of a seed's visits. tag: ~row, 0 for a free entry.
@@ -88,5 +85,9 @@ FGR_HOST_DEVICE uint32_t visit_entry(uint32_t tag, int bits) { return (tag * 0x9
 FGR_HOST_DEVICE uint64_t visit_rank(const Visit& v) { return (static_cast<uint64_t>(v.count) << 32) | v.tag; }
 FGR_HOST_DEVICE int64_t row_of_rank(uint64_t rank) { return static_cast<int64_t>(~static_cast<uint32_t>(rank)); }
 FGR_HOST_DEVICE int64_t visits_of_rank(uint64_t rank) { return static_cast<int64_t>(rank >> 32); }
+// Its share of the visits that are kept.
+FGR_HOST_DEVICE float visit_weight(uint64_t rank, int64_t sum) {
+  return rank == 0 ? 0.0f : static_cast<float>(static_cast<double>(visits_of_rank(rank)) / static_cast<double>(sum));
+}
 
 }  // namespace fgr

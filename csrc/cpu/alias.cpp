@@ -27,7 +27,8 @@ uint64_t finished(double part, int32_t column) {
 
 // Vose 1991, "A linear algorithm for generating random numbers with a given distribution", without its lists: `scan`
 // visits the edges of less than a mean share in order; each is filled up from `large`, the first edge that has more. An
-// edge that gave so much that it has less than 1 itself is filled up when `scan` comes to it, or next if that has passed.
+// edge that gave so much that it has less than 1 itself is filled up when `scan` comes to it, or next if that has
+// passed.
 void alias_row(const float* weight, const int32_t* indices, int64_t degree, uint64_t* cells) {
   double sum = 0;
   for (int64_t e = 0; e < degree; ++e) sum += static_cast<double>(weight[e]);

@@ -27,8 +27,8 @@ void launch(const char* op, void (*kernel)(Params...), int64_t blocks, int threa
   if (blocks <= 0) return;
   if (blocks > 0x7fffffff) throw std::runtime_error(std::string(op) + ": more blocks than a grid holds");
 #if defined(FGR_EMULATE)
-  static_cast<void>(shared_bytes), static_cast<void>(stream);
-  emu::run_grid(static_cast<unsigned>(blocks), static_cast<unsigned>(threads), [&] { kernel(args...); });
+  static_cast<void>(stream);
+  emu::run_grid(static_cast<unsigned>(blocks), static_cast<unsigned>(threads), shared_bytes, [&] { kernel(args...); });
 #else
   // clang-format off
   kernel<<<static_cast<unsigned>(blocks), threads, shared_bytes, static_cast<cudaStream_t>(stream)>>>(args...);
@@ -44,6 +44,17 @@ __device__ __forceinline__ int64_t global_thread() {
 }
 __device__ __forceinline__ int64_t global_warp() { return global_thread() / warp; }
 __device__ __forceinline__ int lane() { return static_cast<int>(threadIdx.x % warp); }
+
+// The block's shared memory whose size launch() was given.
+template <class T>
+__device__ __forceinline__ T* shared_memory() {
+#if defined(FGR_EMULATE)
+  return static_cast<T*>(emu::shared_memory());
+#else
+  extern __shared__ __align__(16) unsigned char bytes[];
+  return reinterpret_cast<T*>(bytes);
+#endif
+}
 
 // The sum over a warp, in a fixed tree: the same bits every run; every lane gets it.
 template <class A>

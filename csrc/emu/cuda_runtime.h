@@ -46,7 +46,10 @@ struct Site {
 void set_thread_order(uint64_t order);
 
 // Runs kernel() once for every thread; throws what a thread throws, and std::runtime_error for a wait that never ends.
-void run_grid(unsigned blocks, unsigned threads, const std::function<void()>& kernel);
+void run_grid(unsigned blocks, unsigned threads, size_t shared_bytes, const std::function<void()>& kernel);
+
+// The shared_bytes of the block that runs; what they hold when it starts is arbitrary.
+void* shared_memory();
 
 void sync_block(Site site);
 
@@ -75,6 +78,20 @@ T shuffle(unsigned mask, T x, unsigned source, Site site) {
 }
 
 }  // namespace fgr::emu
+
+// A thread runs until it waits, so that these need nothing to be atomic.
+template <class T>
+T atomicAdd(T* at, T x) {
+  const T old = *at;
+  *at = old + x;
+  return old;
+}
+template <class T>
+T atomicCAS(T* at, T expected, T x) {
+  const T old = *at;
+  if (old == expected) *at = x;
+  return old;
+}
 
 #define FGR_EMU_SITE \
   fgr::emu::Site { __FILE__, __LINE__ }

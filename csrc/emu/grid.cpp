@@ -178,12 +178,15 @@ class Block {
 };
 
 uint64_t thread_order = 0;
+std::vector<unsigned char> shared;
 
 }  // namespace
 
 void set_thread_order(uint64_t order) { thread_order = order; }
 
-void run_grid(unsigned blocks, unsigned threads, const std::function<void()>& kernel) {
+void* shared_memory() { return shared.data(); }
+
+void run_grid(unsigned blocks, unsigned threads, size_t shared_bytes, const std::function<void()>& kernel) {
   static std::mutex one_grid;
   const std::lock_guard<std::mutex> lock(one_grid);
   std::mt19937_64 random(thread_order);
@@ -200,6 +203,7 @@ void run_grid(unsigned blocks, unsigned threads, const std::function<void()>& ke
   active = &block;
   for (const unsigned id : order) {
     blockIdx = {id, 0, 0};
+    shared = std::vector<unsigned char>(shared_bytes, 0xa5);  // anew for each block, so that a sanitizer knows its end
     block.run(arrange);
   }
 }

@@ -41,7 +41,9 @@ def _random_walk_neighbors(
     ids, weights = _outputs(nodes, top)
     g, n_seeds, device = _graph_of(indptr, indices, indptr_t, indices_t), nodes.numel(), nodes.device
     n_nodes = indptr.numel() + indptr_t.numel() - 2
-    space = _native.workspace(_native.size("random_walk_neighbors", device, n_nodes, n_seeds, n_walks * length), device)
+    space = _native.workspace(
+        _native.size("random_walk_neighbors", device, n_nodes, n_seeds, n_walks, length), device
+    )
     _native.call(
         "random_walk_neighbors", device, g, alias, alias_t, nodes, n_seeds, n_walks, length, restart, top, seed, ids,
         weights, space,

@@ -3,6 +3,7 @@
 #include "cpu/isa/adam.h"
 #include "cpu/isa/dense.h"
 #include "cpu/isa/hop.h"
+#include "cpu/isa/random.h"
 
 namespace {
 
@@ -21,8 +22,8 @@ constexpr fgr::cpu::DenseKernels<A> dense_table{&gemm<A>, &exp_row, &adam<A>};
 namespace fgr::cpu {
 
 const Level& FGR_CONCAT(level_, FGR_ISA_LEVEL)() {
-  static constexpr Level table{FGR_STRING(FGR_ISA_LEVEL), sparse_table<float>, sparse_table<double>,
-                               sparse_table<bf16>,        dense_table<float>,  dense_table<double>};
+  static constexpr Level table{FGR_STRING(FGR_ISA_LEVEL), sparse_table<float>, sparse_table<double>, sparse_table<bf16>,
+                               dense_table<float>,        dense_table<double>, &random_pairs};
   return table;
 }
 

@@ -1,6 +1,7 @@
 // The inner loops, compiled once per instruction-set level (kernels.cpp) and chosen when the module is imported.
 #pragma once
 
+#include "common/philox.h"
 #include "fgr/adam_step.h"
 #include "fgr/types.h"
 
@@ -70,6 +71,9 @@ struct DenseKernels {  // A = float, double
   void (*adam)(A* param, const A* grad, A* exp_avg, A* exp_avg_sq, int64_t n, const AdamScalars& s);
 };
 
+// The counter-based draws (seed, stream, first + i, draw) of elements i in [0, n), n a multiple of 16.
+using RandomPairs = void (*)(uint64_t seed, Stream stream, uint64_t first, uint32_t draw, int n, RandomPair* out);
+
 struct Level {
   const char* name;
   Kernels<float> f32;
@@ -77,6 +81,7 @@ struct Level {
   Kernels<bf16> b16;
   DenseKernels<float> dense_f32;
   DenseKernels<double> dense_f64;
+  RandomPairs random_pairs;
 };
 
 const Level& level_baseline();  // any x86-64, or any other processor

@@ -25,9 +25,9 @@ int64_t merge_duplicates(int64_t* indptr, int32_t* indices, float* weight, int64
 // Throws std::invalid_argument unless indptr is monotone from 0 and the columns lie in [0, n_cols).
 void check_csr(const int64_t* indptr, const int32_t* indices, int64_t n_rows, int64_t n_cols, int64_t n_edges);
 
-// Walker's alias table of every row of a weighted CSR (common/walk.h says what a cell is): alias [n_edges], overwritten.
-// An edge's probability is off by at most 2^-32, and the rounding of a row's sum in double. Linear time; the same bits
-// for any number of threads.
+// Walker's alias table of every row of a weighted CSR (common/walk.h says what a cell is): alias [n_edges],
+// overwritten. An edge's probability is off by at most 2^-32, and the rounding of a row's sum in double. Linear time;
+// the same bits for any number of threads.
 void alias_table(const Csr& in, uint64_t* alias, int threads);
 
 }  // namespace fgr::cpu

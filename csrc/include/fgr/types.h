@@ -5,6 +5,9 @@
 
 #if defined(__CUDACC__)
 #define FGR_HOST_DEVICE __host__ __device__ __forceinline__
+#elif defined( \
+    __GNUC__)  // cpu/isa compiles some of these per instruction-set level: the linker must find no copy of one
+#define FGR_HOST_DEVICE inline __attribute__((always_inline))
 #else
 #define FGR_HOST_DEVICE inline
 #endif
