@@ -77,3 +77,26 @@ def scatter_rows(
         rows = coef[:, None] * rows
     keep = ids >= 0
     return torch.zeros(n_out, src.shape[1], dtype=rows.dtype).index_add(0, ids[keep], rows[keep])
+
+
+def random_walk(graph: Graph, node: int, length: int, restart: float) -> Tensor:
+    """P(x_t = v) for the traces of ``random_walk``: float64 [length + 1, n_nodes]. The node must have edges."""
+    seed = torch.zeros(graph.n_nodes, dtype=torch.float64)
+    seed[node] = 1
+    p = [seed]
+    for _ in range(length):
+        p.append(restart * seed + (1 - restart) * (p[-1] @ adjacency(graph, "left", torch.float64)))
+    return torch.stack(p)
+
+
+def random_walk_neighbors(graph: Graph, node: int, length: int, restart: float) -> Tensor:
+    """The expected share of every node in the visits of ``random_walk_neighbors``, the seed's own among them: float64 [n_nodes]."""
+    step = adjacency(graph, "left", torch.float64)
+    seed = torch.zeros(graph.n_nodes, dtype=torch.float64)
+    seed[node] = 1
+    at, visits = seed, torch.zeros_like(seed)
+    for _ in range(length):
+        reached = at @ step @ step
+        visits += reached / length
+        at = restart * seed + (1 - restart) * reached
+    return visits

@@ -41,9 +41,7 @@ def _random_walk_neighbors(
     ids, weights = _outputs(nodes, top)
     g, n_seeds, device = _graph_of(indptr, indices, indptr_t, indices_t), nodes.numel(), nodes.device
     n_nodes = indptr.numel() + indptr_t.numel() - 2
-    space = _native.workspace(
-        _native.size("random_walk_neighbors", device, n_nodes, n_seeds, n_walks, length), device
-    )
+    space = _native.workspace(_native.size("random_walk_neighbors", device, n_nodes, n_seeds, n_walks, length), device)
     _native.call(
         "random_walk_neighbors", device, g, alias, alias_t, nodes, n_seeds, n_walks, length, restart, top, seed, ids,
         weights, space,
@@ -164,7 +162,9 @@ def random_walk_neighbors(
         if value < 1:
             raise ValueError(f"{op}: {name} must be >= 1, got {value}")
     if n_walks * length > _MAX_VISITS:
-        raise ValueError(f"{op}: n_walks * length must be <= 2^30, got {n_walks} * {length}; use fewer or shorter walks")
+        raise ValueError(
+            f"{op}: n_walks * length must be <= 2^30, got {n_walks} * {length}; use fewer or shorter walks"
+        )
     args = _checked(op, graph, nodes, seed, restart)
     return _neighbors_op(*args, n_walks, length, restart, top)
 
