@@ -40,6 +40,7 @@ class Comparison:
 
     ``gate`` raises AssertionError unless the results are right; it runs before anything is timed. ``n_bytes`` are the bytes that our
     contender must move and ``ceiling`` the bandwidth to hold them against ("copy" or "gather").
+    ``n_units`` is how much of what ``unit`` names (steps of walks, say) one run does.
     """
 
     case: str
@@ -47,6 +48,8 @@ class Comparison:
     gate: Callable[[], None]
     n_bytes: int = 0
     ceiling: str = ""
+    n_units: int = 0
+    unit: str = ""
 
 
 @dataclasses.dataclass
@@ -126,6 +129,8 @@ def measure(comparison: Comparison, settings: Settings, ceilings: dict[str, floa
             "ratio_q3": quartiles(ratios)[2],
             "rounds": len(samples),
         }
+        if comparison.n_units:
+            record["unit"], record["units_per_s"] = comparison.unit, 1e3 * comparison.n_units / median
         if contender is comparison.contenders[0] and comparison.n_bytes:
             record["gb_per_s"] = comparison.n_bytes / median / 1e6
             record["ceiling"] = comparison.ceiling
@@ -191,7 +196,7 @@ def ceilings(settings: Settings) -> dict[str, float]:
 
 def run_context(argv: Sequence[str], settings: Settings) -> Record:
     """Where, when and with what."""
-    packages = ("torch", "numpy", "scipy", "torch_geometric", "implicit")
+    packages = ("torch", "numpy", "scipy", "torch_geometric", "torch_cluster", "implicit")
     versions = {"python": platform.python_version(), "fastgcn_rec": _C.build_info()["version"]}
     for name in packages:
         try:
@@ -237,7 +242,8 @@ def table(records: Sequence[Record]) -> str:
             lines.append(f"  {'':40s} {'median ms':>10s} {'q1':>9s} {'q3':>9s}   x ours (q1 to q3)")
         ratio = f"{r['ratio']:8.2f} ({r['ratio_q1']:.2f} to {r['ratio_q3']:.2f})"
         name = f"{r['contender']}, {r['dtype']}"
-        lines.append(f"  {name:40s} {r['median_ms']:10.3f} {r['q1_ms']:9.3f} {r['q3_ms']:9.3f} {ratio}")
+        rate = f"  {r['units_per_s'] / 1e6:.1f} M {r['unit']}/s" if "unit" in r else ""
+        lines.append(f"  {name:40s} {r['median_ms']:10.3f} {r['q1_ms']:9.3f} {r['q3_ms']:9.3f} {ratio}{rate}")
     return "\n".join(lines)
 
 

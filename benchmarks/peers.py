@@ -170,3 +170,72 @@ def torch_topk(graph: Graph, user_emb: Tensor, item_emb: Tensor, users: Tensor, 
         scores[row, graph.indices[edge].long()] = -math.inf
         found.append(scores.topk(k).indices)
     return torch.cat(found)
+
+
+Walk = Callable[[Tensor, int], Tensor]  # (start nodes [n], length) -> traces [n, length + 1]
+
+
+def homogeneous(graph: Graph) -> tuple[Tensor, Tensor]:
+    """The graph over all nodes in CSR, int64, as torch-geometric's walks take it."""
+    indptr = torch.cat([graph.indptr, graph.indptr_t[1:] + graph.n_edges])
+    return indptr, torch.cat([graph.indices.long() + graph.n_users, graph.indices_t.long()])
+
+
+def torch_cluster_walks(indptr: Tensor, indices: Tensor) -> Walk | None:
+    """torch_cluster's walks as torch-geometric's Node2Vec calls them (p = q = 1); None where it is not installed."""
+    try:
+        import torch_cluster  # noqa: F401
+    except ImportError:
+        return None
+    return lambda start, length: torch.ops.torch_cluster.random_walk(indptr, indices, start, length, 1.0, 1.0)[0]
+
+
+def numpy_walks(indptr: Tensor, indices: Tensor) -> Walk:
+    """All walkers a step at a time."""
+    starts, columns = indptr.cpu().numpy(), indices.cpu().numpy()
+    degree, rng = np.diff(starts), np.random.default_rng(0)
+
+    def run(start: Tensor, length: int) -> Tensor:
+        traces = np.empty((length + 1, len(start)), np.int64)
+        traces[0] = start.cpu().numpy()
+        for t in range(length):
+            at = traces[t]
+            traces[t + 1] = columns[starts[at] + (rng.random(len(at)) * degree[at]).astype(np.int64)]
+        return torch.from_numpy(traces.T)
+
+    return run
+
+
+def count_neighbors(
+    walk: Walk, seeds: Tensor, n_walks: int, length: int, top: int, n_nodes: int
+) -> tuple[Tensor, Tensor]:
+    """The nodes that a seed's walks visit most, from traces (without restarts, which is less work)."""
+    traces = walk(seeds.repeat_interleave(n_walks), 2 * length)
+    visited = traces[:, 2::2].reshape(len(seeds), -1).to(seeds.device)
+    keys = (torch.arange(len(seeds), device=seeds.device)[:, None] * n_nodes + visited)[visited != seeds[:, None]]
+    found, visits = keys.unique(return_counts=True)
+    found, visits = found[by := visits.argsort(descending=True, stable=True)], visits[by]
+    order = (found // n_nodes).argsort(stable=True)
+    row, ids, visits = found[order] // n_nodes, found[order] % n_nodes, visits[order]
+    per_row = torch.bincount(row, minlength=len(seeds))
+    rank = torch.arange(len(row), device=row.device) - (per_row.cumsum(0) - per_row)[row]
+    kept = rank < top
+    out_ids = seeds.new_full((len(seeds), top), -1)
+    weights = torch.zeros(len(seeds), top, device=seeds.device)
+    out_ids[row[kept], rank[kept]] = ids[kept]
+    weights[row[kept], rank[kept]] = visits[kept].float()
+    return out_ids, weights / weights.sum(1, keepdim=True).clamp(min=1)
+
+
+def walk_shares(graph: Graph, item: int, length: int, restart: float) -> np.ndarray:
+    """The expected share of every item in the visits of an item's walks, its own among them, by SciPy in float64."""
+    r = graph.to("cpu").to_scipy().astype(np.float64)
+    users, items = (1 / np.maximum(degree.cpu().numpy(), 1) for degree in (graph.user_degree, graph.item_degree))
+    seed = np.zeros(graph.n_items)
+    seed[item] = 1
+    at, visits = seed, np.zeros_like(seed)
+    for _ in range(length):
+        reached = r.T @ (users * (r @ (items * at)))
+        visits += reached / length
+        at = restart * seed + (1 - restart) * reached
+    return visits
