@@ -303,10 +303,12 @@ def _alias_table(
 ) -> torch.Tensor | None:
     if weight is None:
         return None
-    host = [t.cpu() for t in (indptr, indices, weight)]
+    device = indptr.device
+    indptr, indices, weight = indptr.cpu(), indices.cpu(), weight.cpu()
     alias = torch.empty(indices.numel(), dtype=torch.int64)
-    _C.alias_table(*map(address, host), indptr.numel() - 1, n_cols, address(alias), torch.get_num_threads())
-    return alias.to(indptr.device)
+    n_rows, threads = indptr.numel() - 1, torch.get_num_threads()
+    _C.alias_table(address(indptr), address(indices), address(weight), n_rows, n_cols, address(alias), threads)
+    return alias.to(device)
 
 
 def _row_sums(indptr: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:

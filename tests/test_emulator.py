@@ -45,6 +45,14 @@ MUTANTS = {
         "hop.cuh", "int64_t at = -1;", "if (e + k < end)", "if (e + k + 1 < end)",
         "test_propagate.py::test_matches_the_dense_reference",
     ),
+    "visits are ranked before all walks have ended": (
+        "random_walk.cu", "row = home.row;\n      }", "__syncthreads();", "",
+        "test_random_walk.py::test_many_walks_follow_the_law_too",
+    ),
+    "too little dynamic shared memory": (
+        "random_walk.cu", "int64_t table_bytes()", "<< bits", "<< (bits - 1)",
+        "test_random_walk.py::test_many_walks_follow_the_law_too",
+    ),
 }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ namespace {
 // Walkers that go side by side: what one waits for is fetched while the others are served. On a graph of 30 M edges 64
 // make 1.5 times the steps of 16 (one core of an EPYC), on one that fits in the caches as many.
 constexpr int lanes = 64;
-constexpr int pair_block = 16;  // of Kernels::random_pairs
+constexpr int pair_block = 16;  // of Level::random_pairs
 
 struct Walkers {
   int width = 0;  // how many there are

@@ -17,6 +17,7 @@
 #include "fgr/l2_loss.h"
 #include "fgr/pair_loss.h"
 #include "fgr/propagate.h"
+#include "fgr/random_walk.h"
 #include "fgr/sample.h"
 #include "fgr/scatter_rows.h"
 #include "fgr/softmax_loss.h"
@@ -161,6 +162,28 @@ void test_sampling() {
   for (int64_t i = 0; i < ids.size; ++i) CHECK(ids[i] >= -1 && ids[i] < 17);
 }
 
+void test_random_walks(bool weighted, int64_t n_walks, int64_t length, int threads) {
+  TestGraph g(23, 17, 150, 11);
+  Buffer<float> weight(g.kept);
+  Buffer<uint64_t> alias(weighted ? g.kept : 0), alias_t(weighted ? g.kept : 0);
+  for (int64_t e = 0; e < g.kept; ++e) weight[e] = static_cast<float>(1 + e % 7 * (e % 5));
+  Csr users = g.both.users, items = g.both.items;
+  users.weight = items.weight = weight;
+  if (weighted) cpu::alias_table(users, alias, threads), cpu::alias_table(items, alias_t, threads);
+  const WalkGraph walks{{{users.indptr, users.indices, alias, 23}, {items.indptr, items.indices, alias_t, 17}}};
+  const int64_t n_seeds = 131, n_nodes = 40, top = 5, seed = 3;
+  Buffer<int64_t> nodes(n_seeds), traces(n_seeds * (length + 1)), ids(n_seeds * top);
+  Buffer<float> weights(n_seeds * top);
+  for (int64_t s = 0; s < n_seeds; ++s) nodes[s] = s * 7 % n_nodes;
+  cpu::random_walk(walks, nodes, n_seeds, length, 0.3, &seed, traces, threads);
+  for (int64_t i = 0; i < traces.size; ++i) CHECK(traces[i] >= -1 && traces[i] < n_nodes);
+  if (n_walks * length == 0) return;
+  Buffer<char> space(cpu::random_walk_neighbors_workspace_bytes(n_nodes, n_seeds, n_walks, length));
+  cpu::random_walk_neighbors(walks, nodes, n_seeds, n_walks, length, 0.3, top, &seed, ids, weights, space.data,
+                             threads);
+  for (int64_t i = 0; i < ids.size; ++i) CHECK(ids[i] >= -1 && ids[i] < n_nodes && (ids[i] < 0) == (weights[i] == 0));
+}
+
 void test_adam(int64_t n) {
   Buffer<float> p(n), g(n), m(n), v(n);
   for (Buffer<float>* x : {&p, &g}) fill(*x, 8);
@@ -256,6 +279,13 @@ int main() {
       }
     }
     for (const int64_t n : {0, 1, 7, 100003}) test_adam(n);
+    for (const int threads : {1, 3}) {
+      for (const bool weighted : {false, true}) {
+        for (const int64_t n_walks : {1, 10, 64, 65}) {
+          for (const int64_t length : {0, 1, 4}) test_random_walks(weighted, n_walks, length, threads);
+        }
+      }
+    }
     for (const int64_t n_alphas : {1, 2, 3, 5}) {
       for (const int64_t dim : {1, 64, 129}) {
         for (const bool shared : {false, true}) {

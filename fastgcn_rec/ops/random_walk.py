@@ -143,8 +143,9 @@ def random_walk_neighbors(
 
     Notes
     -----
-    Edges are chosen as by :func:`random_walk`. The same bits for any number of threads. Traces are never written: the workspace is
-    a table of at most 4 n_walks length entries of 8 bytes for each of at most 128 seeds at a time on the CPU.
+    Edges are chosen as by :func:`random_walk`. The same bits for any number of threads. Traces are never written: the workspace holds
+    hash tables of visits, on the CPU 128 of at most max(64 KiB, 32 n_walks length bytes); on a GPU shared memory holds them up to
+    n_walks * length = 2048, beyond that 256 MiB (or one table, if that is more) serve all seeds in turn.
 
     Examples
     --------
