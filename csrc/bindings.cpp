@@ -19,6 +19,7 @@
 #include "fgr/random_walk.h"
 #include "fgr/sample.h"
 #include "fgr/scatter_rows.h"
+#include "fgr/select_negatives.h"
 #include "fgr/softmax_loss.h"
 #include "fgr/topk.h"
 #include "fgr/train_step.h"
@@ -179,6 +180,7 @@ PYBIND11_MODULE(_C, m) {
   m.def("select_isa_level", [](const std::string& name) { cpu::select_level(name.c_str()); });
   m.def("pair_loss_workspace_bytes", &pair_loss_workspace_bytes);
   m.def("l2_loss_workspace_bytes", &l2_loss_workspace_bytes);
+  m.def("select_negatives_workspace_bytes", &select_negatives_workspace_bytes);
   bind_build(m);
   bind_cpu(m);
 #if defined(FGR_WITH_CUDA)

@@ -11,13 +11,16 @@ from .ops import (
     binary_loss,
     bpr_loss,
     l2_loss,
+    max_margin_loss,
     propagate,
     random_walk,
     random_walk_neighbors,
     sample_batch,
     sample_negatives,
+    select_negatives,
     softmax_loss,
     topk,
+    unseen_mask,
 )
 from .train import TrainConfig, fit
 
@@ -38,11 +41,14 @@ __all__ = [
     "evaluate",
     "fit",
     "l2_loss",
+    "max_margin_loss",
     "propagate",
     "random_walk",
     "random_walk_neighbors",
     "sample_batch",
     "sample_negatives",
+    "select_negatives",
     "softmax_loss",
     "topk",
+    "unseen_mask",
 ]

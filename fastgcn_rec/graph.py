@@ -34,6 +34,8 @@ class Graph:
     indptr, indices, weight : R in CSR; int64 [n_users + 1], int32 [n_edges], float32 [n_edges] or None
     indptr_t, indices_t, weight_t : the same of R's transpose, [n_items + 1], ...
     n_users, n_items, n_nodes, n_edges : int
+    kept : dict
+        What samplers have made of the graph, kept as long as it.
 
     Nodes are numbered users first, then items. Within a row edges are sorted and unique: duplicates are merged (their weights added).
 
@@ -121,6 +123,7 @@ class Graph:
         self._scales: dict[tuple[str, torch.dtype], torch.Tensor] = {}
         self._active: torch.Tensor | None = None
         self._alias: tuple[torch.Tensor | None, torch.Tensor | None] | None = None
+        self.kept: dict[Any, Any] = {}
         self._schedule = self._make_schedule()
 
     @property
@@ -210,6 +213,28 @@ class Graph:
         scale = self._scales[key]
         return (scale, scale) if norm == "sym" else (scale, None) if norm == "left" else (None, scale)
 
+    def item_law(self, power: float) -> torch.Tensor:
+        """Running sums of degree^power over the items, int64 [n_items]: the law of drawing items by popularity.
+
+        Integers, so that every device draws the same: a weight is degree^power rounded to a multiple of 2^-k, k <= 32 the largest
+        with a total below 2^62. power >= 0; 0^0 = 1.
+        """
+        if not 0 <= power < float("inf"):
+            raise ValueError(f"Graph: power must be >= 0 and finite, got {power}")
+        key = "item_law", power
+        if key not in self.kept:
+            weight = self.item_degree.cpu().numpy().astype(np.float64) ** power
+            total = float(weight.sum())
+            if not total < 2.0**60:
+                raise ValueError(
+                    f"Graph: degree^{power} adds up to {total:.3g} over the items, more than 2^60; lower power"
+                )
+            scale = 2.0 ** min(32, int(np.floor(61 - np.log2(max(total, 1.0)))))
+            law = np.rint(weight * scale).astype(np.int64).cumsum()
+            self.kept[key] = torch.from_numpy(law).to(self.device)
+        law_on_device: torch.Tensor = self.kept[key]
+        return law_on_device
+
     def to(self, device: torch.device | str) -> Graph:
         """The same graph on another device (itself, if it is there already)."""
         device = torch.device(device)
@@ -220,7 +245,7 @@ class Graph:
         for name in ("indptr", "indices", "weight", "indptr_t", "indices_t", "weight_t"):
             t = getattr(self, name)
             setattr(moved, name, None if t is None else t.to(device))
-        moved._scales, moved._active, moved._alias = {}, None, None
+        moved._scales, moved._active, moved._alias, moved.kept = {}, None, None, {}
         moved._schedule = moved._make_schedule()
         return moved
 

@@ -35,13 +35,13 @@ def propagate(graph: Graph, x: Tensor, alphas: Tensor, norm: Norm = "sym") -> Te
 
 
 def _scores(
-    user_emb: Tensor, item_emb: Tensor, users: Tensor, pos: Tensor, neg: Tensor
+    user_emb: Tensor, item_emb: Tensor, users: Tensor, pos: Tensor, neg: Tensor, mask: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     u = user_emb[users]
     neg = neg.expand(len(users), -1)
     s_pos = (u * item_emb[pos]).sum(-1)
     s_neg = (u[:, None, :] * item_emb[neg.clamp(min=0)]).sum(-1)
-    valid = (neg >= 0).to(s_neg.dtype)
+    valid = (neg >= 0 if mask is None else (neg >= 0) & mask).to(s_neg.dtype)
     return s_pos, s_neg, valid / valid.sum(1, keepdim=True).clamp(min=1)
 
 
@@ -49,14 +49,56 @@ def _softplus(x: Tensor) -> Tensor:  # torch's own turns linear at 20, an error 
     return torch.logaddexp(x, torch.zeros_like(x))
 
 
-def bpr_loss(user_emb: Tensor, item_emb: Tensor, users: Tensor, pos: Tensor, neg: Tensor) -> Tensor:
-    s_pos, s_neg, weight = _scores(user_emb, item_emb, users, pos, neg)
+def bpr_loss(
+    user_emb: Tensor, item_emb: Tensor, users: Tensor, pos: Tensor, neg: Tensor, mask: Tensor | None = None
+) -> Tensor:
+    s_pos, s_neg, weight = _scores(user_emb, item_emb, users, pos, neg, mask)
     return (weight * _softplus(s_neg - s_pos[:, None])).sum(1).mean()
 
 
-def binary_loss(user_emb: Tensor, item_emb: Tensor, users: Tensor, pos: Tensor, neg: Tensor) -> Tensor:
-    s_pos, s_neg, weight = _scores(user_emb, item_emb, users, pos, neg)
+def binary_loss(
+    user_emb: Tensor, item_emb: Tensor, users: Tensor, pos: Tensor, neg: Tensor, mask: Tensor | None = None
+) -> Tensor:
+    s_pos, s_neg, weight = _scores(user_emb, item_emb, users, pos, neg, mask)
     return _softplus(-s_pos).mean() + (weight * _softplus(s_neg)).sum(1).mean()
+
+
+def max_margin_loss(
+    user_emb: Tensor, item_emb: Tensor, users: Tensor, pos: Tensor, neg: Tensor, margin: float = 1.0,
+    mask: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    s_pos, s_neg, weight = _scores(user_emb, item_emb, users, pos, neg, mask)
+    return (weight * torch.relu(s_neg - s_pos[:, None] + margin)).sum(1).mean()
+
+
+def select_negatives(
+    user_emb: Tensor, item_emb: Tensor, users: Tensor, pos: Tensor, candidates: Tensor, n: int, law: str = "hardest",
+    margin: float = 0.2,
+) -> Tensor:  # fmt: skip
+    """The laws without chance, row by row."""
+    picks = torch.full((len(users), n), -1)
+    for b, (u, p) in enumerate(zip(users.tolist(), pos.tolist(), strict=True)):
+        items = [i for i in dict.fromkeys(candidates[b].tolist()) if i >= 0]
+        if law == "hardest":
+            score = {i: float(user_emb[u] @ item_emb[i]) for i in items}
+            chosen = sorted(items, key=lambda i, score=score: (-score[i], i))[:n]  # type: ignore[misc]
+        else:
+            near, far = (unit_distances(user_emb, item_emb, u, [p])[0] + m for m in (0.0, margin))
+            d = unit_distances(user_emb, item_emb, u, items)
+            chosen = [i for i, x in zip(items, d.tolist(), strict=True) if near < x < far][:n]
+        picks[b, : len(chosen)] = torch.tensor(chosen, dtype=torch.int64)
+    return picks
+
+
+def unit_distances(user_emb: Tensor, item_emb: Tensor, user: int, items: list[int]) -> Tensor:
+    unit = torch.nn.functional.normalize
+    return torch.linalg.vector_norm(unit(user_emb[user], dim=0) - unit(item_emb[items], dim=1), dim=1)
+
+
+def distance_weights(distance: Tensor, dim: int, lo: float = 0.5, hi: float = 1.4) -> Tensor:
+    """1 / q(d) up to a factor for every row."""
+    d = distance.clamp(lo, hi)
+    return torch.softmax((2 - dim) * d.log() - (dim - 3) / 2 * torch.log1p(-d.square() / 4), -1)
 
 
 def softmax_loss(user_emb: Tensor, item_emb: Tensor, users: Tensor, pos: Tensor, temperature: float) -> Tensor:

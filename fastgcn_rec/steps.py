@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
@@ -9,24 +10,28 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 
 from .models import Recommender
-from .ops import Adam, TrainStep, binary_loss, bpr_loss, l2_loss, sample_batch, softmax_loss
+from .negatives import Batch, Embeddings, Negatives, parse
+from .ops import Adam, TrainStep, binary_loss, bpr_loss, l2_loss, max_margin_loss, sample_batch, softmax_loss
+from .ops.pair_loss import masked
 
 if TYPE_CHECKING:
     from .train import TrainConfig
 
 Tensor = torch.Tensor
 MOMENTS = ("exp_avg", "exp_avg_sq")
+STALE = "negatives."
 
 
 class Step(Protocol):
     """Draws batch t = 0, 1, ... of the config's stream, takes a step on it, and returns the loss before the step."""
 
     def __call__(self, t: int, lr: float) -> Tensor: ...
-    def moments(self) -> dict[str, Tensor]:
-        """Adam's state by "exp_avg.<parameter>" and "exp_avg_sq.<parameter>"; empty before the first step."""
+    def state(self) -> dict[str, Tensor]:
+        """Adam's state by "exp_avg.<parameter>" and "exp_avg_sq.<parameter>", empty before the first step, and the sampler's by
+        "negatives.<name>"."""
         ...
 
-    def resume(self, step: int, moments: Mapping[str, Tensor]) -> None:
+    def resume(self, step: int, state: Mapping[str, Tensor]) -> None:
         """Goes on after ``step`` steps; the parameters are the model's."""
         ...
 
@@ -35,7 +40,8 @@ def make_step(model: Recommender, config: TrainConfig) -> Step:
     """The fastest way to train this model that gives the right gradient."""
     table = model.ego_embedding() if model.diffusion() is not None else None
     if table is not None and table.is_contiguous():
-        return NativeStep(model, config) if table.device.type == "cpu" else CapturedStep(model, config)
+        captured = table.device.type != "cpu" and can_capture(config)
+        return CapturedStep(model, config) if captured else NativeStep(model, config)
     if config.storage != "float32":
         raise ValueError(
             f"fit: storage={config.storage!r} needs a model with constant layer weights, got "
@@ -44,20 +50,60 @@ def make_step(model: Recommender, config: TrainConfig) -> Step:
     return AutogradStep(model, config)
 
 
-def draw_batch(model: Recommender, config: TrainConfig, seed: int | Tensor, offset: int | Tensor) -> tuple[Tensor, ...]:
-    n_neg = 0 if config.loss == "softmax" else config.n_neg
-    return sample_batch(model.graph, config.batch_size, n_neg, seed=seed, offset=offset, by=config.sampler)
+def can_capture(config: TrainConfig) -> bool:
+    """Whether a CUDA graph can replay a step with these negatives; says so if not."""
+    if not config.negatives or parse(config.negatives).capturable:
+        return True
+    warnings.warn(
+        f"fit: negatives={str(config.negatives)!r} are decided on the host (a count by epoch, stale vectors, ranks), so that the "
+        "training step is not captured as a CUDA graph, which is slower",
+        stacklevel=2,
+    )
+    return False
 
 
-def batch_loss(model: Recommender, config: TrainConfig, users: Tensor, pos: Tensor, neg: Tensor) -> Tensor:
+class Batches:
+    """The batches of a training: positives by the config's law, negatives by its sampler."""
+
+    def __init__(self, model: Recommender, config: TrainConfig) -> None:
+        self.graph, self.config = model.graph, config
+        self.sampler = parse(config.negatives) if config.negatives else None
+        self.n_neg = 0 if config.loss == "softmax" or self.sampler is not None else config.n_neg
+        self.steps_per_epoch = math.ceil(self.graph.n_edges / config.batch_size)
+        self.embeddings = Embeddings(model.get_embedding)
+
+    def __call__(self, t: int, seed: int | Tensor, offset: int | Tensor) -> tuple[Tensor, Tensor, Negatives]:
+        """Batch t, which begins at sample ``offset``: users, positives, negatives."""
+        size, law = self.config.batch_size, self.config.sampler
+        users, pos, neg = sample_batch(self.graph, size, self.n_neg, seed=seed, offset=offset, by=law)
+        if self.sampler is None:
+            return users, pos, Negatives(neg)
+        epoch = t // self.steps_per_epoch + 1
+        return users, pos, self.sampler.draw(Batch(self.graph, users, pos, seed, offset, t, epoch, self.embeddings))
+
+    def state(self) -> dict[str, Tensor]:
+        return {f"{STALE}{name}": table for name, table in self.embeddings.state().items()}
+
+    def resume(self, step: int, state: Mapping[str, Tensor]) -> None:
+        tables = {n.removeprefix(STALE): t.to(self.graph.device) for n, t in state.items() if n.startswith(STALE)}
+        self.embeddings.resume(step, tables)
+
+
+def batch_loss(
+    model: Recommender, config: TrainConfig, users: Tensor, pos: Tensor, neg: Tensor, mask: Tensor | None = None
+) -> Tensor:
     """The loss of one batch, ridge penalty included; ids are internal."""
     user_emb, item_emb = model.get_embedding().split([model.n_users, model.n_items])
     nodes = [users, pos + model.n_users]
     if config.loss == "softmax":
         loss = softmax_loss(user_emb, item_emb, users, pos, config.temperature)
     else:
-        pair = bpr_loss if config.loss == "bpr" else binary_loss
-        loss = pair(user_emb, item_emb, users, pos, neg)
+        neg, mask = masked("fit", neg, mask, len(users))
+        if config.loss == "max_margin":
+            loss = max_margin_loss(user_emb, item_emb, users, pos, neg, config.margin, mask)
+        else:
+            pair = bpr_loss if config.loss == "bpr" else binary_loss
+            loss = pair(user_emb, item_emb, users, pos, neg, mask)
         nodes.append(torch.where(neg >= 0, neg + model.n_users, neg).flatten())
     if config.reg:
         loss = loss + config.reg / len(users) * l2_loss(model.ego_embedding(), torch.cat(nodes))
@@ -70,30 +116,32 @@ class NativeStep:
     def __init__(self, model: Recommender, config: TrainConfig) -> None:
         table, alphas = model.ego_embedding(), model.diffusion()
         assert alphas is not None
-        self.model, self.config = model, config
+        self.config, self.batches = config, Batches(model, config)
         (self.name,) = (name for name, p in model.named_parameters() if p is table)
         self.step = TrainStep(
-            model.graph, table, alphas, loss=config.loss, temperature=config.temperature, reg=config.reg,
-            storage=torch.bfloat16 if config.storage == "bfloat16" else None,
+            model.graph, table, alphas, loss=config.loss, temperature=config.temperature,
+            margin=config.margin, reg=config.reg, storage=torch.bfloat16 if config.storage == "bfloat16" else None,
         )  # fmt: skip
 
     def __call__(self, t: int, lr: float) -> Tensor:
         self.step.lr = lr
-        return self._take(self.config.seed, t * self.config.batch_size)
+        return self._take(t, self.config.seed, t * self.config.batch_size)
 
-    def _take(self, seed: int | Tensor, offset: int | Tensor) -> Tensor:
-        users, pos, neg = draw_batch(self.model, self.config, seed, offset)
-        return self.step(users, pos, neg if neg.shape[1] else None)
+    def _take(self, t: int, seed: int | Tensor, offset: int | Tensor) -> Tensor:
+        users, pos, (neg, mask) = self.batches(t, seed, offset)
+        return self.step(users, pos, neg if neg.shape[1] else None, mask)
 
-    def moments(self) -> dict[str, Tensor]:
-        return {f"{m}.{self.name}": getattr(self.step, m) for m in MOMENTS if self.step.step}
+    def state(self) -> dict[str, Tensor]:
+        moments = {f"{m}.{self.name}": getattr(self.step, m) for m in MOMENTS if self.step.step}
+        return moments | self.batches.state()
 
-    def resume(self, step: int, moments: Mapping[str, Tensor]) -> None:
+    def resume(self, step: int, state: Mapping[str, Tensor]) -> None:
         self.step.step = step
         for m in MOMENTS:
-            if f"{m}.{self.name}" in moments:
-                getattr(self.step, m).copy_(moments[f"{m}.{self.name}"])
+            if f"{m}.{self.name}" in state:
+                getattr(self.step, m).copy_(state[f"{m}.{self.name}"])
         self.step.refresh()
+        self.batches.resume(step, state)
 
 
 class CapturedStep(NativeStep):
@@ -117,23 +165,23 @@ class CapturedStep(NativeStep):
             self._offset.fill_(t * self.config.batch_size)
         self._next = t + 1
         if self._taken == self.eager_steps:
-            self._capture()
+            self._capture(t)
         self._taken += 1
         if self._replay is None or self._loss is None:
-            return self._both()
+            return self._both(t)
         self._replay()
         return self._loss.clone()
 
-    def _both(self) -> Tensor:
-        loss = self._take(self._seed, self._offset)
+    def _both(self, t: int) -> Tensor:
+        loss = self._take(t, self._seed, self._offset)
         self._offset.add_(self.config.batch_size)
         return loss
 
-    def _capture(self) -> None:
+    def _capture(self, t: int) -> None:
         try:
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph):  # records, does not run
-                self._loss = self._both()
+                self._loss = self._both(t)
             self._replay = graph.replay
         except RuntimeError as error:
             warnings.warn(
@@ -144,25 +192,26 @@ class CapturedStep(NativeStep):
 
 class AutogradStep:
     def __init__(self, model: Recommender, config: TrainConfig) -> None:
-        self.model, self.config = model, config
+        self.model, self.config, self.batches = model, config, Batches(model, config)
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.optimizer = Adam(self.parameters.values())
 
     def __call__(self, t: int, lr: float) -> Tensor:
         self.optimizer.param_groups[0]["lr"] = lr
-        users, pos, neg = draw_batch(self.model, self.config, self.config.seed, t * self.config.batch_size)
-        loss = batch_loss(self.model, self.config, users, pos, neg)
+        users, pos, negatives = self.batches(t, self.config.seed, t * self.config.batch_size)
+        loss = batch_loss(self.model, self.config, users, pos, *negatives)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         return loss.detach()
 
-    def moments(self) -> dict[str, Tensor]:
+    def state(self) -> dict[str, Tensor]:
         states = ((name, self.optimizer.state[p]) for name, p in self.parameters.items() if p in self.optimizer.state)
-        return {f"{m}.{name}": state[m] for name, state in states for m in MOMENTS}
+        return {f"{m}.{name}": state[m] for name, state in states for m in MOMENTS} | self.batches.state()
 
-    def resume(self, step: int, moments: Mapping[str, Tensor]) -> None:
+    def resume(self, step: int, state: Mapping[str, Tensor]) -> None:
         for name, p in self.parameters.items():
-            if f"{MOMENTS[0]}.{name}" in moments:
-                own = {m: moments[f"{m}.{name}"].to(p.device) for m in MOMENTS}
+            if f"{MOMENTS[0]}.{name}" in state:
+                own = {m: state[f"{m}.{name}"].to(p.device) for m in MOMENTS}
                 self.optimizer.state[p] = {"step": step, **own}
+        self.batches.resume(step, state)

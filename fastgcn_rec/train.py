@@ -16,10 +16,11 @@ from tqdm import tqdm
 from .data import Dataset, Edges
 from .evaluate import evaluate
 from .models import Recommender
-from .steps import MOMENTS, make_step
+from .negatives import Sampler, parse
+from .steps import make_step
 from .storage import load_arrays, save_arrays
 
-LOSSES = ("bpr", "binary", "softmax")
+LOSSES = ("bpr", "binary", "max_margin", "softmax")
 PROTOCOLS = ("validation", "published", "none")
 STORAGES = ("float32", "bfloat16")
 SCHEDULES = ("constant", "linear")
@@ -34,13 +35,18 @@ class TrainConfig:
     epochs : int
         At most; an epoch is ceil(n_edges / batch_size) steps.
     batch_size : int
-    loss : "bpr", "binary" or "softmax" (in-batch, on cosines)
+    loss : "bpr", "binary", "max_margin" or "softmax" (in-batch, on cosines)
     temperature : float
         Of the softmax.
+    margin : float
+        Of max_margin.
     sampler : "user" or "edge"
         How positives are drawn: see :func:`fastgcn_rec.sample_batch`.
     n_neg : int
-        Negatives per positive (bpr, binary).
+        Uniform negatives per positive (all losses but softmax, which takes none).
+    negatives : str or Sampler
+        What takes their place: a sampler of :mod:`fastgcn_rec.negatives` or its text, which is what is kept, such as
+        "uniform(1)+dynamic(1, candidates=32)". "": ``n_neg`` uniform ones.
     lr : float
         Of Adam.
     warmup : float in [0, 1)
@@ -67,10 +73,12 @@ class TrainConfig:
 
     epochs: int = 100
     batch_size: int = 2048
-    loss: Literal["bpr", "binary", "softmax"] = "bpr"
+    loss: Literal["bpr", "binary", "max_margin", "softmax"] = "bpr"
     temperature: float = 0.1
+    margin: float = 1.0
     sampler: Literal["user", "edge"] = "edge"
     n_neg: int = 1
+    negatives: str | Sampler = ""
     lr: float = 1e-3
     warmup: float = 0.0
     lr_schedule: Literal["constant", "linear"] = "constant"
@@ -102,8 +110,29 @@ class TrainConfig:
         for name, least in (("epochs", 0), ("batch_size", 1), ("n_neg", 1), ("eval_every", 1), ("patience", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"TrainConfig: {name} must be >= {least}, got {getattr(self, name)}")
+        if not 0 <= self.margin < math.inf:
+            raise ValueError(f"TrainConfig: margin must be >= 0 and finite, got {self.margin}")
+        if self.negatives:
+            self._take_negatives(parse(self.negatives))
         if not 0 <= self.warmup < 1:
             raise ValueError(f"TrainConfig: warmup is a part of all steps, 0 <= warmup < 1, got {self.warmup}")
+
+    def _take_negatives(self, sampler: Sampler) -> None:
+        text = str(sampler)
+        if parse(text) != sampler:
+            raise ValueError(
+                f"TrainConfig: negatives={text} leaves out a part of the sampler, so that a checkpoint could not name it; write a "
+                "sampler class of your own (fastgcn_rec.negatives.Sampler)"
+            )
+        if self.loss == "softmax":
+            raise ValueError(
+                f"TrainConfig: the softmax takes the batch's positives as negatives, not negatives={text!r}"
+            )
+        if self.n_neg != 1:
+            raise ValueError(
+                f"TrainConfig: negatives={text!r} has counts of its own; leave n_neg at 1, got {self.n_neg}"
+            )
+        object.__setattr__(self, "negatives", text)  # frozen: the text is the one form
 
     def depends_on_epochs(self) -> bool:
         """Whether a step's learning rate depends on the number of epochs."""
@@ -315,7 +344,7 @@ class _Run:
             "history": dataclasses.asdict(self.history),
         }
         tensors: dict[str, torch.Tensor] = {f"now.{name}": p for name, p in self.parameters.items()}
-        tensors |= {f"best.{name}": p for name, p in self.best.items()} | self.take_step.moments()
+        tensors |= {f"best.{name}": p for name, p in self.best.items()} | self.take_step.state()
         arrays = {name: t.detach().cpu().numpy() for name, t in tensors.items()}
         save_arrays(self.checkpoint, meta, arrays)
 
@@ -338,5 +367,5 @@ class _Run:
             for name, p in self.parameters.items():
                 p.copy_(torch.from_numpy(arrays[f"now.{name}"]))
                 self.best[name].copy_(torch.from_numpy(arrays[f"best.{name}"]))
-            moments = {n: torch.from_numpy(a) for n, a in arrays.items() if n.startswith(MOMENTS)}
-            self.take_step.resume(self.step, moments)
+            own = {n: torch.from_numpy(a) for n, a in arrays.items() if not n.startswith(("now.", "best."))}
+            self.take_step.resume(self.step, own)

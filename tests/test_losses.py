@@ -123,7 +123,7 @@ def test_opcheck_and_compile(device):
     for shared in (False, True):
         users, pos, neg = batches(6, 3, shared, device=device)
         ops = torch.ops.fastgcn_rec
-        torch.library.opcheck(ops.pair_loss.default, (user_emb, item_emb, users, pos, neg, 0))
+        torch.library.opcheck(ops.pair_loss.default, (user_emb, item_emb, users, pos, neg, None, 0, 0.0))
     torch.library.opcheck(ops.softmax_loss.default, (user_emb, item_emb, users, pos, 0.5))
     torch.library.opcheck(ops.l2_loss.default, (user_emb, users))
     torch.library.opcheck(ops.scatter_rows.default, (pos, None, user_emb.detach(), users, None, 9, torch.float32))

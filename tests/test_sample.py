@@ -82,7 +82,8 @@ def test_opcheck(device):
     seed = torch.tensor([3], device=device)
     csr = (graph.indptr, graph.indices, graph.indptr_t)
     torch.library.opcheck(
-        torch.ops.fastgcn_rec.sample_negatives.default, (*csr, torch.arange(4, device=device), 2, seed)
+        torch.ops.fastgcn_rec.sample_negatives.default,
+        (*csr, None, torch.arange(4, device=device), 2, seed, seed, 1, 0),
     )
     torch.library.opcheck(torch.ops.fastgcn_rec.sample_batch.default, (*csr, None, seed, seed, 8, 2, 0))
 

@@ -111,7 +111,7 @@ def test_an_interrupted_refit_goes_on_to_the_same_bits(data, tmp_path, monkeypat
                 raise KeyboardInterrupt
             return made[-1](t, lr)
 
-        step.moments, step.resume = made[-1].moments, made[-1].resume
+        step.state, step.resume = made[-1].state, made[-1].resume
         return step
 
     path = tmp_path / "checkpoint.npz"
@@ -161,7 +161,7 @@ def test_fit_takes_the_rates_of_its_schedule(schedule, data, tmp_path, monkeypat
             seen.append(lr)
             return step(t, lr)
 
-        take.moments, take.resume = step.moments, step.resume
+        take.state, take.resume = step.state, step.resume
         return take
 
     with monkeypatch.context() as patched:

@@ -7,8 +7,9 @@
 
 namespace fgr {
 
-// The pairwise losses differ only in these two functions (see pair_loss.h).
-enum class PairLoss : int { bpr = 0, binary = 1 };
+// The pairwise losses (see pair_loss.h): a negative adds pair_loss_at(kind, x), x its score, for bpr and max_margin
+// less the positive's, for max_margin plus the margin.
+enum class PairLoss : int { bpr = 0, binary = 1, max_margin = 2 };
 
 // log(1 + exp(x)) without overflow, and its derivative.
 template <class A>
@@ -19,6 +20,16 @@ template <class A>
 FGR_HOST_DEVICE A sigmoid(A x) {
   const A e = exp(x > A(0) ? -x : x);
   return x > A(0) ? A(1) / (A(1) + e) : e / (A(1) + e);
+}
+
+template <class A>
+FGR_HOST_DEVICE A pair_loss_at(PairLoss kind, A x) {
+  return kind == PairLoss::max_margin ? (x > A(0) ? x : A(0)) : softplus(x);
+}
+// Its derivative; of the hinge at 0: 0.
+template <class A>
+FGR_HOST_DEVICE A pair_slope_at(PairLoss kind, A x) {
+  return kind == PairLoss::max_margin ? (x > A(0) ? A(1) : A(0)) : sigmoid(x);
 }
 
 }  // namespace fgr

@@ -21,6 +21,39 @@ FGR_HOST_DEVICE int64_t nth_unseen(const int32_t* seen, int64_t n_seen, int64_t 
   return r + lo;
 }
 
+// The first k with sorted[k] >= x, or n.
+template <class T>
+FGR_HOST_DEVICE int64_t lower_bound(const T* sorted, int64_t n, int64_t x) {
+  int64_t lo = 0, hi = n;
+  while (lo < hi) {
+    const int64_t mid = lo + (hi - lo) / 2;
+    if (sorted[mid] < x) {
+      lo = mid + 1;
+    } else {
+      hi = mid;
+    }
+  }
+  return lo;
+}
+
+FGR_HOST_DEVICE bool has_edge(const Csr& r, int64_t user, int64_t item) {
+  const int32_t* seen = r.indices + r.indptr[user];
+  const int64_t n_seen = r.indptr[user + 1] - r.indptr[user], at = lower_bound(seen, n_seen, item);
+  return at < n_seen && seen[at] == item;
+}
+
+// Which random numbers a sampler takes: row b, draw j those of (*seed, stream, element = *offset + b, draw = first +
+// j).
+struct Draws {
+  const int64_t* seed;
+  const int64_t* offset;
+  Stream stream;
+  uint32_t first;
+  FGR_HOST_DEVICE uint64_t bits(int64_t b, uint32_t draw) const {
+    return random_u64(static_cast<uint64_t>(*seed), stream, static_cast<uint64_t>(*offset + b), first + draw);
+  }
+};
+
 // Uniform over the items that the user has not seen, in one draw; -1 where there is none.
 FGR_HOST_DEVICE int64_t negative_item(const Csr& r, int64_t user, uint64_t seed, Stream stream, uint64_t element,
                                       uint32_t draw) {
@@ -30,6 +63,54 @@ FGR_HOST_DEVICE int64_t negative_item(const Csr& r, int64_t user, uint64_t seed,
   if (n_unseen <= 0) return -1;
   const int64_t rank = uniform_below(random_u64(seed, stream, element, draw), n_unseen);
   return nth_unseen(r.indices + begin, n_seen, rank);
+}
+
+// Items drawn in proportion to integer weights: cumulative[i] = the weights of items 0 .. i, monotone, the last < 2^62.
+FGR_HOST_DEVICE int64_t weight_before(const int64_t* cumulative, int64_t item) {
+  return item > 0 ? cumulative[item - 1] : 0;
+}
+
+// The j-th negative by weight: an item that the user has not seen, with probability (its weight) / (the weights of all
+// that the user has not seen), exactly; -1 where these are 0. Items drawn from all are thrown away while seen; after
+// weighted_tries the last draw walks what the seen items leave of the weights, so the law holds whatever was thrown
+// away. Takes the weighted_tries + 1 draws from j * (weighted_tries + 1) on.
+constexpr uint32_t weighted_tries = 15;
+FGR_HOST_DEVICE int64_t weighted_negative(const Csr& r, const int64_t* cumulative, int64_t user, const Draws& draws,
+                                          int64_t b, uint32_t j) {
+  const int64_t n_items = r.n_cols, total = n_items > 0 ? cumulative[n_items - 1] : 0;
+  const uint32_t first = j * (weighted_tries + 1);
+  const auto item_at = [&](int64_t x) { return lower_bound(cumulative, n_items, x + 1); };
+  if (total <= 0) return -1;
+  for (uint32_t a = 0; a < weighted_tries; ++a) {
+    const int64_t item = item_at(uniform_below(draws.bits(b, first + a), total));
+    if (!has_edge(r, user, item)) return item;
+  }
+  const int64_t begin = r.indptr[user], end = r.indptr[user + 1];
+  int64_t unseen = total;
+  for (int64_t e = begin; e < end; ++e) {
+    unseen -= cumulative[r.indices[e]] - weight_before(cumulative, r.indices[e]);
+  }
+  if (unseen <= 0) return -1;
+  int64_t at = uniform_below(draws.bits(b, first + weighted_tries), unseen);
+  for (int64_t e = begin; e < end; ++e) {  // steps over the seen items' weights
+    const int64_t before = weight_before(cumulative, r.indices[e]);
+    if (at < before) break;
+    at += cumulative[r.indices[e]] - before;
+  }
+  return item_at(at);
+}
+
+// The j-th negative of row b: uniform without `cumulative`, else by weight.
+FGR_HOST_DEVICE int64_t drawn_negative(const Csr& r, const int64_t* cumulative, int64_t user, const Draws& draws,
+                                       int64_t b, uint32_t j) {
+  if (cumulative != nullptr) return weighted_negative(r, cumulative, user, draws, b, j);
+  return negative_item(r, user, static_cast<uint64_t>(*draws.seed), draws.stream,
+                       static_cast<uint64_t>(*draws.offset + b), draws.first + j);
+}
+
+// Clears the places of an item in a row of a mask over sorted items, order[k] the place of the k-th.
+FGR_HOST_DEVICE void mask_item(const int64_t* sorted, const int64_t* order, int64_t n, int64_t item, uint8_t* row) {
+  for (int64_t k = lower_bound(sorted, n, item); k < n && sorted[k] == item; ++k) row[order[k]] = 0;
 }
 
 // The row that owns edge e: the largest row with indptr[row] <= e.

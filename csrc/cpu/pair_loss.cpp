@@ -6,9 +6,9 @@
 namespace fgr::cpu {
 
 template <class T>
-void pair_loss(PairLoss kind, const T* user_emb, int64_t n_users, const T* item_emb, int64_t n_items, int64_t dim,
-               const PairBatch& batch, acc_t<T>* loss, acc_t<T>* user_rows, acc_t<T>* pos_coef, acc_t<T>* neg_coef,
-               acc_t<T>* neg_rows, void* workspace, int threads) {
+void pair_loss(PairLoss kind, double margin, const T* user_emb, int64_t n_users, const T* item_emb, int64_t n_items,
+               int64_t dim, const PairBatch& batch, acc_t<T>* loss, acc_t<T>* user_rows, acc_t<T>* pos_coef,
+               acc_t<T>* neg_coef, acc_t<T>* neg_rows, void* workspace, int threads) {
   using A = acc_t<T>;
   check_ids("users", batch.users, batch.batch, 0, n_users);
   check_ids("pos", batch.pos, batch.batch, 0, n_items);
@@ -23,7 +23,7 @@ void pair_loss(PairLoss kind, const T* user_emb, int64_t n_users, const T* item_
       const T* p = item_emb + batch.pos[b] * dim;
       const int64_t* neg = batch.neg + (batch.shared ? 0 : b * m);
       int64_t valid = 0;
-      for (int64_t j = 0; j < m; ++j) valid += neg[j] >= 0;
+      for (int64_t j = 0; j < m; ++j) valid += batch.takes(b, j);
       const A weight = valid > 0 ? inv_batch / static_cast<A>(valid) : A(0);
       const A s_pos = kernels<T>().dot(u, p, dim);
       A* du = user_rows + b * dim;
@@ -37,13 +37,13 @@ void pair_loss(PairLoss kind, const T* user_emb, int64_t n_users, const T* item_
       for (int64_t j = 0; j < m; ++j) {
         A& coef = neg_coef[b * m + j];
         coef = 0;
-        if (neg[j] < 0) continue;
+        if (!batch.takes(b, j)) continue;
         const T* n = item_emb + neg[j] * dim;
         const A s_neg = kernels<T>().dot(u, n, dim);
-        const A z = kind == PairLoss::bpr ? s_neg - s_pos : s_neg;
-        sum += static_cast<double>(weight * softplus(z));
-        coef = weight * sigmoid(z);
-        if (kind == PairLoss::bpr) d_pos -= coef;
+        const A z = kind == PairLoss::binary ? s_neg : s_neg - s_pos + static_cast<A>(margin);
+        sum += static_cast<double>(weight * pair_loss_at(kind, z));
+        coef = weight * pair_slope_at(kind, z);
+        if (kind != PairLoss::binary) d_pos -= coef;
         kernels<T>().axpy(du, coef, n, dim);
       }
       kernels<T>().axpy(du, d_pos, p, dim);
@@ -65,9 +65,9 @@ void pair_loss(PairLoss kind, const T* user_emb, int64_t n_users, const T* item_
   *loss = static_cast<A>(total);
 }
 
-#define FGR_INSTANTIATE(T)                                                                                         \
-  template void pair_loss<T>(PairLoss, const T*, int64_t, const T*, int64_t, int64_t, const PairBatch&, acc_t<T>*, \
-                             acc_t<T>*, acc_t<T>*, acc_t<T>*, acc_t<T>*, void*, int);
+#define FGR_INSTANTIATE(T)                                                                                      \
+  template void pair_loss<T>(PairLoss, double, const T*, int64_t, const T*, int64_t, int64_t, const PairBatch&, \
+                             acc_t<T>*, acc_t<T>*, acc_t<T>*, acc_t<T>*, acc_t<T>*, void*, int);
 FGR_INSTANTIATE(float)
 FGR_INSTANTIATE(double)
 FGR_INSTANTIATE(bf16)

@@ -4,15 +4,32 @@
 
 namespace fgr::cpu {
 
-void sample_negatives(const Csr& r, const int64_t* users, int64_t n_rows, int64_t n_draws, const int64_t* seed,
-                      int64_t* out, int threads) {
+void sample_negatives(const Csr& r, const int64_t* cumulative, const int64_t* users, int64_t n_rows, int64_t n_draws,
+                      const Draws& draws, int64_t* out, int threads) {
   check_ids("users", users, n_rows, 0, r.n_rows);
-  const uint64_t key = static_cast<uint64_t>(*seed);
-  parallel_for(n_rows, 256, threads, [&](int64_t begin, int64_t end) {
+  parallel_for(n_rows, 64, threads, [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b) {
       for (int64_t j = 0; j < n_draws; ++j) {
-        out[b * n_draws + j] =
-            negative_item(r, users[b], key, Stream::negative, static_cast<uint64_t>(b), static_cast<uint32_t>(j));
+        out[b * n_draws + j] = drawn_negative(r, cumulative, users[b], draws, b, static_cast<uint32_t>(j));
+      }
+    }
+  });
+}
+
+void unseen_mask(const Csr& r, const int64_t* users, int64_t n_rows, const int64_t* items, const int64_t* order,
+                 int64_t n, uint8_t* out, int threads) {
+  check_ids("users", users, n_rows, 0, r.n_rows);
+  check_ids("items", items, order != nullptr ? n : n_rows * n, -1, r.n_cols);
+  parallel_for(n_rows, 64, threads, [&](int64_t begin, int64_t end) {
+    for (int64_t b = begin; b < end; ++b) {
+      uint8_t* row = out + b * n;
+      if (order == nullptr) {
+        for (int64_t j = 0; j < n; ++j) row[j] = items[b * n + j] >= 0 && !has_edge(r, users[b], items[b * n + j]);
+        continue;
+      }
+      for (int64_t k = 0; k < n; ++k) row[order[k]] = items[k] >= 0;
+      for (int64_t e = r.indptr[users[b]]; e < r.indptr[users[b] + 1]; ++e) {
+        mask_item(items, order, n, r.indices[e], row);
       }
     }
   });

@@ -157,10 +157,9 @@ struct Step {
       softmax_loss(s.z, n_rows, s.z, n_rows, model.dim, s.users, s.pos, batch.batch, options.temperature, &loss,
                    s.user_rows, s.item_rows, s.loss_space, threads);
     } else {
-      const PairLoss kind = options.loss == StepLoss::bpr ? PairLoss::bpr : PairLoss::binary;
-      pair_loss(kind, s.z, n_rows, s.z, n_rows, model.dim,
-                {s.users, s.pos, s.neg, batch.batch, batch.n_neg, batch.shared}, &loss, s.user_rows, s.pos_coef,
-                s.neg_coef, s.neg_rows, s.loss_space, threads);
+      pair_loss(static_cast<PairLoss>(options.loss), options.margin, s.z, n_rows, s.z, n_rows, model.dim,
+                {s.users, s.pos, s.neg, batch.batch, batch.n_neg, batch.shared, batch.mask}, &loss, s.user_rows,
+                s.pos_coef, s.neg_coef, s.neg_rows, s.loss_space, threads);
     }
     return loss;
   }

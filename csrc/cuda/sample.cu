@@ -6,14 +6,37 @@ namespace {
 
 constexpr int block_threads = 256;
 
-__global__ void negatives_kernel(Csr r, const int64_t* users, int64_t n_rows, int64_t n_draws, const int64_t* seed,
-                                 int64_t* out) {
+__global__ void negatives_kernel(Csr r, const int64_t* cumulative, const int64_t* users, int64_t n_rows,
+                                 int64_t n_draws, Draws draws, int64_t* out) {
   const int64_t i = global_thread();
   if (i >= n_rows * n_draws) return;
   const int64_t b = i / n_draws, j = i % n_draws;
   const int64_t user = checked_id(users[b], 0, r.n_rows, "users");
-  out[i] = negative_item(r, user, static_cast<uint64_t>(*seed), Stream::negative, static_cast<uint64_t>(b),
-                         static_cast<uint32_t>(j));
+  out[i] = drawn_negative(r, cumulative, user, draws, b, static_cast<uint32_t>(j));
+}
+
+// Items of a row's own: a thread an item.
+__global__ void own_mask_kernel(Csr r, const int64_t* users, int64_t n_rows, const int64_t* items, int64_t n,
+                                uint8_t* out) {
+  const int64_t i = global_thread();
+  if (i >= n_rows * n) return;
+  const int64_t user = checked_id(users[i / n], 0, r.n_rows, "users"),
+                item = checked_id(items[i], -1, r.n_cols, "items");
+  out[i] = item >= 0 && !has_edge(r, user, item);
+}
+
+// Shared items: a warp a row, whose lanes share out the row's items and then its edges.
+__global__ void shared_mask_kernel(Csr r, const int64_t* users, int64_t n_rows, const int64_t* items,
+                                   const int64_t* order, int64_t n, uint8_t* out) {
+  const int64_t b = global_warp();
+  if (b >= n_rows) return;
+  const int64_t user = checked_id(users[b], 0, r.n_rows, "users");
+  uint8_t* row = out + b * n;
+  for (int64_t k = lane(); k < n; k += warp) row[order[k]] = checked_id(items[k], -1, r.n_cols, "items") >= 0;
+  __syncwarp();
+  for (int64_t e = r.indptr[user] + lane(); e < r.indptr[user + 1]; e += warp) {
+    mask_item(items, order, n, r.indices[e], row);
+  }
 }
 
 // A thread a sample: the positive, then its negatives.
@@ -36,10 +59,21 @@ __global__ void batch_kernel(Csr r, int64_t n_edges, BatchLaw law, const int32_t
 
 }  // namespace
 
-void sample_negatives(const Csr& r, const int64_t* users, int64_t n_rows, int64_t n_draws, const int64_t* seed,
-                      int64_t* out, void* stream) {
+void sample_negatives(const Csr& r, const int64_t* cumulative, const int64_t* users, int64_t n_rows, int64_t n_draws,
+                      const Draws& draws, int64_t* out, void* stream) {
   launch("sample_negatives", negatives_kernel, blocks_for(n_rows * n_draws, block_threads), block_threads, 0, stream, r,
-         users, n_rows, n_draws, seed, out);
+         cumulative, users, n_rows, n_draws, draws, out);
+}
+
+void unseen_mask(const Csr& r, const int64_t* users, int64_t n_rows, const int64_t* items, const int64_t* order,
+                 int64_t n, uint8_t* out, void* stream) {
+  if (order == nullptr) {
+    launch("unseen_mask", own_mask_kernel, blocks_for(n_rows * n, block_threads), block_threads, 0, stream, r, users,
+           n_rows, items, n, out);
+  } else {
+    launch("unseen_mask", shared_mask_kernel, blocks_for(n_rows * warp, block_threads), block_threads, 0, stream, r,
+           users, n_rows, items, order, n, out);
+  }
 }
 
 void sample_batch(const Csr& r, int64_t n_edges, BatchLaw law, const int32_t* active, int64_t n_active,

@@ -20,6 +20,7 @@
 #include "fgr/random_walk.h"
 #include "fgr/sample.h"
 #include "fgr/scatter_rows.h"
+#include "fgr/select_negatives.h"
 #include "fgr/softmax_loss.h"
 #include "fgr/topk.h"
 #include "fgr/train_step.h"
@@ -120,10 +121,12 @@ void test_losses(int64_t batch, int64_t n_neg, bool shared, int64_t dim, int thr
   Buffer<A> loss(1), user_rows(batch * dim), pos_coef(batch), neg_coef(batch * n_neg),
       neg_rows(shared ? n_neg * dim : 0);
   Buffer<char> space(pair_loss_workspace_bytes(batch));
-  const PairBatch ids{users, pos, neg, batch, n_neg, shared};
-  for (const PairLoss kind : {PairLoss::bpr, PairLoss::binary}) {
-    cpu::pair_loss<T>(kind, user_emb, n_users, item_emb, n_items, dim, ids, loss, user_rows, pos_coef, neg_coef,
-                      neg_rows, space.data, threads);
+  Buffer<uint8_t> mask(batch * n_neg);
+  for (int64_t i = 0; i < mask.size; ++i) mask[i] = i % 3 != 0;
+  const PairBatch ids{users, pos, neg, batch, n_neg, shared, shared ? mask.data : nullptr};
+  for (const PairLoss kind : {PairLoss::bpr, PairLoss::binary, PairLoss::max_margin}) {
+    cpu::pair_loss<T>(kind, kind == PairLoss::max_margin ? 0.5 : 0.0, user_emb, n_users, item_emb, n_items, dim, ids,
+                      loss, user_rows, pos_coef, neg_coef, neg_rows, space.data, threads);
     CHECK(std::isfinite(static_cast<double>(loss[0])) && all_finite(user_rows));
   }
   Buffer<char> sort_space(cpu::scatter_rows_workspace_bytes(batch, n_items));
@@ -148,7 +151,26 @@ void test_sampling() {
     cpu::sample_batch(g.both.users, g.kept, law, nullptr, 23, &seed, &offset, batch, 2, users, pos, neg, 2);
     for (int64_t i = 0; i < batch * 2; ++i) CHECK(neg[i] >= -1 && neg[i] < 17);
   }
-  cpu::sample_negatives(g.both.users, users, batch, 3, &seed, out, 2);
+  Buffer<int64_t> cumulative(17), order(17);
+  Buffer<uint8_t> mask(batch * 17);
+  for (int64_t i = 0; i < 17; ++i) cumulative[i] = i * i, order[i] = i;
+  const Draws draws{&seed, &offset, Stream::negative, 0};
+  for (const int64_t* weights : {static_cast<const int64_t*>(nullptr), static_cast<const int64_t*>(cumulative)}) {
+    cpu::sample_negatives(g.both.users, weights, users, batch, 3, draws, out, 2);
+    cpu::unseen_mask(g.both.users, users, batch, out, nullptr, 3, mask, 2);
+    for (int64_t i = 0; i < out.size; ++i) CHECK((mask[i] == 1) == (out[i] >= 0));
+  }
+  cpu::unseen_mask(g.both.users, pos, 0, order, order, 17, mask, 2);
+  cpu::unseen_mask(g.both.users, users, batch, order, order, 17, mask, 2);
+  Buffer<float> user_emb(23 * 5), item_emb(17 * 5);
+  fill(user_emb, 11);
+  fill(item_emb, 12);
+  Buffer<char> space(select_negatives_workspace_bytes(batch, 3));
+  for (const Selection law : {Selection::hardest, Selection::semi_hard, Selection::distance_weighted}) {
+    cpu::select_negatives<float>({law, 0.3, 0.5, 1.4}, user_emb, 23, item_emb, 17, 5, {users, pos, out, batch, 3},
+                                 draws, 2, neg, space.data, 2);
+    for (int64_t i = 0; i < batch * 2; ++i) CHECK(neg[i] >= -1 && neg[i] < 17);
+  }
   for (int64_t n = 1; n < 70; ++n) {  // permute is a permutation, for every size around powers of two
     std::vector<bool> hit(static_cast<size_t>(n));
     for (int64_t i = 0; i < n; ++i) hit[static_cast<size_t>(permute(3, 1, n, i))] = true;
@@ -220,7 +242,8 @@ void test_train_step(StepLoss loss_kind, int64_t n_alphas, int64_t n_neg, bool s
     const double lr = 0.01;
     for (int64_t step = 1; step <= 2; ++step) {
       cpu::train_step<T>(g.both, model, {users, pos, neg, batch, n_neg, shared},
-                         {loss_kind, 0.2, 0.01, {0.9, 0.999, 1e-8, 0}}, &lr, &step, loss, &times, space, threads);
+                         {loss_kind, 0.2, loss_kind == StepLoss::max_margin ? 0.5 : 0.0, 0.01, {0.9, 0.999, 1e-8, 0}},
+                         &lr, &step, loss, &times, space, threads);
       CHECK(std::isfinite(loss[0]) && loss[0] > 0);
     }
     CHECK(times.forward > 0 && times.update > 0);
@@ -292,6 +315,7 @@ int main() {
           test_train_step<float>(StepLoss::bpr, n_alphas, 2, shared, dim);
           test_train_step<double>(StepLoss::binary, n_alphas, 1, shared, dim);
           test_train_step<bf16>(StepLoss::bpr, n_alphas, 3, shared, dim);
+          test_train_step<float>(StepLoss::max_margin, n_alphas, 2, shared, dim);
         }
         test_train_step<float>(StepLoss::softmax, n_alphas, 0, false, dim);
         test_train_step<bf16>(StepLoss::softmax, n_alphas, 0, false, dim);

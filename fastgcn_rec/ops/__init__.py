@@ -2,10 +2,11 @@
 
 from .adam_step import Adam, adam_step
 from .l2_loss import l2_loss
-from .pair_loss import binary_loss, bpr_loss
+from .pair_loss import binary_loss, bpr_loss, max_margin_loss
 from .propagate import propagate
 from .random_walk import random_walk, random_walk_neighbors
-from .sample import sample_batch, sample_negatives
+from .sample import sample_batch, sample_negatives, unseen_mask
+from .select_negatives import select_negatives
 from .softmax_loss import softmax_loss
 from .topk import topk
 from .train_step import TrainStep
@@ -17,11 +18,14 @@ __all__ = [
     "binary_loss",
     "bpr_loss",
     "l2_loss",
+    "max_margin_loss",
     "propagate",
     "random_walk",
     "random_walk_neighbors",
     "sample_batch",
     "sample_negatives",
+    "select_negatives",
     "softmax_loss",
     "topk",
+    "unseen_mask",
 ]

@@ -1,4 +1,4 @@
-"""Losses on pairs of scores: BPR and binary cross-entropy, fused with their gradients."""
+"""Losses on pairs of scores: BPR, binary cross-entropy and max-margin, fused with their gradients."""
 
 from __future__ import annotations
 
@@ -11,20 +11,29 @@ from ._library import accepts_arrays, check_device, check_float, check_ids, chec
 from .scatter_rows import scatter_into
 
 Tensor = torch.Tensor
-_BPR, _BINARY = 0, 1
+_BPR, _BINARY, _MAX_MARGIN = 0, 1, 2
 
 
 def _pair_loss(
-    user_emb: Tensor, item_emb: Tensor, users: Tensor, pos: Tensor, neg: Tensor, kind: int
+    user_emb: Tensor,
+    item_emb: Tensor,
+    users: Tensor,
+    pos: Tensor,
+    neg: Tensor,
+    mask: Tensor | None,
+    kind: int,
+    margin: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     user_emb, item_emb = user_emb.contiguous(), item_emb.contiguous()
     users, pos, neg = users.contiguous(), pos.contiguous(), neg.contiguous()
-    out = _pair_loss_outputs(user_emb, item_emb, users, pos, neg, kind)
+    mask = None if mask is None else mask.contiguous()
+    out = _pair_loss_outputs(user_emb, item_emb, users, pos, neg, mask, kind, margin)
     shared = _is_shared(users, neg)
     space = _native.workspace(_C.pair_loss_workspace_bytes(users.numel()), users.device)
     _native.call(
-        "pair_loss", user_emb.device, _native.DTYPE_CODE[user_emb.dtype], kind, user_emb, user_emb.shape[0], item_emb,
-        item_emb.shape[0], user_emb.shape[1], users, pos, neg, users.numel(), neg.shape[1], shared, *out, space,
+        "pair_loss", user_emb.device, _native.DTYPE_CODE[user_emb.dtype], kind, margin, user_emb, user_emb.shape[0],
+        item_emb, item_emb.shape[0], user_emb.shape[1], users, pos, neg, users.numel(), neg.shape[1], shared, mask, *out,
+        space,
     )  # fmt: skip
     return out
 
@@ -34,7 +43,14 @@ def _is_shared(users: Tensor, neg: Tensor) -> bool:
 
 
 def _pair_loss_outputs(
-    user_emb: Tensor, item_emb: Tensor, users: Tensor, pos: Tensor, neg: Tensor, kind: int
+    user_emb: Tensor,
+    item_emb: Tensor,
+    users: Tensor,
+    pos: Tensor,
+    neg: Tensor,
+    mask: Tensor | None,
+    kind: int,
+    margin: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     batch, n_neg, dim = users.shape[0], neg.shape[1], user_emb.shape[1]
     dtype = _native.accumulator(user_emb.dtype)
@@ -45,7 +61,7 @@ def _pair_loss_outputs(
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    user_emb, item_emb, users, pos, neg, _ = inputs
+    user_emb, item_emb, users, pos, neg, *_ = inputs
     ctx.save_for_backward(user_emb, item_emb, users, pos, neg, *output[1:])
     ctx.mark_non_differentiable(*output[1:])
 
@@ -65,11 +81,12 @@ def _backward(ctx: Any, grad: Tensor, *unused: Any) -> tuple[Any, ...]:
             coef = torch.cat([pos_coef[:, None], neg_coef], 1)
             source = users[:, None].expand_as(ids)
             d_item = scatter_into(item_emb, ids.flatten(), user_emb, grad, coef.flatten(), source.flatten())
-    return d_user, d_item, None, None, None, None
+    return d_user, d_item, None, None, None, None, None, None
 
 
 _op = register(
-    "pair_loss(Tensor user_emb, Tensor item_emb, Tensor users, Tensor pos, Tensor neg, int kind) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+    "pair_loss(Tensor user_emb, Tensor item_emb, Tensor users, Tensor pos, Tensor neg, Tensor? mask, int kind, float margin)"
+    " -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
     _pair_loss,
     _pair_loss_outputs,
     _backward,
@@ -77,7 +94,9 @@ _op = register(
 )
 
 
-def _checked(op: str, kind: int, user_emb: Any, item_emb: Any, users: Any, pos: Any, neg: Any) -> Any:
+def _checked(
+    op: str, kind: int, user_emb: Any, item_emb: Any, users: Any, pos: Any, neg: Any, mask: Any, margin: float = 0.0
+) -> Any:
     for name, t in (("user_emb", user_emb), ("item_emb", item_emb)):
         check_float(op, name, t)
     check_matrix(op, "user_emb", user_emb, None, "n_users")
@@ -92,11 +111,27 @@ def _checked(op: str, kind: int, user_emb: Any, item_emb: Any, users: Any, pos: 
             f"{op}: neg must have shape [batch, n_neg] = [{users.shape[0]}, n_neg], or [1, n_neg] when the batch shares its "
             f"negatives, got {list(neg.shape)}"
         )
-    return _op(user_emb, item_emb, users, pos, neg, kind)[0]
+    neg, mask = masked(op, neg, mask, users.shape[0])
+    return _op(user_emb, item_emb, users, pos, neg, mask, kind, margin)[0]
+
+
+def masked(op: str, neg: Tensor, mask: Any, batch: int) -> tuple[Tensor, Tensor | None]:
+    """Negatives and mask as kernels take them: a mask only beside shared negatives, else it goes into the ids."""
+    if mask is None:
+        return neg, None
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+        kind = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
+        raise TypeError(f"{op}: mask must be a bool tensor, got {str(kind).removeprefix('torch.')}")
+    if mask.shape != (batch, neg.shape[1]):
+        raise ValueError(f"{op}: mask must have shape [batch, M] = [{batch}, {neg.shape[1]}], got {list(mask.shape)}")
+    check_device(op, "mask", mask, neg)
+    if neg.shape[0] == batch:
+        return torch.where(mask, neg, -1), None
+    return neg, mask
 
 
 @accepts_arrays
-def bpr_loss(user_emb: Any, item_emb: Any, users: Any, pos: Any, neg: Any) -> Any:
+def bpr_loss(user_emb: Any, item_emb: Any, users: Any, pos: Any, neg: Any, mask: Any = None) -> Any:
     """Bayesian personalised ranking: 1/B sum_b 1/M sum_m -log sigmoid(s(u_b, p_b) - s(u_b, n_bm)), s the inner product.
 
     Rendle et al. 2009, "BPR", with a set of negatives for every positive.
@@ -107,6 +142,9 @@ def bpr_loss(user_emb: Any, item_emb: Any, users: Any, pos: Any, neg: Any) -> An
     users, pos : integer ids [B]
     neg : integer ids [B, M], or [1, M] when the batch shares its negatives
         -1 means "no negative": it takes no part in the mean over m; a row without any counts as 0.
+    mask : bool [B, M], optional
+        False takes a negative out for that row, as -1 does: an item that the batch shares and this user has an edge to. (A mask, and
+        not ids [B, M], because then M rows of gradient are summed instead of B * M ids sorted.)
 
     Returns
     -------
@@ -124,11 +162,11 @@ def bpr_loss(user_emb: Any, item_emb: Any, users: Any, pos: Any, neg: Any) -> An
     >>> bpr_loss(u, i, torch.tensor([0, 1]), torch.tensor([0, 1]), torch.tensor([[2], [2]]))
     tensor(0.6931)
     """
-    return _checked("bpr_loss", _BPR, user_emb, item_emb, users, pos, neg)
+    return _checked("bpr_loss", _BPR, user_emb, item_emb, users, pos, neg, mask)
 
 
 @accepts_arrays
-def binary_loss(user_emb: Any, item_emb: Any, users: Any, pos: Any, neg: Any) -> Any:
+def binary_loss(user_emb: Any, item_emb: Any, users: Any, pos: Any, neg: Any, mask: Any = None) -> Any:
     """Binary cross-entropy as two separate means: mean_b -log sigmoid(s(u_b, p_b)) + mean_b mean_m -log sigmoid(-s(u_b, n_bm)).
 
     CS224W 2023, "GNNs for recommender systems", binary loss. Parameters, result and errors as in :func:`bpr_loss`.
@@ -140,4 +178,29 @@ def binary_loss(user_emb: Any, item_emb: Any, users: Any, pos: Any, neg: Any) ->
     >>> binary_loss(u, i, torch.tensor([0]), torch.tensor([0]), torch.tensor([[1]]))
     tensor(1.3863)
     """
-    return _checked("binary_loss", _BINARY, user_emb, item_emb, users, pos, neg)
+    return _checked("binary_loss", _BINARY, user_emb, item_emb, users, pos, neg, mask)
+
+
+@accepts_arrays
+def max_margin_loss(
+    user_emb: Any, item_emb: Any, users: Any, pos: Any, neg: Any, margin: float = 1.0, mask: Any = None
+) -> Any:
+    """Max-margin: 1/B sum_b 1/M sum_m max(0, s(u_b, n_bm) - s(u_b, p_b) + margin).
+
+    Ying et al. 2018, "Graph convolutional neural networks for web-scale recommender systems" (PinSAGE), eq. 1. margin is a float >= 0;
+    the other parameters, result and errors as in :func:`bpr_loss`. At the kink the gradient is 0.
+
+    Examples
+    --------
+    >>> import torch
+    >>> u, i = torch.ones(1, 2), torch.eye(2)
+    >>> max_margin_loss(u, i, torch.tensor([0]), torch.tensor([0]), torch.tensor([[1]]), margin=0.5)
+    tensor(0.5000)
+    """
+    check_margin("max_margin_loss", margin)
+    return _checked("max_margin_loss", _MAX_MARGIN, user_emb, item_emb, users, pos, neg, mask, float(margin))
+
+
+def check_margin(op: str, margin: float) -> None:
+    if not 0 <= margin < float("inf"):
+        raise ValueError(f"{op}: margin must be >= 0 and finite, got {margin}")

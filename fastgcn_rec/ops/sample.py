@@ -12,14 +12,36 @@ from ._library import accepts_arrays, check_ids, register, scalar
 
 Tensor = torch.Tensor
 _LAWS = {"edge": 0, "user": 1}
+NEGATIVE, NEGATIVE_OF_BATCH = 1, 4  # of Stream in csrc/common/philox.h
 
 
-def _sample_negatives(indptr: Tensor, indices: Tensor, indptr_t: Tensor, users: Tensor, n: int, seed: Tensor) -> Tensor:
+def _sample_negatives(
+    indptr: Tensor, indices: Tensor, indptr_t: Tensor, cumulative: Tensor | None, users: Tensor, n: int, seed: Tensor,
+    offset: Tensor, stream: int, first: int,
+) -> Tensor:  # fmt: skip
     users = users.contiguous()
     out = users.new_empty((users.numel(), n))
     g = _native.graph(indptr, indices, None, indptr_t, indices, None)
-    _native.call("sample_negatives", users.device, g, users, users.numel(), n, seed, out)
+    _native.call(
+        "sample_negatives", users.device, g, cumulative, users, users.numel(), n, seed, offset, stream, first, out
+    )
     return out
+
+
+def _unseen_mask(indptr: Tensor, indices: Tensor, indptr_t: Tensor, users: Tensor, items: Tensor) -> Tensor:
+    users, items = users.contiguous(), items.contiguous()
+    out = _mask_output(indptr, indices, indptr_t, users, items)
+    order = None
+    if items.shape[0] != users.shape[0]:
+        sorted_items, order = items[0].sort(stable=True)
+        items = sorted_items
+    g = _native.graph(indptr, indices, None, indptr_t, indices, None)
+    _native.call("unseen_mask", users.device, g, users, users.numel(), items, order, items.shape[-1], out)
+    return out
+
+
+def _mask_output(indptr: Tensor, indices: Tensor, indptr_t: Tensor, users: Tensor, items: Tensor) -> Tensor:
+    return users.new_empty((users.shape[0], items.shape[1]), dtype=torch.bool)
 
 
 def _sample_batch(
@@ -48,9 +70,15 @@ def _batch_outputs(indptr: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
 
 
 _negatives_op = register(
-    "sample_negatives(Tensor indptr, Tensor indices, Tensor indptr_t, Tensor users, int n, Tensor seed) -> Tensor",
+    "sample_negatives(Tensor indptr, Tensor indices, Tensor indptr_t, Tensor? cumulative, Tensor users, int n, Tensor seed, Tensor offset,"
+    " int stream, int first) -> Tensor",
     _sample_negatives,
-    lambda indptr, indices, indptr_t, users, n, seed: users.new_empty((users.shape[0], n)),
+    lambda indptr, indices, indptr_t, cumulative, users, n, *rest: users.new_empty((users.shape[0], n)),
+)
+_mask_op = register(
+    "unseen_mask(Tensor indptr, Tensor indices, Tensor indptr_t, Tensor users, Tensor items) -> Tensor",
+    _unseen_mask,
+    _mask_output,
 )
 _batch_op = register(
     "sample_batch(Tensor indptr, Tensor indices, Tensor indptr_t, Tensor? active, Tensor seed, Tensor offset, int batch, int n_neg, int law)"
@@ -91,8 +119,63 @@ def sample_negatives(graph: Graph, users: Any, n: int, seed: int | Tensor) -> An
     if n < 0:
         raise ValueError(f"sample_negatives: n must be >= 0, got {n}")
     users = check_ids("sample_negatives", "users", users, (None,), graph.indptr)
+    return draw_negatives(graph, users, n, seed, 0, NEGATIVE)
+
+
+def draw_negatives(
+    graph: Graph, users: Tensor, n: int, seed: int | Tensor, offset: int | Tensor, stream: int, first: int = 0,
+    cumulative: Tensor | None = None, anybody: bool = False,
+) -> Tensor:  # fmt: skip
+    """The op behind the samplers: row b, draw j is made of the random numbers (seed, stream, offset + b, first + j); unchecked.
+
+    cumulative : int64 [n_items], what :meth:`Graph.item_law` gives; None: uniform
+    anybody : one row for a user without edges, in place of ``users``
+    """
     seed = scalar(seed, torch.int64, graph.device, "sample_negatives", "seed")
-    return _negatives_op(graph.indptr, graph.indices, graph.indptr_t, users, n, seed)
+    offset = scalar(offset, torch.int64, graph.device, "sample_negatives", "offset")
+    indptr = graph.indptr
+    if anybody:
+        indptr, users = indptr.new_zeros(2), indptr.new_zeros(1)
+    result: Tensor = _negatives_op(
+        indptr, graph.indices, graph.indptr_t, cumulative, users, n, seed, offset, stream, first
+    )
+    return result
+
+
+@accepts_arrays
+def unseen_mask(graph: Graph, users: Any, items: Any) -> Any:
+    """Which items are no edges of which users: what masks negatives that a batch shares.
+
+    Parameters
+    ----------
+    graph : Graph
+    users : integer ids [B]
+    items : integer ids [B, M], or [1, M]: the same for every user
+        -1 means "none".
+
+    Returns
+    -------
+    bool [B, M]: True where the user has no edge to the item; False where there is one, and for -1.
+
+    Raises
+    ------
+    TypeError, ValueError : wrong shape, dtype or device. IndexError : an id out of range (CPU).
+
+    Examples
+    --------
+    >>> graph = Graph.from_edges([0, 1], [0, 2])
+    >>> unseen_mask(graph, [0, 1], [[0, 1, 2]])
+    tensor([[False,  True,  True],
+            [ True,  True, False]])
+    """
+    users = check_ids("unseen_mask", "users", users, (None,), graph.indptr)
+    items = check_ids("unseen_mask", "items", items, (None, None), graph.indptr)
+    if items.shape[0] not in (1, users.shape[0]):
+        raise ValueError(
+            f"unseen_mask: items must have shape [batch, M] = [{users.shape[0]}, M], or [1, M] when they are the same for every "
+            f"user, got {list(items.shape)}"
+        )
+    return _mask_op(graph.indptr, graph.indices, graph.indptr_t, users, items)
 
 
 def sample_batch(

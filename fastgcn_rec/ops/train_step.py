@@ -10,16 +10,18 @@ import torch
 from .. import _native
 from ..graph import Graph, Norm
 from ._library import check_float, check_graph_device, check_ids, check_matrix
+from .pair_loss import check_margin, masked
 
 Tensor = torch.Tensor
-_LOSSES = {"bpr": 0, "binary": 1, "softmax": 2}
+_LOSSES = {"bpr": 0, "binary": 1, "max_margin": 2, "softmax": 3}
 _PARTS = ("forward", "loss", "seed", "backward", "update")
 
 
 class TrainStep:
     """One step of Adam on L(z; batch) + reg * ridge with z = sum_k alphas[k] A~^k E, in one native call.
 
-    The mathematics of ``propagate``, ``bpr_loss`` / ``binary_loss`` / ``softmax_loss``, ``l2_loss`` and ``Adam`` together, where
+    The mathematics of ``propagate``, one of ``bpr_loss``, ``binary_loss``, ``max_margin_loss`` and ``softmax_loss``, ``l2_loss`` and
+    ``Adam`` together, where
     ridge = 1/2 * sum over the batch's nodes (users, positives, negatives; repeats counted) of |E_n|^2 / B. It is cheaper
     than those one by one, because the loss reads z at the batch's nodes only: the last hop forwards and the first hop backwards
     leave out everything else, gradients go to Adam from registers, and nothing is allocated.
@@ -32,8 +34,9 @@ class TrainStep:
     alphas : K + 1 floats
         (1.0,) is matrix factorization.
     norm : as for ``propagate``
-    loss : "bpr", "binary" or "softmax" (in-batch, on cosines)
+    loss : "bpr", "binary", "max_margin" or "softmax" (in-batch, on cosines)
     temperature : float > 0, of the softmax
+    margin : float >= 0, of max_margin
     reg, lr, betas, eps, weight_decay : floats; lr may be changed between calls
     storage : torch.bfloat16, optional
         Keep the layers between hops in bfloat16 (sums, parameters and Adam stay float32). With it, call ``refresh`` after changing
@@ -73,8 +76,9 @@ class TrainStep:
         alphas: Sequence[float] | Tensor = (1.0,),
         *,
         norm: Norm = "sym",
-        loss: Literal["bpr", "binary", "softmax"] = "bpr",
+        loss: Literal["bpr", "binary", "max_margin", "softmax"] = "bpr",
         temperature: float = 0.1,
+        margin: float = 1.0,
         reg: float = 0.0,
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
@@ -91,6 +95,7 @@ class TrainStep:
             raise ValueError(f"TrainStep: loss must be one of {tuple(_LOSSES)}, got {loss!r}")
         if not temperature > 0:
             raise ValueError(f"TrainStep: temperature must be > 0, got {temperature}")
+        check_margin("TrainStep", margin)
         if storage not in (None, embedding.dtype) and (storage, embedding.dtype) != (torch.bfloat16, torch.float32):
             raise TypeError(
                 f"TrainStep: storage must be bfloat16 with a float32 embedding, got {storage} with {embedding.dtype}"
@@ -100,6 +105,7 @@ class TrainStep:
         if self.alphas.dim() != 1 or len(self.alphas) == 0:
             raise ValueError(f"TrainStep: alphas must have shape [K + 1] with K >= 0, got {list(self.alphas.shape)}")
         self.loss, self.temperature, self.reg = loss, temperature, reg
+        self.margin = margin if loss == "max_margin" else 0.0
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
         self.exp_avg, self.exp_avg_sq = torch.zeros_like(self.embedding), torch.zeros_like(self.embedding)
         self._lr = torch.full((), lr, dtype=torch.float64, device=embedding.device)
@@ -143,8 +149,9 @@ class TrainStep:
             right = self._scales[1]
             self._shadow.copy_(self.embedding if right is None else self.embedding * right[:, None])
 
-    def __call__(self, users: Any, pos: Any, neg: Any = None) -> Tensor:
-        """Takes the step for a batch: users [B], pos [B], neg [B, M] or [1, M] (shared; -1: none); the softmax takes no neg.
+    def __call__(self, users: Any, pos: Any, neg: Any = None, mask: Any = None) -> Tensor:
+        """Takes the step for a batch: users [B], pos [B], neg [B, M] or [1, M] (shared; -1: none), mask bool [B, M] (False:
+        none for this row); the softmax takes no neg. The ridge counts a shared negative once.
 
         Returns the loss before the step, penalty included: one element.
         """
@@ -162,6 +169,8 @@ class TrainStep:
             raise ValueError(
                 f"TrainStep: neg must have shape [{batch}, M] or [1, M] with M >= 1, got {list(neg.shape)}"
             )
+        neg, mask = masked("TrainStep", neg, mask, batch)
+        mask = None if mask is None else mask.contiguous()
         n_neg, shared = neg.shape[1], neg.shape[0] != batch
         n_bytes = _native.size(
             "train_step", self.embedding.device, self._code, self._graph, dim, len(self.alphas), batch, n_neg, shared
@@ -171,8 +180,8 @@ class TrainStep:
         loss = self.embedding.new_empty(())
         _native.call(
             "train_step", self.embedding.device, self._code, self._graph, dim, self.alphas, len(self.alphas), *self._scales,
-            self.embedding, self.exp_avg, self.exp_avg_sq, self._shadow, users, pos, neg, batch, n_neg, shared,
-            _LOSSES[self.loss], self.temperature, self.reg, *self.betas, self.eps, self.weight_decay,
+            self.embedding, self.exp_avg, self.exp_avg_sq, self._shadow, users, pos, neg, batch, n_neg, shared, mask,
+            _LOSSES[self.loss], self.temperature, self.margin, self.reg, *self.betas, self.eps, self.weight_decay,
             self._lr, self._next_step, loss, self._times, self._workspace,
         )  # fmt: skip
         self._next_step.add_(1)

@@ -6,9 +6,15 @@
 
 namespace fgr {
 
-// out[b, j] = the j-th negative of users[b], uniform over the items the user has no edge to, or -1 if there is none:
-// negative_item(r, users[b], *seed, Stream::negative, element = b, draw = j). users [n_rows], out [n_rows, n_draws],
-// seed [1]. The CPU throws std::out_of_range for a user out of range before anything is written; CUDA traps.
+// sample_negatives: out[b, j] = the j-th negative of users[b], an item that the user has no edge to, or -1 if there is
+// none. cumulative null: uniform, negative_item(..., element = *offset + b, draw = first + j); else in proportion to
+// weights, weighted_negative. users [n_rows], out [n_rows, n_draws], cumulative [n_cols]; seed, offset [1].
+//
+// unseen_mask: out[b, j] = 1 where users[b] has no edge to item j of the row, 0 where it has, or the item is -1. out
+// [n_rows, n], a byte each. Items of their own, [n_rows, n], are looked up one by one; shared ones, [1, n], come sorted
+// with `order` (sorted place -> j), and each row looks up its edges among them: B d log n steps instead of B n log d.
+//
+// The CPU throws std::out_of_range for an id out of range before anything is written; CUDA traps.
 //
 // sample_batch: row b of the batch is the sample number t = *offset + b of the stream that the seed names.
 //   by edge: positive_by_edge(r, n_edges, *seed, t); by user: positive_by_user(r, active, n_active, *seed, t).
@@ -17,15 +23,19 @@ namespace fgr {
 enum class BatchLaw : int { by_edge = 0, by_user = 1 };
 
 namespace cpu {
-void sample_negatives(const Csr& r, const int64_t* users, int64_t n_rows, int64_t n_draws, const int64_t* seed,
-                      int64_t* out, int threads);
+void sample_negatives(const Csr& r, const int64_t* cumulative, const int64_t* users, int64_t n_rows, int64_t n_draws,
+                      const Draws& draws, int64_t* out, int threads);
+void unseen_mask(const Csr& r, const int64_t* users, int64_t n_rows, const int64_t* items, const int64_t* order,
+                 int64_t n, uint8_t* out, int threads);
 void sample_batch(const Csr& r, int64_t n_edges, BatchLaw law, const int32_t* active, int64_t n_active,
                   const int64_t* seed, const int64_t* offset, int64_t batch, int64_t n_neg, int64_t* users,
                   int64_t* pos, int64_t* neg, int threads);
 }  // namespace cpu
 namespace cuda {
-void sample_negatives(const Csr& r, const int64_t* users, int64_t n_rows, int64_t n_draws, const int64_t* seed,
-                      int64_t* out, void* stream);
+void sample_negatives(const Csr& r, const int64_t* cumulative, const int64_t* users, int64_t n_rows, int64_t n_draws,
+                      const Draws& draws, int64_t* out, void* stream);
+void unseen_mask(const Csr& r, const int64_t* users, int64_t n_rows, const int64_t* items, const int64_t* order,
+                 int64_t n, uint8_t* out, void* stream);
 void sample_batch(const Csr& r, int64_t n_edges, BatchLaw law, const int32_t* active, int64_t n_active,
                   const int64_t* seed, const int64_t* offset, int64_t batch, int64_t n_neg, int64_t* users,
                   int64_t* pos, int64_t* neg, void* stream);

@@ -16,7 +16,8 @@
 
 namespace fgr {
 
-enum class StepLoss : int { bpr = 0, binary = 1, softmax = 2 };
+// The first three are PairLoss's.
+enum class StepLoss : int { bpr = 0, binary = 1, max_margin = 2, softmax = 3 };
 
 // The model: A = acc_t<T>, T the type in which layers are stored between hops.
 template <class T>
@@ -33,6 +34,7 @@ struct StepModel {
 struct StepOptions {
   StepLoss loss;
   double temperature;  // of the softmax
+  double margin;       // of max_margin, else 0
   double reg;
   AdamOptions adam;
 };

@@ -1,0 +1,202 @@
+"""Samplers of hard negatives: by the current vectors, by ranks, and more of them from epoch to epoch."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, ClassVar
+
+import torch
+
+from ..graph import Graph
+from ..ops import select_negatives, unseen_mask
+from .base import DRAWS, Batch, Negatives, Sampler, check_count
+
+
+class Scored(Sampler):
+    """What the samplers share that pick n among ``candidates`` uniform unseen items, drawn with replacement, by the current vectors.
+
+    ``refresh``: the vectors are those of the last step that it divides, so that the extra propagation runs once in ``refresh``
+    steps; at 1 they are the current step's. Scores are inner products, whatever the model ranks by.
+    """
+
+    n: int
+    candidates: int
+    refresh: int
+    law: ClassVar[Any] = ""
+
+    def __post_init__(self) -> None:
+        check_count(self, "n", 1, DRAWS // 2)
+        check_count(self, "candidates", 1, DRAWS // 2 - 1)
+        check_count(self, "refresh", 1)
+
+    @property
+    def capturable(self) -> bool:
+        return self.refresh == 1
+
+    def options(self) -> dict[str, float]:
+        return {}
+
+    def draw(self, batch: Batch) -> Negatives:
+        if batch.embeddings is None:
+            raise ValueError(f"{self.name}: it picks by the current vectors; pass embeddings=model.get_embedding")
+        graph = batch.graph
+        users, items = batch.embeddings.at(batch.step, self.refresh).split([graph.n_users, graph.n_items])
+        ids = select_negatives(
+            users, items, batch.users, batch.pos, batch.draw(self.candidates), self.n, self.law, seed=batch.seed,
+            offset=batch.offset, first=batch.part * DRAWS, **self.options(),
+        )  # fmt: skip
+        return Negatives(ids)
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Dynamic(Scored, name="dynamic"):
+    """The n items of the highest score (inner product) among ``candidates`` uniform ones, distinct; -1 where there are fewer.
+
+    Zhang et al. 2013, "Optimizing top-n collaborative filtering via dynamic negative item sampling".
+    """
+
+    n: int
+    candidates: int = 32
+    refresh: int = 1
+
+    law = "hardest"
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class SemiHard(Scored, name="semi_hard"):
+    """n distinct items among ``candidates`` uniform ones that are farther than the positive, but by less than ``margin``:
+    d(u, p) < d(u, n) < d(u, p) + margin, with d the distance of vectors scaled to length 1; -1 where there are fewer.
+
+    Schroff et al. 2015, "FaceNet" (there d is squared). The first n in the order drawn, which is uniform over the band.
+    """
+
+    n: int
+    margin: float = 0.2
+    candidates: int = 64
+    refresh: int = 1
+
+    law = "semi_hard"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.margin > 0:
+            raise ValueError(f"semi_hard: margin must be > 0, got {self.margin}")
+
+    def options(self) -> dict[str, float]:
+        return {"margin": self.margin}
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class DistanceWeighted(Scored, name="distance_weighted"):
+    """n draws among ``candidates`` uniform items with probability ~ 1 / q(d), d the distance to the user of vectors scaled to
+    length 1 and clipped to [lo, hi]; independent, so that an item may come twice; -1 only if there is no candidate.
+
+    Wu et al. 2017, "Sampling matters in deep embedding learning"; q is given at :func:`fastgcn_rec.select_negatives`.
+    """
+
+    n: int
+    lo: float = 0.5
+    hi: float = 1.4
+    candidates: int = 64
+    refresh: int = 1
+
+    law = "distance_weighted"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.lo <= self.hi < 2:
+            raise ValueError(
+                f"distance_weighted: lo and hi are distances on the unit sphere, 0 < lo <= hi < 2, got {self.lo} and {self.hi}"
+            )
+
+    def options(self) -> dict[str, float]:
+        return {"lo": self.lo, "hi": self.hi}
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class PPRHard(Sampler, name="ppr"):
+    """n items from ranks lo to hi of the user's personalised PageRank: related, but not what the user wants (PinSAGE's hard
+    negatives). -1 where there is none, and for one that the user has an edge to.
+
+    Parameters
+    ----------
+    n, lo, hi : int
+    ranks : optional
+        An object with ``sample(users int64 [B], n, seed, offset) -> int64 [B, n]`` (-1: none), not part of the text. Without one the
+        ranks of a graph are built when first needed and kept as long as the graph.
+    """
+
+    n: int
+    lo: int = 2000
+    hi: int = 5000
+    ranks: Any = dataclasses.field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        check_count(self, "n", 1)
+        check_count(self, "lo", 0)
+        check_count(self, "hi", self.lo + 1)
+
+    @property
+    def capturable(self) -> bool:
+        return False  # nothing is known of the object that draws
+
+    def ranks_of(self, graph: Graph) -> Any:
+        if self.ranks is not None:
+            return self.ranks
+        key = "ppr", self.lo, self.hi
+        if key not in graph.kept:
+            from ..ppr import PprRanks  # type: ignore[import-not-found]
+
+            graph.kept[key] = PprRanks.build(graph, lo=self.lo, hi=self.hi)
+        return graph.kept[key]
+
+    def draw(self, batch: Batch) -> Negatives:
+        # the place in the sum goes into the seed: the object knows of no other way to tell two samplers apart
+        seed = batch.seed ^ (batch.part << 40)
+        ids = self.ranks_of(batch.graph).sample(batch.users, self.n, seed, batch.offset)
+        return Negatives(torch.where(unseen_mask(batch.graph, batch.users, ids), ids, -1))
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Curriculum(Sampler, name="curriculum"):
+    """``base``, and hard negatives that grow in number: epoch e (from 1) takes min(cap, per_epoch * max(0, e - start)) of ``hard``.
+
+    With the defaults epoch e takes e - 1, at most 6 (Ying et al. 2018, section 3.3). ``hard`` is one sampler with a count n, which is
+    replaced.
+    """
+
+    base: Sampler
+    hard: Sampler
+    start: int = 1
+    per_epoch: int = 1
+    cap: int = 6
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.base, Sampler) or not hasattr(self.hard, "n"):
+            raise ValueError(
+                f"curriculum: base must be a sampler and hard one with a count, such as ppr(1), got {self.base} and {self.hard}"
+            )
+        check_count(self, "start", 0)
+        check_count(self, "per_epoch", 1)
+        check_count(self, "cap", 1)
+
+    def n_hard(self, epoch: int) -> int:
+        return min(self.cap, self.per_epoch * max(0, epoch - self.start))
+
+    @property
+    def parts(self) -> int:  # type: ignore[override]
+        return self.base.parts + self.hard.parts
+
+    @property
+    def capturable(self) -> bool:
+        return False
+
+    def most(self, batch: int) -> tuple[int, bool]:
+        return (self.base + self._hard(self.cap)).most(batch)
+
+    def _hard(self, n: int) -> Sampler:
+        return dataclasses.replace(self.hard, n=n)  # type: ignore[type-var]
+
+    def draw(self, batch: Batch) -> Negatives:
+        n = self.n_hard(batch.epoch)
+        return (self.base + self._hard(n) if n else self.base).draw(batch)
