@@ -5,9 +5,13 @@ from conftest import DIMS, assert_close, on_the_cpu, same_bits_in_any_order
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastgcn_rec import binary_loss, bpr_loss, l2_loss, reference, softmax_loss
+from fastgcn_rec import binary_loss, bpr_loss, l2_loss, max_margin_loss, reference, softmax_loss
 
-PAIR = [(bpr_loss, reference.bpr_loss), (binary_loss, reference.binary_loss)]
+PAIR = [
+    (bpr_loss, reference.bpr_loss),
+    (binary_loss, reference.binary_loss),
+    (max_margin_loss, reference.max_margin_loss),
+]
 
 
 def tables(n_users, n_items, dim, dtype, seed=0, device="cpu"):
@@ -34,10 +38,45 @@ def compare(loss, expected_loss, user_emb, item_emb, *batch, loss_terms=0.0, gra
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-@pytest.mark.parametrize("pair", PAIR, ids=["bpr", "binary"])
+@pytest.mark.parametrize("pair", PAIR, ids=["bpr", "binary", "max_margin"])
 @given(st.sampled_from(DIMS), st.integers(1, 40), st.integers(0, 5), st.booleans())
 def test_pair_losses_match_the_reference(device, dtype, pair, dim, batch, n_neg, shared):
     compare(*pair, *tables(7, 9, dim, dtype, device=device), *batches(batch, n_neg, shared, device=device))
+
+
+@pytest.mark.parametrize("pair", PAIR, ids=["bpr", "binary", "max_margin"])
+@given(st.integers(1, 40), st.integers(0, 5), st.booleans(), st.integers(0, 9))
+def test_a_mask_takes_negatives_out_for_single_rows(device, pair, batch, n_neg, shared, seed):
+    loss, expected = pair
+    user_emb, item_emb = tables(7, 9, 8, torch.float64, device=device)
+    users, pos, neg = batches(batch, n_neg, shared, seed=seed, device=device)
+    mask = (torch.rand(batch, n_neg, generator=torch.Generator().manual_seed(seed)) < 0.6).to(device)
+    rows = torch.where(mask, neg, -1)
+    args = user_emb, item_emb, users, pos
+    values = loss(*args, neg, mask=mask), loss(*args, rows), expected(*args, neg, mask=mask)
+    grads = [torch.autograd.grad(v, (user_emb, item_emb)) for v in values]
+    for value, grad in zip(values[:2], grads[:2], strict=True):
+        assert_close(value, values[2])
+        for a, b in zip(grad, grads[2], strict=True):
+            assert_close(a, b, terms=1.0)
+
+
+def test_the_margin_counts_and_a_pair_beyond_it_gives_nothing(device):
+    user_emb, item_emb = torch.ones(1, 1, device=device), torch.tensor([[3.0], [1.0], [4.0]], device=device)
+    zero, neg = torch.zeros(1, dtype=torch.int64, device=device), torch.tensor([[1, 2]], device=device)
+    for margin, expected in ((0.0, 0.5), (0.5, 0.75), (3.0, 2.5)):
+        assert float(max_margin_loss(user_emb, item_emb, zero, zero, neg, margin)) == expected
+    with pytest.raises(ValueError, match=r"margin must be >= 0 and finite, got -1\.0"):
+        max_margin_loss(user_emb, item_emb, zero, zero, neg, -1.0)
+
+
+def test_mask_errors():
+    user_emb, item_emb = tables(7, 9, 4, torch.float32)
+    users, pos, neg = batches(6, 3, True)
+    with pytest.raises(TypeError, match="mask must be a bool tensor, got int64"):
+        bpr_loss(user_emb, item_emb, users, pos, neg, torch.ones(6, 3, dtype=torch.int64))
+    with pytest.raises(ValueError, match=r"mask must have shape \[batch, M\] = \[6, 3\], got \[1, 3\]"):
+        bpr_loss(user_emb, item_emb, users, pos, neg, torch.ones(1, 3, dtype=torch.bool))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
@@ -74,7 +113,7 @@ def test_l2_counts_repeated_rows_and_skips_missing_ones(device, ids):
 def test_extreme_scores_stay_finite(device):
     user_emb, item_emb = (300.0 * t.detach().requires_grad_() for t in tables(7, 9, 64, torch.float32, device=device))
     batch = batches(20, 2, False, device=device)
-    for loss in (bpr_loss, binary_loss):
+    for loss, _ in PAIR:
         assert torch.isfinite(loss(user_emb, item_emb, *batch))
     assert torch.isfinite(softmax_loss(user_emb, item_emb, *batch[:2], 0.001))
     zeros = torch.zeros(7, 4, device=device, requires_grad=True)
@@ -82,7 +121,7 @@ def test_extreme_scores_stay_finite(device):
     assert torch.isfinite(torch.autograd.grad(value, zeros)[0]).all()
 
 
-@pytest.mark.parametrize("loss", [bpr_loss, binary_loss])
+@pytest.mark.parametrize("loss", [bpr_loss, binary_loss, max_margin_loss])
 def test_a_row_without_negatives_counts_as_zero(device, loss):
     user_emb, item_emb = tables(3, 3, 4, torch.float64, device=device)
     users, pos = torch.tensor([0, 1], device=device), torch.tensor([0, 1], device=device)
@@ -110,7 +149,7 @@ def test_the_same_bits_in_any_order(device):
         users, pos, neg = batches(700, 4, shared, 50, 60, device=device)
 
         def run(users=users, pos=pos, neg=neg):
-            values = [f(user_emb, item_emb, users, pos, neg) for f in (bpr_loss, binary_loss)]
+            values = [f(user_emb, item_emb, users, pos, neg) for f, _ in PAIR]
             values += [softmax_loss(user_emb, item_emb, users, pos), l2_loss(user_emb, users)]
             grads = [g for v in values for g in torch.autograd.grad(v, (user_emb, item_emb), allow_unused=True)]
             return [t for t in values + grads if t is not None]
@@ -124,6 +163,8 @@ def test_opcheck_and_compile(device):
         users, pos, neg = batches(6, 3, shared, device=device)
         ops = torch.ops.fastgcn_rec
         torch.library.opcheck(ops.pair_loss.default, (user_emb, item_emb, users, pos, neg, None, 0, 0.0))
+        mask = torch.ones(6, 3, dtype=torch.bool, device=device)
+        torch.library.opcheck(ops.pair_loss.default, (user_emb, item_emb, users, pos, neg, mask, 2, 0.5))
     torch.library.opcheck(ops.softmax_loss.default, (user_emb, item_emb, users, pos, 0.5))
     torch.library.opcheck(ops.l2_loss.default, (user_emb, users))
     torch.library.opcheck(ops.scatter_rows.default, (pos, None, user_emb.detach(), users, None, 9, torch.float32))

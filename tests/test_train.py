@@ -20,7 +20,7 @@ def data():
     return synthetic_interactions(200, 150, 5000, seed=1)
 
 
-@pytest.mark.parametrize("loss", ["bpr", "binary", "softmax"])
+@pytest.mark.parametrize("loss", ["bpr", "binary", "max_margin", "softmax"])
 def test_the_training_loss_and_its_gradient_are_those_of_plain_torch(loss):
     graph = random_graph()
     config = TrainConfig(loss=loss, reg=0.1, temperature=0.5)
@@ -125,7 +125,7 @@ def test_an_interrupted_refit_goes_on_to_the_same_bits(data, tmp_path, monkeypat
     assert [r["loss"] for r in history.refit] == [r["loss"] for r in whole.refit]
 
 
-@pytest.mark.parametrize("loss", ["bpr", "binary", "softmax"])
+@pytest.mark.parametrize("loss", ["bpr", "binary", "max_margin", "softmax"])
 def test_the_native_step_and_autograd_train_alike(loss, data):
     config, losses = TrainConfig(loss=loss, reg=0.01, batch_size=64, n_neg=2), {}
     for kind in (NativeStep, AutogradStep):

@@ -9,7 +9,7 @@ from fastgcn_rec import TrainStep, _native, adam_step, reference, sample_batch
 ALPHAS = [[1.0], [0.5, 0.5], [0.5, 0.3, 0.2], [0.25] * 4, [0.1, 0.2, 0.3, 0.2, 0.2]]
 
 
-def composed_loss(graph, table, alphas, norm, loss, reg, users, pos, neg, temperature=0.2):
+def composed_loss(graph, table, alphas, norm, loss, reg, users, pos, neg, mask=None, temperature=0.2):
     """The same from the references of the single ops."""
     z = reference.propagate(graph, table, torch.tensor(alphas, dtype=table.dtype), norm)
     user_emb, item_emb = z.split([graph.n_users, graph.n_items])
@@ -17,7 +17,7 @@ def composed_loss(graph, table, alphas, norm, loss, reg, users, pos, neg, temper
     if loss == "softmax":
         value = reference.softmax_loss(user_emb, item_emb, users, pos, temperature)
     else:
-        value = getattr(reference, f"{loss}_loss")(user_emb, item_emb, users, pos, neg)
+        value = getattr(reference, f"{loss}_loss")(user_emb, item_emb, users, pos, neg, mask=mask)
         nodes.append(torch.where(neg >= 0, graph.n_users + neg, neg).flatten())
     return value + reg / len(users) * reference.l2_loss(table, torch.cat(nodes))
 
@@ -38,21 +38,25 @@ def table_of(graph, dim, dtype=torch.float64):
     graph=graphs(),
     alphas=st.sampled_from(ALPHAS),
     norm=st.sampled_from(["sym", "left", "right", "none"]),
-    loss=st.sampled_from(["bpr", "binary", "softmax"]),
+    loss=st.sampled_from(["bpr", "binary", "max_margin", "softmax"]),
     shared=st.booleans(),
+    with_mask=st.booleans(),
     n_neg=st.integers(1, 3),
     batch=st.integers(1, 12),
     dim=st.sampled_from([1, 3, 8, 33, 64, 100]),
 )
-def test_steps_follow_autograd_and_adam(graph, alphas, norm, loss, shared, n_neg, batch, dim):
+def test_steps_follow_autograd_and_adam(graph, alphas, norm, loss, shared, with_mask, n_neg, batch, dim):
     table = table_of(graph, dim)
     step = TrainStep(graph, table, alphas, norm=norm, loss=loss, temperature=0.2, reg=0.1, lr=0.01)
     for t in range(3):
         param, moments = table.clone().requires_grad_(), (step.exp_avg.clone(), step.exp_avg_sq.clone())
         users, pos, neg = batch_of(graph, batch, n_neg, shared, seed=t)
-        value = composed_loss(graph, param, alphas, norm, loss, 0.1, users, pos, neg)
+        mask = None
+        if with_mask and shared and batch > 1 and loss != "softmax":
+            mask = torch.rand(batch, n_neg, generator=torch.Generator().manual_seed(t)) < 0.6
+        value = composed_loss(graph, param, alphas, norm, loss, 0.1, users, pos, neg, mask)
         value.backward()
-        got = step(users, pos, None if loss == "softmax" else neg)
+        got = step(users, pos, None if loss == "softmax" else neg, mask)
         assert_close(got, value, terms=1.0)
         gradient = 10 * (step.exp_avg - 0.9 * moments[0])
         assert_close(gradient, param.grad, terms=10 * float(param.grad.abs().max()) + 1.0)
@@ -149,6 +153,8 @@ def test_errors_leave_everything_as_it_was():
         TrainStep(graph, table.T.contiguous().T)
     with pytest.raises(ValueError, match="loss must be one of"):
         TrainStep(graph, table, loss="hinge")
+    with pytest.raises(ValueError, match="margin must be >= 0 and finite"):
+        TrainStep(graph, table, loss="max_margin", margin=float("nan"))
     with pytest.raises(ValueError, match="temperature must be > 0"):
         TrainStep(graph, table, loss="softmax", temperature=0.0)
     with pytest.raises(ValueError, match=r"alphas must have shape \[K \+ 1\]"):

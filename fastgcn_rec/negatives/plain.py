@@ -23,7 +23,7 @@ class Uniform(Sampler, name="uniform"):
     >>> from fastgcn_rec import Graph
     >>> graph = Graph.from_edges([0, 0], [0, 2], n_items=4)
     >>> Uniform(4)(graph, torch.tensor([0]), torch.tensor([2]), seed=1).ids
-    tensor([[3, 3, 3, 1]])
+    tensor([[3, 3, 1, 3]])
     """
 
     n: int

@@ -1,0 +1,572 @@
+"""Samplers of negatives: their laws, what they never return, their texts, and training with them."""
+
+import dataclasses
+import sys
+import types
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from conftest import EMULATED, graphs, on_the_cpu, random_graph, same_bits_in_any_order
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from fastgcn_rec import Graph, LightGCN, TrainConfig, fit, reference, sample_batch, select_negatives, unseen_mask
+from fastgcn_rec.data import synthetic_interactions
+from fastgcn_rec.negatives import (
+    Batch,
+    Curriculum,
+    DistanceWeighted,
+    Dynamic,
+    Embeddings,
+    InBatch,
+    Negatives,
+    Popularity,
+    PPRHard,
+    Sampler,
+    SemiHard,
+    Shared,
+    Uniform,
+    parse,
+)
+from fastgcn_rec.steps import can_capture
+from fastgcn_rec.train import Interrupted
+
+MANY = 4_000 if EMULATED else 40_000  # draws of a distribution test
+
+
+class Band:
+    """Ranks for PPRHard: item (user + k) mod n_items has rank k; uniform over ranks [2, 6)."""
+
+    def __init__(self, n_items):
+        self.n_items = n_items
+
+    def sample(self, users, n, seed, offset):
+        rng = np.random.default_rng((int(seed), int(offset)))
+        ranks = torch.from_numpy(rng.integers(2, 6, (len(users), n))).to(users.device)
+        return (users[:, None] + ranks) % self.n_items
+
+
+SAMPLERS = {
+    "uniform": lambda n_items: Uniform(3),
+    "popularity": lambda n_items: Popularity(3, 0.5),
+    "shared": lambda n_items: Shared(5),
+    "shared by popularity": lambda n_items: Shared(5, Popularity(1, 1.0)),
+    "in_batch": lambda n_items: InBatch(),
+    "dynamic": lambda n_items: Dynamic(2, candidates=6),
+    "semi_hard": lambda n_items: SemiHard(2, 1.0, candidates=6),
+    "distance_weighted": lambda n_items: DistanceWeighted(2, candidates=6),
+    "ppr": lambda n_items: PPRHard(2, ranks=Band(n_items)),
+    "sum": lambda n_items: Uniform(1) + Shared(3) + PPRHard(1, ranks=Band(n_items)),
+    "curriculum": lambda n_items: Curriculum(Uniform(1), Dynamic(1, candidates=6)) + Popularity(1),
+}
+
+
+def vectors(graph, dim=6, seed=0, device="cpu"):
+    return torch.randn(graph.n_nodes, dim, generator=torch.Generator().manual_seed(seed)).to(device)
+
+
+def draw(sampler, graph, users, pos, step=0, epoch=3, seed=7):
+    table = vectors(graph, device=graph.device)
+    return sampler(graph, users, pos, seed=seed, step=step, epoch=epoch, embeddings=lambda: table)
+
+
+def pvalue(counts, weights):
+    counts, weights = np.asarray(counts, float), np.asarray(weights, float)
+    assert counts[weights == 0].sum() == 0
+    kept = weights > 0
+    return stats.chisquare(counts[kept], weights[kept] / weights.sum() * counts.sum()).pvalue
+
+
+# --- what holds for all ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", SAMPLERS)
+@given(graphs(min_edges=1), st.integers(0, 2**40))
+def test_own_items_never_come_back(device, kind, graph, seed):
+    """Users who have everything included, of whom some graphs have one."""
+    sampler, seen = SAMPLERS[kind](graph.n_items), graph.to_scipy().toarray() > 0
+    users, pos, _ = sample_batch(graph.to(device), 9, 0, seed=seed)
+    negatives = draw(sampler, graph.to(device), users, pos, seed=seed)
+    rows = negatives.per_row(9).cpu()
+    most, shared = sampler.most(9)
+    assert rows.shape[1] <= most
+    assert shared == (negatives.ids.shape[0] == 1) == (negatives.mask is not None)
+    for u, row in zip(users.tolist(), rows.tolist(), strict=True):
+        items = [i for i in row if i >= 0]
+        assert not seen[u, items].any()
+        assert items == [] or not seen[u].all()
+        if kind in ("uniform", "distance_weighted") and not seen[u].all():
+            assert -1 not in row
+
+
+@pytest.mark.parametrize("kind", SAMPLERS)
+def test_a_row_depends_on_its_place_in_the_stream_alone(device, kind):
+    graph = random_graph().to(device)
+    sampler, table = SAMPLERS[kind](graph.n_items), vectors(graph, device=device)
+    users, pos, _ = sample_batch(graph, 64, 0, seed=3)
+
+    def rows(begin, end, seed=5):
+        batch = Batch(graph, users[begin:end], pos[begin:end], seed, begin, 0, 2, Embeddings(lambda: table))
+        return sampler.draw(batch).per_row(end - begin)
+
+    whole = rows(0, 64)
+    assert torch.equal(rows(0, 64, torch.tensor(5, device=device)), whole)
+    if kind not in ("in_batch", "shared", "shared by popularity", "ppr", "sum"):  # those are of the batch
+        assert torch.equal(rows(40, 64), whole[40:])
+    if kind != "in_batch":
+        assert not torch.equal(rows(0, 64, 6), whole)
+
+
+@pytest.mark.parametrize("kind", SAMPLERS)
+def test_the_same_bits_for_any_number_of_threads(device, kind):
+    graph = random_graph(60, 50, 500).to(device) if EMULATED else random_graph(600, 500, 9000).to(device)
+    users, pos, _ = sample_batch(graph, 90 if EMULATED else 900, 0, seed=3)
+    sampler = SAMPLERS[kind](graph.n_items)
+    same_bits_in_any_order(lambda: [draw(sampler, graph, users, pos).per_row(len(users))], device)
+
+
+def test_uniform_is_what_sample_batch_draws(device):
+    graph = random_graph().to(device)
+    users, pos, neg = sample_batch(graph, 50, 3, seed=11, offset=100)
+    assert torch.equal(Uniform(3)(graph, users, pos, seed=11, step=2).ids, neg)
+    assert torch.equal((Uniform(3) + Popularity(1))(graph, users, pos, seed=11, step=2).ids[:, :3], neg)
+
+
+# --- the laws ------------------------------------------------------------------------------------------------------------
+
+
+def law_graph():
+    """User 0 has items 0, 3, 4 and 9 of 12; degrees 5, 1, 2, 5, 3, 1, 2, 0, 4, 6, 1, 3."""
+    degrees = [5, 1, 2, 5, 3, 1, 2, 0, 4, 6, 1, 3]
+    edges = [(0, i) for i in (0, 3, 4, 9)]
+    for item, degree in enumerate(degrees):
+        others = degree - (item in (0, 3, 4, 9))
+        edges += [(1 + u, item) for u in range(others)]
+    users, items = zip(*edges, strict=True)
+    graph = Graph.from_edges(users, items, 8, 12)
+    assert graph.item_degree.tolist() == degrees
+    return graph
+
+
+def counts_for_user_zero(sampler, graph, n=MANY):
+    rows = torch.zeros(n, dtype=torch.int64, device=graph.device)
+    ids = draw(sampler, graph, rows, rows).per_row(n)
+    return np.bincount(ids.cpu().numpy().ravel() + 1, minlength=13)
+
+
+@pytest.mark.parametrize("power", [0.0, 0.75, 1.5])
+def test_popularity_draws_by_degree_to_the_power_among_the_unseen(device, power):
+    graph = law_graph().to(device)
+    weights = graph.item_degree.cpu().numpy().astype(float) ** power
+    weights[[0, 3, 4, 9]] = 0
+    counts = counts_for_user_zero(Popularity(1, power), graph)
+    assert counts[0] == 0
+    assert pvalue(counts[1:], weights) > 1e-4
+
+
+def test_popularity_is_exact_for_a_user_who_has_all_but_rare_items(device):
+    """All tries are thrown away here: what the walk over the rest draws is seen alone."""
+    n = 200
+    popular = [(u, i) for u in range(150) for i in range(n - 3)]
+    rare = [(150, n - 3), (150, n - 2), (151, n - 2)]  # degrees 1, 2, and 0 of the last item
+    users, items = np.array(popular + rare).T
+    graph = Graph.from_edges(users, items, 152, n)
+    rows = torch.zeros(MANY // 10, dtype=torch.int64, device=device)
+    ids = Popularity(1, 1.0)(graph.to(device), rows, rows, seed=2).ids.cpu().numpy().ravel()
+    assert set(ids) == {n - 3, n - 2}
+    assert pvalue(np.bincount(ids - (n - 3)), [1, 2]) > 1e-4
+
+
+def test_popularity_without_an_unseen_item_of_positive_weight_gives_none(device):
+    graph = Graph.from_edges([0, 0, 1], [0, 1, 0], 2, 3).to(device)  # item 2 has no edge
+    users = torch.tensor([0, 1], device=device)
+    assert Popularity(2, 0.75)(graph, users, users, seed=0).ids.tolist() == [[-1, -1], [1, 1]]
+    assert Popularity(1, 0.0)(graph, users[:1], users[:1], seed=0).ids.tolist() == [[2]]
+    empty = Graph.from_edges([], [], 2, 3).to(device)
+    assert Popularity(1)(empty, users, users, seed=0).ids.tolist() == [[-1], [-1]]
+
+
+@pytest.mark.parametrize("base", [Uniform(1), Popularity(1, 1.0)])
+def test_shared_sets_follow_their_law_and_mask_single_users(device, base):
+    graph = law_graph().to(device)
+    users = torch.arange(8, device=device)
+    ids, mask = draw(Shared(MANY, base), graph, users, users)
+    weights = np.ones(12) if isinstance(base, Uniform) else graph.item_degree.cpu().numpy()
+    assert ids.shape == (1, MANY)
+    assert pvalue(np.bincount(ids.cpu().numpy().ravel(), minlength=12), weights) > 1e-4
+    seen = torch.from_numpy(law_graph().to_scipy().toarray() > 0)
+    assert torch.equal(mask.cpu(), ~seen[:, ids[0].cpu()])
+
+
+def test_in_batch_takes_the_positives_and_masks_own_items(device):
+    graph = random_graph().to(device)
+    users, pos, _ = sample_batch(graph, 30, 0, seed=1)
+    ids, mask = InBatch()(graph, users, pos, seed=0)
+    assert torch.equal(ids, pos[None])
+    seen = torch.from_numpy(random_graph().to_scipy().toarray() > 0)
+    assert torch.equal(mask.cpu(), ~seen[users.cpu()][:, pos.cpu()])
+    assert not mask.diagonal().any()
+
+
+@given(graphs(), st.integers(1, 6), st.booleans(), st.integers(0, 99))
+def test_unseen_mask_matches_the_dense_matrix(device, graph, n, shared, seed):
+    generator = torch.Generator().manual_seed(seed)
+    users = torch.randint(graph.n_users, (5,), generator=generator)
+    items = torch.randint(-1, graph.n_items, (1 if shared else 5, n), generator=generator)
+    seen = torch.from_numpy(graph.to_scipy().toarray() > 0)
+    rows = items.expand(5, n)
+    expected = (rows >= 0) & ~seen[users[:, None], rows.clamp(min=0)]
+    assert torch.equal(unseen_mask(graph.to(device), users.to(device), items.to(device)).cpu(), expected)
+
+
+@given(
+    st.integers(1, 20),
+    st.integers(0, 4),
+    st.integers(0, 99),
+    st.sampled_from(["hardest", "semi_hard"]),
+    st.sampled_from([torch.float32, torch.float64]),
+)
+def test_dynamic_and_semi_hard_are_brute_force(device, m, n, seed, law, dtype):
+    """The values are small integers, whose products are exact, so that ties are ties; distances differ by more than rounding."""
+    generator = torch.Generator().manual_seed(seed)
+    user_emb, item_emb = (torch.randint(-3, 4, (rows, 5), generator=generator).to(dtype) for rows in (4, 12))
+    users, pos = torch.arange(4), torch.randint(12, (4,), generator=generator)
+    candidates = torch.randint(-1, 12, (4, m), generator=generator)
+    margin = 0.31
+    wide = user_emb.double(), item_emb.double()
+    if law == "semi_hard":  # leave out items at the very edges of the band, where rounding decides
+        for b in range(4):
+            d = reference.unit_distances(*wide, b, list(range(12)))
+            near = torch.minimum((d - d[pos[b]]).abs(), (d - d[pos[b]] - margin).abs()) < 1e-3
+            candidates[b][torch.isin(candidates[b], near.nonzero().flatten())] = -1
+    expected = reference.select_negatives(*wide, users, pos, candidates, n, law, margin)
+    inputs = (t.to(device) for t in (user_emb, item_emb, users, pos, candidates))
+    assert torch.equal(select_negatives(*inputs, n, law, margin=margin).cpu(), expected)
+
+
+def test_semi_hard_is_uniform_over_the_band(device):
+    graph = Graph.from_edges([0], [0], 1, 12).to(device)
+    angle = torch.tensor([0.0, 0.5, *np.linspace(0.1, 0.9, 11)])  # of the user, the positive, the others
+    table = torch.stack([angle.cos(), angle.sin()], 1).to(device)
+    rows = torch.zeros(MANY // 4, dtype=torch.int64, device=device)
+    ids = SemiHard(1, 0.2, candidates=16)(graph, rows, rows, seed=1, embeddings=lambda: table).ids
+    d = reference.unit_distances(table.cpu()[:1].double(), table.cpu()[1:].double(), 0, list(range(12)))
+    inside = (d > d[0]) & (d < d[0] + 0.2)
+    inside[0] = False
+    counts = np.bincount(ids.cpu().numpy().ravel() + 1, minlength=13)
+    assert pvalue(counts[1:], inside.double().numpy()) > 1e-4
+
+
+@pytest.mark.parametrize("dim", [3, 8, 64])
+def test_distance_weighted_draws_by_the_inverse_density(device, dim):
+    """Where a draw falls in the running sum of its row's probabilities, uniformly within its item, is uniform on [0, 1)."""
+    generator = torch.Generator().manual_seed(dim)
+    user_emb, item_emb = (torch.randn(n, dim, generator=generator, dtype=torch.float64) for n in (20, 30))
+    rows = MANY // 8
+    users, pos = torch.arange(rows) % 20, torch.zeros(rows, dtype=torch.int64)
+    candidates = torch.stack([torch.randperm(30, generator=generator)[:6] for _ in range(rows)])
+    inputs = [t.to(device) for t in (user_emb, item_emb, users, pos, candidates)]
+    picked = select_negatives(*inputs, 2, "distance_weighted", seed=3, lo=0.5, hi=1.4).cpu()
+    unit = torch.nn.functional.normalize
+    d = torch.linalg.vector_norm(unit(user_emb)[users][:, None] - unit(item_emb)[candidates], dim=2)
+    p = reference.distance_weights(d, dim)
+    places = []
+    for k in range(2):
+        at = (candidates == picked[:, k : k + 1]).long().argmax(1, keepdim=True)
+        before = p.cumsum(1).gather(1, at) - p.gather(1, at)
+        places.append(before + torch.rand(rows, 1, generator=generator, dtype=torch.float64) * p.gather(1, at))
+    for place in places:
+        assert stats.kstest(place.numpy().ravel(), "uniform").pvalue > 1e-4
+    assert abs(np.corrcoef(places[0].numpy().ravel(), places[1].numpy().ravel())[0, 1]) < 5 / rows**0.5
+
+
+def test_distance_weights_are_the_clipped_inverse_density():
+    d = torch.tensor([[0.1, 0.5, 1.0, 1.4, 1.9]], dtype=torch.float64)
+    clipped = d.clamp(0.5, 1.4)
+    q = clipped ** (8 - 2) * (1 - clipped**2 / 4) ** ((8 - 3) / 2)
+    torch.testing.assert_close(reference.distance_weights(d, 8), (1 / q) / (1 / q).sum())
+
+
+def test_ppr_draws_within_its_band_and_leaves_own_items_out(device):
+    graph = law_graph().to(device)
+    counts = counts_for_user_zero(PPRHard(1, ranks=Band(12)), graph)
+    weights = np.zeros(13)
+    weights[[0, 3, 6]] = [2, 1, 1]  # ranks 2 .. 5 are items 2, 3, 4, 5, of which the user has 3 and 4
+    assert pvalue(counts, weights) > 1e-4
+
+
+def test_ppr_builds_its_ranks_once_for_a_graph(monkeypatch):
+    built = []
+
+    class PprRanks(Band):
+        @classmethod
+        def build(cls, graph, lo, hi):
+            built.append((graph, lo, hi))
+            return cls(graph.n_items)
+
+    monkeypatch.setitem(sys.modules, "fastgcn_rec.ppr", types.SimpleNamespace(PprRanks=PprRanks))
+    graph, rows = law_graph(), torch.arange(8)
+    sampler = Curriculum(Uniform(1), parse("ppr(1, lo=3, hi=9)"))
+    for epoch in (1, 2, 3, 4):
+        assert draw(sampler, graph, rows, rows, epoch=epoch).ids.shape == (8, epoch)
+    assert built == [(graph, 3, 9)]
+
+
+# --- putting samplers together -------------------------------------------------------------------------------------------
+
+
+def test_sums_put_their_terms_side_by_side_with_random_numbers_of_their_own(device):
+    graph = random_graph().to(device)
+    users, pos, _ = sample_batch(graph, 40, 0, seed=1)
+    left, right = Uniform(2), Uniform(3)
+    both = draw(left + right, graph, users, pos).ids
+    assert torch.equal(both[:, :2], draw(left, graph, users, pos).ids)
+    assert not torch.equal(both[:, 2:4], both[:, :2])
+    assert str(left + (right + InBatch())) == "uniform(2)+uniform(3)+in_batch()"
+    ids, mask = draw(Shared(4) + InBatch(), graph, users, pos)
+    assert ids.shape == (1, 44)
+    assert mask.shape == (40, 44)
+    mixed = draw(Uniform(1) + Shared(4), graph, users, pos)
+    assert mixed.mask is None
+    assert torch.equal(mixed.ids[:, 1:], draw(Uniform(1) + Shared(4) + Uniform(1), graph, users, pos).ids[:, 1:5])
+    with pytest.raises(TypeError):
+        left + 3
+
+
+def test_a_curriculum_adds_hard_negatives_from_epoch_to_epoch():
+    graph = random_graph()
+    users, pos, _ = sample_batch(graph, 10, 0, seed=1)
+    sampler = Curriculum(Uniform(2), Dynamic(1))
+    widths = [draw(sampler, graph, users, pos, epoch=e).ids.shape[1] - 2 for e in range(1, 11)]
+    assert widths == [0, 1, 2, 3, 4, 5, 6, 6, 6, 6]
+    assert sampler.most(10) == (8, False)
+    other = Curriculum(Uniform(2), Dynamic(1), start=3, per_epoch=2, cap=5)
+    assert [other.n_hard(e) for e in range(1, 8)] == [0, 0, 0, 2, 4, 5, 5]
+
+
+TEXTS = [
+    "uniform(4)",
+    "popularity(2, power=0.1)",
+    "shared(500, base=popularity(1, power=0.75))",
+    "in_batch()",
+    "dynamic(2, candidates=32, refresh=8)",
+    "semi_hard(1, margin=0.30000000000000004, candidates=64, refresh=1)",
+    "distance_weighted(1, lo=0.5, hi=1.4, candidates=64, refresh=1)",
+    "uniform(4)+ppr(2, lo=2000, hi=5000)",
+    "curriculum(uniform(1)+in_batch(), ppr(1, lo=2000, hi=5000), start=1, per_epoch=1, cap=6)+shared(3, base=uniform(1))",
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_texts_round_trip(text):
+    sampler = parse(text)
+    assert str(sampler) == repr(sampler) == text
+    assert parse(str(sampler)) == sampler
+    assert TrainConfig(negatives=sampler) == TrainConfig(negatives=f" {text} ")
+    assert dataclasses.asdict(TrainConfig(negatives=sampler))["negatives"] == text
+
+
+def test_a_class_of_ones_own_can_be_named(monkeypatch):
+    monkeypatch.setattr(Sampler, "registry", dict(Sampler.registry))
+
+    @dataclasses.dataclass(frozen=True, repr=False)
+    class First(Sampler, name="first"):
+        n: int
+
+        def draw(self, batch):
+            return Negatives(torch.zeros(len(batch.users), self.n, dtype=torch.int64))
+
+    assert parse("uniform(1)+first(2)") == Uniform(1) + First(2)
+    assert draw(parse("first(2)"), random_graph(), torch.arange(3), torch.arange(3)).ids.shape == (3, 2)
+
+
+def test_errors():
+    for text, message in (
+        ("nearest(3)", "no sampler is called 'nearest'"),
+        ("uniform(", "cannot read 'uniform\\('"),
+        ("uniform(0)", r"n must be in \[1, 1048575\], got 0"),
+        ("uniform('a')", "'a' is no number"),
+        ("uniform(1) * 2", "cannot read"),
+        ("uniform(2, 3)", "cannot read"),
+        ("__import__('os')", "no sampler is called '__import__'"),
+        ("popularity(1, power=-1)", "power must be >= 0 and finite, got -1"),
+        ("shared(5, base=uniform(2))", r"base names the law of one item.*got uniform\(2\)"),
+        ("semi_hard(1, margin=0)", "margin must be > 0, got 0"),
+        ("distance_weighted(1, lo=1.0, hi=2.0)", "0 < lo <= hi < 2, got 1.0 and 2.0"),
+        ("ppr(1, lo=5, hi=5)", "hi must be >= 6, got 5"),
+        ("curriculum(uniform(1), in_batch())", "hard one with a count"),
+        ("dynamic(1, candidates=2.5)", "candidates must be an integer, got 2.5"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            parse(text)
+    graph, rows = random_graph(), torch.arange(3)
+    with pytest.raises(ValueError, match=r"dynamic: .*pass embeddings=model\.get_embedding"):
+        Dynamic(1)(graph, rows, rows, seed=0)
+    with pytest.raises(ValueError, match="the softmax takes the batch's positives"):
+        TrainConfig(loss="softmax", negatives="uniform(1)")
+    with pytest.raises(ValueError, match="leave n_neg at 1, got 2"):
+        TrainConfig(n_neg=2, negatives="uniform(1)")
+    with pytest.raises(ValueError, match="leaves out a part of the sampler"):
+        TrainConfig(negatives=PPRHard(1, ranks=Band(3)))
+    with pytest.raises(ValueError, match="power must be >= 0 and finite, got -1"):
+        graph.item_law(-1.0)
+    with pytest.raises(ValueError, match="more than 2\\^60; lower power"):
+        graph.item_law(100.0)
+    for options, message in (
+        ({"law": "easiest"}, "law must be one of"),
+        ({"n": -1}, "n must be >= 0"),
+        ({"margin": 0.0}, "margin must be > 0"),
+        ({"lo": 0.0}, "0 < lo <= hi < 2, got 0.0 and 1.4"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            select_negatives(torch.ones(3, 2), torch.ones(3, 2), rows, rows, rows[:, None], **{"n": 1, **options})
+    with pytest.raises(ValueError, match=r"items must have shape \[batch, M\] = \[3, M\], or \[1, M\].*got \[2, 1\]"):
+        unseen_mask(graph, rows, rows[:2, None])
+
+
+@on_the_cpu
+def test_ids_out_of_range():
+    graph, rows = random_graph(), torch.arange(3)
+    with pytest.raises(IndexError, match=r"items: id 30 at position 0 is outside \[-1, 30\)"):
+        unseen_mask(graph, rows, torch.tensor([[30]]))
+    with pytest.raises(IndexError, match=r"candidates: id 3 at position 1 is outside \[-1, 3\)"):
+        select_negatives(torch.ones(3, 2), torch.ones(3, 2), rows, rows, torch.tensor([[0], [3], [1]]), 1)
+
+
+def test_opcheck(device):
+    graph = random_graph().to(device)
+    seed, rows = torch.tensor([3], device=device), torch.arange(4, device=device)
+    csr = (graph.indptr, graph.indices, graph.indptr_t)
+    ops = torch.ops.fastgcn_rec
+    torch.library.opcheck(ops.sample_negatives.default, (*csr, graph.item_law(0.75), rows, 2, seed, seed, 4, 1 << 24))
+    torch.library.opcheck(ops.unseen_mask.default, (*csr, rows, rows[None]))
+    torch.library.opcheck(ops.unseen_mask.default, (*csr, rows, rows[:, None]))
+    tables = vectors(graph, device=device).split([40, 30])
+    for law in range(3):
+        arguments = (*tables, rows, rows, rows[:, None], 1, law, 0.2, 0.5, 1.4, seed, seed, 0)
+        torch.library.opcheck(ops.select_negatives.default, arguments)
+
+
+# --- vectors that are computed when asked for ----------------------------------------------------------------------------
+
+
+def test_vectors_are_computed_at_most_once_a_step_and_kept_for_stale_ones():
+    made = []
+    source = Embeddings(lambda: made.append(1) or torch.full((1, 1), float(len(made))))
+    graph = random_graph()
+    users, pos, _ = sample_batch(graph, 4, 0, seed=0)
+    Uniform(1)(graph, users, pos, seed=0, embeddings=source)
+    assert made == []
+    assert [float(source.at(t, 3)) for t in range(7)] == [1, 1, 1, 2, 2, 2, 3]
+    assert float(source.at(7)) == float(source.at(7)) == 4
+    other = Embeddings(source.compute)
+    other.resume(8, source.state())  # between two refreshes
+    assert float(other.at(8, 3)) == 3
+    assert float(other.at(9, 3)) == 5
+    other.resume(9, source.state())  # at one
+    assert float(other.at(9, 3)) == 6
+
+
+# --- training ------------------------------------------------------------------------------------------------------------
+
+SMALL = {"epochs": 4, "batch_size": 128, "eval_every": 2, "progress": False, "protocol": "none"}
+TRAINED = [
+    "uniform(2)",
+    "popularity(1)",
+    "shared(20)",
+    "shared(20, base=popularity(1))+in_batch()",
+    "uniform(1)+dynamic(1, candidates=8, refresh=3)",
+    "uniform(1)+semi_hard(1)",
+    "uniform(1)+distance_weighted(1)",
+    "curriculum(uniform(1), dynamic(1, candidates=16), cap=2)",
+]
+
+
+@pytest.fixture(scope="module")
+def data():
+    return synthetic_interactions(200, 150, 5000, seed=1)
+
+
+@pytest.mark.parametrize("text", TRAINED)
+@pytest.mark.parametrize("loss", ["bpr", "max_margin"])
+def test_training_lowers_the_loss_with_every_sampler(text, loss, data):
+    """Held against one kind of negatives, because those trained on grow harder."""
+    model = LightGCN(data, 16, 2)
+    users, pos, neg = sample_batch(model.graph, 1000, 1, seed=9)
+    before = float(model.bpr_loss(users, pos, neg).detach())
+    fit(model, data, **SMALL, loss=loss, negatives=text, lr=5e-3)
+    assert float(model.bpr_loss(users, pos, neg).detach()) < 0.95 * before
+
+
+def test_one_uniform_negative_trains_to_the_bits_of_the_default(data):
+    tables = []
+    for options in ({"n_neg": 2}, {"negatives": "uniform(2)"}):
+        model = LightGCN(data, 8, 2)
+        fit(model, data, **SMALL, **options)
+        tables.append(model.embedding.weight)
+    assert torch.equal(*tables)
+
+
+@pytest.mark.parametrize("text", TRAINED)
+def test_the_native_step_and_autograd_train_alike(text, data):
+    """Learned alphas of one layer less take the autograd step; both read the same vectors, so they pick the same."""
+    from fastgcn_rec.steps import AutogradStep, NativeStep
+
+    config, losses = TrainConfig(reg=0.01, batch_size=64, negatives=text, loss="max_margin"), []
+    for kind in (NativeStep, AutogradStep):
+        model = LightGCN(data, 16, 2).double()
+        step = kind(model, config)
+        losses.append(torch.stack([step(t, 0.01) for t in range(20)]))
+    torch.testing.assert_close(*losses, rtol=1e-10, atol=0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "curriculum(uniform(1), dynamic(1, candidates=8, refresh=7), cap=3)",
+        "curriculum(shared(10), popularity(1))+distance_weighted(1)",
+    ],
+)
+@pytest.mark.parametrize("learn_alpha", [False, True])
+def test_an_interrupted_run_goes_on_to_the_same_bits(text, learn_alpha, data, tmp_path):
+    options = {**SMALL, "negatives": text, "lr": 0.01}
+
+    def make():
+        return LightGCN(data, 8, 2, learn_alpha=learn_alpha)
+
+    straight, broken, resumed = make(), make(), make()
+    fit(straight, data, **options)
+
+    def stop(record):
+        if record["epoch"] == 3:
+            raise KeyboardInterrupt
+
+    path = tmp_path / "checkpoint.npz"
+    with pytest.raises(Interrupted):
+        fit(broken, data, **options, checkpoint=path, on_epoch=stop)
+    fit(resumed, data, **options, checkpoint=path)
+    assert torch.equal(resumed.embedding.weight, straight.embedding.weight)
+    with pytest.raises(ValueError, match="another config"):
+        fit(make(), data, **{**options, "negatives": "uniform(1)"}, checkpoint=path)
+
+
+def test_the_same_training_for_any_number_of_threads(data):
+    def run():
+        model = LightGCN(data, 8, 2)
+        fit(model, data, **{**SMALL, "epochs": 2}, negatives="shared(9)+dynamic(1, candidates=8)+popularity(1)")
+        return [model.embedding.weight.detach().clone()]
+
+    same_bits_in_any_order(run, torch.device("cpu"), counts=(2,))
+
+
+def test_what_cannot_be_captured_says_so():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for text in ("", "uniform(2)", "shared(5)+in_batch()+popularity(1)", "dynamic(1)"):
+            assert can_capture(TrainConfig(negatives=text))
+    for text in ("ppr(1)", "dynamic(1, refresh=2)", "curriculum(uniform(1), popularity(1))", "uniform(1)+ppr(1)"):
+        with pytest.warns(UserWarning, match=r"are decided on the host .* is not captured as a CUDA graph"):
+            assert not can_capture(TrainConfig(negatives=text))
