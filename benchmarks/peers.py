@@ -140,7 +140,7 @@ def numpy_sampler(graph: Graph, batch: int) -> Callable[[], tuple[np.ndarray, ..
     """The same by whole arrays: edges at random, negatives redrawn while a binary search finds them among the edges."""
     users = np.repeat(np.arange(graph.n_users), graph.user_degree.cpu().numpy())
     items = graph.indices.cpu().numpy().astype(np.int64)
-    keys = users * graph.n_items + items  # sorted: rows in order, columns sorted within
+    keys = edge_keys(graph)
     rng = np.random.default_rng(0)
 
     def run() -> tuple[np.ndarray, ...]:
@@ -153,6 +153,113 @@ def numpy_sampler(graph: Graph, batch: int) -> Callable[[], tuple[np.ndarray, ..
             again = again[keys[at] == wanted]
             negative[again] = rng.integers(0, graph.n_items, len(again))
         return u, items[edges], negative
+
+    return run
+
+
+def edge_keys(graph: Graph) -> np.ndarray:
+    """user * n_items + item of every edge, sorted."""
+    users = np.repeat(np.arange(graph.n_users), graph.user_degree.cpu().numpy())
+    return users * graph.n_items + graph.indices.cpu().numpy().astype(np.int64)
+
+
+def numpy_negatives(graph: Graph, users: Tensor, n: int, power: float | None = None) -> Callable[[], np.ndarray]:
+    """n negatives a row by whole arrays, uniform or ~ degree^power: those that a binary search finds among the edges are redrawn."""
+    keys, rows = edge_keys(graph), np.repeat(users.cpu().numpy(), n)
+    rng = np.random.default_rng(0)
+    law = None if power is None else (graph.item_degree.cpu().numpy().astype(float) ** power).cumsum()
+
+    def items(count: int) -> np.ndarray:
+        if law is None:
+            return rng.integers(0, graph.n_items, count)
+        return np.searchsorted(law, rng.random(count) * law[-1], side="right")
+
+    def run() -> np.ndarray:
+        negative, again = items(len(rows)), np.arange(len(rows))
+        while len(again):
+            wanted = rows[again] * graph.n_items + negative[again]
+            at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+            again = again[keys[at] == wanted]
+            negative[again] = items(len(again))
+        return negative.reshape(-1, n)
+
+    return run
+
+
+def torch_unseen_mask(graph: Graph, users: Tensor, items: Tensor) -> Tensor:
+    """bool [B, M]: a dense row of seen items for every user, read at the items."""
+    counts = graph.user_degree[users]
+    row = torch.repeat_interleave(counts)
+    edge = torch.arange(len(row), device=row.device) + (graph.indptr[users] - (counts.cumsum(0) - counts))[row]
+    unseen = torch.ones(len(users), graph.n_items, dtype=torch.bool, device=row.device)
+    unseen[row, graph.indices[edge].long()] = False
+    return unseen[:, items]
+
+
+def torch_shared(graph: Graph, users: Tensor, n: int) -> Callable[[], tuple[Tensor, Tensor]]:
+    def run() -> tuple[Tensor, Tensor]:
+        items = torch.randint(graph.n_items, (n,), device=users.device)
+        return items, torch_unseen_mask(graph, users, items)
+
+    return run
+
+
+def _candidates(graph: Graph, users: Tensor, m: int) -> Callable[[], Tensor]:
+    """m items a row, edges redrawn: what the samplers by score choose from."""
+    keys = torch.from_numpy(edge_keys(graph)).to(users.device)
+
+    def run() -> Tensor:
+        items = torch.randint(graph.n_items, (len(users), m), device=users.device)
+        while True:
+            wanted = users[:, None] * graph.n_items + items
+            seen = keys[torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)] == wanted
+            if not bool(seen.any()):
+                return items
+            items[seen] = torch.randint(graph.n_items, (int(seen.sum()),), device=users.device)
+
+    return run
+
+
+def torch_dynamic(graph: Graph, user_emb: Tensor, item_emb: Tensor, users: Tensor, m: int) -> Callable[[], Tensor]:
+    draw = _candidates(graph, users, m)
+
+    def run() -> Tensor:
+        items = draw()
+        score = torch.einsum("bd,bmd->bm", user_emb[users], item_emb[items])
+        return items.gather(1, score.argmax(1, keepdim=True))
+
+    return run
+
+
+def _distance(a: Tensor, b: Tensor) -> Tensor:
+    return (2 - 2 * torch.einsum("bd,bmd->bm", F.normalize(a, dim=1), F.normalize(b, dim=2))).clamp(min=0).sqrt()
+
+
+def torch_semi_hard(
+    graph: Graph, user_emb: Tensor, item_emb: Tensor, users: Tensor, pos: Tensor, m: int, margin: float
+) -> Callable[[], Tensor]:
+    draw = _candidates(graph, users, m)
+
+    def run() -> Tensor:
+        items, u = draw(), user_emb[users]
+        near, d = _distance(u, item_emb[pos][:, None]), _distance(u, item_emb[items])
+        inside = (near < d) & (d < near + margin)
+        first = items.gather(1, inside.long().argmax(1, keepdim=True))
+        return torch.where(inside.any(1, keepdim=True), first, -1)
+
+    return run
+
+
+def torch_distance_weighted(
+    graph: Graph, user_emb: Tensor, item_emb: Tensor, users: Tensor, m: int, lo: float = 0.5, hi: float = 1.4
+) -> Callable[[], Tensor]:
+    draw, dim = _candidates(graph, users, m), user_emb.shape[1]
+
+    def run() -> Tensor:
+        items = draw()
+        d = _distance(user_emb[users], item_emb[items]).clamp(lo, hi)
+        log_weight = (2 - dim) * d.log() - (dim - 3) / 2 * torch.log1p(-d.square() / 4)
+        return items.gather(1, torch.softmax(log_weight, 1).multinomial(1))
 
     return run
 

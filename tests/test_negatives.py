@@ -490,6 +490,7 @@ def data():
     return synthetic_interactions(200, 150, 5000, seed=1)
 
 
+@on_the_cpu
 @pytest.mark.parametrize("text", TRAINED)
 @pytest.mark.parametrize("loss", ["bpr", "max_margin"])
 def test_training_lowers_the_loss_with_every_sampler(text, loss, data):
@@ -501,6 +502,7 @@ def test_training_lowers_the_loss_with_every_sampler(text, loss, data):
     assert float(model.bpr_loss(users, pos, neg).detach()) < 0.95 * before
 
 
+@on_the_cpu
 def test_one_uniform_negative_trains_to_the_bits_of_the_default(data):
     tables = []
     for options in ({"n_neg": 2}, {"negatives": "uniform(2)"}):
@@ -510,6 +512,7 @@ def test_one_uniform_negative_trains_to_the_bits_of_the_default(data):
     assert torch.equal(*tables)
 
 
+@on_the_cpu
 @pytest.mark.parametrize("text", TRAINED)
 def test_the_native_step_and_autograd_train_alike(text, data):
     """Learned alphas of one layer less take the autograd step; both read the same vectors, so they pick the same."""
@@ -523,6 +526,7 @@ def test_the_native_step_and_autograd_train_alike(text, data):
     torch.testing.assert_close(*losses, rtol=1e-10, atol=0)
 
 
+@on_the_cpu
 @pytest.mark.parametrize(
     "text",
     [
@@ -553,6 +557,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(text, learn_alpha, data, tm
         fit(make(), data, **{**options, "negatives": "uniform(1)"}, checkpoint=path)
 
 
+@on_the_cpu
 def test_the_same_training_for_any_number_of_threads(data):
     def run():
         model = LightGCN(data, 8, 2)

@@ -1,5 +1,7 @@
 #include "fgr/sample.h"
 
+#include <cstring>
+
 #include "cpu/parallel.h"
 
 namespace fgr::cpu {
@@ -21,13 +23,17 @@ void unseen_mask(const Csr& r, const int64_t* users, int64_t n_rows, const int64
   check_ids("users", users, n_rows, 0, r.n_rows);
   check_ids("items", items, order != nullptr ? n : n_rows * n, -1, r.n_cols);
   parallel_for(n_rows, 64, threads, [&](int64_t begin, int64_t end) {
+    uint8_t* first = out + begin * n;  // shared items: every row begins as this one
+    if (order != nullptr) {
+      for (int64_t k = 0; k < n; ++k) first[order[k]] = items[k] >= 0;
+      for (int64_t b = begin + 1; b < end; ++b) std::memcpy(out + b * n, first, static_cast<size_t>(n));
+    }
     for (int64_t b = begin; b < end; ++b) {
       uint8_t* row = out + b * n;
       if (order == nullptr) {
         for (int64_t j = 0; j < n; ++j) row[j] = items[b * n + j] >= 0 && !has_edge(r, users[b], items[b * n + j]);
         continue;
       }
-      for (int64_t k = 0; k < n; ++k) row[order[k]] = items[k] >= 0;
       for (int64_t e = r.indptr[users[b]]; e < r.indptr[users[b] + 1]; ++e) {
         mask_item(items, order, n, r.indices[e], row);
       }

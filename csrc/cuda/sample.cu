@@ -33,7 +33,7 @@ __global__ void shared_mask_kernel(Csr r, const int64_t* users, int64_t n_rows, 
   const int64_t user = checked_id(users[b], 0, r.n_rows, "users");
   uint8_t* row = out + b * n;
   for (int64_t k = lane(); k < n; k += warp) row[order[k]] = checked_id(items[k], -1, r.n_cols, "items") >= 0;
-  __syncwarp();
+  __syncwarp(full_mask);
   for (int64_t e = r.indptr[user] + lane(); e < r.indptr[user + 1]; e += warp) {
     mask_item(items, order, n, r.indices[e], row);
   }

@@ -98,4 +98,5 @@ T atomicCAS(T* at, T expected, T x) {
 #define __syncthreads() fgr::emu::sync_block(FGR_EMU_SITE)
 #define __shfl_xor_sync(mask, x, offset) \
   fgr::emu::shuffle(mask, x, (threadIdx.x % 32) ^ static_cast<unsigned>(offset), FGR_EMU_SITE)
+#define __syncwarp(mask) static_cast<void>(fgr::emu::meet_warp(mask, 0, FGR_EMU_SITE))
 #define __trap() fgr::emu::trap(FGR_EMU_SITE)
