@@ -54,7 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     for field in dataclasses.fields(TrainConfig):
         kind: Any = {"int": int, "float": float}.get(str(field.type), str)
         how: dict[str, Any] = {"action": argparse.BooleanOptionalAction} if field.type == "bool" else {"type": kind}
-        train.add_argument(f"--{field.name.replace('_', '-')}", help="instead of the recipe's", **how)
+        about = "samplers, such as 'uniform(1)+dynamic(1)', in place of n-neg uniform ones"
+        about = about if field.name == "negatives" else "instead of the recipe's"
+        train.add_argument(f"--{field.name.replace('_', '-')}", help=about, **how)
 
     test = commands.add_parser("evaluate", help="evaluate a saved model on a data set's test part")
     test.set_defaults(run=_evaluate)

@@ -7,6 +7,7 @@ import dataclasses
 import torch
 
 from . import _native
+from .negatives import parse
 from .train import TrainConfig
 
 _EVALUATED_AT_ONCE = 512  # users whose scores evaluate() holds
@@ -23,7 +24,8 @@ class MemoryEstimate:
     split       34 E at its peak      sorting keys of the validation split, given back before training starts
     parameters  16 N d                embedding, two moments of Adam, the best epoch's copy
     layers      4 N d if K >= 2       what is kept between hops (2 bytes instead of 4 in bfloat16, and a copy of the embedding)
-    batch       B-sized               everything else of a step: its native workspace
+    batch       B-sized               everything else of a step: its native workspace (not what a sampler of negatives needs: a mask,
+                                      candidates, or, where it reads vectors, 4 N d (1 to 3) as in an evaluation)
     evaluation  (4 N d) (1 to 3) + 512 * 4 I   the final embedding, its layers and the scores of a block of users
     """
 
@@ -62,10 +64,12 @@ def estimate_memory(
     half = config.storage == "bfloat16" and n_layers > 0
     layer = table // 2 if half else table
     validated = config.protocol == "validation"
-    n_neg = 0 if config.loss == "softmax" else config.n_neg
+    n_neg, shared = 0 if config.loss == "softmax" else config.n_neg, False
+    if config.negatives:
+        n_neg, shared = parse(config.negatives).most(config.batch_size)
     code = _native.DTYPE_CODE[torch.bfloat16 if half else torch.float32]
     layers = layer if n_layers >= 2 else 0
-    sizes = (dim, n_layers + 1, config.batch_size, n_neg, False)
+    sizes = (dim, n_layers + 1, config.batch_size, n_neg, shared)
     step = _native.size("train_step", torch.device("cpu"), code, _native.shape(n_users, n_items), *sizes)
     return MemoryEstimate(
         edges=8 * n_edges,

@@ -55,3 +55,22 @@ def test_a_file_that_is_no_result_is_refused(tmp_path):
     done = benchmarks("report", file)
     assert done.returncode == 1
     assert "is not a result of these benchmarks" in done.stderr
+
+
+def test_samplers_are_compared_at_equal_training_time(tmp_path):
+    file = tmp_path / "result.json"
+    texts = ["uniform(2)", "curriculum(uniform(1), dynamic(1))"]
+    options = ["--data", "synthetic:3e3", "--seconds", "0.3", "--seeds", "2", "--dim", "8", "--batch-size", "256"]
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.compare_negatives", *options, "--json", file]
+    done = subprocess.run([*command, "--samplers", *texts], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    records = json.loads(file.read_text())["records"]
+    assert [r["sampler"] for r in records] == [
+        "uniform(2)",
+        "curriculum(uniform(1), dynamic(1, candidates=32, refresh=1), start=1, per_epoch=1, cap=6)",
+    ]
+    for record in records:
+        values = [run["recall@20"] for run in record["runs"]]
+        assert record["recall@20"] == pytest.approx(sum(values) / 2)
+        assert record["recall@20_spread"] == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
+        assert all(run["seconds"] >= 0.3 and run["steps"] >= 1 for run in record["runs"])

@@ -15,6 +15,7 @@ from scipy import stats
 
 from fastgcn_rec import Graph, LightGCN, TrainConfig, fit, reference, sample_batch, select_negatives, unseen_mask
 from fastgcn_rec.data import synthetic_interactions
+from fastgcn_rec.memory import estimate_memory
 from fastgcn_rec.negatives import (
     Batch,
     Curriculum,
@@ -565,6 +566,16 @@ def test_the_same_training_for_any_number_of_threads(data):
         return [model.embedding.weight.detach().clone()]
 
     same_bits_in_any_order(run, torch.device("cpu"), counts=(2,))
+
+
+@on_the_cpu
+def test_the_memory_estimate_counts_the_negatives():
+    sizes = 5000, 4000, 90_000, 16, 2
+    own, shared = (estimate_memory(*sizes, TrainConfig(negatives=text)) for text in ("uniform(64)", "shared(64)"))
+    assert own == estimate_memory(*sizes, TrainConfig(n_neg=64))
+    assert shared.batch < own.batch
+    grown = estimate_memory(*sizes, TrainConfig(negatives="curriculum(uniform(1), popularity(1), cap=63)"))
+    assert grown == own
 
 
 def test_what_cannot_be_captured_says_so():

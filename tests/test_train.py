@@ -292,6 +292,11 @@ def small_gowalla(tmp_path, monkeypatch):
 def test_the_command_line_trains_evaluates_and_recommends(tmp_path, capsys):
     out = tmp_path / "run"
     train = ["train", "gowalla", "--epochs", "4", "--dim", "8", "--out", str(out), "--quiet", "--lr", "0.01"]
+    assert main([*train, "--negatives", "nearest(1)"]) == 1
+    assert "no sampler is called 'nearest'" in capsys.readouterr().err
+    assert main([*train, "--loss", "max_margin", "--margin", "0.5", "--negatives", "uniform(1) + dynamic(1)"]) == 0
+    written = json.loads((out / "metrics.json").read_text())["config"]
+    assert (written["negatives"], written["margin"]) == ("uniform(1)+dynamic(1, candidates=32, refresh=1)", 0.5)
     assert main(train) == 0
     metrics = json.loads((out / "metrics.json").read_text())
     assert {"recall@20", "ndcg@20", "seconds_train", "n_users_evaluated", "fingerprint"} <= metrics.keys()
