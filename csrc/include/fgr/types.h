@@ -8,6 +8,8 @@
 #elif defined( \
     __GNUC__)  // cpu/isa compiles some of these per instruction-set level: the linker must find no copy of one
 #define FGR_HOST_DEVICE inline __attribute__((always_inline))
+#elif defined(FGR_ISA_LEVEL)  // a copy of its own might be what the linker hands to callers of a lower level
+#define FGR_HOST_DEVICE __attribute__((always_inline)) inline
 #else
 #define FGR_HOST_DEVICE inline
 #endif
