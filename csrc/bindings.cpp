@@ -15,6 +15,8 @@
 #include "fgr/build.h"
 #include "fgr/l2_loss.h"
 #include "fgr/pair_loss.h"
+#include "fgr/ppr.h"
+#include "fgr/ppr_push.h"
 #include "fgr/propagate.h"
 #include "fgr/random_walk.h"
 #include "fgr/sample.h"
@@ -143,6 +145,23 @@ void bind_build(py::module_& m) {
   });
 }
 
+// On the CPU only; the result holds what only the run can size, Python copies it out.
+void bind_push(py::module_& m) {
+  using Push = cpu::PprPush;
+  py::class_<Push>(m, "PprPush", py::module_local())
+      .def(py::init([](const Graph& g, Address inv_degree, Address nodes, int64_t n_sources, double restart,
+                       double epsilon, int threads) {
+        py::gil_scoped_release release;
+        return cpu::ppr_push(g.both(), at<const double>(inv_degree), at<const int64_t>(nodes), n_sources, restart,
+                             epsilon, threads);
+      }))
+      .def("n_entries", &Push::n_entries)
+      .def("copy", [](const Push& push, Address indptr, Address ids, Address scores) {
+        py::gil_scoped_release release;
+        push.copy(at<int64_t>(indptr), at<int64_t>(ids), at<double>(scores));
+      });
+}
+
 // The ops of one backend: `Where` is the thread count (cpu) or the stream (cuda), always the last argument.
 #define FGR_BACKEND cpu
 #define FGR_WHERE int
@@ -182,6 +201,7 @@ PYBIND11_MODULE(_C, m) {
   m.def("l2_loss_workspace_bytes", &l2_loss_workspace_bytes);
   m.def("select_negatives_workspace_bytes", &select_negatives_workspace_bytes);
   bind_build(m);
+  bind_push(m);
   bind_cpu(m);
 #if defined(FGR_WITH_CUDA)
   bind_cuda(m);

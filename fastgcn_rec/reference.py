@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+import scipy.sparse as sp
 import torch
+from scipy.sparse.linalg import spsolve
 
 from .graph import Graph, Norm
 
@@ -142,3 +145,16 @@ def random_walk_neighbors(graph: Graph, node: int, length: int, restart: float) 
         visits += reached / length
         at = restart * seed + (1 - restart) * reached
     return visits
+
+
+def ppr(graph: Graph, nodes: Tensor, restart: float) -> Tensor:
+    """(I - (1 - c) A D^-1) pi = c e by SciPy's direct solver, float64 [S, n_nodes]; a walk without edges stands still."""
+    r = graph.to("cpu").to_scipy().astype(np.float64)
+    a = sp.block_array([[sp.csc_array((graph.n_users,) * 2), r], [r.T, sp.csc_array((graph.n_items,) * 2)]]).tocsc()
+    degree = np.asarray(a.sum(0)).ravel()
+    walk = a @ sp.diags_array(np.divide(1.0, degree, where=degree > 0, out=np.zeros(graph.n_nodes)))
+    walk = walk + sp.diags_array((degree == 0).astype(np.float64))
+    start = np.zeros((graph.n_nodes, len(nodes)))
+    start[nodes.cpu().numpy(), np.arange(len(nodes))] = restart
+    matrix = (sp.eye_array(graph.n_nodes) - (1 - restart) * walk).tocsc()
+    return torch.from_numpy(spsolve(matrix, start).reshape(start.shape).T.copy())

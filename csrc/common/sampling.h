@@ -113,6 +113,11 @@ FGR_HOST_DEVICE void mask_item(const int64_t* sorted, const int64_t* order, int6
   for (int64_t k = lower_bound(sorted, n, item); k < n && sorted[k] == item; ++k) row[order[k]] = 0;
 }
 
+// Uniform over list[0, n); -1 where n is 0.
+FGR_HOST_DEVICE int64_t listed_item(const int32_t* list, int64_t n, uint64_t seed, uint64_t element, uint32_t draw) {
+  return n > 0 ? list[uniform_below(random_u64(seed, Stream::listed, element, draw), n)] : -1;
+}
+
 // The row that owns edge e: the largest row with indptr[row] <= e.
 FGR_HOST_DEVICE int64_t row_of_edge(const int64_t* indptr, int64_t n_rows, int64_t e) {
   int64_t lo = 0, hi = n_rows;

@@ -6,8 +6,6 @@
 
 namespace fgr::cpu {
 
-enum class Side { users, items };
-inline Side across(Side side) { return side == Side::users ? Side::items : Side::users; }
 inline const Csr& csr_of(const Bipartite& g, Side side) { return side == Side::users ? g.users : g.items; }
 
 // The half that computes the rows of `side`. Every pointer of `whole` is given for all nodes; a compact operand stays
@@ -56,7 +54,7 @@ void inner_hops(const Bipartite& g, Hop<T, B>& hop, const acc_t<T>* alphas, int6
   hop.y = layer;
   for (int64_t k = hops - 1; k > 0; --k) {
     hop.beta = alphas[k];
-    run_half(g, hop, k % 2 == 0 ? end : across(end), kernel, threads);
+    run_half(g, hop, k % 2 == 0 ? end : other_side(end), kernel, threads);
     hop.x = layer;
     hop.col_scale = nullptr;
     hop.col_slot = nullptr;

@@ -61,4 +61,19 @@ void sample_batch(const Csr& r, int64_t n_edges, BatchLaw law, const int32_t* ac
   });
 }
 
+void sample_listed(const int32_t* lists, const int32_t* counts, int64_t n_lists, int64_t width, const int64_t* rows,
+                   int64_t n_rows, int64_t n_draws, const int64_t* seed, const int64_t* offset, int64_t* out,
+                   int threads) {
+  check_ids("rows", rows, n_rows, 0, n_lists);
+  const uint64_t key = static_cast<uint64_t>(*seed);
+  parallel_for(n_rows, 256, threads, [&](int64_t begin, int64_t end) {
+    for (int64_t b = begin; b < end; ++b) {
+      for (int64_t j = 0; j < n_draws; ++j) {
+        out[b * n_draws + j] = listed_item(lists + rows[b] * width, counts[rows[b]], key,
+                                           static_cast<uint64_t>(*offset + b), static_cast<uint32_t>(j));
+      }
+    }
+  });
+}
+
 }  // namespace fgr::cpu

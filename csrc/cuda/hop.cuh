@@ -60,6 +60,7 @@ struct Hop {
   const int32_t* rows = nullptr;  // [*n_rows, at most most_rows] only these nodes, in ascending order; a block each
   const int32_t* n_rows = nullptr;
   int64_t most_rows = 0;
+  int64_t first_node = 0, last_node = INT64_MAX;  // only the nodes in [first_node, last_node)
   acc_t<T>* partial = nullptr;  // [n_split, dim]
   int64_t dim = 0;
 };
@@ -155,8 +156,8 @@ __global__ void __launch_bounds__(hop_threads) hop_kernel(Hop<T, B> h, int width
   int64_t block = blockIdx.x;
   const int64_t n_long = schedule.n_split + schedule.n_heavy;
   if (h.rows == nullptr && block >= n_long) {  // light rows
-    const int64_t node = (block - n_long) * groups + group;
-    if (node >= h.graph.n_nodes()) return;
+    const int64_t node = h.first_node + (block - n_long) * groups + group;
+    if (node >= h.graph.n_nodes() || node >= h.last_node) return;
     const Edges edges = edges_of(h.graph, node);
     if (edges.end - edges.begin > schedule.heavy_degree && n_long > 0) return;
     for (int64_t c = column; c < h.dim; c += step) {
@@ -171,6 +172,7 @@ __global__ void __launch_bounds__(hop_threads) hop_kernel(Hop<T, B> h, int width
   const int64_t node = h.rows != nullptr ? h.rows[block]
                        : is_split        ? schedule.split_node[block]
                                          : schedule.heavy[block - schedule.n_split];
+  if (node < h.first_node || node >= h.last_node) return;
   Edges edges = edges_of(h.graph, node);
   if (is_split) {
     edges.begin += schedule.split_part[block] * schedule.part_edges;
@@ -205,7 +207,7 @@ __global__ void __launch_bounds__(hop_threads) combine_kernel(Hop<T, B> h, Sink 
   using A = acc_t<T>;
   const Schedule& schedule = h.graph.schedule;
   const int64_t first = blockIdx.x, node = schedule.split_node[first];
-  if (schedule.split_part[first] != 0) return;
+  if (schedule.split_part[first] != 0 || node < h.first_node || node >= h.last_node) return;
   const Edges edges = edges_of(h.graph, node);
   const int64_t parts = (edges.end - edges.begin + schedule.part_edges - 1) / schedule.part_edges;
   for (int64_t c = static_cast<int64_t>(threadIdx.x) * V; c < h.dim; c += static_cast<int64_t>(blockDim.x) * V) {
@@ -225,7 +227,8 @@ void launch_hop(const char* op, const Hop<T, B>& h, const Sink& sink, void* stre
   int width = 1;  // lanes a row: the power of two that covers dim, a warp at most
   while (width < warp && width * V < h.dim) width *= 2;
   const Schedule& schedule = h.graph.schedule;
-  const int64_t light = blocks_for(h.graph.n_nodes(), hop_threads / width);
+  const int64_t last = h.last_node < h.graph.n_nodes() ? h.last_node : h.graph.n_nodes();
+  const int64_t light = blocks_for(last - h.first_node, hop_threads / width);
   const int64_t blocks = h.rows != nullptr ? h.most_rows : schedule.n_split + schedule.n_heavy + light;
   launch(op, hop_kernel<T, B, V, Sink>, blocks, hop_threads, 0, stream, h, width, sink);
   if (h.rows == nullptr) {

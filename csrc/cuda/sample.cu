@@ -57,6 +57,16 @@ __global__ void batch_kernel(Csr r, int64_t n_edges, BatchLaw law, const int32_t
   }
 }
 
+__global__ void listed_kernel(const int32_t* lists, const int32_t* counts, int64_t n_lists, int64_t width,
+                              const int64_t* rows, int64_t n_rows, int64_t n_draws, const int64_t* seed,
+                              const int64_t* offset, int64_t* out) {
+  const int64_t i = global_thread();
+  if (i >= n_rows * n_draws) return;
+  const int64_t b = i / n_draws, row = checked_id(rows[b], 0, n_lists, "rows");
+  out[i] = listed_item(lists + row * width, counts[row], static_cast<uint64_t>(*seed),
+                       static_cast<uint64_t>(*offset + b), static_cast<uint32_t>(i % n_draws));
+}
+
 }  // namespace
 
 void sample_negatives(const Csr& r, const int64_t* cumulative, const int64_t* users, int64_t n_rows, int64_t n_draws,
@@ -81,6 +91,13 @@ void sample_batch(const Csr& r, int64_t n_edges, BatchLaw law, const int32_t* ac
                   int64_t* pos, int64_t* neg, void* stream) {
   launch("sample_batch", batch_kernel, blocks_for(batch, block_threads), block_threads, 0, stream, r, n_edges, law,
          active, n_active, seed, offset, batch, n_neg, users, pos, neg);
+}
+
+void sample_listed(const int32_t* lists, const int32_t* counts, int64_t n_lists, int64_t width, const int64_t* rows,
+                   int64_t n_rows, int64_t n_draws, const int64_t* seed, const int64_t* offset, int64_t* out,
+                   void* stream) {
+  launch("sample_listed", listed_kernel, blocks_for(n_rows * n_draws, block_threads), block_threads, 0, stream, lists,
+         counts, n_lists, width, rows, n_rows, n_draws, seed, offset, out);
 }
 
 }  // namespace fgr::cuda

@@ -100,3 +100,10 @@ T atomicCAS(T* at, T expected, T x) {
   fgr::emu::shuffle(mask, x, (threadIdx.x % 32) ^ static_cast<unsigned>(offset), FGR_EMU_SITE)
 #define __syncwarp(mask) static_cast<void>(fgr::emu::meet_warp(mask, 0, FGR_EMU_SITE))
 #define __trap() fgr::emu::trap(FGR_EMU_SITE)
+
+// Threads take turns only where they wait: an addition is not interrupted.
+inline unsigned atomicAdd(unsigned* at, unsigned value) {
+  const unsigned before = *at;
+  *at += value;
+  return before;
+}

@@ -3,9 +3,11 @@
 from .adam_step import Adam, adam_step
 from .l2_loss import l2_loss
 from .pair_loss import binary_loss, bpr_loss, max_margin_loss
+from .ppr import Ppr, ppr
+from .ppr_push import PprPush, ppr_push
 from .propagate import propagate
 from .random_walk import random_walk, random_walk_neighbors
-from .sample import sample_batch, sample_negatives, unseen_mask
+from .sample import sample_batch, sample_listed, sample_negatives, unseen_mask
 from .select_negatives import select_negatives
 from .softmax_loss import softmax_loss
 from .topk import topk
@@ -13,16 +15,21 @@ from .train_step import TrainStep
 
 __all__ = [
     "Adam",
+    "Ppr",
+    "PprPush",
     "TrainStep",
     "adam_step",
     "binary_loss",
     "bpr_loss",
     "l2_loss",
     "max_margin_loss",
+    "ppr",
+    "ppr_push",
     "propagate",
     "random_walk",
     "random_walk_neighbors",
     "sample_batch",
+    "sample_listed",
     "sample_negatives",
     "select_negatives",
     "softmax_loss",

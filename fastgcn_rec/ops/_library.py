@@ -70,7 +70,8 @@ def accepts_arrays(fn: F) -> F:
         if not back:
             return result
         if isinstance(result, tuple):
-            return tuple(back[0](r) if isinstance(r, Tensor) else r for r in result)
+            values = [back[0](r) if isinstance(r, Tensor) else r for r in result]
+            return result._make(values) if hasattr(result, "_make") else tuple(values)
         return back[0](result) if isinstance(result, Tensor) else result
 
     return wrapper  # type: ignore[return-value]

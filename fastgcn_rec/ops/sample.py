@@ -88,6 +88,22 @@ _batch_op = register(
 )
 
 
+def _sample_listed(lists: Tensor, counts: Tensor, rows: Tensor, n: int, seed: Tensor, offset: Tensor) -> Tensor:
+    lists, counts, rows = lists.contiguous(), counts.contiguous(), rows.contiguous()
+    out = rows.new_empty((rows.numel(), n))
+    _native.call(
+        "sample_listed", rows.device, lists, counts, *lists.shape, rows, rows.numel(), n, seed, offset, out,
+    )  # fmt: skip
+    return out
+
+
+_listed_op = register(
+    "sample_listed(Tensor lists, Tensor counts, Tensor rows, int n, Tensor seed, Tensor offset) -> Tensor",
+    _sample_listed,
+    lambda lists, counts, rows, n, seed, offset: rows.new_empty((rows.shape[0], n)),
+)
+
+
 @accepts_arrays
 def sample_negatives(graph: Graph, users: Any, n: int, seed: int | Tensor) -> Any:
     """For every user ``n`` items that the user has no edge to, uniform and independent (with replacement).
@@ -221,3 +237,51 @@ def sample_batch(
         graph.indptr, graph.indices, graph.indptr_t, active, seed, offset, batch_size, n_neg, _LAWS[by]
     )
     return result
+
+
+@accepts_arrays
+def sample_listed(lists: Any, counts: Any, rows: Any, n: int, seed: int | Tensor, offset: int | Tensor = 0) -> Any:
+    """From list rows[b], for every b, ``n`` candidates, uniform and independent (with replacement); -1 where the list is empty.
+
+    Draw j of row b depends on (seed, offset + b, j) alone, so that a training run is a run of calls with growing offset.
+
+    Parameters
+    ----------
+    lists : int32 [L, width], candidates of each list first, then anything
+    counts : int32 [L], how many there are, in [0, width]
+    rows : integer ids [B] in [0, L)
+    n : int >= 0
+    seed, offset : ints, or one-element int64 tensors on the device of ``lists``
+
+    Returns
+    -------
+    int64 [B, n]
+
+    Raises
+    ------
+    ValueError, TypeError : wrong shape, dtype, device or n. IndexError : a row out of range (CPU).
+
+    Examples
+    --------
+    >>> import torch
+    >>> sample_listed(torch.tensor([[7, -1]], dtype=torch.int32), torch.tensor([1], dtype=torch.int32), [0, 0], 2, seed=1)
+    tensor([[7, 7],
+            [7, 7]])
+    """
+    for name, t, dims in (("lists", lists, 2), ("counts", counts, 1)):
+        if not isinstance(t, Tensor) or t.dtype != torch.int32 or t.dim() != dims:
+            raise TypeError(f"sample_listed: {name} must be an int32 tensor of {dims} dimensions, got {_describe(t)}")
+    if counts.shape[0] != lists.shape[0]:
+        raise ValueError(
+            f"sample_listed: counts must have shape [{lists.shape[0]}], one a list, got {list(counts.shape)}"
+        )
+    if n < 0:
+        raise ValueError(f"sample_listed: n must be >= 0, got {n}")
+    rows = check_ids("sample_listed", "rows", rows, (None,), lists)
+    seed = scalar(seed, torch.int64, lists.device, "sample_listed", "seed")
+    offset = scalar(offset, torch.int64, lists.device, "sample_listed", "offset")
+    return _listed_op(lists, counts, rows, n, seed, offset)
+
+
+def _describe(t: Any) -> str:
+    return f"{t.dtype} {list(t.shape)}" if isinstance(t, Tensor) else type(t).__name__

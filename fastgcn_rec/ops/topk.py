@@ -21,7 +21,8 @@ def _topk(
     g = _native.graph(indptr, indices, None, indptr_t, indices, None)
     code = _native.DTYPE_CODE[scores.dtype]
     rows = None if rows is None else rows.contiguous()
-    _native.call("topk", scores.device, code, scores, *scores.shape, g, rows, k, ids, values)
+    space = _native.workspace(_native.size("topk", scores.device, code, *scores.shape, k), scores.device)
+    _native.call("topk", scores.device, code, scores, *scores.shape, g, rows, k, ids, values, space)
     return ids, values
 
 
@@ -66,3 +67,9 @@ def topk(graph: Graph, scores: Any, k: int, users: Any = None) -> Any:
     if users is not None:
         users = check_ids("topk", "users", users, (scores.shape[0],), scores)
     return _op(scores, graph.indptr, graph.indices, graph.indptr_t, users, k)
+
+
+def best_columns(graph: Graph, scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """:func:`topk` of a matrix with any columns, none left out but NaN; unchecked."""
+    result: tuple[Tensor, Tensor] = _op(scores, graph.indptr, graph.indices, graph.indptr_t, None, k)
+    return result

@@ -20,6 +20,11 @@ namespace fgr {
 //   by edge: positive_by_edge(r, n_edges, *seed, t); by user: positive_by_user(r, active, n_active, *seed, t).
 //   neg[b, j] = negative_item(r, user, *seed, Stream::negative_of_batch, element = t, draw = j).
 // users, pos [batch], neg [batch, n_neg], n_neg may be 0; seed, offset [1], *offset >= 0. Needs at least one edge.
+//
+// sample_listed: out[b, j] is uniform over list = rows[b] of candidates, lists[list, 0 .. counts[list]), or -1 where that
+// is empty: position uniform_below(random_u64(*seed, Stream::listed, element = *offset + b, draw = j), counts[list]).
+// lists [n_lists, width], counts [n_lists] in [0, width], rows [n_rows], out [n_rows, n_draws]; seed, offset [1]. Ids of
+// rows are checked as above.
 enum class BatchLaw : int { by_edge = 0, by_user = 1 };
 
 namespace cpu {
@@ -30,6 +35,9 @@ void unseen_mask(const Csr& r, const int64_t* users, int64_t n_rows, const int64
 void sample_batch(const Csr& r, int64_t n_edges, BatchLaw law, const int32_t* active, int64_t n_active,
                   const int64_t* seed, const int64_t* offset, int64_t batch, int64_t n_neg, int64_t* users,
                   int64_t* pos, int64_t* neg, int threads);
+void sample_listed(const int32_t* lists, const int32_t* counts, int64_t n_lists, int64_t width, const int64_t* rows,
+                   int64_t n_rows, int64_t n_draws, const int64_t* seed, const int64_t* offset, int64_t* out,
+                   int threads);
 }  // namespace cpu
 namespace cuda {
 void sample_negatives(const Csr& r, const int64_t* cumulative, const int64_t* users, int64_t n_rows, int64_t n_draws,
@@ -39,6 +47,9 @@ void unseen_mask(const Csr& r, const int64_t* users, int64_t n_rows, const int64
 void sample_batch(const Csr& r, int64_t n_edges, BatchLaw law, const int32_t* active, int64_t n_active,
                   const int64_t* seed, const int64_t* offset, int64_t batch, int64_t n_neg, int64_t* users,
                   int64_t* pos, int64_t* neg, void* stream);
+void sample_listed(const int32_t* lists, const int32_t* counts, int64_t n_lists, int64_t width, const int64_t* rows,
+                   int64_t n_rows, int64_t n_draws, const int64_t* seed, const int64_t* offset, int64_t* out,
+                   void* stream);
 }  // namespace cuda
 
 }  // namespace fgr

@@ -55,6 +55,9 @@ struct Schedule {
   int64_t n_split = 0, n_heavy = 0, heavy_degree = 0, part_edges = 0;
 };
 
+enum class Side : int { users = 0, items = 1 };
+FGR_HOST_DEVICE Side other_side(Side side) { return side == Side::users ? Side::items : Side::users; }
+
 // A bipartite graph: R and its transpose. Nodes are numbered users first, then items.
 struct Bipartite {
   Csr users;  // R,   rows = users, columns = items

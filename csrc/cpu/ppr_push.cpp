@@ -1,0 +1,150 @@
+#include "fgr/ppr_push.h"
+
+#include <deque>
+#include <exception>
+#include <memory>
+#include <mutex>
+
+#include "cpu/parallel.h"
+
+namespace fgr::cpu {
+namespace {
+
+struct Node {
+  int64_t id;
+  double score, residual;
+  bool waits;
+};
+
+class Push {
+ public:
+  Push(const Bipartite& graph, const double* inv_degree, double restart, double epsilon)
+      : graph_(graph),
+        inv_degree_(inv_degree),
+        restart_(restart),
+        epsilon_(epsilon),
+        slot_(static_cast<size_t>(graph.n_nodes()), -1) {}
+
+  std::vector<std::pair<int64_t, double>> run(int64_t source) {
+    add(source, 1);
+    while (!queue_.empty()) {
+      const int32_t slot = queue_.front();
+      queue_.pop_front();
+      push(slot);
+    }
+    std::vector<std::pair<int64_t, double>> row;
+    for (const Node& node : nodes_) {
+      if (node.score > 0) row.emplace_back(node.id, node.score);
+      slot_[static_cast<size_t>(node.id)] = -1;
+    }
+    nodes_.clear();
+    std::sort(row.begin(), row.end());
+    return row;
+  }
+
+ private:
+  void add(int64_t v, double amount) {
+    int32_t& slot = slot_[static_cast<size_t>(v)];
+    if (slot < 0) {
+      slot = static_cast<int32_t>(nodes_.size());
+      nodes_.push_back({v, 0, 0, false});
+    }
+    Node& node = nodes_[static_cast<size_t>(slot)];
+    node.residual += amount;
+    const double inv_degree = inv_degree_[v];
+    if (node.waits || (inv_degree > 0 && node.residual * inv_degree <= epsilon_)) return;
+    node.waits = true;
+    queue_.push_back(slot);
+  }
+
+  void push(int32_t slot) {
+    Node& node = nodes_[static_cast<size_t>(slot)];
+    const int64_t v = node.id;
+    const double amount = node.residual, inv_degree = inv_degree_[v];
+    node.residual = 0;
+    node.waits = false;
+    node.score += inv_degree > 0 ? restart_ * amount : amount;
+    const double share = (1 - restart_) * amount * inv_degree;
+    const int64_t n_users = graph_.users.n_rows;
+    const Csr& csr = v < n_users ? graph_.users : graph_.items;
+    const int64_t row = v < n_users ? v : v - n_users, other = v < n_users ? n_users : 0;
+    for (int64_t e = csr.indptr[row]; e < csr.indptr[row + 1]; ++e) {
+      add(other + csr.indices[e], csr.weight != nullptr ? share * static_cast<double>(csr.weight[e]) : share);
+    }
+  }
+
+  const Bipartite& graph_;
+  const double* inv_degree_;
+  const double restart_, epsilon_;
+  std::vector<int32_t> slot_;  // of a node: where it stands in nodes_, or -1
+  std::vector<Node> nodes_;    // those touched
+  std::deque<int32_t> queue_;
+};
+
+// Objects that threads take and give back: making one costs as much as the graph has nodes.
+class Pool {
+ public:
+  template <class Make>
+  std::unique_ptr<Push> take(const Make& make) {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      if (!free_.empty()) {
+        std::unique_ptr<Push> push = std::move(free_.back());
+        free_.pop_back();
+        return push;
+      }
+    }
+    return make();
+  }
+  void give(std::unique_ptr<Push> push) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    free_.push_back(std::move(push));
+  }
+  void fail() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (failure_ == nullptr) failure_ = std::current_exception();
+  }
+  void rethrow() const {
+    if (failure_ != nullptr) std::rethrow_exception(failure_);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<Push>> free_;
+  std::exception_ptr failure_;
+};
+
+}  // namespace
+
+void PprPush::copy(int64_t* indptr, int64_t* ids, double* scores) const {
+  *indptr = 0;
+  for (const auto& row : rows) {
+    indptr[1] = indptr[0] + static_cast<int64_t>(row.size());
+    ++indptr;
+    for (const auto& [id, score] : row) {
+      *ids++ = id;
+      *scores++ = score;
+    }
+  }
+}
+
+PprPush ppr_push(const Bipartite& graph, const double* inv_degree, const int64_t* nodes, int64_t n_sources,
+                 double restart, double epsilon, int threads) {
+  check_ids("nodes", nodes, n_sources, 0, graph.n_nodes());
+  PprPush result;
+  result.rows.resize(static_cast<size_t>(n_sources));
+  Pool pool;
+  parallel_for(n_sources, 4, threads, [&](int64_t begin, int64_t end) {
+    try {
+      auto push = pool.take([&] { return std::make_unique<Push>(graph, inv_degree, restart, epsilon); });
+      for (int64_t s = begin; s < end; ++s) result.rows[static_cast<size_t>(s)] = push->run(nodes[s]);
+      pool.give(std::move(push));
+    } catch (...) {  // out of memory
+      pool.fail();
+    }
+  });
+  pool.rethrow();
+  return result;
+}
+
+}  // namespace fgr::cpu
