@@ -52,6 +52,12 @@ def shape(n_users: int, n_items: int) -> Any:
     return _C.Graph(n_users, n_items, *[0] * 12)
 
 
+def ppr_push(native_graph: Any, inv_degree: Tensor | None, nodes: Tensor, restart: float, epsilon: float) -> Any:
+    """The rows of csrc/include/fgr/ppr_push.h, which know their size and copy themselves out; on the CPU."""
+    threads = torch.get_num_threads()
+    return _C.PprPush(native_graph, address(inv_degree), address(nodes), len(nodes), restart, epsilon, threads)
+
+
 def workspace(n_bytes: int, device: torch.device) -> Tensor:
     return torch.empty(n_bytes, dtype=torch.uint8, device=device)
 

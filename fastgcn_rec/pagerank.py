@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from .graph import Graph
 from .ops._library import accepts_arrays
-from .ops.ppr import check_nodes, check_sources, plan, source_blocks
+from .ops.ppr import check_nodes, check_sources, plan, size_text, source_blocks
 from .ops.sample import sample_listed
 from .ops.topk import best_columns
 from .storage import load_arrays, save_arrays
@@ -199,15 +199,15 @@ class PprRanks:
             torch.float32, memory_budget,
         )  # fmt: skip
         kept = min(width, (memory_budget - working) // max(4 * len(users), 1))
+        if kept == 0 < width:
+            raise ValueError(
+                f"PprRanks: memory_budget must hold a rank of each of {len(users)} users, got {size_text(memory_budget)}; raise it"
+            )
         if kept < width:
             warnings.warn(
-                f"PprRanks: {width} ranks of {len(users)} users take {width * len(users) * 4 / 2**30:.3g} GiB; the memory_budget of "
-                f"{memory_budget / 2**30:.3g} GiB holds {kept} of each, evenly spread; raise it to keep all",
+                f"PprRanks: {width} ranks of {len(users)} users take {size_text(width * len(users) * 4)}; the memory_budget of "
+                f"{size_text(memory_budget)} holds {kept} of each, evenly spread; raise it to keep all",
                 stacklevel=2,
-            )
-        if kept == 0 and width > 0:
-            raise ValueError(
-                f"PprRanks: memory_budget holds no list of {len(users)} users, got {memory_budget} bytes; raise it"
             )
         key = {
             "kind": "ppr-ranks", "format": 1, "graph": graph.fingerprint(), "lo": low, "hi": high, "kept": kept,
@@ -216,7 +216,7 @@ class PprRanks:
         path = None if cache_dir is None else Path(cache_dir) / f"ppr-ranks-{_digest(key)}.npz"
         stored = None if path is None else _load(path, key)
         if stored is not None:
-            return cls(*(t.to(graph.device) for t in stored), users, graph.n_users)
+            return cls(stored[0].to(graph.device), stored[1].to(graph.device), users, graph.n_users)
         lists = torch.full((len(users), kept), -1, dtype=torch.int32, device=graph.device)
         counts = torch.zeros(len(users), dtype=torch.int32, device=graph.device)
         columns = (graph.n_users, graph.n_nodes)

@@ -22,8 +22,12 @@ ROOT = Path(__file__).parents[1]
 # file, what is replaced (its first occurrence after the marker), by what, and the test that must fail.
 MUTANTS = {
     "a barrier is missing": (
-        "topk.cu", "last = found[0];", "__syncthreads();  // found", "// found",
+        "topk.cu", "const unsigned other = threadIdx.x", "__syncthreads();", "",
         "test_adam_topk.py::test_topk_orders_and_errors",
+    ),
+    "a barrier is missing in a transposition": (
+        "ppr.cu", "cell[slow][fast] = ", "__syncthreads();", "",
+        "test_ppr.py::test_the_same_bits_in_any_order",
     ),
     "a barrier is missing in a product": (
         "softmax_loss.cu", "for (int q = 0; q < tile; ++q) {", "__syncthreads();", "",

@@ -82,7 +82,8 @@ def test_a_row_depends_on_its_source_alone_and_sources_come_in_any_order(device)
         assert torch.equal(a[order], b)
     for node in (0, 89, 90, 129):
         assert torch.equal(ppr(graph, [node, node]).scores, whole.scores[[node, node]])
-    assert ppr(graph, []).scores.shape == (0, 130)
+    assert ppr(graph, order[:0]).scores.shape == (0, 130)
+    assert ppr_topk(graph, order[:0], 3).ids.shape == (0, 3)
 
 
 def test_the_same_bits_in_any_order(device, monkeypatch):
@@ -157,9 +158,11 @@ def test_memory_is_bounded_by_the_budget(device):
     if graph.device.type == "cpu" and not _native.emulates_cuda:  # fewer sources at a time fit, the bits are the same
         small = ppr(graph, all_nodes(graph), memory_budget=500 * 500 * 4 + 500 * 8 + 400_000)
         assert torch.equal(small.scores, whole.scores)
-    with pytest.raises(ValueError, match=r"ppr: memory_budget must be >= .* the result for 500 sources.*ppr_topk"):
+    with pytest.raises(
+        ValueError, match=r"ppr: memory_budget must be >= .* for the result of 500 sources, got .*ppr_topk"
+    ):
         ppr(graph, all_nodes(graph), memory_budget=500 * 500 * 4)
-    with pytest.raises(ValueError, match=r"ppr_topk: memory_budget must be >= .* GiB.*pass fewer sources"):
+    with pytest.raises(ValueError, match=r"ppr_topk: memory_budget must be >= .* MiB.*pass fewer sources"):
         ppr_topk(graph, all_nodes(graph), 100, memory_budget=500 * 100 * 12)
 
 
@@ -195,16 +198,16 @@ def test_errors(monkeypatch):
         ppr(graph, [0], dtype=torch.bfloat16)
     with pytest.raises(TypeError, match="nodes must be int64 or int32 ids, got float32"):
         ppr(graph, [0.5])
-    with pytest.raises(ValueError, match="target must be one of .*, got 'nodes'"):
+    with pytest.raises(ValueError, match=r"target must be one of .*, got 'nodes'"):
         ppr_topk(graph, [0], 1, "nodes")
     with pytest.raises(ValueError, match="k must be >= 1, got 0"):
         ppr_topk(graph, [0], 0)
     with pytest.raises(ValueError, match="epsilon must be > 0, got 0"):
         ppr_push(graph, [0], epsilon=0)
-    with pytest.raises(IndexError, match=r"nodes: id 40 at position 0 is outside \[0, 40\)"):  # an item among the users
-        inverse, exact = (graph.scales("left", d)[0] for d in (torch.float32, torch.float64))
-        args = (torch.tensor([40]), *graph.tensors(), None, None, inverse, exact, 0, 0.15, 5, 0, 70, True)
-        torch.ops.fastgcn_rec.ppr(*args)
+    inverse, exact = (graph.scales("left", d)[0] for d in (torch.float32, torch.float64))
+    item_as_user = (torch.tensor([40]), *graph.tensors(), None, None, inverse, exact, 0, 0.15, 5, 0, 70, True)
+    with pytest.raises(IndexError, match=r"nodes: id 40 at position 0 is outside \[0, 40\)"):
+        torch.ops.fastgcn_rec.ppr(*item_as_user)
     monkeypatch.setattr(Graph, "device", torch.device("cuda:0"))
     with pytest.raises(
         ValueError, match=r"ppr_push: runs on the CPU, but the graph is on cuda:0; call graph.to\('cpu'\)"

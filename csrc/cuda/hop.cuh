@@ -61,7 +61,7 @@ struct Hop {
   const int32_t* n_rows = nullptr;
   int64_t most_rows = 0;
   int64_t first_node = 0, last_node = INT64_MAX;  // only the nodes in [first_node, last_node)
-  acc_t<T>* partial = nullptr;  // [n_split, dim]
+  acc_t<T>* partial = nullptr;                    // [n_split, dim]
   int64_t dim = 0;
 };
 

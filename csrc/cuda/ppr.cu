@@ -13,7 +13,7 @@ constexpr int64_t width_of(int64_t n_sources) { return (n_sources + 63) / 64 * 6
 template <class T>
 struct StepRow {
   T* u;
-  T* sum;         // of the nodes from first_node on, or null
+  T* sum;  // of the nodes from first_node on, or null
   T coefficient;
   bool first;
   int64_t first_node, dim;

@@ -198,8 +198,8 @@ void topk(const T* scores, int64_t n_rows, int64_t n_items, const Csr& seen, con
          static_cast<Entry<T>*>(workspace), entries_of(n_items, k));
 }
 
-#define FGR_INSTANTIATE(T)                                                                                           \
-  template int64_t topk_workspace_bytes<T>(int64_t, int64_t, int64_t);                                               \
+#define FGR_INSTANTIATE(T)                                             \
+  template int64_t topk_workspace_bytes<T>(int64_t, int64_t, int64_t); \
   template void topk<T>(const T*, int64_t, int64_t, const Csr&, const int64_t*, int64_t, int64_t*, T*, void*, void*);
 FGR_INSTANTIATE(float)
 FGR_INSTANTIATE(double)

@@ -164,15 +164,15 @@ def plan(
         need = result_bytes + space + n * source_bytes
         if need <= memory_budget:
             return n, need
+    less = "; ppr_topk and ppr_push keep less of each source" if op == "ppr" else ""
     raise ValueError(
-        f"{op}: memory_budget must be >= {_gib(need)} for this call ({_gib(result_bytes)} of them the result for {n_sources} "
-        f"sources), got {_gib(memory_budget)}; raise it, pass fewer sources at a time, or keep less of each: "
-        "ppr_topk a few nodes, ppr_push those near the source"
+        f"{op}: memory_budget must be >= {size_text(need)}, {size_text(result_bytes)} of them for the result of {n_sources} sources, "
+        f"got {size_text(memory_budget)}; raise it or pass fewer sources at a time{less}"
     )
 
 
-def _gib(n_bytes: int) -> str:
-    return f"{n_bytes / 2**30:.3g} GiB"
+def size_text(n_bytes: int) -> str:
+    return f"{n_bytes / 2**30:.3g} GiB" if n_bytes >= 2**28 else f"{n_bytes / 2**20:.3g} MiB"
 
 
 def source_blocks(

@@ -13,16 +13,17 @@ namespace fgr {
 // With S = D^-1/2 A D^-1/2, whose spectrum lies in [-1, 1], and gamma = 1 - c:
 //   pi_s = D^1/2 f(S) D^-1/2 e_s,   f(x) = c / (1 - gamma x) = a_0 / 2 + sum_k a_k T_k(x),
 //   a_k = 2 c / sqrt(1 - gamma^2) r^k,   r = (1 - sqrt(1 - gamma^2)) / gamma.
-// The graph is bipartite: T_k(S) e_s lives on the source's own side for even k and on the other one for odd k. So a step
-// u_k = 2 D^-1 A u_{k-1} - u_{k-2}, u_0 = e_s, is one half-hop that overwrites u_{k-2}, and only even terms are summed:
+// The graph is bipartite: T_k(S) e_s lives on the source's own side for even k and on the other one for odd k. So a
+// step u_k = 2 D^-1 A u_{k-1} - u_{k-2}, u_0 = e_s, is one half-hop that overwrites u_{k-2}, and only even terms are
+// summed:
 //   pi[i] = d_i / d_s sum_j a_2j u_2j[i] (a_0 halved) on the own side,   pi = gamma A D^-1 pi on the other.
 // The last equation, and what remains of it on the own side for the bound, are computed in double from the rounded pi.
 //
-//   nodes [n_sources], at most ppr_most_sources, all on `side`; inv_degree, inv_degree_exact [n_nodes]: 1 / d, 0 for a node without edges.
-//   restart in (0, 1); terms = J >= 1: a polynomial of degree 2 J.
-//   scores [n_sources, last_node - first_node], the nodes in [first_node, last_node); none is below 0.
-//   bound [n_sources] or null: |pi_s - scores|_1 over all nodes is not above it, rounding included:
-//   |c e_s + gamma A D^-1 p - p|_1 / c for p = the scores, plus what rounding may have added to the norm itself.
+//   nodes [n_sources], at most ppr_most_sources, all on `side`; inv_degree, inv_degree_exact [n_nodes]: 1 / d, 0 for a
+//   node without edges. restart in (0, 1); terms = J >= 1: a polynomial of degree 2 J. scores [n_sources, last_node -
+//   first_node], the nodes in [first_node, last_node); none is below 0. bound [n_sources] or null: |pi_s - scores|_1
+//   over all nodes is not above it, rounding included: |c e_s + gamma A D^-1 p - p|_1 / c for p = the scores, plus what
+//   rounding may have added to the norm itself.
 // Row s depends on nodes[s] alone, not on the others of the batch; the same bits for any number of threads. The CPU
 // throws std::out_of_range for a source that is not on the side before anything is written; CUDA traps.
 constexpr int64_t ppr_most_sources = 1024;

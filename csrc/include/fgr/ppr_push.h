@@ -28,8 +28,8 @@ struct PprPush {
   void copy(int64_t* indptr, int64_t* ids, double* scores) const;
 };
 
-// nodes [n_sources]; inv_degree [n_nodes], 0 without edges; restart in (0, 1), epsilon > 0. Throws std::out_of_range for
-// a node out of range, std::bad_alloc.
+// nodes [n_sources]; inv_degree [n_nodes], 0 without edges; restart in (0, 1), epsilon > 0. Throws std::out_of_range
+// for a node out of range, std::bad_alloc.
 PprPush ppr_push(const Bipartite& graph, const double* inv_degree, const int64_t* nodes, int64_t n_sources,
                  double restart, double epsilon, int threads);
 

@@ -21,10 +21,10 @@ namespace fgr {
 //   neg[b, j] = negative_item(r, user, *seed, Stream::negative_of_batch, element = t, draw = j).
 // users, pos [batch], neg [batch, n_neg], n_neg may be 0; seed, offset [1], *offset >= 0. Needs at least one edge.
 //
-// sample_listed: out[b, j] is uniform over list = rows[b] of candidates, lists[list, 0 .. counts[list]), or -1 where that
-// is empty: position uniform_below(random_u64(*seed, Stream::listed, element = *offset + b, draw = j), counts[list]).
-// lists [n_lists, width], counts [n_lists] in [0, width], rows [n_rows], out [n_rows, n_draws]; seed, offset [1]. Ids of
-// rows are checked as above.
+// sample_listed: out[b, j] is uniform over list = rows[b] of candidates, lists[list, 0 .. counts[list]), or -1 where
+// that is empty: position uniform_below(random_u64(*seed, Stream::listed, element = *offset + b, draw = j),
+// counts[list]). lists [n_lists, width], counts [n_lists] in [0, width], rows [n_rows], out [n_rows, n_draws]; seed,
+// offset [1]. Ids of rows are checked as above.
 enum class BatchLaw : int { by_edge = 0, by_user = 1 };
 
 namespace cpu {

@@ -17,13 +17,13 @@ int64_t topk_workspace_bytes(int64_t, int64_t, int64_t) {
 template <class T>
 void topk(const T* scores, int64_t n_rows, int64_t n_items, const Csr& seen, const int64_t* rows, int64_t k,
           int64_t* ids, T* values, void* workspace, int threads);
-}
+}  // namespace cpu
 namespace cuda {
 template <class T>
 int64_t topk_workspace_bytes(int64_t n_rows, int64_t n_items, int64_t k);
 template <class T>
 void topk(const T* scores, int64_t n_rows, int64_t n_items, const Csr& seen, const int64_t* rows, int64_t k,
           int64_t* ids, T* values, void* workspace, void* stream);
-}
+}  // namespace cuda
 
 }  // namespace fgr
