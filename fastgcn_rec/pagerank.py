@@ -290,19 +290,21 @@ def _neighbours(graph: Graph, nodes: Tensor) -> tuple[Tensor, Tensor]:
     return row, indices[edge] + (graph.n_users if is_user else 0)
 
 
-def _band(graph: Graph, lo: int | float, hi: int | float) -> tuple[int, int]:
-    """Ranks [low, high) of the catalogue."""
+def check_band(lo: int | float, hi: int | float) -> None:
+    """Two ranks, or two fractions of the catalogue, lo below hi; TypeError or ValueError if they are not."""
+    kinds = {type(lo), type(hi)}
+    if kinds not in ({int}, {float}):
+        raise TypeError(f"rank band: lo and hi must be two ints or two floats, got {lo!r} and {hi!r}")
     for name, value in (("lo", lo), ("hi", hi)):
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, (int, float))
-            or isinstance(value, float) != isinstance(lo, float)
-        ):
-            raise TypeError(f"rank band: lo and hi must be two ints or two floats, got {lo!r} and {hi!r}")
         if value < 0 or (isinstance(value, float) and not value <= 1):
             raise ValueError(f"rank band: {name} must be a rank >= 0 or a fraction in [0, 1], got {value!r}")
     if lo >= hi:
         raise ValueError(f"rank band: lo must be below hi, got {lo!r} and {hi!r}")
+
+
+def _band(graph: Graph, lo: int | float, hi: int | float) -> tuple[int, int]:
+    """Ranks [low, high) of the catalogue."""
+    check_band(lo, hi)
     low, high = (math.floor(x * graph.n_items) if isinstance(x, float) else x for x in (lo, hi))
     high = min(high, graph.n_items)
     return min(low, high), high

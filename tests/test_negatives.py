@@ -1,8 +1,6 @@
 """Samplers of negatives: their laws, what they never return, their texts, and training with them."""
 
 import dataclasses
-import sys
-import types
 
 import numpy as np
 import pytest
@@ -12,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from fastgcn_rec import Graph, reference, sample_batch, select_negatives, unseen_mask
+from fastgcn_rec import Graph, ppr_topk, reference, sample_batch, select_negatives, unseen_mask
 from fastgcn_rec.negatives import (
     Batch,
     Curriculum,
@@ -27,6 +25,7 @@ from fastgcn_rec.negatives import (
     SemiHard,
     Shared,
     Uniform,
+    hard,
     parse,
 )
 
@@ -303,12 +302,24 @@ def test_ppr_builds_its_ranks_once_for_a_graph(monkeypatch):
             built.append((graph, lo, hi))
             return cls(graph.n_items)
 
-    monkeypatch.setitem(sys.modules, "fastgcn_rec.ppr", types.SimpleNamespace(PprRanks=PprRanks))
+    monkeypatch.setattr(hard, "PprRanks", PprRanks)
     graph, rows = law_graph(), torch.arange(8)
     sampler = Curriculum(Uniform(1), parse("ppr(1, lo=3, hi=9)"))
     for epoch in (1, 2, 3, 4):
         assert draw(sampler, graph, rows, rows, epoch=epoch).ids.shape == (8, epoch)
     assert built == [(graph, 3, 9)]
+
+
+def test_ppr_draws_from_the_ranks_that_ppr_topk_gives(device):
+    graph = random_graph(30, 40, 150).to(device)
+    users, pos, _ = sample_batch(graph, 60, 0, seed=3)
+    ranked = ppr_topk(graph, users, 40, "items", exclude_seen=True).ids
+    for sampler, lo, hi in ((PPRHard(5, 4, 12), 4, 12), (PPRHard(5, 0.1, 0.3), 4, 12)):
+        sampler.prepare(graph)
+        ids = sampler(graph, users, pos, seed=1).ids
+        for row, band in zip(ids.tolist(), ranked[:, lo:hi].tolist(), strict=True):
+            assert set(row) <= set(band)
+    assert str(parse("ppr(2, lo=0.1, hi=0.3)")) == "ppr(2, lo=0.1, hi=0.3)"
 
 
 # --- putting samplers together -------------------------------------------------------------------------------------------

@@ -62,7 +62,7 @@ def test_errors_of_texts_and_configurations():
         ("shared(5, base=uniform(2))", r"base names the law of one item.*got uniform\(2\)"),
         ("semi_hard(1, margin=0)", "margin must be > 0, got 0"),
         ("distance_weighted(1, lo=1.0, hi=2.0)", "0 < lo <= hi < 2, got 1.0 and 2.0"),
-        ("ppr(1, lo=5, hi=5)", "hi must be >= 6, got 5"),
+        ("ppr(1, lo=5, hi=5)", "lo must be below hi, got 5 and 5"),
         ("curriculum(uniform(1), in_batch())", "hard one with a count"),
         ("dynamic(1, candidates=2.5)", "candidates must be an integer, got 2.5"),
     ):

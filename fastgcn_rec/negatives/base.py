@@ -127,6 +127,9 @@ class Sampler:
     def draw(self, batch: Batch) -> Negatives:
         raise NotImplementedError
 
+    def prepare(self, graph: Graph) -> None:
+        """Computes what is computed once for a graph; the first draw does it otherwise."""
+
     def most(self, batch: int) -> tuple[int, bool]:
         """The most negatives that a row of a batch of this size may get, and whether the batch shares them."""
         return getattr(self, "n", 0), False
@@ -215,6 +218,10 @@ class Sum(Sampler):
     @property
     def capturable(self) -> bool:
         return all(term.capturable for term in self.terms)
+
+    def prepare(self, graph: Graph) -> None:
+        for term in self.terms:
+            term.prepare(graph)
 
     def most(self, batch: int) -> tuple[int, bool]:
         each = [term.most(batch) for term in self.terms]

@@ -9,6 +9,7 @@ import torch
 
 from ..graph import Graph
 from ..ops import select_negatives, unseen_mask
+from ..pagerank import PprRanks, check_band
 from .base import DRAWS, Batch, Negatives, Sampler, check_count
 
 
@@ -120,21 +121,22 @@ class PPRHard(Sampler, name="ppr"):
 
     Parameters
     ----------
-    n, lo, hi : int
+    n : int
+    lo, hi : two ints, ranks from 0, or two floats in [0, 1], fractions of the catalogue (for one of fewer than ``hi`` items)
     ranks : optional
-        An object with ``sample(users int64 [B], n, seed, offset) -> int64 [B, n]`` (-1: none), not part of the text. Without one the
-        ranks of a graph are built when first needed and kept as long as the graph.
+        An object with ``sample(users int64 [B], n, seed, offset) -> int64 [B, n]`` (-1: none), such as :class:`fastgcn_rec.PprRanks`; not
+        part of the text. Without one the ranks of a graph are built when first needed and kept as long as the graph: 4 (hi - lo) bytes
+        a user.
     """
 
     n: int
-    lo: int = 2000
-    hi: int = 5000
+    lo: int | float = 2000
+    hi: int | float = 5000
     ranks: Any = dataclasses.field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         check_count(self, "n", 1)
-        check_count(self, "lo", 0)
-        check_count(self, "hi", self.lo + 1)
+        check_band(self.lo, self.hi)
 
     @property
     def capturable(self) -> bool:
@@ -145,10 +147,11 @@ class PPRHard(Sampler, name="ppr"):
             return self.ranks
         key = "ppr", self.lo, self.hi
         if key not in graph.kept:
-            from ..ppr import PprRanks  # type: ignore[import-not-found]
-
             graph.kept[key] = PprRanks.build(graph, lo=self.lo, hi=self.hi)
         return graph.kept[key]
+
+    def prepare(self, graph: Graph) -> None:
+        self.ranks_of(graph)
 
     def draw(self, batch: Batch) -> Negatives:
         # the place in the sum goes into the seed: the object knows of no other way to tell two samplers apart
@@ -179,6 +182,10 @@ class Curriculum(Sampler, name="curriculum"):
         check_count(self, "start", 0)
         check_count(self, "per_epoch", 1)
         check_count(self, "cap", 1)
+
+    def prepare(self, graph: Graph) -> None:
+        self.base.prepare(graph)
+        self.hard.prepare(graph)
 
     def n_hard(self, epoch: int) -> int:
         return min(self.cap, self.per_epoch * max(0, epoch - self.start))
