@@ -79,10 +79,35 @@ def test_topk_is_a_full_sort_by_score_then_id(device, graph, k, seed, exclude):
         assert values[u].tolist() == [scores[u, i] for i in expected] + [-np.inf] * (k - len(expected))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("k", [257, 600, 2000])
+def test_topk_of_a_large_k_is_a_full_sort_too(device, k, dtype):
+    n, rng = 1500, np.random.default_rng(k)
+    graph = random_graph(8, n, 1600).to(device)
+    scores = rng.normal(size=(8, n)).astype(np.float32 if dtype == torch.float32 else np.float64)
+    scores[1] = rng.integers(-2, 3, n)  # many ties
+    scores[2] = np.where(rng.random(n) < 0.5, 0.0, -0.0)  # one value
+    scores[3, rng.random(n) < 0.7] = np.nan
+    scores[4, :700] = np.inf
+    scores[5, :1300] = -np.inf
+    scores[6] = np.where(rng.random(n) < 0.5, scores[6], -np.nan)
+    scores[7] *= 1e-42 if dtype == torch.float32 else 1e-310  # denormal
+    seen = graph.to_scipy().toarray() > 0
+    for users in (torch.arange(8, device=device), None):
+        ids, values = topk(graph, torch.from_numpy(scores).to(device), k, users)
+        for u in range(8):
+            left = np.flatnonzero(~np.isnan(scores[u]) & ~(seen[u] & (users is not None)))
+            expected = left[np.lexsort((left, -scores[u, left]))][:k]
+            missing = k - len(expected)
+            assert ids[u].tolist() == expected.tolist() + [-1] * missing
+            assert values[u].tolist() == scores[u, expected].tolist() + [-np.inf] * missing
+
+
 def test_topk_orders_and_errors(device):
     graph = random_graph().to(device)
     scores = torch.randn(40, 30, device=device)
-    same_bits_in_any_order(lambda: topk(graph, scores, 7, torch.arange(40, device=device)), device)
+    for k in (7, 300):
+        same_bits_in_any_order(lambda k=k: topk(graph, scores, k, torch.arange(40, device=device)), device)
     with pytest.raises(ValueError, match=r"scores must have shape \[batch, dim\]|\[batch, 30\]"):
         topk(graph, torch.ones(4, 29, device=device), 3)
     with pytest.raises(ValueError, match="k must be >= 1, got 0"):

@@ -16,6 +16,8 @@
 #include "fgr/build.h"
 #include "fgr/l2_loss.h"
 #include "fgr/pair_loss.h"
+#include "fgr/ppr.h"
+#include "fgr/ppr_push.h"
 #include "fgr/propagate.h"
 #include "fgr/random_walk.h"
 #include "fgr/sample.h"
@@ -180,7 +182,7 @@ void test_sampling() {
   Buffer<int64_t> ids(23 * 5), rows(23);
   fill(scores, 6);
   for (int64_t r = 0; r < 23; ++r) rows[r] = r;
-  cpu::topk<double>(scores, 23, 17, g.both.users, rows, 5, ids, values, 2);
+  cpu::topk<double>(scores, 23, 17, g.both.users, rows, 5, ids, values, nullptr, 2);
   for (int64_t i = 0; i < ids.size; ++i) CHECK(ids[i] >= -1 && ids[i] < 17);
 }
 
@@ -272,6 +274,42 @@ bool throws_out_of_range(const Fn& fn) {
   return false;
 }
 
+template <class T>
+void test_ppr(Side side, int64_t n_sources, int threads) {
+  TestGraph g(60, 45, 300, 11);
+  const int64_t n_nodes = g.both.n_nodes();
+  Buffer<T> inverse(n_nodes), scores(n_sources * 45);
+  Buffer<double> exact(n_nodes), bound(n_sources);
+  for (int64_t v = 0; v < n_nodes; ++v) {
+    const Csr& csr = v < 60 ? g.both.users : g.both.items;
+    const int64_t row = v < 60 ? v : v - 60, degree = csr.indptr[row + 1] - csr.indptr[row];
+    exact[v] = degree > 0 ? 1.0 / static_cast<double>(degree) : 0;
+    inverse[v] = static_cast<T>(exact[v]);
+  }
+  Buffer<int64_t> nodes(n_sources);
+  for (int64_t s = 0; s < n_sources; ++s) nodes[s] = (side == Side::users ? 0 : 60) + s % 45;
+  Buffer<char> space(cpu::ppr_workspace_bytes<T>(g.both, n_sources));
+  const PprBatch<T> batch{nodes, n_sources, side, inverse, exact, 0.15, 16};
+  cpu::ppr<T>(g.both, batch, 60, n_nodes, scores, bound, space, threads);
+  CHECK(all_finite(scores));
+  for (int64_t s = 0; s < n_sources; ++s) CHECK(bound[s] >= 0 && bound[s] < 1e-4);
+  cpu::ppr<T>(g.both, batch, 60, n_nodes, scores, nullptr, space, threads);
+
+  const cpu::PprPush push = cpu::ppr_push(g.both, exact, nodes, n_sources, 0.15, 1e-4, threads);
+  Buffer<int64_t> indptr(n_sources + 1), ids(push.n_entries());
+  Buffer<double> found(push.n_entries());
+  push.copy(indptr, ids, found);
+  CHECK(indptr[n_sources] == push.n_entries());
+
+  for (const int64_t k : {1, 40, 300, 700}) {
+    Buffer<T> row(2 * 500), values(2 * k);
+    Buffer<int64_t> best(2 * k);
+    fill(row, 3);
+    cpu::topk<T>(row, 2, 500, g.both.users, nullptr, k, best, values, nullptr, threads);
+    for (int64_t j = 1; j < k; ++j) CHECK(values[j] <= values[j - 1]);
+  }
+}
+
 void test_bad_ids() {
   const int32_t rows[] = {0, 2}, cols[] = {0, 0};
   Buffer<int64_t> indptr(3);
@@ -299,6 +337,12 @@ int main() {
             test_losses<bf16>(batch, 2, shared, dim, threads);
           }
         }
+      }
+    }
+    for (const Side side : {Side::users, Side::items}) {
+      for (const int64_t n_sources : {0, 1, 17, 64}) {
+        test_ppr<float>(side, n_sources, 1);
+        test_ppr<double>(side, n_sources, 3);
       }
     }
     for (const int64_t n : {0, 1, 7, 100003}) test_adam(n);
