@@ -113,21 +113,21 @@ py::dict build_info() {
 
 void bind_build(py::module_& m) {
   m.def("bucket_edges", [](bool wide, Address rows, Address cols, Address weight, int64_t n_edges, int64_t n_rows,
-                           int64_t n_cols, Address indptr, Address indices, Address out_weight) {
+                           int64_t n_cols, Address indptr, Address indices, Address out_weight, int threads) {
     py::gil_scoped_release release;
     if (wide) {
       cpu::bucket_edges(at<const int64_t>(rows), at<const int64_t>(cols), at<const float>(weight), n_edges, n_rows,
-                        n_cols, at<int64_t>(indptr), at<int32_t>(indices), at<float>(out_weight));
+                        n_cols, at<int64_t>(indptr), at<int32_t>(indices), at<float>(out_weight), threads);
     } else {
       cpu::bucket_edges(at<const int32_t>(rows), at<const int32_t>(cols), at<const float>(weight), n_edges, n_rows,
-                        n_cols, at<int64_t>(indptr), at<int32_t>(indices), at<float>(out_weight));
+                        n_cols, at<int64_t>(indptr), at<int32_t>(indices), at<float>(out_weight), threads);
     }
   });
   m.def("transpose", [](Address indptr, Address indices, Address weight, int64_t n_rows, int64_t n_cols,
-                        Address indptr_t, Address indices_t, Address weight_t) {
+                        Address indptr_t, Address indices_t, Address weight_t, int threads) {
     py::gil_scoped_release release;
     cpu::transpose({at<const int64_t>(indptr), at<const int32_t>(indices), at<const float>(weight), n_rows, n_cols},
-                   at<int64_t>(indptr_t), at<int32_t>(indices_t), at<float>(weight_t));
+                   at<int64_t>(indptr_t), at<int32_t>(indices_t), at<float>(weight_t), threads);
   });
   m.def("merge_duplicates", [](Address indptr, Address indices, Address weight, int64_t n_rows) {
     py::gil_scoped_release release;

@@ -40,6 +40,7 @@ def bucket_edges(
     indptr: int,
     indices: int,
     out_weight: int,
+    threads: int,
 ) -> None: ...
 def transpose(
     indptr: int,
@@ -50,6 +51,7 @@ def transpose(
     indptr_t: int,
     indices_t: int,
     weight_t: int,
+    threads: int,
 ) -> None: ...
 def merge_duplicates(indptr: int, indices: int, weight: int, n_rows: int) -> int: ...
 def alias_table(indptr: int, indices: int, weight: int, n_rows: int, n_cols: int, alias: int, threads: int) -> None: ...

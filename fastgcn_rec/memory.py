@@ -21,6 +21,7 @@ class MemoryEstimate:
 
     edges       8 E                   user and item of every edge, as the data set holds them
     graph       8 E + 12 N            both CSR halves and the scales; once more for the part that is trained on if there is a validation part
+    building    12 E                  half a graph and a copy of the edges, while a graph is built
     split       34 E at its peak      sorting keys of the validation split, given back before training starts
     parameters  16 N d                embedding, two moments of Adam, the best epoch's copy
     layers      4 N d if K >= 2       what is kept between hops (2 bytes instead of 4 in bfloat16, and a copy of the embedding)
@@ -31,6 +32,7 @@ class MemoryEstimate:
 
     edges: int
     graph: int
+    building: int
     split: int
     parameters: int
     layers: int
@@ -41,7 +43,7 @@ class MemoryEstimate:
     def total(self) -> int:
         """Splitting comes before the parameters are touched; evaluation comes on top of training."""
         resident = self.edges + self.graph
-        return resident + max(self.split, self.parameters + self.layers + self.batch + self.evaluation)
+        return resident + max(self.building, self.split, self.parameters + self.layers + self.batch + self.evaluation)
 
     def __str__(self) -> str:
         parts = [f"{f.name:12s}{getattr(self, f.name) / 2**20:10.1f} MiB" for f in dataclasses.fields(self)]
@@ -74,6 +76,7 @@ def estimate_memory(
     return MemoryEstimate(
         edges=8 * n_edges,
         graph=(1 + validated) * (8 * n_edges + 12 * n_nodes),
+        building=12 * n_edges,
         split=34 * n_edges if validated else 0,
         parameters=4 * table,
         layers=layers + (layer if half else 0),

@@ -45,6 +45,10 @@ MUTANTS = {
         "hop.cuh", "{  // light rows", "node >= h.graph", "node > h.graph",
         "test_propagate.py::test_the_same_bits_in_any_order",
     ),
+    "shared memory is read that nobody wrote": (
+        "random_walk.cu", "if (threadIdx.x == 0) sum = 0;", "if (threadIdx.x == 0) sum = 0;", "",
+        "test_random_walk.py::test_neighbors_are_the_counted_visits_of_the_law",
+    ),
     "an edge is left out": (
         "hop.cuh", "int64_t at = -1;", "if (e + k < end)", "if (e + k + 1 < end)",
         "test_propagate.py::test_matches_the_dense_reference",

@@ -36,6 +36,39 @@ def test_from_edges_equals_scipy_and_merges_duplicates(n_users, n_items, data):
                 assert (indices[begin:end].diff() > 0).all()
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_many_nodes_are_sorted_block_by_block_to_the_same_graph_by_any_number_of_threads(weighted):
+    rng = np.random.default_rng(0)
+    n_users, n_items, n_edges = (
+        30_000,
+        20_000,
+        200_000,
+    )  # several blocks of csrc/cpu/build.cpp; a third of the edges on few items
+    users, items = rng.integers(0, n_users, n_edges), rng.integers(0, n_items, n_edges)
+    items[: n_edges // 3] %= 5
+    weight = rng.random(n_edges, np.float32) + 0.5 if weighted else None
+    before, built = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            built.append(Graph.from_edges(users, items, n_users, n_items, weight))
+    finally:
+        torch.set_num_threads(before)
+    values = np.ones(n_edges) if weight is None else weight.astype(np.float64)
+    expected = sp.coo_array((values, (users, items)), (n_users, n_items)).tocsr()
+    expected.sum_duplicates()
+    for graph in built:
+        for mine, same in zip(graph.tensors(), built[0].tensors(), strict=True):
+            assert mine is same or torch.equal(mine, same)
+        assert np.array_equal(graph.indptr.numpy(), expected.indptr)
+        assert np.array_equal(graph.indices.numpy(), expected.indices)
+        if weighted:
+            np.testing.assert_allclose(graph.weight.numpy(), expected.data, rtol=1e-6)
+        transposed = expected.T.tocsr()
+        assert np.array_equal(graph.indptr_t.numpy(), transposed.indptr)
+        assert np.array_equal(graph.indices_t.numpy(), transposed.indices)
+
+
 @given(graphs())
 def test_scipy_round_trip_keeps_the_graph(graph):
     again = Graph(graph.to_scipy(), weighted=graph.weight is not None)

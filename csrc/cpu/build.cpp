@@ -1,21 +1,90 @@
 #include "fgr/build.h"
 
+#include <algorithm>
+#include <atomic>
 #include <cstring>
+#include <memory>
 #include <stdexcept>
 #include <string>
+#include <vector>
+
+#include "cpu/parallel.h"
 
 namespace fgr::cpu {
 namespace {
 
-// Turns counts in indptr[1 ..] into row starts, shifted by one: after the scatter has advanced every start, indptr is
-// in place.
-void starts_from_counts(int64_t* indptr, int64_t n_rows) {
+struct Pair {
+  int32_t key, value;
+};
+
+// Keys whose edges are put in place at a time, each key a stream of writes: their lines and starts stay in an L2 of 1
+// MiB. Beyond most_blocks of them the blocks grow instead, for the first pass has a stream for each.
+constexpr int64_t block_keys = 1 << 13, most_blocks = 1 << 11;
+
+// Stable counting sort of edges by key, in two passes that write where the cache holds it: to blocks of keys, then by
+// key within a block. each(t, n, fn) calls fn(key, value, weight) for every edge of the t-th of n stretches, in order.
+//   indptr [n_keys + 1], values [n_edges], weights [n_edges] or null: overwritten. The result does not depend on
+//   threads.
+template <class Each>
+void sort_by_key(const Each& each, int64_t n_edges, int64_t n_keys, int64_t* indptr, int32_t* values, float* weights,
+                 int threads) {
+  int shift = 0;
+  while ((int64_t{1} << shift) < block_keys || (n_keys >> shift) >= most_blocks) ++shift;
+  const int64_t blocks = (n_keys + (int64_t{1} << shift) - 1) >> shift, stretches = std::max(threads, 1);
+  std::vector<int64_t> at(static_cast<size_t>(stretches * blocks));  // of [stretch, block]: edges, then where they go
+  const auto in_parallel = [&](const auto& fn) {
+    parallel_for(stretches, 1, threads, [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t) fn(t, at.data() + t * blocks);
+    });
+  };
+  in_parallel([&](int64_t t, int64_t* count) {
+    each(t, stretches, [&](int64_t key, int64_t, float) { ++count[key >> shift]; });
+  });
+  std::vector<int64_t> first(static_cast<size_t>(blocks) + 1);
   int64_t sum = 0;
-  for (int64_t r = 0; r < n_rows; ++r) {
-    const int64_t count = indptr[r + 1];
-    indptr[r + 1] = sum;
-    sum += count;
+  for (int64_t b = 0; b < blocks; ++b) {
+    first[static_cast<size_t>(b)] = sum;
+    for (int64_t t = 0; t < stretches; ++t) {
+      int64_t& count = at[static_cast<size_t>(t * blocks + b)];
+      const int64_t here = count;
+      count = sum;
+      sum += here;
+    }
   }
+  first[static_cast<size_t>(blocks)] = sum;
+
+  const std::unique_ptr<Pair[]> pairs(new Pair[static_cast<size_t>(n_edges)]);
+  const std::unique_ptr<float[]> pair_weights(weights != nullptr ? new float[static_cast<size_t>(n_edges)] : nullptr);
+  in_parallel([&](int64_t t, int64_t* to) {
+    each(t, stretches, [&](int64_t key, int64_t value, float weight) {
+      const int64_t e = to[key >> shift]++;
+      pairs[static_cast<size_t>(e)] = {static_cast<int32_t>(key), static_cast<int32_t>(value)};
+      if (weights != nullptr) pair_weights[static_cast<size_t>(e)] = weight;
+    });
+  });
+
+  indptr[0] = 0;
+  parallel_for(blocks, 1, threads, [&](int64_t begin, int64_t end) {
+    for (int64_t b = begin; b < end; ++b) {
+      const int64_t key = b << shift, last_key = std::min(n_keys, (b + 1) << shift);
+      const Pair *from = pairs.get() + first[static_cast<size_t>(b)],
+                 *to = pairs.get() + first[static_cast<size_t>(b) + 1];
+      // indptr[k + 1] counts key k's edges, then is where its next one goes, and so in the end where it stops.
+      std::memset(indptr + key + 1, 0, static_cast<size_t>(last_key - key) * sizeof(int64_t));
+      for (const Pair* p = from; p != to; ++p) ++indptr[p->key + 1];
+      int64_t next = from - pairs.get();
+      for (int64_t k = key; k < last_key; ++k) {
+        const int64_t count = indptr[k + 1];
+        indptr[k + 1] = next;
+        next += count;
+      }
+      for (const Pair* p = from; p != to; ++p) {
+        const int64_t e = indptr[p->key + 1]++;
+        values[e] = p->value;
+        if (weights != nullptr) weights[e] = pair_weights[static_cast<size_t>(p - pairs.get())];
+      }
+    }
+  });
 }
 
 void check_edge(const char* what, int64_t id, int64_t n, int64_t position) {
@@ -29,38 +98,43 @@ void check_edge(const char* what, int64_t id, int64_t n, int64_t position) {
 
 template <class I>
 void bucket_edges(const I* rows, const I* cols, const float* weight, int64_t n_edges, int64_t n_rows, int64_t n_cols,
-                  int64_t* indptr, int32_t* indices, float* out_weight) {
-  std::memset(indptr, 0, static_cast<size_t>(n_rows + 1) * sizeof(int64_t));
-  for (int64_t e = 0; e < n_edges; ++e) {
+                  int64_t* indptr, int32_t* indices, float* out_weight, int threads) {
+  std::atomic<bool> good{true};
+  parallel_for(n_edges, 1 << 16, threads, [&](int64_t begin, int64_t end) {
+    bool inside = true;
+    for (int64_t e = begin; e < end; ++e)
+      inside &= (rows[e] >= 0) & (rows[e] < n_rows) & (cols[e] >= 0) & (cols[e] < n_cols);
+    if (!inside) good = false;
+  });
+  for (int64_t e = 0; !good && e < n_edges; ++e) {
     check_edge("row", static_cast<int64_t>(rows[e]), n_rows, e);
     check_edge("column", static_cast<int64_t>(cols[e]), n_cols, e);
-    ++indptr[rows[e] + 1];
   }
-  starts_from_counts(indptr, n_rows);
-  for (int64_t e = 0; e < n_edges; ++e) {
-    const int64_t at = indptr[rows[e] + 1]++;
-    indices[at] = static_cast<int32_t>(cols[e]);
-    if (weight != nullptr) out_weight[at] = weight[e];
-  }
+  const auto each = [&](int64_t t, int64_t n, const auto& fn) {
+    for (int64_t e = n_edges * t / n; e < n_edges * (t + 1) / n; ++e) {
+      fn(static_cast<int64_t>(rows[e]), static_cast<int64_t>(cols[e]), weight != nullptr ? weight[e] : 0.0f);
+    }
+  };
+  sort_by_key(each, n_edges, n_rows, indptr, indices, out_weight, threads);
 }
 
 template void bucket_edges<int32_t>(const int32_t*, const int32_t*, const float*, int64_t, int64_t, int64_t, int64_t*,
-                                    int32_t*, float*);
+                                    int32_t*, float*, int);
 template void bucket_edges<int64_t>(const int64_t*, const int64_t*, const float*, int64_t, int64_t, int64_t, int64_t*,
-                                    int32_t*, float*);
+                                    int32_t*, float*, int);
 
-void transpose(const Csr& in, int64_t* indptr_t, int32_t* indices_t, float* weight_t) {
-  std::memset(indptr_t, 0, static_cast<size_t>(in.n_cols + 1) * sizeof(int64_t));
+void transpose(const Csr& in, int64_t* indptr_t, int32_t* indices_t, float* weight_t, int threads) {
   const int64_t n_edges = in.indptr[in.n_rows];
-  for (int64_t e = 0; e < n_edges; ++e) ++indptr_t[in.indices[e] + 1];
-  starts_from_counts(indptr_t, in.n_cols);
-  for (int64_t r = 0; r < in.n_rows; ++r) {
-    for (int64_t e = in.indptr[r]; e < in.indptr[r + 1]; ++e) {
-      const int64_t at = indptr_t[in.indices[e] + 1]++;
-      indices_t[at] = static_cast<int32_t>(r);
-      if (weight_t != nullptr) weight_t[at] = in.weight[e];
+  const auto each = [&](int64_t t, int64_t n, const auto& fn) {  // rows, shared out by edges
+    const auto row_at = [&](int64_t e) { return std::lower_bound(in.indptr, in.indptr + in.n_rows, e) - in.indptr; };
+    for (int64_t r = row_at(n_edges * t / n), last = t + 1 == n ? in.n_rows : row_at(n_edges * (t + 1) / n); r < last;
+         ++r) {
+      for (int64_t e = in.indptr[r]; e < in.indptr[r + 1]; ++e) {
+        fn(static_cast<int64_t>(in.indices[e]), r, weight_t != nullptr ? in.weight[e] : 0.0f);
+      }
     }
-  }
+  };
+  sort_by_key(each, n_edges, in.n_cols, indptr_t, indices_t, weight_t, threads);
 }
 
 int64_t merge_duplicates(int64_t* indptr, int32_t* indices, float* weight, int64_t n_rows) {

@@ -8,7 +8,7 @@ constexpr int block_threads = 256;
 template <class T>
 __global__ void adam_kernel(T* param, const T* grad, T* exp_avg, T* exp_avg_sq, int64_t n, const int64_t* step,
                             const double* lr, AdamOptions o) {
-  __shared__ AdamRates<T> rates;
+  FGR_SHARED(AdamRates<T>, rates);
   if (threadIdx.x == 0) {  // double-precision powers once a block
     rates = adam_rates<T>(o, *lr, *step);
   }

@@ -45,6 +45,15 @@ __device__ __forceinline__ int64_t global_thread() {
 __device__ __forceinline__ int64_t global_warp() { return global_thread() / warp; }
 __device__ __forceinline__ int lane() { return static_cast<int>(threadIdx.x % warp); }
 
+// FGR_SHARED(type, name, dims): an array (or, without dims, a value) in the block's shared memory.
+#if defined(FGR_EMULATE)
+#define FGR_SHARED(type, name, ...) \
+  static type name __VA_ARGS__;     \
+  emu::enter_shared(&name, sizeof name)
+#else
+#define FGR_SHARED(type, name, ...) __shared__ type name __VA_ARGS__
+#endif
+
 // The block's shared memory whose size launch() was given.
 template <class T>
 __device__ __forceinline__ T* shared_memory() {
@@ -92,7 +101,7 @@ __device__ __forceinline__ acc_t<T> warp_dot(const S* a, const T* b, int64_t dim
 // out[0] = factor * (x[0] + ... + x[n - 1]), added to what it holds if `add`; by one block, in a fixed order.
 template <class A>
 __global__ void ordered_sum(const double* x, int64_t n, double factor, A* out, bool add) {
-  __shared__ double partial[warp];
+  FGR_SHARED(double, partial, [warp]);
   double sum = 0;
   for (int64_t i = threadIdx.x; i < n; i += blockDim.x) sum += x[i];
   sum = warp_sum(sum);

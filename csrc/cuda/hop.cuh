@@ -149,7 +149,7 @@ __device__ __forceinline__ void finish(const Hop<T, B>& h, const Sink& sink, int
 template <class T, class B, int V, class Sink>
 __global__ void __launch_bounds__(hop_threads) hop_kernel(Hop<T, B> h, int width, Sink sink) {
   using A = acc_t<T>;
-  __shared__ A sums[hop_threads][V];
+  FGR_SHARED(A, sums, [hop_threads][V]);
   const Schedule& schedule = h.graph.schedule;
   const int64_t step = static_cast<int64_t>(width) * V, column = static_cast<int64_t>(threadIdx.x % width) * V;
   const int group = static_cast<int>(threadIdx.x) / width, groups = hop_threads / width;

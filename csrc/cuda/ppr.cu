@@ -97,7 +97,7 @@ __global__ void own_kernel(PprBatch<T> batch, NodeRange own, int64_t width, PprS
 template <class T>
 __global__ void __launch_bounds__(block_threads)
     transpose_kernel(const double* x, int64_t width, int64_t n_sources, NodeRange nodes, T* scores) {
-  __shared__ T cell[tile][tile + 1];
+  FGR_SHARED(T, cell, [tile][tile + 1]);
   const int64_t across = width / tile, row0 = blockIdx.x / across * tile, col0 = blockIdx.x % across * tile;
   const int64_t fast = threadIdx.x % tile, first = threadIdx.x / tile, step = blockDim.x / tile;
   for (int64_t slow = first; slow < tile && row0 + slow < nodes.size(); slow += step) {

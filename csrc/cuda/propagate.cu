@@ -15,7 +15,7 @@ __global__ void scale_kernel(const T* x, const acc_t<T>* alpha, T* y, int64_t n)
 // partial[b] = <g, power> over the block's dots_block_rows rows.
 template <class T>
 __global__ void dot_kernel(const T* g, const T* power, int64_t n, int64_t per_block, double* partial) {
-  __shared__ double warps[block_threads / warp];
+  FGR_SHARED(double, warps, [block_threads / warp]);
   const int64_t begin = static_cast<int64_t>(blockIdx.x) * per_block;
   const int64_t end = begin + per_block < n ? begin + per_block : n;
   double sum = 0;

@@ -63,7 +63,7 @@ __global__ void __launch_bounds__(block_threads)
     neighbors_kernel(WalkGraph g, const int64_t* nodes, int64_t n_seeds, int64_t n_walks, int64_t length,
                      uint64_t threshold, int64_t top, const int64_t* seed, int64_t* ids, float* weights, int bits,
                      Visit* tables) {
-  __shared__ unsigned sum;  // of the kept visits
+  FGR_SHARED(unsigned, sum);  // of the kept visits
   const int64_t entries = int64_t{1} << bits;
   Visit* table = tables != nullptr ? tables + blockIdx.x * entries : shared_memory<Visit>();
   for (int64_t s = blockIdx.x; s < n_seeds; s += gridDim.x) {

@@ -49,7 +49,8 @@ struct Strided {
 template <class A>
 __global__ void __launch_bounds__(tile * 8)
     product_kernel(Strided<A> x, Strided<A> y, int64_t m, int64_t n, int64_t k, A* c, int64_t ldc, bool accumulate) {
-  __shared__ A xs[tile][tile + 1], ys[tile][tile + 1];
+  FGR_SHARED(A, xs, [tile][tile + 1]);
+  FGR_SHARED(A, ys, [tile][tile + 1]);
   const int64_t tiles_n = (n + tile - 1) / tile;
   const int64_t i0 = blockIdx.x / tiles_n * tile, j0 = blockIdx.x % tiles_n * tile;
   const int tx = threadIdx.x % tile, ty = threadIdx.x / tile;
@@ -90,7 +91,7 @@ void product(Strided<A> x, Strided<A> y, int64_t m, int64_t n, int64_t k, A* c, 
 template <class A>
 __global__ void __launch_bounds__(block_threads)
     softmax_kernel(A* scores, int64_t first, int64_t batch, A inv_t, A grad_scale, double* row_loss) {
-  __shared__ A partial[block_threads / warp];
+  FGR_SHARED(A, partial, [block_threads / warp]);
   A* row = scores + blockIdx.x * batch;
   const int64_t own = first + blockIdx.x;
   const A own_score = row[own];

@@ -85,8 +85,9 @@ template <class T>
 __device__ Threshold<T> find_threshold(const Row<T>& row, int64_t k) {
   using Key = rank_key_t<T>;
   constexpr int bits = 8 * sizeof(Key);
-  __shared__ unsigned count[block_threads];
-  __shared__ unsigned next_digit, next_left;
+  FGR_SHARED(unsigned, count, [block_threads]);
+  FGR_SHARED(unsigned, next_digit);
+  FGR_SHARED(unsigned, next_left);
   if (k > row.n_items) return {static_cast<Key>(~Key(0)), 0};
   Key key = 0;
   unsigned left = static_cast<unsigned>(k);
@@ -142,7 +143,8 @@ template <class T>
 __global__ void __launch_bounds__(block_threads)
     topk_kernel(const T* scores, int64_t n_items, Csr seen, const int64_t* rows, int64_t k, int64_t* ids, T* values,
                 Entry<T>* workspace, int64_t n_entries) {
-  __shared__ unsigned less[block_threads], equal[block_threads];
+  FGR_SHARED(unsigned, less, [block_threads]);
+  FGR_SHARED(unsigned, equal, [block_threads]);
   const int64_t b = blockIdx.x;
   Row<T> row{scores + b * n_items, n_items, nullptr, 0};
   if (rows != nullptr) {

@@ -17,7 +17,6 @@
 #define __host__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
-#define __shared__ static  // blocks run one after another, and only one grid at a time
 
 struct dim3 {
   unsigned x, y, z;
@@ -48,8 +47,11 @@ void set_thread_order(uint64_t order);
 // Runs kernel() once for every thread; throws what a thread throws, and std::runtime_error for a wait that never ends.
 void run_grid(unsigned blocks, unsigned threads, size_t shared_bytes, const std::function<void()>& kernel);
 
-// The shared_bytes of the block that runs; what they hold when it starts is arbitrary.
+// The shared_bytes of the block that runs. Shared memory holds nothing of the block before: its bytes are 0xff (NaN,
+// -1) when a block's first thread gets there.
 void* shared_memory();
+// The same for one that the kernel declares: static, for blocks run one after another and only one grid at a time.
+void enter_shared(void* at, size_t n_bytes);
 
 void sync_block(Site site);
 

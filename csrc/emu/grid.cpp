@@ -178,13 +178,21 @@ class Block {
 };
 
 uint64_t thread_order = 0;
+constexpr int poison = 0xff;
 std::vector<unsigned char> shared;
+std::vector<void*> entered;  // what the block has entered of the declared shared memory
 
 }  // namespace
 
 void set_thread_order(uint64_t order) { thread_order = order; }
 
 void* shared_memory() { return shared.data(); }
+
+void enter_shared(void* at, size_t n_bytes) {
+  if (std::find(entered.begin(), entered.end(), at) != entered.end()) return;
+  memset(at, poison, n_bytes);
+  entered.push_back(at);
+}
 
 void run_grid(unsigned blocks, unsigned threads, size_t shared_bytes, const std::function<void()>& kernel) {
   static std::mutex one_grid;
@@ -203,7 +211,9 @@ void run_grid(unsigned blocks, unsigned threads, size_t shared_bytes, const std:
   active = &block;
   for (const unsigned id : order) {
     blockIdx = {id, 0, 0};
-    shared = std::vector<unsigned char>(shared_bytes, 0xa5);  // anew for each block, so that a sanitizer knows its end
+    shared =
+        std::vector<unsigned char>(shared_bytes, poison);  // anew for each block, so that a sanitizer knows its end
+    entered.clear();
     block.run(arrange);
   }
 }

@@ -62,10 +62,10 @@ struct TestGraph {
       users[e] = static_cast<int32_t>(rng() % static_cast<unsigned>(n_users));
       items[e] = static_cast<int32_t>(rng() % static_cast<unsigned>(n_items));
     }
-    cpu::bucket_edges<int32_t>(items, users, nullptr, n_edges, n_items, n_users, indptr_t, indices_t, nullptr);
-    cpu::transpose({indptr_t, indices_t, nullptr, n_items, n_users}, indptr, indices, nullptr);
+    cpu::bucket_edges<int32_t>(items, users, nullptr, n_edges, n_items, n_users, indptr_t, indices_t, nullptr, 2);
+    cpu::transpose({indptr_t, indices_t, nullptr, n_items, n_users}, indptr, indices, nullptr, 2);
     kept = cpu::merge_duplicates(indptr, indices, nullptr, n_users);
-    cpu::transpose({indptr, indices, nullptr, n_users, n_items}, indptr_t, indices_t, nullptr);
+    cpu::transpose({indptr, indices, nullptr, n_users, n_items}, indptr_t, indices_t, nullptr, 2);
     cpu::check_csr(indptr, indices, n_users, n_items, kept);
     both = {{indptr, indices, nullptr, n_users, n_items}, {indptr_t, indices_t, nullptr, n_items, n_users}};
   }
@@ -314,8 +314,8 @@ void test_bad_ids() {
   const int32_t rows[] = {0, 2}, cols[] = {0, 0};
   Buffer<int64_t> indptr(3);
   Buffer<int32_t> indices(2);
-  CHECK(
-      throws_out_of_range([&] { cpu::bucket_edges<int32_t>(rows, cols, nullptr, 2, 2, 1, indptr, indices, nullptr); }));
+  CHECK(throws_out_of_range(
+      [&] { cpu::bucket_edges<int32_t>(rows, cols, nullptr, 2, 2, 1, indptr, indices, nullptr, 1); }));
 }
 
 }  // namespace
