@@ -16,7 +16,7 @@ import torch
 from tqdm import tqdm
 
 from .graph import Graph
-from .ops._library import accepts_arrays
+from .ops._library import accepts_arrays, check_ids
 from .ops.ppr import check_nodes, check_sources, plan, size_text, source_blocks
 from .ops.sample import sample_listed
 from .ops.topk import best_columns
@@ -117,7 +117,7 @@ def ppr_rank_band(
     n : int >= 0
     seed : int, or a one-element int64 tensor on the graph's device
     restart, tol : as for :func:`ppr`
-    memory_budget : bytes
+    memory_budget : bytes; bands that do not fit are thinned, as by :meth:`PprRanks.build`
 
     Returns
     -------
@@ -235,7 +235,7 @@ class PprRanks:
 
         Draw j of row b depends on (seed, offset + b, j) and the band alone. ValueError (CPU) for a user that was not built.
         """
-        users = torch.as_tensor(users, device=self.users.device)
+        users = check_ids("PprRanks", "users", users, (None,), self.users)
         if users.device.type == "cpu":
             known = (users >= 0) & (users < len(self._row))
             missing = torch.nonzero(~known | (self._row[users.clamp(0, len(self._row) - 1)] < 0))

@@ -9,7 +9,7 @@
 namespace fgr::cpu {
 namespace {
 
-constexpr int64_t heap_most = 256;  // of k: beyond, selecting by digits is faster
+constexpr int64_t heap_most = 512;  // of k: beyond, selecting by digits is faster
 constexpr int digit_bits = 11;
 
 // One row of the job: its scores and the columns that are left out, ascending.
@@ -71,8 +71,8 @@ int64_t by_digits(const Row<T>& row, int64_t k, int64_t* id) {
     const Key mask = (Key(1) << width) - 1;
     const auto add = [&](int64_t i, int32_t amount) {
       const Key key = rank_key(row.scores[i]);
-      const bool begins_so = high == bits || key >> high == kth >> high;
-      count[key >> shift & mask] += row.scores[i] == row.scores[i] && begins_so ? amount : 0;
+      if (high < bits && key >> high != kth >> high) return;
+      count[key >> shift & mask] += row.scores[i] == row.scores[i] ? amount : 0;
     };
     for (int64_t i = 0; i < row.n_items; ++i) add(i, 1);
     for (const int32_t* next = row.seen; next != row.seen_end; ++next) add(*next, -1);
