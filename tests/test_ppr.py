@@ -208,6 +208,8 @@ def test_errors(monkeypatch):
     item_as_user = (torch.tensor([40]), *graph.tensors(), None, None, inverse, exact, 0, 0.15, 5, 0, 70, True)
     with pytest.raises(IndexError, match=r"nodes: id 40 at position 0 is outside \[0, 40\)"):
         torch.ops.fastgcn_rec.ppr(*item_as_user)
+    with pytest.raises(ValueError, match="at most 1024 sources a call, got 1025"):
+        torch.ops.fastgcn_rec.ppr(torch.zeros(1025, dtype=torch.int64), *item_as_user[1:])
     monkeypatch.setattr(Graph, "device", torch.device("cuda:0"))
     with pytest.raises(
         ValueError, match=r"ppr_push: runs on the CPU, but the graph is on cuda:0; call graph.to\('cpu'\)"

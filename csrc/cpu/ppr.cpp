@@ -126,6 +126,10 @@ void ppr(const Bipartite& graph, const PprBatch<T>& batch, int64_t first_node, i
   const NodeRange own = nodes_of(graph, batch.side), other = nodes_of(graph, other_side(batch.side));
   check_ids("nodes", batch.nodes, batch.n_sources, own.begin, own.end);
   if (batch.n_sources == 0) return;
+  if (batch.n_sources > ppr_most_sources) {
+    throw std::invalid_argument("ppr: at most " + std::to_string(ppr_most_sources) + " sources a call, got " +
+                                std::to_string(batch.n_sources) + "; pass them in blocks");
+  }
   const int64_t width = width_of(batch.n_sources);
   const PprSpace<T> space(workspace, graph, width);
   const double* inv_degree = batch.inv_degree_exact;
