@@ -5,10 +5,7 @@
 
 #if defined(__CUDACC__)
 #define FGR_HOST_DEVICE __host__ __device__ __forceinline__
-#elif defined( \
-    __GNUC__)  // cpu/isa compiles some of these per instruction-set level: the linker must find no copy of one
-#define FGR_HOST_DEVICE inline __attribute__((always_inline))
-#elif defined(FGR_ISA_LEVEL)  // a copy of its own might be what the linker hands to callers of a lower level
+#elif defined(__GNUC__)  // a copy of its own, compiled in cpu/isa, might be what the linker hands to a lower level
 #define FGR_HOST_DEVICE __attribute__((always_inline)) inline
 #else
 #define FGR_HOST_DEVICE inline
