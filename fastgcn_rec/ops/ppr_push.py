@@ -56,7 +56,7 @@ def ppr_push(graph: Graph, nodes: Any, restart: float = 0.15, epsilon: float = 1
     Examples
     --------
     >>> graph = Graph.from_edges([0, 1], [0, 0])
-    >>> ppr_push(graph, [0], restart=0.5, epsilon=0.1).ids
+    >>> ppr_push(graph, [0], restart=0.5, epsilon=0.2).ids
     tensor([0, 2])
     """
     if not 0 < restart < 1:
