@@ -19,6 +19,7 @@
 #include "fgr/ppr_push.h"
 #include "fgr/propagate.h"
 #include "fgr/random_walk.h"
+#include "fgr/retrieve.h"
 #include "fgr/sample.h"
 #include "fgr/scatter_rows.h"
 #include "fgr/select_negatives.h"
@@ -145,6 +146,37 @@ void bind_build(py::module_& m) {
   });
 }
 
+// What retrieve is asked, as Python hands it over.
+struct RetrievalArgs {
+  Address queries, items;
+  int64_t n_queries, n_items, dim;
+  bool cosine;
+  Address subset;
+  int64_t n_candidates;
+  Address indptr, indices;
+  int64_t n_exclude_rows;
+  Address rows;
+  int64_t k, queries_at_once, items_at_once;
+
+  template <class T>
+  Retrieval<T> as() const {
+    const Csr exclude{at<const int64_t>(indptr), at<const int32_t>(indices), nullptr, n_exclude_rows, n_items};
+    return {at<const T>(queries),
+            at<const T>(items),
+            n_queries,
+            n_items,
+            dim,
+            cosine,
+            at<const int64_t>(subset),
+            n_candidates,
+            exclude,
+            at<const int64_t>(rows),
+            k,
+            queries_at_once,
+            items_at_once};
+  }
+};
+
 // On the CPU only; the result holds what only the run can size, Python copies it out.
 void bind_push(py::module_& m) {
   using Push = cpu::PprPush;
@@ -193,6 +225,14 @@ PYBIND11_MODULE(_C, m) {
                        Address heavy, int64_t n_heavy, int64_t heavy_degree, int64_t part_edges) {
         return Graph{n_users,  n_items, indptr, indices, weight,  indptr_t,     indices_t,
                      weight_t, split,   heavy,  n_split, n_heavy, heavy_degree, part_edges};
+      }));
+  py::class_<RetrievalArgs>(m, "Retrieval", py::module_local())
+      .def(py::init([](Address queries, Address items, int64_t n_queries, int64_t n_items, int64_t dim, bool cosine,
+                       Address subset, int64_t n_candidates, Address indptr, Address indices, int64_t n_exclude_rows,
+                       Address rows, int64_t k, int64_t queries_at_once, int64_t items_at_once) {
+        return RetrievalArgs{queries,      items,  n_queries, n_items,        dim,  cosine, subset,
+                             n_candidates, indptr, indices,   n_exclude_rows, rows, k,      queries_at_once,
+                             items_at_once};
       }));
   m.def("build_info", &build_info);
   m.def("isa_level", [] { return cpu::level().name; });

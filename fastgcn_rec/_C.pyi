@@ -19,6 +19,26 @@ class Graph:
         part_edges: int,
     ) -> None: ...
 
+class Retrieval:
+    def __init__(
+        self,
+        queries: int,
+        items: int,
+        n_queries: int,
+        n_items: int,
+        dim: int,
+        cosine: bool,
+        subset: int,
+        n_candidates: int,
+        indptr: int,
+        indices: int,
+        n_exclude_rows: int,
+        rows: int,
+        k: int,
+        queries_at_once: int,
+        items_at_once: int,
+    ) -> None: ...
+
 class PprPush:
     def __init__(
         self, graph: Graph, inv_degree: int, nodes: int, n_sources: int, restart: float, epsilon: float, threads: int

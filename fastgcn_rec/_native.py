@@ -52,6 +52,17 @@ def shape(n_users: int, n_items: int) -> Any:
     return _C.Graph(n_users, n_items, *[0] * 12)
 
 
+def retrieval(queries: Tensor, items: Tensor, cosine: bool, subset: Tensor | None, indptr: Tensor | None,
+              indices: Tensor | None, rows: Tensor | None, k: int, queries_at_once: int, items_at_once: int) -> Any:  # fmt: skip
+    """What csrc/include/fgr/retrieve.h asks; the tensors must outlive it."""
+    n_candidates = len(items) if subset is None else len(subset)
+    return _C.Retrieval(
+        address(queries), address(items), len(queries), len(items), items.shape[1], cosine, address(subset), n_candidates,
+        address(indptr), address(indices), 0 if indptr is None else len(indptr) - 1, address(rows), k, queries_at_once,
+        items_at_once,
+    )  # fmt: skip
+
+
 def ppr_push(native_graph: Any, inv_degree: Tensor | None, nodes: Tensor, restart: float, epsilon: float) -> Any:
     """The rows of csrc/include/fgr/ppr_push.h, which know their size and copy themselves out; on the CPU."""
     threads = torch.get_num_threads()

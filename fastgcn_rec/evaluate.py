@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,13 +11,36 @@ from numpy.typing import NDArray
 
 from .data import Edges
 from .graph import Graph
-from .ops import topk
+from .ops import retrieve, topk, unseen_mask
 
 METRICS = ("recall", "ndcg", "precision", "hit", "mrr", "map", "coverage")
 Scorer = Callable[[torch.Tensor], torch.Tensor]
+RANKED_AT_ONCE = 1 << 15  # users, by vectors: their lists and metrics take some hundred bytes each
 
 
-def ranking_metrics(hits: NDArray[np.bool_], n_relevant: NDArray[np.int64], k: int) -> dict[str, NDArray[np.float64]]:
+def ranked(
+    model: Any, graph: Graph, users: torch.Tensor, k: int, exclude_seen: bool = True, batch_users: int = 512
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """(users [b], ids [b, k], scores [b, k]), block by block, for internal user ids int64 [n] on the graph's device.
+
+    A model with ``vectors()`` is ranked by :func:`fastgcn_rec.retrieve`; any other by its scores, ``batch_users`` rows of them at a time.
+    """
+    vectors = model.vectors() if hasattr(model, "vectors") else None
+    if vectors is not None:
+        of_users, of_items, metric = vectors
+        seen = graph if exclude_seen else None
+        for block in users.split(RANKED_AT_ONCE):
+            rows = block if exclude_seen else None
+            yield block, *retrieve(of_users[block], of_items, k, seen, exclude_rows=rows, metric=metric)
+        return
+    score = model.scorer() if hasattr(model, "scorer") else model
+    for block in users.split(batch_users):
+        yield block, *topk(graph, score(block), k, block if exclude_seen else None)
+
+
+def ranking_metrics(
+    hits: NDArray[np.bool_], n_relevant: NDArray[np.int64], k: int, names: Sequence[str] = METRICS[:-1]
+) -> dict[str, NDArray[np.float64]]:
     """Metrics of single rankings at cut-off k.
 
     Parameters
@@ -26,6 +49,7 @@ def ranking_metrics(hits: NDArray[np.bool_], n_relevant: NDArray[np.int64], k: i
         hits[b, j]: is the item at rank j + 1 among the user's relevant ones P?
     n_relevant : int [n]
         |P|, at least 1.
+    names : those to compute
 
     Returns
     -------
@@ -45,18 +69,16 @@ def ranking_metrics(hits: NDArray[np.bool_], n_relevant: NDArray[np.int64], k: i
     rel = hits[:, :k].astype(np.float64)
     ranks = np.arange(1, k + 1)
     discount = 1 / np.log2(ranks + 1)
-    ideal = np.concatenate(([0.0], np.cumsum(discount)))[np.minimum(n_relevant, k)]
-    found = rel.sum(1)
-    best = np.minimum(n_relevant, k)
-    first = np.where(found > 0, rel.argmax(1) + 1, 1)
-    return {
-        "recall": found / n_relevant,
-        "ndcg": rel @ discount / ideal,
-        "precision": found / k,
-        "hit": (found > 0).astype(np.float64),
-        "mrr": (found > 0) / first,
-        "map": (rel * np.cumsum(rel, 1) / ranks).sum(1) / best,
+    found, best = rel.sum(1), np.minimum(n_relevant, k)
+    formulas: dict[str, Callable[[], NDArray[np.float64]]] = {
+        "recall": lambda: found / n_relevant,
+        "ndcg": lambda: rel @ discount / np.concatenate(([0.0], np.cumsum(discount)))[best],
+        "precision": lambda: found / k,
+        "hit": lambda: (found > 0).astype(np.float64),
+        "mrr": lambda: (found > 0) / np.where(found > 0, rel.argmax(1) + 1, 1),
+        "map": lambda: (rel * np.cumsum(rel, 1) / ranks).sum(1) / best,
     }
+    return {name: formulas[name]() for name in names}
 
 
 @torch.no_grad()
@@ -73,15 +95,16 @@ def evaluate(
 
     Parameters
     ----------
-    model : a model with ``scorer()``, or a callable
-        The callable maps internal user ids int64 [b] to scores [b, n_items]; ``scorer()`` returns one.
+    model : a model with ``vectors()`` or ``scorer()``, or a callable
+        The callable maps internal user ids int64 [b] to scores [b, n_items]; ``scorer()`` returns one. ``vectors()`` returns (users,
+        items, metric) for :func:`fastgcn_rec.retrieve`, or None.
     test : Edges
         The relevant items, by internal ids; repeated pairs count once.
     exclude : Graph, optional
         Items that a user has an edge to here are left out of the ranking. Default: ``model.graph``.
     ks : cut-offs; metrics : names out of :data:`METRICS`
     batch_users : int
-        Users scored at once: the memory is batch_users * n_items scores, never users * items.
+        Users scored at once by a callable or ``scorer()``: batch_users * n_items scores are held. Vectors need none.
 
     Returns
     -------
@@ -106,26 +129,20 @@ def evaluate(
         exclude = getattr(model, "graph", None)
         if exclude is None:
             raise ValueError("evaluate: pass exclude=Graph(...), the edges that count as seen; a plain scorer has none")
-    score = model.scorer() if hasattr(model, "scorer") else model
-    n_items, width = exclude.n_items, max(ks)
-    keys = np.unique(test.users.astype(np.int64) * n_items + test.items)
-    users, n_relevant = np.unique(keys // max(n_items, 1), return_counts=True)
-    sums = {f"{m}@{k}": 0.0 for k in ks for m in metrics if m != "coverage"}
+    relevant = Graph.from_edges(test.users, test.items, exclude.n_users, exclude.n_items).to(exclude.device)
+    users = torch.nonzero(relevant.user_degree).flatten()
+    n_items, singles = exclude.n_items, [m for m in metrics if m != "coverage"]
+    sums = {f"{m}@{k}": 0.0 for k in ks for m in singles}
     shown = {k: np.zeros(n_items, bool) for k in ks} if "coverage" in metrics else {}
-    for begin in range(0, len(users), batch_users):
-        block = torch.from_numpy(users[begin : begin + batch_users]).to(exclude.device)
-        ids = topk(exclude, score(block), width, block)[0].cpu().numpy()
-        wanted = users[begin : begin + batch_users, None] * n_items + ids
-        at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-        hits = (keys[at] == wanted) & (ids >= 0)
+    for block, ids, _ in ranked(model, exclude, users, max(ks), batch_users=batch_users) if len(users) else ():
+        hits = (~unseen_mask(relevant, block, ids) & (ids >= 0)).cpu().numpy()
+        n_relevant = relevant.user_degree[block].cpu().numpy()
         for k in ks:
-            values = ranking_metrics(hits, n_relevant[begin : begin + batch_users], k)
-            for m in metrics:
-                if m != "coverage":
-                    sums[f"{m}@{k}"] += float(values[m].sum())
-            if shown:
-                top = ids[:, :k]
-                shown[k][top[top >= 0]] = True
+            for m, values in ranking_metrics(hits, n_relevant, k, singles).items():
+                sums[f"{m}@{k}"] += float(values.sum())
+        for k, mask in shown.items():
+            top = ids[:, :k].cpu().numpy()
+            mask[top[top >= 0]] = True
     result = {name: total / len(users) if len(users) else float("nan") for name, total in sums.items()}
     result |= {f"coverage@{k}": float(mask.mean()) if n_items else float("nan") for k, mask in shown.items()}
     result["n_users_evaluated"] = len(users)

@@ -7,10 +7,9 @@ import dataclasses
 import torch
 
 from . import _native
+from .evaluate import RANKED_AT_ONCE
 from .negatives import parse
 from .train import TrainConfig
-
-_EVALUATED_AT_ONCE = 512  # users whose scores evaluate() holds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +26,7 @@ class MemoryEstimate:
     layers      4 N d if K >= 2       what is kept between hops (2 bytes instead of 4 in bfloat16, and a copy of the embedding)
     batch       B-sized               everything else of a step: its native workspace (not what a sampler of negatives needs: a mask,
                                       candidates, or, where it reads vectors, 4 N d (1 to 3) as in an evaluation)
-    evaluation  (4 N d) (1 to 3) + 512 * 4 I   the final embedding, its layers and the scores of a block of users
+    evaluation  (4 N d) (1 to 3) + 4 I d + 1 KiB a user, 32 MiB at most   the final embedding, its layers, the items packed, lists
     """
 
     edges: int
@@ -58,7 +57,7 @@ def estimate_memory(
     Examples
     --------
     >>> round(estimate_memory(29858, 40981, 810128).total / 2**20)  # gowalla
-    263
+    205
     """
     config = config or TrainConfig()
     n_nodes = n_users + n_items
@@ -81,5 +80,5 @@ def estimate_memory(
         parameters=4 * table,
         layers=layers + (layer if half else 0),
         batch=step - layers,
-        evaluation=(1 + min(n_layers, 2)) * table + _EVALUATED_AT_ONCE * 4 * n_items,
+        evaluation=(1 + min(n_layers, 2)) * table + 4 * n_items * dim + 1024 * min(n_users, RANKED_AT_ONCE),
     )

@@ -158,3 +158,19 @@ def ppr(graph: Graph, nodes: Tensor, restart: float) -> Tensor:
     start[nodes.cpu().numpy(), np.arange(len(nodes))] = restart
     matrix = (sp.eye_array(graph.n_nodes) - (1 - restart) * walk).tocsc()
     return torch.from_numpy(spsolve(matrix, start).reshape(start.shape).T.copy())
+
+
+def retrieve(queries: Tensor, items: Tensor, k: int, excluded: Tensor, metric: str = "dot") -> tuple[Tensor, Tensor]:
+    """Every score, then a sort by (score descending, id); excluded: bool [Q, I]."""
+    if metric == "cosine":
+        queries, items = (
+            x / torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp(min=1e-12) for x in (queries, items)
+        )
+    scores = queries @ items.T
+    ids = torch.full((len(queries), k), -1)
+    values = torch.full((len(queries), k), -torch.inf, dtype=scores.dtype)
+    for q, row in enumerate(scores):
+        left = torch.nonzero(~excluded[q]).flatten()
+        best = left[row[left].argsort(descending=True, stable=True)][:k]
+        ids[q, : len(best)], values[q, : len(best)] = best, row[best]
+    return ids, values

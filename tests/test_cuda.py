@@ -18,6 +18,7 @@ from fastgcn_rec import (
     propagate,
     random_walk,
     random_walk_neighbors,
+    retrieve,
     sample_batch,
     sample_negatives,
     select_negatives,
@@ -63,6 +64,7 @@ def every_op(graph, x):
         ),
         "random_walk": lambda: random_walk(graph, users, 20, seed, restart=0.2),
         "random_walk_neighbors": lambda: random_walk_neighbors(graph, users, 50, 3, 0.5, 10, seed),
+        "retrieve": lambda: retrieve(user_emb, item_emb, 20, graph),
         "topk": lambda: topk(graph, user_emb[:64] @ item_emb.T, 20, torch.arange(64, device=x.device)),
         "adam_step": lambda: (adam_step(state[0], x, state[1], state[2], step, lr), state[0])[1],
     }
@@ -70,7 +72,7 @@ def every_op(graph, x):
 
 OPS = (
     "propagate", "bpr_loss", "max_margin_loss", "softmax_loss", "l2_loss", "sample_batch", "sample_negatives", "unseen_mask",
-    "select_negatives", "random_walk", "random_walk_neighbors", "topk", "adam_step",
+    "select_negatives", "random_walk", "random_walk_neighbors", "retrieve", "topk", "adam_step",
 )  # fmt: skip
 EXACT = (
     "sample_batch",

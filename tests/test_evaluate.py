@@ -1,11 +1,12 @@
 import os
+import sys
 
 import numpy as np
 import pytest
 import torch
 from conftest import random_graph
 
-from fastgcn_rec import Graph, Popularity, evaluate
+from fastgcn_rec import MF, Graph, Popularity, evaluate
 from fastgcn_rec.data import Edges, load_dataset
 from fastgcn_rec.evaluate import METRICS, ranking_metrics
 
@@ -48,6 +49,27 @@ def test_evaluate_equals_a_plain_loop():
     assert got["recall@7"] == pytest.approx(np.mean(recalls), abs=1e-12)
     assert got["n_users_evaluated"] == len(lists)
     assert got["coverage@3"] == len({i for order in lists for i in order[:3]}) / 30
+
+
+@pytest.mark.parametrize("similarity", ["dot", "cosine"])
+def test_a_model_of_vectors_and_its_scorer_get_the_same_metrics(similarity, monkeypatch):
+    monkeypatch.setattr(sys.modules["fastgcn_rec.evaluate"], "RANKED_AT_ONCE", 13)
+    graph = random_graph()
+    model = MF(graph, 8, similarity=similarity)
+    rng = np.random.default_rng(2)
+    test = Edges(rng.integers(0, 40, 90), rng.integers(0, 30, 90))
+    by_vectors = evaluate(model, test, ks=[3, 30], metrics=METRICS)
+    assert by_vectors == pytest.approx(evaluate(model.scorer(), test, graph, ks=[3, 30], metrics=METRICS), abs=1e-12)
+
+
+def test_a_scorer_of_its_own_ranks_a_model():
+    class Backwards(MF):
+        def scorer(self):
+            return lambda users: torch.arange(self.n_items).float().expand(len(users), -1)
+
+    model = Backwards(random_graph(), 8)
+    assert model.vectors() is None
+    assert model.recommend([0], 30, exclude_seen=False)[0].tolist() == [list(range(30))[::-1]]
 
 
 def test_without_test_items_metrics_are_nan():

@@ -228,9 +228,19 @@ def test_recommend_leaves_seen_items_out_and_speaks_raw_ids(data):
     assert not set(offered) & set(data.item_ids[row].tolist())
     assert len(offered) == data.n_items - len(row)
     assert ids[0, -1] == -1
-    near, cosines = model.similar_items(data.item_ids[:2], 3)
-    assert near.shape == (2, 3)
-    assert (np.diff(cosines, axis=1) <= 0).all()
+    z = torch.nn.functional.normalize(model.get_embedding().detach().double(), dim=1).split(
+        [data.n_users, data.n_items]
+    )
+    for similar, space, unit in zip(
+        (model.similar_users, model.similar_items), (data.user_ids, data.item_ids), z, strict=True
+    ):
+        near, cosines = similar(space[[4, 0]], 3)
+        exact = unit[[4, 0]] @ unit.T
+        exact[[0, 1], [4, 0]] = -2  # itself
+        assert near.tolist() == space[exact.argsort(1, descending=True)[:, :3].numpy()].tolist()
+        np.testing.assert_allclose(cosines, exact.sort(1, descending=True).values[:, :3], atol=1e-6)
+        near, cosines = similar(space[:1], len(space))
+        assert (near[0, -1], cosines[0, -1]) == (-1, -np.inf)
     with pytest.raises(ValueError, match="users of the model"):
         model.recommend([10**9])
 

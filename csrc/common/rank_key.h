@@ -31,4 +31,15 @@ FGR_HOST_DEVICE rank_key_t<T> rank_key(T score) {
   return (bits & sign) != 0 ? bits : static_cast<Key>(~(bits | sign));
 }
 
+// The score that has this key; of the zeros the positive one.
+template <class T>
+FGR_HOST_DEVICE T score_of_key(rank_key_t<T> key) {
+  using Key = rank_key_t<T>;
+  constexpr Key sign = Key(1) << (8 * sizeof(Key) - 1);
+  const Key bits = (key & sign) != 0 ? key : static_cast<Key>(~(key | sign));
+  T score;
+  memcpy(&score, &bits, sizeof score);
+  return score;
+}
+
 }  // namespace fgr

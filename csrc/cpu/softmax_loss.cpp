@@ -3,22 +3,15 @@
 #include <cmath>
 
 #include "common/arena.h"
-#include "common/bf16.h"
-#include "cpu/isa/levels.h"
-#include "cpu/parallel.h"
+#include "cpu/panels.h"
 
 namespace fgr::cpu {
 namespace {
 
-// Products are taken from panels: [ceil(columns / panel)][rows][panel], two vectors of the widest level side by side,
-// so that what an inner loop reads is contiguous.
-constexpr int64_t panel = 32;
 constexpr int64_t chunk = 24;      // rows that a thread takes at a time: their scores stay in an L2 of 512 KiB
 constexpr int64_t depth = 256;     // rows of a panel that stay in L1 while a chunk is multiplied with them
 constexpr int64_t score_pad = 16;  // keeps a column of the scores off a single cache set where batch is a power of two
 static_assert(softmax_row_block % chunk == 0, "a block is made of whole chunks");
-
-constexpr int64_t panels(int64_t columns) { return (columns + panel - 1) / panel; }
 
 // The workspace, as arrays of the accumulator type.
 template <class A>
@@ -71,7 +64,7 @@ void unit_rows(const T* emb, const int64_t* ids, int64_t batch, int64_t dim, acc
   parallel_for(batch, 64, threads, [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b) {
       const T* e = emb + ids[b] * dim;
-      inv_norm[b] = A(1) / std::max(std::sqrt(kernels<T>().dot(e, e, dim)), A(1e-12));
+      inv_norm[b] = inverse_norm(e, dim);
       for (int64_t c = 0; c < dim; ++c) unit[b * dim + c] = inv_norm[b] * load(e[c]);
     }
   });
@@ -110,17 +103,8 @@ void softmax_loss(const T* user_emb, int64_t n_users, const T* item_emb, int64_t
   const int64_t ld = batch + score_pad;
   unit_rows(user_emb, users, batch, dim, s.user_unit, s.user_inv_norm, threads);
   unit_rows(item_emb, pos, batch, dim, s.item_unit, s.item_inv_norm, threads);
-  parallel_for(panels(batch), 4, threads, [&](int64_t begin, int64_t end) {
-    for (int64_t q = begin; q < end; ++q) {
-      for (int64_t c = 0; c < dim; ++c) {
-        A* out = s.item_columns + (q * dim + c) * panel;
-        for (int64_t l = 0; l < panel; ++l) {
-          const int64_t j = q * panel + l;
-          out[l] = j < batch ? s.item_unit[j * dim + c] : A(0);
-        }
-      }
-    }
-  });
+  pack_panels<A>(
+      batch, dim, [&](int64_t b) { return ScaledRow<A>{s.item_unit + b * dim, A(1)}; }, s.item_columns, threads);
   parallel_for(batch, 64, threads, [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b) {
       to_panels(s.item_unit + b * dim, A(1), dim, batch, b, s.item_panels);

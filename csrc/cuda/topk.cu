@@ -1,6 +1,4 @@
-#include "common/arena.h"
-#include "common/rank_key.h"
-#include "cuda/device.cuh"
+#include "cuda/rank.cuh"
 #include "fgr/topk.h"
 
 namespace fgr::cuda {
@@ -9,17 +7,6 @@ namespace {
 constexpr int block_threads = 256;
 constexpr int digit_bits = 8;
 static_assert(1 << digit_bits == block_threads, "a thread a digit");
-
-// A column and its key; ascending order is that of the result.
-template <class T>
-struct Entry {
-  rank_key_t<T> key;
-  int32_t id;
-};
-template <class T>
-__device__ bool before(const Entry<T>& a, const Entry<T>& b) {
-  return a.key < b.key || (a.key == b.key && a.id < b.id);
-}
 
 // Entries of a row in the workspace: a power of two that holds what can be found.
 int64_t entries_of(int64_t n_items, int64_t k) {
@@ -118,26 +105,6 @@ __device__ Threshold<T> find_threshold(const Row<T>& row, int64_t k) {
   return {key, left};
 }
 
-// In place, n a power of two: a bitonic sort. Ids are unique, so there is one order.
-template <class T>
-__device__ void sort(Entry<T>* entries, int64_t n) {
-  for (int64_t length = 2; length <= n; length *= 2) {
-    for (int64_t step = length / 2; step > 0; step /= 2) {
-      __syncthreads();
-      for (int64_t i = threadIdx.x; i < n; i += block_threads) {
-        const int64_t j = i ^ step;
-        if (j < i) continue;
-        const Entry<T> a = entries[i], b = entries[j];
-        if (before(b, a) == ((i & length) == 0)) {
-          entries[i] = b;
-          entries[j] = a;
-        }
-      }
-    }
-  }
-  __syncthreads();
-}
-
 // One block a row.
 template <class T>
 __global__ void __launch_bounds__(block_threads)
@@ -176,9 +143,9 @@ __global__ void __launch_bounds__(block_threads)
   });
   const int64_t found = static_cast<int64_t>(n_less) + kth.equal;
   for (int64_t j = found + threadIdx.x; j < n_entries; j += block_threads) {
-    entries[j] = {static_cast<rank_key_t<T>>(~rank_key_t<T>(0)), INT32_MAX};
+    entries[j] = no_entry<T>();
   }
-  sort(entries, n_entries);
+  sort<WholeBlock>(entries, n_entries);
   for (int64_t j = threadIdx.x; j < k; j += block_threads) {
     const int64_t id = j < found ? entries[j].id : -1;
     ids[b * k + j] = id;

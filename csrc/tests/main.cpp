@@ -20,6 +20,7 @@
 #include "fgr/ppr_push.h"
 #include "fgr/propagate.h"
 #include "fgr/random_walk.h"
+#include "fgr/retrieve.h"
 #include "fgr/sample.h"
 #include "fgr/scatter_rows.h"
 #include "fgr/select_negatives.h"
@@ -310,6 +311,44 @@ void test_ppr(Side side, int64_t n_sources, int threads) {
   }
 }
 
+template <class T>
+void test_retrieve(int64_t n_queries, int64_t n_items, int64_t k, bool cosine, int threads) {
+  const int64_t dim = 7, n_candidates = (n_items + 1) / 2;
+  Buffer<T> queries(n_queries * dim), items(n_items * dim), scores(n_queries * k);
+  Buffer<int64_t> indptr(3), subset(n_candidates), rows(n_queries), ids(n_queries * k);
+  Buffer<int32_t> indices(4);
+  fill(queries, 1);
+  fill(items, 2);
+  indptr[0] = 0, indptr[1] = 4, indptr[2] = 4;
+  for (int64_t e = 0; e < 4; ++e) indices[e] = static_cast<int32_t>(e / 2 * 2);  // 0, 0, 2, 2
+  for (int64_t j = 0; j < n_candidates; ++j) subset[j] = 2 * j;
+  for (int64_t q = 0; q < n_queries; ++q) rows[q] = q % 2;
+  for (const bool some : {false, true}) {
+    for (const int64_t at_once : {1, 40, 10000}) {
+      const Retrieval<T> job{queries,
+                             items,
+                             n_queries,
+                             n_items,
+                             dim,
+                             cosine,
+                             some ? subset.data : nullptr,
+                             some ? n_candidates : n_items,
+                             {indptr, indices, nullptr, 2, n_items},
+                             rows,
+                             k,
+                             at_once,
+                             at_once};
+      Buffer<char> space(cpu::retrieve_workspace_bytes(job));
+      cpu::retrieve(job, ids, scores, space.data, threads);
+      for (int64_t i = 0; i < n_queries * k; ++i) {
+        CHECK(ids[i] >= -1 && ids[i] < n_items && (!some || ids[i] % 2 == 0 || ids[i] < 0));
+        CHECK(i / k % 2 == 1 || (ids[i] != 0 && ids[i] != 2));
+        CHECK(i % k == 0 || scores[i] <= scores[i - 1]);
+      }
+    }
+  }
+}
+
 void test_bad_ids() {
   const int32_t rows[] = {0, 2}, cols[] = {0, 0};
   Buffer<int64_t> indptr(3);
@@ -346,6 +385,11 @@ int main() {
       }
     }
     for (const int64_t n : {0, 1, 7, 100003}) test_adam(n);
+    for (const int64_t k : {1, 20, 700}) {
+      test_retrieve<float>(k == 20 ? 131 : 3, 600, k, false, 1);
+      test_retrieve<double>(50, 600, k, true, 3);
+      test_retrieve<float>(0, 5, k, true, 3);
+    }
     for (const int threads : {1, 3}) {
       for (const bool weighted : {false, true}) {
         for (const int64_t n_walks : {1, 10, 64, 65}) {

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from ..data import Dataset
 from ..data._arrays import as_ids, codes_of
-from ..evaluate import Scorer
+from ..evaluate import Scorer, ranked
 from ..graph import Graph
-from ..ops import bpr_loss, l2_loss, topk
+from ..ops import bpr_loss, l2_loss, retrieve
+from ..ops.retrieve import METRICS as SIMILARITIES
 from ..storage import load_arrays, save_arrays
 
 Tensor = torch.Tensor
-SIMILARITIES = ("dot", "cosine")
 
 
 class Recommender(torch.nn.Module):
@@ -76,14 +76,25 @@ class Recommender(torch.nn.Module):
         """The final vectors [n_users + n_items, dim], users first, differentiable."""
         raise NotImplementedError
 
+    def vectors(self) -> tuple[Tensor, Tensor, str] | None:
+        """(users [n_users, dim], items [n_items, dim], similarity) that rank the items, float32 and computed now; None for a model with
+        another :meth:`scorer`, which then ranks them."""
+        if type(self).scorer is not Recommender.scorer:
+            return None
+        return *self._vectors(), self.similarity
+
     def scorer(self) -> Scorer:
         """A function from internal user ids int64 [b] to scores [b, n_items]; the vectors are computed once, now."""
-        with torch.no_grad():
-            users, items = self.get_embedding().detach().float().split([self.n_users, self.n_items])
-            if self.similarity == "cosine":
-                users, items = (torch.nn.functional.normalize(t, dim=1) for t in (users, items))
-            transposed = items.T.contiguous()
+        users, items = self._vectors()
+        if self.similarity == "cosine":
+            users, items = (torch.nn.functional.normalize(t, dim=1) for t in (users, items))
+        transposed = items.T.contiguous()
         return lambda ids: users[ids] @ transposed
+
+    @torch.no_grad()
+    def _vectors(self) -> tuple[Tensor, Tensor]:
+        users, items = self.get_embedding().detach().float().split([self.n_users, self.n_items])
+        return users, items
 
     def forward(self, edge_label_index: Tensor) -> Tensor:
         """Scores of pairs of nodes int64 [2, n] (users first, items from n_users on): the inner product."""
@@ -134,29 +145,30 @@ class Recommender(torch.nn.Module):
 
         Raises ValueError naming the users that the model does not know.
         """
-        rows = torch.from_numpy(_position(self.user_ids, users, "users")).to(self.graph.device)
-        score = self.scorer()
-        blocks = [topk(self.graph, score(b), k, b if exclude_seen else None) for b in rows.split(512)]
-        ids = torch.cat([b[0] for b in blocks]) if blocks else rows.new_empty((0, k))
-        values = torch.cat([b[1] for b in blocks]) if blocks else torch.empty(0, k)
-        return self._raw_items(ids), values.cpu().numpy()
+        rows = self._rows(self.user_ids, users, "users")
+        blocks = list(ranked(self, self.graph, rows, k, exclude_seen))
+        ids = torch.cat([b[1] for b in blocks])
+        return _raw(self.item_ids, ids), torch.cat([b[2] for b in blocks]).cpu().numpy()
 
     def similar_items(self, items: Any, k: int = 20) -> tuple[NDArray[Any], NDArray[np.float32]]:
-        """The k items nearest to each item by cosine, itself left out: (raw ids [n, k], cosines [n, k])."""
-        rows = torch.from_numpy(_position(self.item_ids, items, "items")).to(self.graph.device)
-        with torch.no_grad():
-            z = torch.nn.functional.normalize(self.get_embedding()[self.n_users :].float(), dim=1)
-        scores = z[rows] @ z.T
-        scores[torch.arange(len(rows)), rows] = float("nan")  # NaN is left out by topk
-        ids, values = topk(self.graph, scores, k)
-        return self._raw_items(ids), values.cpu().numpy()
+        """The k items nearest to each item by cosine, itself left out: (raw ids [n, k], cosines [n, k]); padded as :meth:`recommend`
+        does."""
+        return self._similar(self._vectors()[1], self.item_ids, items, "items", k)
 
-    def _raw_items(self, ids: Tensor) -> NDArray[Any]:
-        internal = ids.cpu().numpy()
-        none: Any = "" if self.item_ids.dtype.kind == "U" else -1
-        if not self.item_ids.size:
-            return np.full(internal.shape, none)
-        return np.where(internal >= 0, self.item_ids[np.maximum(internal, 0)], none)
+    def similar_users(self, users: Any, k: int = 20) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        """The k users nearest to each user by cosine, as :meth:`similar_items`."""
+        return self._similar(self._vectors()[0], self.user_ids, users, "users", k)
+
+    def _similar(
+        self, z: Tensor, space: NDArray[Any], raw_ids: Any, what: str, k: int
+    ) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        rows = self._rows(space, raw_ids, what)
+        itself = torch.arange(len(rows) + 1, device=rows.device), rows
+        ids, cosines = retrieve(z[rows], z, k, itself, metric="cosine")
+        return _raw(space, ids), cosines.cpu().numpy()
+
+    def _rows(self, space: NDArray[Any], raw_ids: Any, what: str) -> Tensor:
+        return torch.from_numpy(_position(space, raw_ids, what)).to(self.graph.device)
 
     # --- files ------------------------------------------------------------------------------------------------------
 
@@ -191,3 +203,11 @@ def _position(space: NDArray[Any], raw_ids: Any, what: str) -> NDArray[np.int64]
     order = np.argsort(space, kind="stable")
     found = order[codes_of(as_ids(np.atleast_1d(raw_ids), what), space[order], what, f"{what} of the model")]
     return found.astype(np.int64)
+
+
+def _raw(space: NDArray[Any], ids: Tensor) -> NDArray[Any]:
+    internal = ids.cpu().numpy()
+    none: Any = "" if space.dtype.kind == "U" else -1
+    if not space.size:
+        return np.full(internal.shape, none)
+    return np.where(internal >= 0, space[np.maximum(internal, 0)], none)

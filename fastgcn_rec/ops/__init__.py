@@ -7,6 +7,7 @@ from .ppr import Ppr, ppr
 from .ppr_push import PprPush, ppr_push
 from .propagate import propagate
 from .random_walk import random_walk, random_walk_neighbors
+from .retrieve import TopK, retrieve
 from .sample import sample_batch, sample_listed, sample_negatives, unseen_mask
 from .select_negatives import select_negatives
 from .softmax_loss import softmax_loss
@@ -17,6 +18,7 @@ __all__ = [
     "Adam",
     "Ppr",
     "PprPush",
+    "TopK",
     "TrainStep",
     "adam_step",
     "binary_loss",
@@ -28,6 +30,7 @@ __all__ = [
     "propagate",
     "random_walk",
     "random_walk_neighbors",
+    "retrieve",
     "sample_batch",
     "sample_listed",
     "sample_negatives",

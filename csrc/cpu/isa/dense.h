@@ -87,6 +87,24 @@ void gemm(int64_t m, int64_t n, int64_t k, const A* a, int64_t a_row, int64_t a_
   if (j < n) gemm_edge(m, n - j, k, a, a_row, a_col, b + j, ldb, c + j, ldc, accumulate);
 }
 
+template <class A>
+int64_t above(const A* x, int64_t n, A bound, int32_t* out) {
+  constexpr int w = lanes<A>, word = 64;
+  const Vec<A> bounds = (Vec<A>){} + bound;
+  int64_t found = 0, i = 0;
+  for (; i + word <= n; i += word) {
+    uint64_t bits = 0;
+#pragma GCC unroll 32
+    for (int v = 0; v < word; v += w) bits |= not_at_most(load_vec(x + i + v), bounds) << v;
+    for (; bits != 0; bits &= bits - 1) out[found++] = static_cast<int32_t>(i + __builtin_ctzll(bits));
+  }
+  for (; i < n; ++i) {
+    out[found] = static_cast<int32_t>(i);
+    found += !(x[i] <= bound);
+  }
+  return found;
+}
+
 // exp for x <= 0, float: 2^n * p(r), |relative error| < 2e-7 (Cephes' expf polynomial); flushes to 0 below -87.
 template <class V>
 inline V exp_nonpositive(V x) {

@@ -113,6 +113,32 @@ inline void order_pair(Vec<T>* pair) {
   }
 }
 
+// Bit l: !(a[l] <= b[l]).
+#if defined(__AVX512F__)
+inline uint64_t not_at_most(VecF a, VecF b) { return __builtin_ia32_cmpps512_mask(a, b, 6, -1, 4); }
+inline uint64_t not_at_most(VecD a, VecD b) { return __builtin_ia32_cmppd512_mask(a, b, 6, -1, 4); }
+#elif defined(__SSE2__)
+template <class V>
+inline uint64_t not_at_most(V a, V b) {
+  const auto outside = ~(a <= b);
+  const V mask = load_raw<V>(&outside);
+#if defined(__AVX2__)
+  if constexpr (sizeof(a[0]) == 4) return static_cast<unsigned>(__builtin_ia32_movmskps256(mask));
+  if constexpr (sizeof(a[0]) == 8) return static_cast<unsigned>(__builtin_ia32_movmskpd256(mask));
+#else
+  if constexpr (sizeof(a[0]) == 4) return static_cast<unsigned>(__builtin_ia32_movmskps(mask));
+  if constexpr (sizeof(a[0]) == 8) return static_cast<unsigned>(__builtin_ia32_movmskpd(mask));
+#endif
+}
+#else
+template <class V>
+inline uint64_t not_at_most(V a, V b) {
+  uint64_t bits = 0;
+  for (unsigned l = 0; l < sizeof(V) / sizeof(a[0]); ++l) bits |= static_cast<uint64_t>(!(a[l] <= b[l])) << l;
+  return bits;
+}
+#endif
+
 inline float load_one(float x) { return x; }
 inline double load_one(double x) { return x; }
 inline float load_one(bf16 x) {

@@ -1,0 +1,46 @@
+// The rows of a matrix as products take them: side by side in panels, [ceil(n / panel)][dim][panel], two vectors of the
+// widest level, so that what an inner loop reads is contiguous.
+#pragma once
+
+#include <cmath>
+
+#include "common/bf16.h"
+#include "cpu/isa/levels.h"
+#include "cpu/parallel.h"
+
+namespace fgr::cpu {
+
+constexpr int64_t panel = 32;
+constexpr int64_t panels(int64_t n) { return (n + panel - 1) / panel; }
+
+// 1 / max(|x|, 1e-12)
+template <class T>
+acc_t<T> inverse_norm(const T* x, int64_t dim) {
+  using A = acc_t<T>;
+  return A(1) / std::max(std::sqrt(kernels<T>().dot(x, x, dim)), A(1e-12));
+}
+
+// A row to be packed: factor * x.
+template <class T>
+struct ScaledRow {
+  const T* x;
+  acc_t<T> factor;
+};
+
+// out = the n rows that row(j) -> ScaledRow gives, in panels; places beyond n hold zeros.
+template <class T, class Row>
+void pack_panels(int64_t n, int64_t dim, const Row& row, acc_t<T>* out, int threads) {
+  parallel_for(panels(n), 4, threads, [&](int64_t begin, int64_t end) {
+    for (int64_t j = begin * panel; j < end * panel; ++j) {
+      acc_t<T>* to = out + j / panel * dim * panel + j % panel;
+      if (j < n) {
+        const ScaledRow<T> from = row(j);
+        for (int64_t c = 0; c < dim; ++c) to[c * panel] = from.factor * load(from.x[c]);
+      } else {
+        for (int64_t c = 0; c < dim; ++c) to[c * panel] = 0;
+      }
+    }
+  });
+}
+
+}  // namespace fgr::cpu

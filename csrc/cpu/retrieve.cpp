@@ -1,0 +1,221 @@
+#include "fgr/retrieve.h"
+
+#include <atomic>
+#include <limits>
+#include <type_traits>
+
+#include "common/arena.h"
+#include "common/rank_key.h"
+#include "cpu/panels.h"
+
+namespace fgr::cpu {
+namespace {
+
+constexpr int64_t row_block = 48;         // queries whose vectors stay in L1 while panels pass by
+constexpr int64_t tile_bytes = 96 << 10;  // of their scores: with the panels of a tile in an L2 of 512 KiB
+constexpr int64_t tile_pad = 16;          // keeps a column of the scores off a single cache set
+constexpr int64_t first_stretch = 64;     // of a row's scores looked at together while it has no bound yet
+constexpr int64_t spare = 32;             // places that a buffer has at least beyond k
+constexpr int64_t none = std::numeric_limits<int64_t>::max();
+
+template <class T>
+constexpr int64_t tile = tile_bytes / (row_block * static_cast<int64_t>(sizeof(T)));
+
+// A candidate as one number, ascending in the order of the result: the score's key, then the position.
+template <class T>
+using Word = std::conditional_t<sizeof(T) == 4, uint64_t, unsigned __int128>;
+template <class T>
+Word<T> word_of(T score, int64_t position) {
+  return Word<T>{rank_key(score)} << 32 | static_cast<uint32_t>(position);
+}
+template <class T>
+T score_of(Word<T> word) {
+  return score_of_key<T>(static_cast<rank_key_t<T>>(word >> 32));
+}
+
+// The best candidates of a query so far: `size` words in a buffer, cut back to the k best whenever it is full.
+template <class T>
+struct Query {
+  T bound;  // the k-th best score when the buffer was last cut; NaN before: only what exceeds it counts
+  int64_t size;
+  const int32_t* excluded;  // the next that may come, and the end
+  const int32_t* excluded_end;
+};
+
+template <class T>
+struct Space {
+  Query<T>* queries;  // [queries_at_once]
+  Word<T>* words;     // [queries_at_once, capacity]
+  T* unit;            // [queries_at_once, dim] if cosine
+  T* packed;          // items_at_once items in panels
+  int64_t n_best;     // min(k, n_candidates)
+  int64_t capacity;
+  int64_t bytes;
+
+  Space(void* workspace, const Retrieval<T>& job) {
+    n_best = std::min(job.k, job.n_candidates);
+    capacity = std::min(n_best + std::max(n_best, spare), job.n_candidates);
+    Arena arena{reinterpret_cast<uintptr_t>(workspace)};
+    queries = arena.take<Query<T>>(job.queries_at_once);
+    words = arena.take<Word<T>>(job.queries_at_once * capacity);
+    unit = arena.take<T>(job.cosine ? job.queries_at_once * job.dim : 0);
+    packed = arena.take<T>(panels(job.items_at_once) * panel * job.dim);
+    bytes = arena.used;
+  }
+};
+
+template <class T>
+void keep_best(Query<T>& query, Word<T>* words, int64_t n_best) {
+  std::nth_element(words, words + n_best - 1, words + query.size);
+  query.size = n_best;
+}
+
+template <class T>
+class Retriever {
+ public:
+  Retriever(const Retrieval<T>& job, void* workspace, int threads) : job_(job), s_(workspace, job), threads_(threads) {}
+
+  void run(int64_t* ids, T* scores) {
+    for (int64_t q = 0; q < job_.n_queries; q += job_.queries_at_once) {
+      const int64_t n = std::min(job_.queries_at_once, job_.n_queries - q);
+      begin(q, n);
+      for (int64_t first = 0; first < job_.n_candidates; first += job_.items_at_once) {
+        const int64_t n_packed = std::min(job_.items_at_once, job_.n_candidates - first);
+        if (q == 0 || n_packed < job_.n_candidates) pack(first, n_packed);
+        score(q, n, first, n_packed);
+      }
+      finish(n, ids + q * job_.k, scores + q * job_.k);
+    }
+    const int64_t at = first_nan_;
+    if (at != none) {
+      throw std::invalid_argument("the score of query " + std::to_string(at / job_.n_items) + " and item " +
+                                  std::to_string(at % job_.n_items) + " is NaN");
+    }
+  }
+
+ private:
+  int64_t item_at(int64_t position) const { return job_.subset != nullptr ? job_.subset[position] : position; }
+
+  void begin(int64_t q, int64_t n) {
+    parallel_for(n, 64, threads_, [&](int64_t from, int64_t to) {
+      for (int64_t r = from; r < to; ++r) {
+        const int64_t* indptr = job_.exclude.indptr;
+        const int64_t row = job_.rows != nullptr ? job_.rows[q + r] : q + r;
+        const int64_t edges[2] = {indptr != nullptr ? indptr[row] : 0, indptr != nullptr ? indptr[row + 1] : 0};
+        s_.queries[r] = {std::numeric_limits<T>::quiet_NaN(), 0, job_.exclude.indices + edges[0],
+                         job_.exclude.indices + edges[1]};
+        if (!job_.cosine) continue;
+        const T* x = job_.queries + (q + r) * job_.dim;
+        const T factor = inverse_norm(x, job_.dim);
+        for (int64_t c = 0; c < job_.dim; ++c) s_.unit[r * job_.dim + c] = factor * x[c];
+      }
+    });
+  }
+
+  void pack(int64_t first, int64_t n) {
+    const auto row = [&](int64_t j) {
+      const T* x = job_.items + item_at(first + j) * job_.dim;
+      return ScaledRow<T>{x, job_.cosine ? inverse_norm(x, job_.dim) : T(1)};
+    };
+    pack_panels<T>(n, job_.dim, row, s_.packed, threads_);
+  }
+
+  // Queries [q, q + n) and the packed candidates [first, first + n_packed).
+  void score(int64_t q, int64_t n, int64_t first, int64_t n_packed) {
+    const int64_t share = (n + threads_ - 1) / std::max(threads_, 1);
+    const int64_t grain = std::min(row_block, (share + 5) / 6 * 6);  // rows of a product come in sixes
+    parallel_for(n, grain, threads_, [&](int64_t begin, int64_t end) {
+      alignas(64) T scores[row_block * (tile<T> + tile_pad)];
+      constexpr int64_t ld = tile<T> + tile_pad;
+      const T* vectors = job_.cosine ? s_.unit : job_.queries + q * job_.dim;
+      for (int64_t at = begin; at < end; at += row_block) {
+        const int64_t m = std::min(row_block, end - at);
+        for (int64_t j = 0; j < n_packed; j += tile<T>) {
+          const int64_t width = std::min(tile<T>, n_packed - j);
+          for (int64_t p = 0; p < panels(width); ++p) {
+            dense<T>().gemm(m, panel, job_.dim, vectors + at * job_.dim, job_.dim, 1,
+                            s_.packed + (j / panel + p) * job_.dim * panel, panel, scores + p * panel, ld, false);
+          }
+          for (int64_t r = 0; r < m; ++r) judge(q, at + r, scores + r * ld, first + j, width);
+        }
+      }
+    });
+  }
+
+  // The scores [n] of query q + r and the candidates from position `first` on.
+  void judge(int64_t q, int64_t r, const T* scores, int64_t first, int64_t n) {
+    Query<T>& query = s_.queries[r];
+    Word<T>* words = s_.words + r * s_.capacity;
+    int32_t above[tile<T>];
+    for (int64_t at = 0, stretch; at < n; at += stretch) {
+      stretch = query.bound == query.bound ? n - at : std::min(n - at, first_stretch);
+      const int64_t n_above = dense<T>().above(scores + at, stretch, query.bound, above);
+      for (int64_t a = 0; a < n_above; ++a) {
+        const int64_t j = at + above[a];
+        if (scores[j] <= query.bound) continue;  // which has risen since
+        const int64_t item = item_at(first + j);
+        if (scores[j] != scores[j]) {
+          note_nan((q + r) * job_.n_items + item);
+          continue;
+        }
+        while (query.excluded != query.excluded_end && *query.excluded < item) ++query.excluded;
+        if (query.excluded != query.excluded_end && *query.excluded == item) continue;
+        words[query.size++] = word_of(scores[j], first + j);
+        if (query.size == s_.capacity) {
+          keep_best(query, words, s_.n_best);
+          query.bound = score_of<T>(words[s_.n_best - 1]);
+        }
+      }
+    }
+  }
+
+  void finish(int64_t n, int64_t* ids, T* scores) {
+    parallel_for(n, 64, threads_, [&](int64_t from, int64_t to) {
+      for (int64_t r = from; r < to; ++r) {
+        Query<T>& query = s_.queries[r];
+        Word<T>* words = s_.words + r * s_.capacity;
+        if (query.size > s_.n_best) keep_best(query, words, s_.n_best);
+        std::sort(words, words + query.size);
+        for (int64_t j = 0; j < job_.k; ++j) {
+          const bool found = j < query.size;
+          ids[r * job_.k + j] = found ? item_at(static_cast<uint32_t>(words[j])) : -1;
+          scores[r * job_.k + j] = found ? score_of<T>(words[j]) : -std::numeric_limits<T>::infinity();
+        }
+      }
+    });
+  }
+
+  void note_nan(int64_t at) {
+    int64_t seen = first_nan_;
+    while (at < seen && !first_nan_.compare_exchange_weak(seen, at)) {
+    }
+  }
+
+  const Retrieval<T>& job_;
+  const Space<T> s_;
+  const int threads_;
+  std::atomic<int64_t> first_nan_{none};
+};
+
+}  // namespace
+
+template <class T>
+int64_t retrieve_workspace_bytes(const Retrieval<T>& job) {
+  return Space<T>(nullptr, job).bytes;
+}
+
+template <class T>
+void retrieve(const Retrieval<T>& job, int64_t* ids, T* scores, void* workspace, int threads) {
+  if (job.rows != nullptr) check_ids("exclude_rows", job.rows, job.n_queries, 0, job.exclude.n_rows);
+  if (job.subset != nullptr) check_ids("items_subset", job.subset, job.n_candidates, 0, job.n_items);
+  Retriever<T>(job, workspace, threads).run(ids, scores);
+}
+
+#define FGR_INSTANTIATE(T)                                           \
+  template int64_t retrieve_workspace_bytes<T>(const Retrieval<T>&); \
+  template void retrieve<T>(const Retrieval<T>&, int64_t*, T*, void*, int);
+FGR_INSTANTIATE(float)
+FGR_INSTANTIATE(double)
+#undef FGR_INSTANTIATE
+
+}  // namespace fgr::cpu

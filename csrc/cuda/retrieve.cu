@@ -1,0 +1,238 @@
+// A block makes the scores of 128 queries and one tile of 128 items after another, 8 x 8 of them a thread in registers,
+// and keeps for each query what exceeds the k-th best so far. Where there are few queries, several blocks share out the
+// items of the same ones, and what each has kept is put together at the end.
+#include "common/arena.h"
+#include "common/sampling.h"
+#include "cuda/hop.cuh"
+#include "cuda/rank.cuh"
+#include "fgr/retrieve.h"
+
+namespace fgr::cuda {
+namespace {
+
+constexpr int block_threads = 256;
+constexpr int tile = 128;
+constexpr int depth = 8;                   // columns of the vectors that are in shared memory at a time
+constexpr int pitch = tile + 4;            // a row of it: aligned, and a column's elements lie in different banks
+constexpr int side = 8, strip = side / 2;  // a thread has two strips of four rows, and of four columns
+constexpr int threads_a_side = tile / side;
+static_assert(threads_a_side * threads_a_side == block_threads, "a thread has a square of the tile");
+constexpr int64_t enough_blocks = 264;     // two for each multiprocessor of an H100
+constexpr int64_t most_entries = 1 << 14;  // of a query, where blocks share its items
+
+int64_t power_of_two_from(int64_t n) {
+  int64_t size = 1;
+  while (size < n) size *= 2;
+  return size;
+}
+
+template <class T>
+struct Space {
+  Entry<T>* entries;  // [queries_at_once, n_splits, capacity]
+  T* query_factor;    // [queries_at_once] if cosine: 1 / norm
+  T* item_factor;     // [n_candidates] if cosine
+  int64_t n_best;     // min(k, n_candidates)
+  int64_t capacity;   // of the entries that a block keeps for a query: a tile's more than the best
+  int64_t n_splits;
+  int64_t tiles_a_split;
+  int64_t bytes;
+
+  Space(void* workspace, const Retrieval<T>& job) {
+    n_best = job.k < job.n_candidates ? job.k : job.n_candidates;
+    capacity = power_of_two_from(n_best + (n_best > tile ? n_best : tile));
+    const int64_t n_tiles = blocks_for(job.n_candidates, tile), n_blocks = blocks_for(job.queries_at_once, tile);
+    n_splits = 1;
+    while (2 * n_splits * n_blocks <= enough_blocks && 2 * n_splits <= n_tiles &&
+           2 * n_splits * capacity <= most_entries) {
+      n_splits *= 2;
+    }
+    tiles_a_split = blocks_for(n_tiles, n_splits);
+    Arena arena{reinterpret_cast<uintptr_t>(workspace)};
+    entries = arena.take<Entry<T>>(job.queries_at_once * n_splits * capacity);
+    query_factor = arena.take<T>(job.cosine ? job.queries_at_once : 0);
+    item_factor = arena.take<T>(job.cosine ? job.n_candidates : 0);
+    bytes = arena.used;
+  }
+};
+
+template <class T>
+__device__ __forceinline__ int64_t item_at(const Retrieval<T>& job, int64_t position) {
+  return job.subset != nullptr ? checked_id(job.subset[position], 0, job.n_items, "items_subset") : position;
+}
+
+// out[i] = 1 / max(norm of row i, 1e-12); a warp a row.
+template <class T, class RowOf>
+__global__ void factor_kernel(const T* x, RowOf row_of, int64_t n, int64_t dim, T* out) {
+  const int64_t i = global_warp();
+  if (i >= n) return;
+  const T* row = x + row_of(i) * dim;
+  const T norm = sqrt(warp_dot(row, row, dim));
+  if (lane() == 0) out[i] = T(1) / (norm < T(1e-12) ? T(1e-12) : norm);
+}
+template <class T>
+struct ItemAt {
+  Retrieval<T> job;
+  __device__ int64_t operator()(int64_t i) const { return item_at(job, i); }
+};
+struct Itself {
+  __device__ int64_t operator()(int64_t i) const { return i; }
+};
+
+// The row or column of the tile that element i of a thread's strips belongs to.
+__device__ __forceinline__ int place(int thread, int i) { return i / strip * (tile / 2) + thread * strip + i % strip; }
+
+// Columns [c, c + depth) of rows [first, first + tile) into shared memory, transposed; zeros beyond the matrix.
+template <class T, class RowOf>
+__device__ __forceinline__ void stage(const T* x, const RowOf& row_of, const T* factor, int64_t first, int64_t end,
+                                      int64_t c, int64_t dim, T (*to)[pitch]) {
+  for (int e = static_cast<int>(threadIdx.x); e < tile * depth; e += block_threads) {
+    const int64_t r = first + e / depth, column = c + e % depth;
+    T value = 0;
+    if (r < end && column < dim) {
+      value = x[row_of(r) * dim + column];
+      if (factor != nullptr) value *= factor[r];
+    }
+    to[e % depth][e / depth] = value;
+  }
+}
+
+// The n_best of a query's entries to the front, in order; returns the score of the last. By a warp.
+template <class T>
+__device__ T keep_best(Entry<T>* entries, int n, const Space<T>& s) {
+  for (int64_t j = n + lane(); j < s.capacity; j += warp) entries[j] = no_entry<T>();
+  sort<WholeWarp>(entries, s.capacity);
+  return score_of_key<T>(entries[s.n_best - 1].key);
+}
+
+template <class T>
+__global__ void __launch_bounds__(block_threads)
+    retrieve_kernel(Retrieval<T> job, Space<T> s, int64_t first_query, int64_t n_queries) {
+  alignas(16) __shared__ T queries[depth][pitch], items[depth][pitch];
+  __shared__ T bound[tile];  // of each query, as in the CPU's: NaN until its buffer was cut
+  __shared__ int count[tile];
+  const int64_t q0 = blockIdx.x / s.n_splits * tile, split = blockIdx.x % s.n_splits;
+  const int64_t begin = split * s.tiles_a_split * tile, end_of_split = begin + s.tiles_a_split * tile;
+  const int64_t end = end_of_split < job.n_candidates ? end_of_split : job.n_candidates;
+  const int tx = static_cast<int>(threadIdx.x) % threads_a_side, ty = static_cast<int>(threadIdx.x) / threads_a_side;
+  const auto entries_of = [&](int r) { return s.entries + ((q0 + r) * s.n_splits + split) * s.capacity; };
+  const T* query_rows = job.queries + first_query * job.dim;
+  const T *query_factor = job.cosine ? s.query_factor : nullptr, *item_factor = job.cosine ? s.item_factor : nullptr;
+  const ItemAt<T> item_of{job};
+  for (int r = static_cast<int>(threadIdx.x); r < tile; r += block_threads) {
+    bound[r] = static_cast<T>(NAN);
+    count[r] = 0;
+  }
+  for (int64_t j0 = begin; j0 < end; j0 += tile) {
+    T acc[side][side] = {};
+    for (int64_t c = 0; c < job.dim; c += depth) {
+      __syncthreads();  // what was staged before has been read
+      stage(query_rows, Itself{}, query_factor, q0, n_queries, c, job.dim, queries);
+      stage(job.items, item_of, item_factor, j0, end, c, job.dim, items);
+      __syncthreads();
+#pragma unroll
+      for (int p = 0; p < depth; ++p) {
+        T a[2][strip], b[2][strip];
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+          read(&queries[p][place(ty, h * strip)], a[h]);
+          read(&items[p][place(tx, h * strip)], b[h]);
+        }
+#pragma unroll
+        for (int i = 0; i < side; ++i) {
+#pragma unroll
+          for (int j = 0; j < side; ++j) acc[i][j] += a[i / strip][i % strip] * b[j / strip][j % strip];
+        }
+      }
+    }
+    __syncthreads();  // bounds and counts are those after the tile before
+#pragma unroll
+    for (int i = 0; i < side; ++i) {
+      const int r = place(ty, i);
+      const int64_t q = q0 + r;
+#pragma unroll
+      for (int j = 0; j < side; ++j) {
+        const int64_t position = j0 + place(tx, j);
+        const T score = acc[i][j];
+        if (q >= n_queries || position >= end || score <= bound[r]) continue;
+        const int64_t item = item_at(job, position);
+        if (score != score) {
+          printf("fastgcn_rec: retrieve: the score of query %lld and item %lld is NaN\n",
+                 static_cast<long long>(first_query + q), static_cast<long long>(item));
+          __trap();
+        }
+        if (job.exclude.indptr != nullptr) {
+          const int64_t row = job.rows != nullptr ? job.rows[first_query + q] : first_query + q;
+          if (has_edge(job.exclude, checked_id(row, 0, job.exclude.n_rows, "exclude_rows"), item)) continue;
+        }
+        entries_of(r)[atomicAdd(&count[r], 1)] = {rank_key(score), static_cast<int32_t>(position)};
+      }
+    }
+    __syncthreads();
+    for (int r = static_cast<int>(threadIdx.x) / warp; r < tile; r += block_threads / warp) {
+      if (count[r] + tile <= s.capacity) continue;
+      const T last = keep_best(entries_of(r), count[r], s);
+      __syncwarp(full_mask);  // the count has been read
+      if (lane() == 0) {
+        bound[r] = last;
+        count[r] = static_cast<int>(s.n_best);
+      }
+    }
+  }
+  __syncthreads();
+  for (int r = 0; r < tile && q0 + r < n_queries; ++r) {
+    for (int64_t j = count[r] + static_cast<int64_t>(threadIdx.x); j < s.capacity; j += block_threads) {
+      entries_of(r)[j] = no_entry<T>();
+    }
+  }
+}
+
+// The best of what a query's blocks have kept; a warp a query.
+template <class T>
+__global__ void finish_kernel(Retrieval<T> job, Space<T> s, int64_t n_queries, int64_t* ids, T* scores) {
+  const int64_t q = global_warp();
+  if (q >= n_queries) return;
+  Entry<T>* entries = s.entries + q * s.n_splits * s.capacity;
+  sort<WholeWarp>(entries, s.n_splits * s.capacity);
+  for (int64_t j = lane(); j < job.k; j += warp) {
+    const bool found = j < s.n_best && entries[j].id != INT32_MAX;
+    ids[q * job.k + j] = found ? item_at(job, entries[j].id) : -1;
+    scores[q * job.k + j] = found ? score_of_key<T>(entries[j].key) : -static_cast<T>(INFINITY);
+  }
+}
+
+}  // namespace
+
+template <class T>
+int64_t retrieve_workspace_bytes(const Retrieval<T>& job) {
+  return Space<T>(nullptr, job).bytes;
+}
+
+template <class T>
+void retrieve(const Retrieval<T>& job, int64_t* ids, T* scores, void* workspace, void* stream) {
+  constexpr int per_block = block_threads / warp;
+  const char* op = "retrieve";
+  const Space<T> s(workspace, job);
+  if (job.cosine) {
+    launch(op, factor_kernel<T, ItemAt<T>>, blocks_for(job.n_candidates, per_block), block_threads, 0, stream,
+           job.items, ItemAt<T>{job}, job.n_candidates, job.dim, s.item_factor);
+  }
+  for (int64_t q = 0; q < job.n_queries; q += job.queries_at_once) {
+    const int64_t n = job.queries_at_once < job.n_queries - q ? job.queries_at_once : job.n_queries - q;
+    if (job.cosine) {
+      launch(op, factor_kernel<T, Itself>, blocks_for(n, per_block), block_threads, 0, stream,
+             job.queries + q * job.dim, Itself{}, n, job.dim, s.query_factor);
+    }
+    launch(op, retrieve_kernel<T>, blocks_for(n, tile) * s.n_splits, block_threads, 0, stream, job, s, q, n);
+    launch(op, finish_kernel<T>, blocks_for(n, per_block), block_threads, 0, stream, job, s, n, ids + q * job.k,
+           scores + q * job.k);
+  }
+}
+
+#define FGR_INSTANTIATE(T)                                           \
+  template int64_t retrieve_workspace_bytes<T>(const Retrieval<T>&); \
+  template void retrieve<T>(const Retrieval<T>&, int64_t*, T*, void*, void*);
+FGR_INSTANTIATE(float)
+FGR_INSTANTIATE(double)
+#undef FGR_INSTANTIATE
+
+}  // namespace fgr::cuda

@@ -1,0 +1,207 @@
+"""Exact retrieval: the best items of every query by inner product or cosine, without the matrix of scores."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import scipy.sparse as sp
+import torch
+
+from .. import _native
+from ..graph import Graph
+from ._library import accepts_arrays, check_device, check_float, check_ids, check_matrix, register, same_float
+
+Tensor = torch.Tensor
+METRICS = ("dot", "cosine")
+_FEW = 1024  # queries or items: cutting the work up further would cost more time than it saves memory
+
+
+class TopK(NamedTuple):
+    """What :func:`retrieve` returns."""
+
+    ids: Tensor
+    scores: Tensor
+
+
+def _retrieve(
+    queries: Tensor, items: Tensor, k: int, cosine: bool, subset: Tensor | None, indptr: Tensor | None, indices: Tensor | None,
+    rows: Tensor | None, memory_budget: int,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    queries, items = queries.contiguous(), items.contiguous()
+    subset, rows = (None if t is None else t.contiguous() for t in (subset, rows))
+    inputs = queries, items, cosine, subset, indptr, indices, rows, k
+    queries_at_once, items_at_once, n_bytes = plan(*inputs, memory_budget)
+    ids, scores = _outputs(queries, items, k)
+    space = _native.workspace(n_bytes, queries.device)
+    job = _native.retrieval(*inputs, queries_at_once, items_at_once)
+    try:
+        _native.call("retrieve", queries.device, _native.DTYPE_CODE[queries.dtype], job, ids, scores, space)
+    except ValueError as error:
+        raise ValueError(
+            f"retrieve: {error}, so there is no ranking: queries or items hold NaN, or infinities that cancel; "
+            "replace them with torch.nan_to_num"
+        ) from None
+    return ids, scores
+
+
+def _outputs(queries: Tensor, items: Tensor, k: int, *rest: Any) -> tuple[Tensor, Tensor]:
+    shape = (queries.shape[0], k)
+    return queries.new_empty(shape, dtype=torch.int64), queries.new_empty(shape)
+
+
+_op = register(
+    "retrieve(Tensor queries, Tensor items, int k, bool cosine, Tensor? subset, Tensor? indptr, Tensor? indices, Tensor? rows, "
+    "int memory_budget) -> (Tensor, Tensor)",
+    _retrieve,
+    _outputs,
+)
+
+
+def plan(
+    queries: Tensor, items: Tensor, cosine: bool, subset: Tensor | None, indptr: Tensor | None, indices: Tensor | None,
+    rows: Tensor | None, k: int, memory_budget: int,
+) -> tuple[int, int, int]:  # fmt: skip
+    """(queries at once, items at once, bytes of workspace), so that result and workspace fit the budget."""
+    code = _native.DTYPE_CODE[queries.dtype]
+    n, m = max(len(queries), 1), max(len(items) if subset is None else len(subset), 1)
+    result = len(queries) * k * (8 + queries.element_size())
+    while True:
+        job = _native.retrieval(queries, items, cosine, subset, indptr, indices, rows, k, n, m)
+        n_bytes = _native.size("retrieve", queries.device, code, job)
+        if result + n_bytes <= memory_budget:
+            return n, m, n_bytes
+        if n == m == 1:
+            raise ValueError(
+                f"retrieve: memory_budget must be >= {(result + n_bytes) / 2**20:.1f} MiB, result included, for "
+                f"{len(queries)} queries and k = {k}, got {memory_budget / 2**20:.1f} MiB; raise it or pass fewer queries"
+            )
+        if n > 1 and (n > _FEW or m <= _FEW):
+            n = (n + 1) // 2
+        else:
+            m = (m + 1) // 2
+
+
+@accepts_arrays
+def retrieve(
+    queries: Any,
+    items: Any,
+    k: int,
+    exclude: Any = None,
+    *,
+    exclude_rows: Any = None,
+    items_subset: Any = None,
+    metric: Literal["dot", "cosine"] = "dot",
+    memory_budget: int = 1 << 30,
+) -> Any:
+    """The k items of the highest score for every query q, exact: score(q, i) = <q, i>, or <q, i> / (|q| |i|) for "cosine".
+
+    Scores are compared where they are made; the matrix [Q, I] never exists. A norm is taken as max(norm, 1e-12).
+
+    Parameters
+    ----------
+    queries, items : float32 or float64 [Q, dim], [I, dim]
+    k : int >= 0
+        May exceed the number of items.
+    exclude : Graph, SciPy sparse matrix or array [R, I], or (indptr [R + 1], indices [E])
+        Row r lists items that are left out; any order, repeated ones allowed, stored zeros of a matrix do not count.
+    exclude_rows : integer ids [Q]
+        The row of ``exclude`` that holds for each query. Default: row q for query q; then R must be Q.
+    items_subset : integer ids
+        Only these items are ranked, each once. Default: all.
+    metric : "dot" or "cosine"
+    memory_budget : bytes
+        For the result and the workspace. A small one takes more passes over the items.
+
+    Returns
+    -------
+    TopK
+        ids : int64 [Q, k], score descending, ties by id ascending; -1 where fewer than k items are left.
+        scores : [Q, k] in the dtype of the input; -inf where ids is -1.
+
+    Raises
+    ------
+    TypeError, ValueError : wrong kind, dtype, shape, device or option; a budget too small; a score that is NaN (CPU; it stops the kernel
+        on a GPU), as a NaN in the vectors makes it, or inf - inf. IndexError : an id out of range.
+
+    Notes
+    -----
+    Not differentiable. A score depends on its two vectors alone: the same bits for any number of threads, any batching and any budget.
+
+    Examples
+    --------
+    >>> import torch
+    >>> items = torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 3.0], [1.0, 0.0]])
+    >>> retrieve(torch.tensor([[1.0, 0.0]]), items, 3, exclude=([0, 1], [1]))
+    TopK(ids=tensor([[0, 3, 2]]), scores=tensor([[1., 1., 0.]]))
+    """
+    op = "retrieve"
+    for name, t in (("queries", queries), ("items", items)):
+        check_float(op, name, t, (torch.float32, torch.float64))
+    check_matrix(op, "queries", queries, None, "n_queries")
+    check_matrix(op, "items", items, None, "n_items", queries.shape[1])
+    check_device(op, "items", items, queries)
+    queries, items = same_float(op, queries, items, "queries and items")
+    if len(items) >= 2**31:
+        raise ValueError(f"{op}: items must have less than 2**31 rows, got {len(items)}")
+    if k < 0:
+        raise ValueError(f"{op}: k must be >= 0, got {k}")
+    if metric not in METRICS:
+        raise ValueError(f"{op}: metric must be one of {METRICS}, got {metric!r}")
+    if exclude is None and exclude_rows is not None:
+        raise ValueError(f"{op}: exclude_rows names rows of exclude, which is None; pass both or none")
+    indptr, indices = (None, None) if exclude is None else _exclusion(exclude, queries, len(items))
+    if exclude_rows is not None:
+        exclude_rows = check_ids(op, "exclude_rows", exclude_rows, (len(queries),), queries)
+    elif indptr is not None and len(indptr) - 1 != len(queries):
+        raise ValueError(
+            f"{op}: exclude must have a row for each of the {len(queries)} queries, got {len(indptr) - 1} rows; pass "
+            "exclude_rows=, the row of every query"
+        )
+    if items_subset is not None:
+        items_subset = torch.unique(check_ids(op, "items_subset", items_subset, (None,), queries))
+    if k == 0:
+        return TopK(*_outputs(queries, items, 0))
+    found = _op(queries, items, k, metric == "cosine", items_subset, indptr, indices, exclude_rows, memory_budget)
+    return TopK(*found)
+
+
+def _exclusion(exclude: Any, queries: Tensor, n_items: int) -> tuple[Tensor, Tensor]:
+    """(indptr int64, indices int32), ascending within a row, on the device of ``queries``."""
+    op = "retrieve"
+    if isinstance(exclude, Graph):
+        if exclude.n_items != n_items:
+            raise ValueError(f"{op}: exclude must have n_items = {n_items} columns, got {exclude.n_items}")
+        check_device(op, "exclude", exclude.indptr, queries)
+        return exclude.indptr, exclude.indices
+    if sp.issparse(exclude):
+        if exclude.ndim != 2 or exclude.shape[1] != n_items:
+            raise ValueError(f"{op}: exclude must have shape [n_queries, {n_items}], got {list(exclude.shape)}")
+        csr = exclude.tocsr()
+        if not csr.data.all():
+            csr = csr.copy()
+            csr.eliminate_zeros()
+        exclude = tuple(torch.from_numpy(t).to(queries.device) for t in (csr.indptr, csr.indices))
+    if not isinstance(exclude, tuple | list) or len(exclude) != 2:
+        raise TypeError(
+            f"{op}: exclude must be a Graph, a SciPy sparse matrix or (indptr, indices), got {type(exclude).__name__}"
+        )
+    indptr, indices = (
+        check_ids(op, f"exclude's {name}", _ids(t, queries), (None,), queries)
+        for name, t in zip(("indptr", "indices"), exclude, strict=True)
+    )
+    sizes = indptr.diff()
+    if not len(indptr) or int(indptr[0]) != 0 or int(indptr[-1]) != len(indices) or bool((sizes < 0).any()):
+        raise ValueError(f"{op}: exclude's indptr must rise from 0 to the number of indices, {len(indices)}")
+    outside = torch.nonzero((indices < 0) | (indices >= n_items))
+    if len(outside):
+        at = int(outside[0])
+        raise IndexError(f"{op}: exclude's indices: id {int(indices[at])} at position {at} is outside [0, {n_items})")
+    keys = torch.repeat_interleave(sizes) * n_items + indices
+    if bool((keys.diff() < 0).any()):
+        indices = keys.sort().values % n_items
+    return indptr, indices.to(torch.int32)
+
+
+def _ids(t: Any, like: Tensor) -> Any:
+    """What has no elements has no dtype to speak of."""
+    return t if isinstance(t, Tensor) or len(t) else torch.empty(0, dtype=torch.int64, device=like.device)
