@@ -60,7 +60,6 @@ void gemm_panels(int64_t m, int64_t k, const A* a, int64_t a_row, int64_t a_col,
 template <class T>
 void unit_rows(const T* emb, const int64_t* ids, int64_t batch, int64_t dim, acc_t<T>* unit, acc_t<T>* inv_norm,
                int threads) {
-  using A = acc_t<T>;
   parallel_for(batch, 64, threads, [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b) {
       const T* e = emb + ids[b] * dim;

@@ -145,17 +145,24 @@ __global__ void __launch_bounds__(block_threads)
       }
     }
     __syncthreads();  // bounds and counts are those after the tile before
+    uint64_t found = 0;
 #pragma unroll
     for (int i = 0; i < side; ++i) {
-      const int r = place(ty, i);
-      const int64_t q = q0 + r;
+      const T least = bound[place(ty, i)];
 #pragma unroll
-      for (int j = 0; j < side; ++j) {
-        const int64_t position = j0 + place(tx, j);
-        const T score = acc[i][j];
-        if (q >= n_queries || position >= end || score <= bound[r]) continue;
+      for (int j = 0; j < side; ++j) found |= static_cast<uint64_t>(!(acc[i][j] <= least)) << (i * side + j);
+    }
+    if (found != 0) {  // seldom; the copy can be indexed and leaves acc in registers
+      T scores[side * side];
+#pragma unroll
+      for (int e = 0; e < side * side; ++e) scores[e] = acc[e / side][e % side];
+#pragma unroll 1
+      for (int e = 0; e < side * side && found >> e != 0; ++e) {
+        const int r = place(ty, e / side);
+        const int64_t q = q0 + r, position = j0 + place(tx, e % side);
+        if ((found >> e & 1) == 0 || q >= n_queries || position >= end) continue;
         const int64_t item = item_at(job, position);
-        if (score != score) {
+        if (scores[e] != scores[e]) {
           printf("fastgcn_rec: retrieve: the score of query %lld and item %lld is NaN\n",
                  static_cast<long long>(first_query + q), static_cast<long long>(item));
           __trap();
@@ -164,7 +171,7 @@ __global__ void __launch_bounds__(block_threads)
           const int64_t row = job.rows != nullptr ? job.rows[first_query + q] : first_query + q;
           if (has_edge(job.exclude, checked_id(row, 0, job.exclude.n_rows, "exclude_rows"), item)) continue;
         }
-        entries_of(r)[atomicAdd(&count[r], 1)] = {rank_key(score), static_cast<int32_t>(position)};
+        entries_of(r)[atomicAdd(&count[r], 1)] = {rank_key(scores[e]), static_cast<int32_t>(position)};
       }
     }
     __syncthreads();
