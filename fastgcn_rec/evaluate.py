@@ -1,7 +1,8 @@
-"""Full-ranking evaluation: Recall, NDCG, Precision, HitRate, MRR, MAP and coverage at several K in one pass."""
+"""Full-ranking evaluation: metrics of the users' lists and of the lists together, at several K in one pass."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -13,7 +14,9 @@ from .data import Edges
 from .graph import Graph
 from .ops import retrieve, topk, unseen_mask
 
-METRICS = ("recall", "ndcg", "precision", "hit", "mrr", "map", "coverage")
+USER_METRICS = ("recall", "ndcg", "precision", "hit", "mrr", "map")
+LIST_METRICS = ("coverage", "gini", "popularity")
+METRICS = USER_METRICS + LIST_METRICS
 Scorer = Callable[[torch.Tensor], torch.Tensor]
 RANKED_AT_ONCE = 1 << 15  # users, by vectors: their lists and metrics take some hundred bytes each
 
@@ -39,7 +42,7 @@ def ranked(
 
 
 def ranking_metrics(
-    hits: NDArray[np.bool_], n_relevant: NDArray[np.int64], k: int, names: Sequence[str] = METRICS[:-1]
+    hits: NDArray[np.bool_], n_relevant: NDArray[np.int64], k: int, names: Sequence[str] = USER_METRICS
 ) -> dict[str, NDArray[np.float64]]:
     """Metrics of single rankings at cut-off k.
 
@@ -81,6 +84,61 @@ def ranking_metrics(
     return {name: formulas[name]() for name in names}
 
 
+def list_metrics(
+    shown: NDArray[np.int64], degree: NDArray[np.int64], names: Sequence[str] = LIST_METRICS
+) -> dict[str, float]:
+    """Metrics of all lists together.
+
+    Parameters
+    ----------
+    shown, degree : int [I], in how many lists an item stands, and its number of training users
+
+    Returns
+    -------
+    dict of float, NaN where no item is shown, with c the ascending counts ``shown`` and C their sum:
+
+    - coverage = share of items with c > 0
+    - gini = sum_i (2 i - I - 1) c_i / (I C), i = 1 .. I: 0 if all items are shown alike, near 1 if a few take all places
+    - popularity = sum_i c_i degree_i / C, the mean number of training users of what is shown
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> list_metrics(np.array([3, 1, 0, 0]), np.array([5, 1, 2, 0]))
+    {'coverage': 0.5, 'gini': 0.625, 'popularity': 4.0}
+    """
+    total, n_items = float(shown.sum()), len(shown)
+    if not total:
+        return dict.fromkeys(names, float("nan"))
+    rank = 2 * np.arange(1, n_items + 1, dtype=np.float64) - n_items - 1
+    formulas: dict[str, Callable[[], float]] = {
+        "coverage": lambda: float((shown > 0).mean()),
+        "gini": lambda: float(rank @ np.sort(shown) / (n_items * total)),
+        "popularity": lambda: float(degree @ shown / total),
+    }
+    return {name: formulas[name]() for name in names}
+
+
+def bootstrap(values: NDArray[np.float64], n: int, confidence: float = 0.95, seed: int = 0) -> NDArray[np.float64]:
+    """Percentile intervals of means over users (Efron 1979): [2, M], the ends that leave (1 - confidence) / 2 on either side.
+
+    values : float64 [U, M], a user's metrics in a row, U >= 1; n >= 1 resamples of all users, the same for every metric.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> bootstrap(np.full((5, 1), 0.25), 10).tolist()
+    [[0.25], [0.25]]
+    """
+    rng, n_users = np.random.default_rng(seed), len(values)
+    means = np.empty((n, values.shape[1]))
+    for mean in means:
+        drawn = np.bincount(rng.integers(n_users, size=n_users), minlength=n_users)
+        mean[:] = drawn @ values / n_users
+    tail = (1 - confidence) / 2
+    return np.quantile(means, [tail, 1 - tail], axis=0)
+
+
 @torch.no_grad()
 def evaluate(
     model: Any,
@@ -90,6 +148,10 @@ def evaluate(
     ks: Sequence[int] = (20,),
     metrics: Sequence[str] = ("recall", "ndcg"),
     batch_users: int = 512,
+    degrees: Sequence[int] = (),
+    resamples: int = 0,
+    confidence: float = 0.95,
+    seed: int = 0,
 ) -> dict[str, float]:
     """Rank all items for every user with a test item and average the metrics over those users.
 
@@ -105,12 +167,16 @@ def evaluate(
     ks : cut-offs; metrics : names out of :data:`METRICS`
     batch_users : int
         Users scored at once by a callable or ``scorer()``: batch_users * n_items scores are held. Vectors need none.
+    degrees : ascending ints, such as (10, 30)
+        Averages also over the users with 0 to 9, 10 to 29, and 30 or more edges in ``exclude``.
+    resamples, confidence, seed : int >= 0, float in (0, 1), int
+        With resamples > 0, such as 1000: a bootstrap interval for every metric of users, see :func:`bootstrap`.
 
     Returns
     -------
     dict
-        "recall@20", ... and "n_users_evaluated". Ties go to the lower internal id; sums in float64. "coverage@k": the share of items that
-        stand in anybody's top k. Without a user to evaluate the metrics are NaN.
+        "recall@20", ... and "n_users_evaluated". Ties go to the lower internal id; sums in float64. What is averaged over nobody is NaN.
+        For ``degrees`` also "recall@20[10,30)", ..., "n_users_evaluated[10,30)"; for ``resamples`` "recall@20.low" and "recall@20.high".
 
     Examples
     --------
@@ -129,21 +195,48 @@ def evaluate(
         exclude = getattr(model, "graph", None)
         if exclude is None:
             raise ValueError("evaluate: pass exclude=Graph(...), the edges that count as seen; a plain scorer has none")
+    if list(degrees) != sorted(set(degrees)) or (len(degrees) and degrees[0] < 1):
+        raise ValueError(f"evaluate: degrees must be ascending and >= 1, got {list(degrees)}")
+    if resamples < 0 or not 0 < confidence < 1:
+        raise ValueError(f"evaluate: resamples must be >= 0 and confidence in (0, 1), got {resamples} and {confidence}")
     relevant = Graph.from_edges(test.users, test.items, exclude.n_users, exclude.n_items).to(exclude.device)
     users = torch.nonzero(relevant.user_degree).flatten()
-    n_items, singles = exclude.n_items, [m for m in metrics if m != "coverage"]
-    sums = {f"{m}@{k}": 0.0 for k in ks for m in singles}
-    shown = {k: np.zeros(n_items, bool) for k in ks} if "coverage" in metrics else {}
+    of_users = [m for m in metrics if m in USER_METRICS]
+    of_lists = [m for m in metrics if m in LIST_METRICS]
+    names = [f"{m}@{k}" for k in ks for m in of_users]
+    values = np.empty((len(users), len(names)))
+    shown = {k: np.zeros(exclude.n_items, np.int64) for k in ks}
+    done = 0
     for block, ids, _ in ranked(model, exclude, users, max(ks), batch_users=batch_users) if len(users) else ():
         hits = (~unseen_mask(relevant, block, ids) & (ids >= 0)).cpu().numpy()
         n_relevant = relevant.user_degree[block].cpu().numpy()
-        for k in ks:
-            for m, values in ranking_metrics(hits, n_relevant, k, singles).items():
-                sums[f"{m}@{k}"] += float(values.sum())
-        for k, mask in shown.items():
-            top = ids[:, :k].cpu().numpy()
-            mask[top[top >= 0]] = True
-    result = {name: total / len(users) if len(users) else float("nan") for name, total in sums.items()}
-    result |= {f"coverage@{k}": float(mask.mean()) if n_items else float("nan") for k, mask in shown.items()}
+        rows = values[done : done + len(block)]
+        for at, k in enumerate(ks):
+            found = ranking_metrics(hits, n_relevant, k, of_users)
+            for m, name in enumerate(of_users):
+                rows[:, at * len(of_users) + m] = found[name]
+            if of_lists:
+                shown[k] += torch.bincount(ids[:, :k].flatten() + 1, minlength=exclude.n_items + 1)[1:].cpu().numpy()
+        done += len(block)
+    result = _means(values, names)
+    for k in ks:
+        found_lists = list_metrics(shown[k], exclude.item_degree.cpu().numpy(), of_lists)
+        result |= {f"{m}@{k}": value for m, value in found_lists.items()}
     result["n_users_evaluated"] = len(users)
+    if len(degrees):
+        degree = exclude.user_degree[users].cpu().numpy()
+        bounds = [0, *degrees, np.inf]
+        for low, high in itertools.pairwise(bounds):
+            inside, bucket = (degree >= low) & (degree < high), f"[{low},{high})"
+            result |= _means(values[inside], [name + bucket for name in names])
+            result["n_users_evaluated" + bucket] = int(inside.sum())
+    if resamples and len(users):
+        low_end, high_end = bootstrap(values, resamples, confidence, seed)
+        for name, low, high in zip(names, low_end, high_end, strict=True):
+            result |= {f"{name}.low": float(low), f"{name}.high": float(high)}
     return result
+
+
+def _means(values: NDArray[np.float64], names: Sequence[str]) -> dict[str, float]:
+    means = values.mean(0).tolist() if len(values) else [float("nan")] * len(names)
+    return dict(zip(names, means, strict=True))

@@ -8,7 +8,7 @@ from conftest import random_graph
 
 from fastgcn_rec import MF, Graph, Popularity, evaluate
 from fastgcn_rec.data import Edges, load_dataset
-from fastgcn_rec.evaluate import METRICS, ranking_metrics
+from fastgcn_rec.evaluate import METRICS, bootstrap, list_metrics, ranking_metrics
 
 needs_data = pytest.mark.skipif(
     "FASTGCN_REC_DATA" not in os.environ, reason="needs the data sets: set FASTGCN_REC_DATA"
@@ -49,6 +49,8 @@ def test_evaluate_equals_a_plain_loop():
     assert got["recall@7"] == pytest.approx(np.mean(recalls), abs=1e-12)
     assert got["n_users_evaluated"] == len(lists)
     assert got["coverage@3"] == len({i for order in lists for i in order[:3]}) / 30
+    degree = graph.item_degree.tolist()
+    assert got["popularity@7"] == pytest.approx(np.mean([degree[i] for order in lists for i in order]), abs=1e-12)
 
 
 @pytest.mark.parametrize("similarity", ["dot", "cosine"])
@@ -84,6 +86,48 @@ def test_errors():
         evaluate(lambda u: u, Edges([], []), graph, metrics=["auc"])
     with pytest.raises(ValueError, match="exclude=Graph"):
         evaluate(lambda u: u, Edges([], []))
+
+
+def test_list_metrics_by_hand():
+    values = list_metrics(np.array([0, 0, 0, 8]), np.array([1, 1, 1, 7]))
+    assert values == {"coverage": 0.25, "gini": 0.75, "popularity": 7.0}
+    assert list_metrics(np.full(9, 3), np.arange(9), ["gini"]) == {"gini": 0.0}
+    assert np.isnan(list_metrics(np.zeros(3, np.int64), np.ones(3, np.int64))["gini"])
+
+
+def test_degree_buckets_part_the_users():
+    graph = random_graph()
+    rng = np.random.default_rng(3)
+    test = Edges(rng.integers(0, 40, 90), rng.integers(0, 30, 90))
+    got = evaluate(MF(graph, 8), test, ks=[5], degrees=[4, 6])
+    kinds = ["[0,4)", "[4,6)", "[6,inf)"]
+    sizes = [got["n_users_evaluated" + kind] for kind in kinds]
+    degree = graph.user_degree.numpy()[np.unique(test.users)]
+    assert sizes == [(degree < 4).sum(), ((degree >= 4) & (degree < 6)).sum(), (degree >= 6).sum()]
+    assert min(sizes) > 0
+    for name in ("recall@5", "ndcg@5"):
+        parts = [got[name + kind] for kind in kinds]
+        assert np.dot(parts, sizes) / sum(sizes) == pytest.approx(got[name], abs=1e-12)
+    for bad in ([4, 4], [0, 3], [5, 2]):
+        with pytest.raises(ValueError, match="degrees must be ascending and >= 1"):
+            evaluate(MF(graph, 8), test, degrees=bad)
+
+
+def test_bootstrap_intervals_are_seeded_and_as_wide_as_the_normal_ones():
+    rng = np.random.default_rng(0)
+    values = rng.random((2000, 2)) * [1, 3]
+    low, high = bootstrap(values, 2000, seed=5)
+    np.testing.assert_array_equal(bootstrap(values, 2000, seed=5), [low, high])
+    assert not np.array_equal(bootstrap(values, 2000, seed=6)[0], low)
+    half = 1.96 * values.std(0) / np.sqrt(2000)
+    np.testing.assert_allclose(low, values.mean(0) - half, atol=0.1 * half.max())
+    np.testing.assert_allclose(high, values.mean(0) + half, atol=0.1 * half.max())
+    test = Edges(rng.integers(0, 40, 90), rng.integers(0, 30, 90))
+    got = evaluate(MF(random_graph(), 8), test, resamples=50, confidence=0.8, seed=1)
+    for name in ("recall@20", "ndcg@20"):
+        assert got[f"{name}.low"] < got[name] < got[f"{name}.high"]
+    with pytest.raises(ValueError, match=r"resamples must be >= 0 and confidence in \(0, 1\), got 50 and 1"):
+        evaluate(MF(random_graph(), 8), test, resamples=50, confidence=1)
 
 
 @needs_data
