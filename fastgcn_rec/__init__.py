@@ -2,6 +2,7 @@
 
 from ._native import build_info as _build_info
 from .evaluate import evaluate
+from .fold_in import FoldIn
 from .graph import Graph
 from .models import MF, LightGCN, Popularity, Recommender
 from .ops import (
@@ -34,6 +35,7 @@ __version__: str = _build_info()["version"]
 __all__ = [
     "MF",
     "Adam",
+    "FoldIn",
     "Graph",
     "LightGCN",
     "Popularity",

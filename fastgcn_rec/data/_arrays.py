@@ -62,6 +62,12 @@ def factorize(ids: Array) -> tuple[Array, Ints]:
     return unique, np.fromiter(map(index.__getitem__, values), np.int64, len(values))
 
 
+def sorted_index(ids: Array) -> tuple[Ints, Array]:
+    """Return (order, ids[order]), sorted: what `codes_of` looks ids up in; order[code] is the position in `ids`."""
+    order = np.argsort(ids, kind="stable").astype(np.int64, copy=False)
+    return order, ids[order]
+
+
 def codes_of(ids: Array, space: Array, name: str, what: str) -> Ints:
     """Return the positions of `ids` in the sorted `space`; a ValueError names the first unknown ids."""
     if ids.size and space.size and (ids.dtype.kind == "U") != (space.dtype.kind == "U"):
@@ -77,6 +83,14 @@ def codes_of(ids: Array, space: Array, name: str, what: str) -> Ints:
         shown = ", ".join(repr(v) for v in unknown[:5].tolist()) + (", ..." if unknown.size > 5 else "")
         raise ValueError(f"{name} holds {unknown.size} ids that are not among the {space.size} {what}: {shown}")
     return position
+
+
+def among(ordered: Array, wanted: Array) -> NDArray[np.bool_]:
+    """Return which of `wanted` (any shape) are in the sorted `ordered`."""
+    if not ordered.size:
+        return np.zeros(wanted.shape, bool)
+    found: NDArray[np.bool_] = ordered[np.minimum(np.searchsorted(ordered, wanted), ordered.size - 1)] == wanted
+    return found
 
 
 def _kind(ids: Array) -> str:

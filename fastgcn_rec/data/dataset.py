@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ._arrays import Array, Ints, as_ids, check_fraction, codes_of, generator, held_out, last_ranks, pair_keys
+from ._arrays import (
+    Array,
+    Ints,
+    as_ids,
+    check_fraction,
+    codes_of,
+    generator,
+    held_out,
+    last_ranks,
+    pair_keys,
+    sorted_index,
+)
 from .report import DatasetReport, degree_summary
 
 if TYPE_CHECKING:
@@ -126,11 +137,11 @@ class Dataset:
 
     @cached_property
     def _user_index(self) -> tuple[Ints, Array]:
-        return _sorted_index(self.user_ids)
+        return sorted_index(self.user_ids)
 
     @cached_property
     def _item_index(self) -> tuple[Ints, Array]:
-        return _sorted_index(self.item_ids)
+        return sorted_index(self.item_ids)
 
     def fingerprint(self) -> str:
         """Return ``users-items-train-test-<16 hex digits>``: equal for equal data, whatever the order of rows and ids.
@@ -259,8 +270,3 @@ class Dataset:
 
     def _keys(self, part: Edges) -> Ints:
         return pair_keys(part.users, part.items, self.n_users, self.n_items)
-
-
-def _sorted_index(ids: Array) -> tuple[Ints, Array]:
-    order = np.argsort(ids, kind="stable").astype(np.int64, copy=False)
-    return order, ids[order]

@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from ..data import Dataset
-from ..data._arrays import as_ids, codes_of
+from ..data._arrays import as_ids, codes_of, sorted_index
 from ..evaluate import Scorer, ranked
+from ..fold_in import Fold, FoldIn
 from ..graph import Graph
 from ..ops import bpr_loss, l2_loss, retrieve
 from ..ops.retrieve import METRICS as SIMILARITIES
@@ -85,9 +86,7 @@ class Recommender(torch.nn.Module):
 
     def scorer(self) -> Scorer:
         """A function from internal user ids int64 [b] to scores [b, n_items]; the vectors are computed once, now."""
-        users, items = self._vectors()
-        if self.similarity == "cosine":
-            users, items = (torch.nn.functional.normalize(t, dim=1) for t in (users, items))
+        users, items = self.scoring_vectors()
         transposed = items.T.contiguous()
         return lambda ids: users[ids] @ transposed
 
@@ -95,6 +94,15 @@ class Recommender(torch.nn.Module):
     def _vectors(self) -> tuple[Tensor, Tensor]:
         users, items = self.get_embedding().detach().float().split([self.n_users, self.n_items])
         return users, items
+
+    def scoring_vectors(self) -> tuple[Tensor, Tensor]:
+        """(users [n_users, dim], items [n_items, dim]), float32, whose inner products are the scores."""
+        users, items = self._vectors()
+        return self.as_scored(users), self.as_scored(items)
+
+    def as_scored(self, vectors: Tensor) -> Tensor:
+        """Vectors as they enter a score: of length 1 where ``similarity`` is "cosine"."""
+        return torch.nn.functional.normalize(vectors, dim=1) if self.similarity == "cosine" else vectors
 
     def forward(self, edge_label_index: Tensor) -> Tensor:
         """Scores of pairs of nodes int64 [2, n] (users first, items from n_users on): the inner product."""
@@ -145,10 +153,10 @@ class Recommender(torch.nn.Module):
 
         Raises ValueError naming the users that the model does not know.
         """
-        rows = self._rows(self.user_ids, users, "users")
+        rows = torch.from_numpy(self.user_rows(users)).to(self.graph.device)
         blocks = list(ranked(self, self.graph, rows, k, exclude_seen))
         ids = torch.cat([b[1] for b in blocks])
-        return _raw(self.item_ids, ids), torch.cat([b[2] for b in blocks]).cpu().numpy()
+        return self.raw_items(ids), torch.cat([b[2] for b in blocks]).cpu().numpy()
 
     def similar_items(self, items: Any, k: int = 20) -> tuple[NDArray[Any], NDArray[np.float32]]:
         """The k items nearest to each item by cosine, itself left out: (raw ids [n, k], cosines [n, k]); padded as :meth:`recommend`
@@ -162,13 +170,67 @@ class Recommender(torch.nn.Module):
     def _similar(
         self, z: Tensor, space: NDArray[Any], raw_ids: Any, what: str, k: int
     ) -> tuple[NDArray[Any], NDArray[np.float32]]:
-        rows = self._rows(space, raw_ids, what)
+        rows = torch.from_numpy(_position(space, raw_ids, what)).to(self.graph.device)
         itself = torch.arange(len(rows) + 1, device=rows.device), rows
         ids, cosines = retrieve(z[rows], z, k, itself, metric="cosine")
         return _raw(space, ids), cosines.cpu().numpy()
 
-    def _rows(self, space: NDArray[Any], raw_ids: Any, what: str) -> Tensor:
-        return torch.from_numpy(_position(space, raw_ids, what)).to(self.graph.device)
+    def user_rows(self, users: Any) -> NDArray[np.int64]:
+        """The internal ids of raw user ids; a ValueError names those that the model does not know."""
+        return _position(self.user_ids, users, "users")
+
+    def raw_items(self, ids: Tensor) -> NDArray[Any]:
+        """The raw ids of internal item ids, the item id's "none" for -1."""
+        return _raw(self.item_ids, ids)
+
+    # --- new users and items ----------------------------------------------------------------------------------------
+
+    def fold_in_users(self, user_items: Any, **options: Any) -> Tensor:
+        """Vectors [n, dim] of users whom the model was not trained on, from their items; nothing is trained or changed.
+
+        They stand to the item vectors as those of :meth:`get_embedding` do. For one call after the other make a :class:`FoldIn` once:
+        it keeps what all calls share.
+
+        Parameters
+        ----------
+        user_items : SciPy sparse matrix [n, n_items], columns in the order of ``item_ids``; or n lists of raw item ids
+            Repeated items count once. Values are weights for a model of a weighted graph and only mark edges for any other.
+        options : of the model's ``folding``, which gives the formula
+
+        Raises
+        ------
+        ValueError : naming unknown ids; a wrong shape. TypeError : ids of another kind; a list of ids in place of a list of lists.
+
+        Examples
+        --------
+        >>> from fastgcn_rec import LightGCN
+        >>> LightGCN(Graph.from_edges([0, 1], [1, 0]), 8).fold_in_users([[0], [0, 1]]).shape
+        torch.Size([2, 8])
+        """
+        return FoldIn(self, **options).users(user_items)
+
+    def fold_in_items(self, item_users: Any, **options: Any) -> Tensor:
+        """Vectors [n, dim] of new items from their users: :meth:`fold_in_users` with the sides exchanged."""
+        return FoldIn(self, **options).items(item_users)
+
+    def recommend_new(
+        self, user_items: Any, k: int = 20, exclude_seen: bool = True, **options: Any
+    ) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        """The k best items of each new user, own items left out: (raw item ids [n, k], scores [n, k]), as :meth:`recommend`.
+
+        Arguments and errors as for :meth:`fold_in_users`.
+
+        >>> from fastgcn_rec import Popularity
+        >>> Popularity(Graph.from_edges([0, 0, 1], [0, 1, 1])).recommend_new([[1]], k=1)[0].tolist()
+        [[0]]
+        """
+        return FoldIn(self, **options).recommend(user_items, k, exclude_seen)
+
+    def folding(self) -> Fold:
+        """How new nodes' vectors come from their edges; what that needs of the model is computed now."""
+        raise NotImplementedError(
+            f"{type(self).__name__} has no rule for new users and items; give it a method folding()"
+        )
 
     # --- files ------------------------------------------------------------------------------------------------------
 
@@ -200,9 +262,9 @@ class Recommender(torch.nn.Module):
 
 
 def _position(space: NDArray[Any], raw_ids: Any, what: str) -> NDArray[np.int64]:
-    order = np.argsort(space, kind="stable")
-    found = order[codes_of(as_ids(np.atleast_1d(raw_ids), what), space[order], what, f"{what} of the model")]
-    return found.astype(np.int64)
+    order, ordered = sorted_index(space)
+    ids = as_ids([raw_ids] if np.ndim(raw_ids) == 0 else raw_ids, what)
+    return order[codes_of(ids, ordered, what, f"{what} of the model")]
 
 
 def _raw(space: NDArray[Any], ids: Tensor) -> NDArray[Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ..data import Dataset
+from ..fold_in import Fold, Side, sum_rows
 from ..graph import Graph
 from ..ops import propagate
 from .mf import MF
@@ -72,3 +73,32 @@ class LightGCN(MF):
 
     def diffusion(self) -> torch.Tensor | None:
         return None if self.learn_alpha else self.alpha
+
+    @torch.no_grad()
+    def folding(self, **options: float) -> Fold:
+        """A new node's vector is what its neighbours send it, no training: its ego vector is 0 and all else stands still.
+
+        z_new = sum_{k=1..K} alpha_k e_new^(k), e_new^(k) = sum_{i in N} w_i / sqrt(d_new d_i) e_i^(k-1): eqs. 3, 4 and 7 of He et al.
+        2020 for the new node, with e_i^(k) = (A~^k E)_i and d_i as trained, d_new = sum of the w_i (1 each without weights). As
+        one sum: z_new = d_new^-1/2 sum_i w_i d_i^-1/2 y_i, y = sum_{k=0..K-1} alpha_{k+1} A~^k E.
+
+        For the edges of a node of the graph this is z - alpha_0 e exactly. Neglected, against propagating through a graph with the new node:
+        that d_i grows by w_i, and, from K = 3 on, paths that come back through the new node. Edges to nodes without any
+        trained edge add nothing but their weight in d_new; a node without edges gets 0. Without layers (K = 0): as :meth:`MF.folding`,
+        whose ``options`` it takes then.
+        """
+        if self.num_layers == 0:
+            return super().folding(**options)
+        if options:
+            raise TypeError(f"LightGCN: folding takes no options with layers, got {', '.join(options)}")
+        scale = self.graph.scales("sym", self.embedding.weight.dtype)[0]
+        assert scale is not None
+        sent = propagate(self.graph, self.embedding.weight, self.alpha[1:]) * scale[:, None]
+        by_users, by_items = sent.split([self.n_users, self.n_items])
+
+        def fold(edges: Graph, new: Side) -> torch.Tensor:
+            own = edges.scales("sym", sent.dtype)[0]
+            assert own is not None
+            return sum_rows(edges, by_items if new == "users" else by_users) * own[: edges.n_users, None]
+
+        return fold

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 
 from ..evaluate import Scorer
+from ..fold_in import Fold, Side
+from ..graph import Graph
 from .base import Recommender
 
 
@@ -13,7 +15,6 @@ class Popularity(Recommender):
 
     Examples
     --------
-    >>> from fastgcn_rec import Graph
     >>> Popularity(Graph.from_edges([0, 1, 2], [1, 1, 0], 3, 2)).recommend([2], k=1)[0].tolist()
     [[1]]
     """
@@ -25,3 +26,12 @@ class Popularity(Recommender):
     def scorer(self) -> Scorer:
         degree = self.graph.item_degree.float()
         return lambda ids: degree.expand(len(ids), -1)
+
+    def folding(self) -> Fold:
+        """A new item's vector is its number of users; new users are like all others."""
+
+        def fold(edges: Graph, new: Side) -> torch.Tensor:
+            degree = edges.user_degree.float()[:, None]  # the rows are the new nodes
+            return torch.ones_like(degree) if new == "users" else degree
+
+        return fold

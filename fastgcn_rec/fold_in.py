@@ -1,0 +1,114 @@
+"""Folding in: vectors and recommendations for users and items that a model was not trained on, without training."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from numpy.typing import NDArray
+
+from .data._arrays import as_ids, codes_of, sorted_index
+from .graph import Graph
+from .ops import topk
+
+if TYPE_CHECKING:
+    from .models import Recommender
+
+Tensor = torch.Tensor
+Side = Literal["users", "items"]
+Fold = Callable[[Graph, Side], Tensor]
+"""(edges of n new nodes as a Graph [n, nodes of the other side], which side the new ones are on) -> vectors [n, dim]."""
+
+
+class FoldIn:
+    """A trained model, frozen to serve users and items that it has not seen.
+
+    What does not depend on them is computed once, when this is made: a later training of the model is not seen. Then a new user costs
+    O(edges * dim) and the scoring of the items. :meth:`Recommender.fold_in_users` and :meth:`Recommender.recommend_new` make one for each call.
+
+    Parameters
+    ----------
+    model : Recommender
+    options : of the model's ``folding``; see :meth:`MF.folding` and :meth:`LightGCN.folding` for the formulas
+
+    Examples
+    --------
+    >>> from fastgcn_rec import LightGCN
+    >>> model = LightGCN(Graph.from_edges([0, 0, 1, 1], [0, 1, 1, 2]), embedding_dim=8)
+    >>> fold = FoldIn(model)
+    >>> fold.users([[0, 1], [2]]).shape
+    torch.Size([2, 8])
+    >>> fold.recommend([[0, 1]], k=1)[0].tolist()
+    [[2]]
+    """
+
+    @torch.no_grad()
+    def __init__(self, model: Recommender, **options: Any) -> None:
+        self.model = model
+        self._fold = model.folding(**options)
+        self._items = model.scoring_vectors()[1].T.contiguous()
+        self._index = {"users": sorted_index(model.user_ids), "items": sorted_index(model.item_ids)}
+
+    def users(self, user_items: Any) -> Tensor:
+        """Vectors [n, dim] of new users; see :meth:`Recommender.fold_in_users`."""
+        return self._vectors(self._edges(user_items, "items"), "users")
+
+    def items(self, item_users: Any) -> Tensor:
+        """Vectors [n, dim] of new items; see :meth:`Recommender.fold_in_items`."""
+        return self._vectors(self._edges(item_users, "users"), "items")
+
+    @torch.no_grad()
+    def recommend(
+        self, user_items: Any, k: int = 20, exclude_seen: bool = True
+    ) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        """The k best items of each new user; see :meth:`Recommender.recommend_new`."""
+        edges = self._edges(user_items, "items")
+        vectors = self.model.as_scored(self._vectors(edges, "users").float())
+        ids, scores = self._items.new_empty((len(vectors), k), dtype=torch.int64), vectors.new_empty((len(vectors), k))
+        for rows in torch.arange(len(vectors), device=vectors.device).split(512):
+            ids[rows], scores[rows] = topk(edges, vectors[rows] @ self._items, k, rows if exclude_seen else None)
+        return self.model.raw_items(ids), scores.cpu().numpy()
+
+    @torch.no_grad()
+    def _vectors(self, edges: Graph, side: Side) -> Tensor:
+        return self._fold(edges, side)
+
+    def _edges(self, given: Any, others: Side) -> Graph:
+        """The new nodes' edges as a graph: a row for each of them, columns as the model numbers the other side."""
+        name = "user_items" if others == "items" else "item_users"
+        graph, (order, ordered) = self.model.graph, self._index[others]
+        if sp.issparse(given):
+            if given.ndim != 2 or given.shape[1] != ordered.size:
+                raise ValueError(
+                    f"{name} must have shape [n, n_{others}] = [n, {ordered.size}], columns in the order of model.{others[:-1]}_ids, "
+                    f"got {list(given.shape)}"
+                )
+            return Graph(given, weighted=graph.weight is not None).to(graph.device)
+        rows = list(given) if hasattr(given, "__iter__") and not isinstance(given, str) else None
+        if rows is None or any(isinstance(row, str) or not hasattr(row, "__len__") for row in rows):
+            raise TypeError(
+                f"{name} must be a SciPy sparse matrix [n, n_{others}] or n lists of raw ids, one for each new {name[:4]}, got "
+                f"{given!r:.80}; for a single one pass [[id, id, ...]]"
+            )
+        flat = as_ids(list(itertools.chain.from_iterable(rows)), name)
+        columns = order[codes_of(flat, ordered, name, f"{others} of the model")]
+        new = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
+        weight = None if graph.weight is None else np.ones(len(new), np.float32)
+        return Graph.from_edges(new, columns, len(rows), ordered.size, weight).to(graph.device)
+
+
+def sum_rows(edges: Graph, table: Tensor) -> Tensor:
+    """[n, dim]: sum over each row's edges of weight * table[column], in the order of the edges."""
+    result: Tensor = torch.nn.functional.embedding_bag(
+        edges.indices.long(),
+        table,
+        edges.indptr,
+        mode="sum",
+        per_sample_weights=None if edges.weight is None else edges.weight.to(table.dtype),
+        include_last_offset=True,
+    )
+    return result
