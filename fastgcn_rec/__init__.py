@@ -2,6 +2,7 @@
 
 from ._native import build_info as _build_info
 from .evaluate import evaluate
+from .export import write_recommendations
 from .fold_in import FoldIn
 from .graph import Graph
 from .models import MF, LightGCN, Popularity, Recommender
@@ -65,4 +66,5 @@ __all__ = [
     "softmax_loss",
     "topk",
     "unseen_mask",
+    "write_recommendations",
 ]

@@ -1,4 +1,4 @@
-"""The command line: fastgcn-rec train | evaluate | recommend | datasets | estimate | demo | doctor."""
+"""The command line: fastgcn-rec train | evaluate | recommend | similar | datasets | estimate | demo | doctor."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from . import doctor
 from .data import Dataset, DatasetUnavailableError, available_datasets, load_dataset
 from .evaluate import evaluate
+from .export import write_recommendations
 from .memory import estimate_memory
 from .models import Popularity, Recommender
 from .recipes import RECIPES
@@ -66,8 +69,19 @@ def _parser() -> argparse.ArgumentParser:
     recommend = commands.add_parser("recommend", help="the best unseen items of some users")
     recommend.set_defaults(run=_recommend)
     recommend.add_argument("model", type=Path, metavar="MODEL")
-    recommend.add_argument("users", nargs="+", metavar="USER", help="raw user ids")
-    recommend.add_argument("-k", type=int, default=10)
+    recommend.add_argument("some", nargs="*", metavar="USER", help="raw user ids")
+    recommend.add_argument("--users", metavar="FILE", help="'all', or a file of raw user ids, one a line")
+    recommend.add_argument("-k", "--k", type=int, default=10)
+    recommend.add_argument(
+        "--out", type=Path, help="a .csv or .parquet file instead of the screen: user, rank, item, score"
+    )
+    recommend.add_argument("--quiet", action="store_true", help="no progress bar")
+
+    similar = commands.add_parser("similar", help="the items nearest to some items, by cosine")
+    similar.set_defaults(run=_similar)
+    similar.add_argument("model", type=Path, metavar="MODEL")
+    similar.add_argument("items", nargs="+", metavar="ITEM", help="raw item ids")
+    similar.add_argument("-k", "--k", type=int, default=10)
 
     datasets = commands.add_parser("datasets", help="the known data sets; with a name, a report on it")
     datasets.set_defaults(run=_datasets)
@@ -188,22 +202,46 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 
 def _recommend(args: argparse.Namespace) -> int:
+    if bool(args.some) == (args.users is not None):
+        raise ValueError("name the users either as arguments or by --users FILE (or --users all)")
     model = _load_model(args.model)
-    users = args.users if model.user_ids.dtype.kind == "U" else [_integer(u) for u in args.users]
-    ids, scores = model.recommend(users, args.k)
-    for user, row, values in zip(users, ids.tolist(), scores.tolist(), strict=True):
-        print(
-            f"user {user}: "
-            + ", ".join(f"{i} ({s:.3f})" for i, s in zip(row, values, strict=True) if s > -float("inf"))
-        )
+    users = None if args.users == "all" else _raw_ids(model.user_ids, args.some or _lines(args.users), "user")
+    if args.out is not None:
+        n = write_recommendations(model, args.out, users, args.k, progress=not args.quiet)
+        print(f"{n:,} recommendations to {'all' if users is None else len(users)} users: {args.out}")
+        return 0
+    users = model.user_ids.tolist() if users is None else users
+    _print_lists("user", users, *model.recommend(users, args.k))
     return 0
 
 
-def _integer(text: str) -> int:
+def _similar(args: argparse.Namespace) -> int:
+    model = _load_model(args.model)
+    items = _raw_ids(model.item_ids, args.items, "item")
+    _print_lists("item", items, *model.similar_items(items, args.k))
+    return 0
+
+
+def _print_lists(what: str, of: list[Any], ids: NDArray[Any], scores: NDArray[Any]) -> None:
+    for raw, row, values in zip(of, ids.tolist(), scores.tolist(), strict=True):
+        shown = (f"{i} ({s:.3f})" for i, s in zip(row, values, strict=True) if s > -float("inf"))
+        print(f"{what} {raw}: " + ", ".join(shown))
+
+
+def _lines(path: str) -> list[str]:
+    return [line for line in Path(path).read_text(encoding="utf-8").splitlines() if line]
+
+
+def _raw_ids(space: NDArray[Any], texts: list[str], what: str) -> list[Any]:
+    """Ids as typed, in the kind that the model's have."""
+    return list(texts) if space.dtype.kind == "U" else [_integer(text, what) for text in texts]
+
+
+def _integer(text: str, what: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise ValueError(f"this model's user ids are integers, got {text!r}") from None
+        raise ValueError(f"this model's {what} ids are integers, got {text!r}") from None
 
 
 def _datasets(args: argparse.Namespace) -> int:

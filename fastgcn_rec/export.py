@@ -1,0 +1,119 @@
+"""Recommendations for many users into a file, block by block."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from .models import Recommender
+from .storage import write_atomically
+
+Columns = dict[str, NDArray[Any]]
+_SUFFIXES = (".csv", ".parquet")
+
+
+def write_recommendations(
+    model: Recommender,
+    path: str | os.PathLike[str],
+    users: Any = None,
+    k: int = 20,
+    *,
+    exclude_seen: bool = True,
+    block_users: int = 4096,
+    progress: bool = True,
+) -> int:
+    """Writes the k best items of each user to a .csv or .parquet file and returns the number of rows.
+
+    A row a recommendation, users in the given order, ranks from 1: the columns user, rank, item (raw ids) and score (float32). Users
+    are taken in blocks, each written before the next is made, so that the memory does not grow with their number; the file is
+    there whole or not at all.
+
+    Parameters
+    ----------
+    model : Recommender
+    path : path
+        Its suffix decides the format; .parquet needs pyarrow.
+    users : raw user ids, or None for all
+    k, exclude_seen : as for :meth:`Recommender.recommend`
+    block_users : int >= 1
+    progress : a bar
+
+    Raises
+    ------
+    ValueError : another suffix; unknown users (before anything is written). ImportError : pyarrow is missing.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from fastgcn_rec import Graph, Popularity
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "recs.csv"
+    >>> write_recommendations(Popularity(Graph.from_edges([0, 1], [0, 1])), path, k=1, progress=False)
+    2
+    >>> path.read_text().splitlines()
+    ['user,rank,item,score', '0,1,1,1.0', '1,1,0,1.0']
+    """
+    path = Path(path)
+    if path.suffix not in _SUFFIXES:
+        raise ValueError(f"{path}: the suffix must be one of {', '.join(_SUFFIXES)}, got {path.suffix!r}")
+    if block_users < 1:
+        raise ValueError(f"write_recommendations: block_users must be >= 1, got {block_users}")
+    if k < 1:
+        raise ValueError(f"write_recommendations: k must be >= 1, got {k}")
+    users = model.user_ids if users is None else model.user_ids[model.user_rows(users)]
+    writer = _parquet_writer() if path.suffix == ".parquet" else _write_csv
+    count = 0
+
+    def blocks() -> Iterator[Columns]:
+        nonlocal count
+        with tqdm(total=len(users), disable=not progress, unit="user") as bar:
+            for begin in range(
+                0, max(len(users), 1), block_users
+            ):  # no users: one empty block, which names the columns
+                block = users[begin : begin + block_users]
+                ids, scores = model.recommend(block, k, exclude_seen)
+                row, rank = np.nonzero(scores > -np.inf)
+                count += len(row)
+                yield {"user": block[row], "rank": rank + 1, "item": ids[row, rank], "score": scores[row, rank]}
+                bar.update(len(block))
+
+    write_atomically(path, lambda file: writer(file, blocks()))
+    return count
+
+
+def _write_csv(file: IO[bytes], blocks: Iterator[Columns]) -> None:
+    import csv
+    import io
+
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+    rows = csv.writer(text, lineterminator="\n")
+    for number, columns in enumerate(blocks):
+        if number == 0:
+            rows.writerow(columns)
+        scores = [f"{score}" for score in columns.pop("score")]  # float32's shortest text, not float64's
+        rows.writerows(zip(*(column.tolist() for column in columns.values()), scores, strict=True))
+    text.detach()
+
+
+def _parquet_writer() -> Callable[[IO[bytes], Iterator[Columns]], None]:
+    try:
+        import pyarrow
+        import pyarrow.parquet as parquet
+    except ImportError:
+        raise ImportError(
+            "a .parquet file needs pyarrow: pip install 'fastgcn_rec[parquet]', or write a .csv"
+        ) from None
+
+    def write(file: IO[bytes], blocks: Iterator[Columns]) -> None:
+        first = pyarrow.table(next(blocks))
+        with parquet.ParquetWriter(file, first.schema) as writer:
+            writer.write_table(first)
+            for columns in blocks:
+                writer.write_table(pyarrow.table(columns))
+
+    return write
