@@ -30,6 +30,7 @@ from .ops import (
 )
 from .pagerank import PprRanks, ppr_rank_band, ppr_topk
 from .train import TrainConfig, fit
+from .two_stage import TwoStage
 
 __version__: str = _build_info()["version"]
 
@@ -44,6 +45,7 @@ __all__ = [
     "Recommender",
     "TrainConfig",
     "TrainStep",
+    "TwoStage",
     "adam_step",
     "binary_loss",
     "bpr_loss",

@@ -1,0 +1,221 @@
+"""Two stages: a model picks candidates from the whole catalogue, a ranker of any kind orders them by more than their score."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .data import Dataset, Edges
+from .data._arrays import among, pair_keys
+from .evaluate import Scorer, evaluate
+from .graph import Graph
+from .models import Recommender
+from .ops import ppr, topk
+
+Tensor = torch.Tensor
+_AT_ONCE = 256  # users
+
+
+class Training(NamedTuple):
+    """What the ranker was trained on: rows (candidates of users with a label), how many are labels, and what share of the labels are candidates."""
+
+    n_rows: int
+    n_positives: int
+    label_recall: float
+
+
+class TwoStage:
+    """Candidates by one model, their order by a ranker trained on edges that this model has not seen.
+
+    Parameters
+    ----------
+    candidates : Recommender
+        Trained on a part of train: the edges of ``dataset.train`` that are not in ``candidates.graph`` are the ranker's labels, so that no
+        feature of the ranker's training has seen them.
+    ranker : any object with ``fit(X, y)`` and ``predict_proba(X)`` or ``predict(X)``
+        X float32 [rows, n_features], y int64 [rows] of 0 and 1; where ``fit`` has an argument ``group`` it gets the number of rows of every user
+        (rows of a user are adjacent). Of ``predict_proba`` the last column is the score.
+    serving : Recommender, optional
+        What gives candidates and features once the ranker is trained, such as the same model trained on all of train. Default: ``candidates``.
+    n_candidates : int >= 1
+    item_features : array [n_items, F], optional
+        By internal item ids, as ``dataset.item_info`` is; numbers, NaN allowed if the ranker takes it.
+    use_ppr : bool
+        Whether the personalized PageRank of the item from the user is a feature (:func:`ppr`, tolerance 1e-4).
+
+    Attributes
+    ----------
+    feature_names : the columns of X
+        "score", "rank" (from 1) and "gap" (the user's best score minus this one) of the candidate; "popularity" and "user_degree", log(1 + degree);
+        "ppr", log(1e-9 + pi); "item_0", ...
+    training : Training, after :meth:`fit`
+
+    Examples
+    --------
+    >>> from fastgcn_rec import MF, evaluate, fit
+    >>> from fastgcn_rec.data import synthetic_interactions
+    >>> class ByPopularity:
+    ...     def fit(self, x, y): ...
+    ...     def predict(self, x): return x[:, 3]
+    >>> data = synthetic_interactions(50, 40, 600)
+    >>> part, _ = data.split_valid(0.2)
+    >>> model = MF(part, 8)
+    >>> _ = fit(model, part, epochs=2, progress=False)
+    >>> two = TwoStage(model, ByPopularity(), n_candidates=10).fit(data)
+    >>> two.recommend(data.user_ids[:2], k=3)[0].shape
+    (2, 3)
+    >>> evaluate(two, data.test)["recall@20"] <= two.ceiling(data.test)["recall@10"]
+    True
+    """
+
+    def __init__(
+        self,
+        candidates: Recommender,
+        ranker: Any,
+        *,
+        serving: Recommender | None = None,
+        n_candidates: int = 100,
+        item_features: Any = None,
+        use_ppr: bool = True,
+    ) -> None:
+        if not hasattr(ranker, "fit") or not (hasattr(ranker, "predict") or hasattr(ranker, "predict_proba")):
+            raise TypeError(
+                f"TwoStage: ranker must have fit(X, y) and predict_proba(X) or predict(X), got {type(ranker).__name__}"
+            )
+        if n_candidates < 1:
+            raise ValueError(f"TwoStage: n_candidates must be >= 1, got {n_candidates}")
+        self.candidates, self.ranker, self.n_candidates = candidates, ranker, n_candidates
+        self.serving = candidates if serving is None else serving
+        if (self.serving.n_users, self.serving.n_items) != (candidates.n_users, candidates.n_items):
+            raise ValueError(
+                f"TwoStage: serving is for {self.serving.n_users} users and {self.serving.n_items} items, candidates for "
+                f"{candidates.n_users} and {candidates.n_items}; make both from one data set"
+            )
+        self.item_features = _item_features(item_features, candidates.n_items)
+        self.use_ppr = use_ppr
+        self.graph = self.serving.graph
+        self.training: Training | None = None
+
+    @property
+    def feature_names(self) -> list[str]:
+        own = ["score", "rank", "gap", "popularity", "user_degree"] + ["ppr"] * self.use_ppr
+        return own + [f"item_{n}" for n in range(self.item_features.shape[1])]
+
+    def fit(self, dataset: Dataset) -> TwoStage:
+        """Trains the ranker on the candidates of every user with a label; afterwards :attr:`graph` holds all of ``dataset.train``.
+
+        Raises ValueError where the data set is another one than the model's, or no label is left.
+        """
+        model = self.candidates
+        if (model.n_users, model.n_items) != (dataset.n_users, dataset.n_items):
+            raise ValueError(
+                f"TwoStage: candidates is for {model.n_users} users and {model.n_items} items, {dataset.name} has {dataset.n_users} and "
+                f"{dataset.n_items}; make it from this data set's split_valid()"
+            )
+        labels = _labels(model.graph, dataset)
+        if not len(labels):
+            raise ValueError(
+                f"TwoStage: candidates has seen every training edge of {dataset.name}, none is left to train the ranker on; train it on "
+                "a part: part, _ = dataset.split_valid(0.1)"
+            )
+        keys = np.sort(pair_keys(labels.users, labels.items, dataset.n_users, dataset.n_items))
+        users = torch.from_numpy(np.unique(labels.users).astype(np.int64)).to(model.graph.device)
+        features, targets, groups = [], [], []
+        for block, ids, x in self._blocks(model, model.scorer(), model.graph, users):
+            real = ids >= 0
+            wanted = block[:, None] * dataset.n_items + ids
+            targets.append(among(keys, wanted)[real].astype(np.int64))
+            features.append(x[real])
+            groups.append(real.sum(1))
+        x, y, group = (np.concatenate(parts) for parts in (features, targets, groups))
+        takes_group = "group" in inspect.signature(self.ranker.fit).parameters
+        self.ranker.fit(x, y, **({"group": group[group > 0]} if takes_group else {}))
+        self.training = Training(len(y), int(y.sum()), float(y.sum() / len(keys)))
+        self.graph = dataset.graph(model.graph.device)
+        return self
+
+    def recommend(self, users: Any, k: int = 20) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        """The k best of each user's candidates: (raw item ids [n, k], the ranker's scores [n, k]), padded as :meth:`Recommender.recommend` does.
+
+        Own items are left out; equal scores keep the candidates' order. k <= n_candidates.
+        """
+        if not 1 <= k <= self.n_candidates:
+            raise ValueError(f"TwoStage: k must lie in [1, n_candidates] = [1, {self.n_candidates}], got {k}")
+        rows = torch.from_numpy(self.serving.user_rows(users)).to(self.graph.device)
+        ids, scores = np.full((len(rows), k), -1), np.full((len(rows), k), -np.inf, np.float32)
+        for at, best, values in self._ranked(self.serving.scorer(), rows):
+            ids[at : at + _AT_ONCE], scores[at : at + _AT_ONCE] = best[:, :k], values[:, :k]
+        return self.serving.raw_items(torch.from_numpy(ids)), scores
+
+    def scorer(self) -> Scorer:
+        """For :func:`fastgcn_rec.evaluate`: candidates score n_candidates - place (from 0), all other items NaN, which ranks nowhere."""
+        candidate_scores = self.serving.scorer()
+
+        def score(users: Tensor) -> Tensor:
+            scores = torch.full((len(users), self.graph.n_items), float("nan"))
+            for at, ids, _ in self._ranked(candidate_scores, users):
+                row, place = np.nonzero(ids >= 0)
+                scores[at + row, ids[row, place]] = torch.from_numpy(self.n_candidates - place).float()
+            return scores.to(users.device)
+
+        return score
+
+    def ceiling(self, test: Edges) -> dict[str, float]:
+        """:func:`evaluate` of the candidates at K = n_candidates: "recall@<n_candidates>" is what no order of them can exceed at any K."""
+        return evaluate(self.serving, test, self.graph, ks=[self.n_candidates], metrics=("recall",))
+
+    def _ranked(self, score: Scorer, users: Tensor) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.float32]]]:
+        """(first row, internal ids [b, n_candidates] by the ranker's score, -1 last, the scores) of a block of users after another."""
+        if self.training is None:
+            raise RuntimeError("TwoStage: the ranker is not trained; call fit(dataset) first")
+        for number, (_, ids, x) in enumerate(self._blocks(self.serving, score, self.graph, users)):
+            scores = np.full(ids.shape, -np.inf, np.float32)
+            real = ids >= 0
+            if real.any():
+                predict = getattr(self.ranker, "predict_proba", None)
+                scores[real] = self.ranker.predict(x[real]) if predict is None else predict(x[real])[:, -1]
+            order = np.argsort(-scores, axis=1, kind="stable")
+            yield number * _AT_ONCE, np.take_along_axis(ids, order, 1), np.take_along_axis(scores, order, 1)
+
+    def _blocks(
+        self, model: Recommender, score: Scorer, seen: Graph, users: Tensor
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]]:
+        """(users [b], candidates [b, n_candidates], -1 where there are fewer, features [b, n_candidates, F]); items in ``seen`` are left out."""
+        graph = model.graph
+        popularity, degree = (torch.log1p(d.float()) for d in (graph.item_degree, graph.user_degree))
+        for block in users.split(_AT_ONCE):
+            ids, scores = topk(seen, score(block), self.n_candidates, block)
+            items = ids.clamp_min(0)
+            columns = [scores, torch.arange(1.0, self.n_candidates + 1, device=ids.device).expand_as(scores)]
+            columns += [scores[:, :1] - scores, popularity[items], degree[block, None].expand_as(scores)]
+            if self.use_ppr:
+                pi = ppr(graph, block, tol=1e-4).scores[:, graph.n_users :].gather(1, items)
+                columns.append(torch.log(1e-9 + pi))
+            own = torch.stack(columns, 2).cpu().numpy()
+            internal = ids.cpu().numpy()
+            yield block.cpu().numpy(), internal, np.concatenate([own, self.item_features[np.maximum(internal, 0)]], 2)
+
+
+def _item_features(given: Any, n_items: int) -> NDArray[np.float32]:
+    if given is None:
+        return np.zeros((n_items, 0), np.float32)
+    features = np.asarray(given, np.float32)
+    if features.ndim != 2 or len(features) != n_items:
+        raise ValueError(
+            f"TwoStage: item_features must have shape [n_items, F] = [{n_items}, F], got {list(features.shape)}"
+        )
+    return features
+
+
+def _labels(seen: Graph, dataset: Dataset) -> Edges:
+    """The training edges that are not in ``seen``."""
+    rows = np.repeat(np.arange(seen.n_users), seen.user_degree.cpu().numpy())
+    known = pair_keys(rows, seen.indices.cpu().numpy(), seen.n_users, seen.n_items)  # sorted, as a CSR's edges are
+    return dataset.train.select(
+        ~among(known, pair_keys(dataset.train.users, dataset.train.items, seen.n_users, seen.n_items))
+    )
