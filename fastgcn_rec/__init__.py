@@ -5,6 +5,7 @@ from .evaluate import evaluate
 from .export import write_recommendations
 from .fold_in import FoldIn
 from .graph import Graph
+from .index import Index
 from .models import MF, LightGCN, Popularity, Recommender
 from .ops import (
     Adam,
@@ -39,6 +40,7 @@ __all__ = [
     "Adam",
     "FoldIn",
     "Graph",
+    "Index",
     "LightGCN",
     "Popularity",
     "PprRanks",

@@ -1,0 +1,220 @@
+"""Nearest vectors by inner product: exactly, or approximately through FAISS."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from numpy.typing import NDArray
+
+from .data._arrays import among, as_ids, codes_of, sorted_index
+from .graph import Graph
+from .ops import topk
+from .storage import load_arrays, save_arrays
+
+Kind = Literal["exact", "faiss"]
+KINDS = ("exact", "faiss")
+Floats = NDArray[np.float32]
+_AT_ONCE = 512  # queries
+
+
+class Index:
+    """Vectors under raw ids, searched for the largest inner product; made by :meth:`build`.
+
+    Attributes
+    ----------
+    vectors : float32 [n, dim]; ids : int64 or unicode [n]; kind : "exact" or "faiss"
+
+    Examples
+    --------
+    >>> index = Index.build([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]], ids=["a", "b", "c"])
+    >>> index.search([[2.0, 1.0]], k=2)[0].tolist()
+    [['c', 'a']]
+    >>> index.search([[2.0, 1.0]], k=2, exclude=[["c"]])[0].tolist()
+    [['a', 'b']]
+    """
+
+    def __init__(self, vectors: Floats, ids: NDArray[Any], kind: Kind, ann: Any = None) -> None:
+        self.vectors, self.ids, self.kind, self._ann = vectors, ids, kind, ann
+        self._index = sorted_index(ids)
+        self._transposed = torch.from_numpy(vectors).T.contiguous()
+
+    @classmethod
+    def build(
+        cls, vectors: Any, kind: Kind = "exact", *, ids: Any = None, factory: str = "HNSW32,Flat", effort: int = 128
+    ) -> Index:
+        """An index of ``vectors`` [n, dim], numbers or a tensor, such as ``model.scoring_vectors()[1]`` with ``ids=model.item_ids``.
+
+        Parameters
+        ----------
+        kind : "exact", every inner product is computed; "faiss", an approximate index (needs faiss: the extra "ann")
+        ids : raw ids [n], distinct; default 0, 1, ...
+        factory : FAISS's description of the index (faiss.index_factory), by inner product
+        effort : int >= 1
+            Of an HNSW index: candidates held while building and, at least, while searching (efConstruction, efSearch).
+
+        Raises
+        ------
+        ValueError, TypeError : for shapes, ids, a value that is not finite or the kind. ImportError : faiss is missing.
+        """
+        if kind not in KINDS:
+            raise ValueError(f"Index: kind must be one of {KINDS}, got {kind!r}")
+        if effort < 1:
+            raise ValueError(f"Index: effort must be >= 1, got {effort}")
+        table = _matrix("vectors", vectors)
+        names = np.arange(len(table)) if ids is None else as_ids(ids, "ids")
+        if len(names) != len(table):
+            raise ValueError(f"Index: ids must have length n = {len(table)}, one a vector, got {len(names)}")
+        if len(np.unique(names)) != len(names):
+            raise ValueError(f"Index: ids must be distinct, got {len(names) - len(np.unique(names))} repeated ones")
+        if kind == "exact":
+            return cls(table, names, kind)
+        faiss = _faiss()
+        ann = faiss.index_factory(table.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
+        if hasattr(ann, "hnsw"):
+            ann.hnsw.efConstruction = ann.hnsw.efSearch = effort
+        if len(table):
+            ann.train(table)
+            ann.add(table)
+        return cls(table, names, kind, ann)
+
+    def search(self, queries: Any, k: int, exclude: Any = None) -> tuple[NDArray[Any], Floats]:
+        """The k vectors with the largest inner product with each query: (raw ids [q, k], inner products [q, k]).
+
+        Score descending; of equal ones those of the lower position for kind "exact". Where fewer than k are left, ids are padded
+        with -1 or the empty string and scores with -inf.
+
+        Parameters
+        ----------
+        queries : [q, dim]
+        exclude : q lists of raw ids, or a SciPy sparse matrix [q, n] by positions; what each query is not to find
+            It does not shorten a result: an approximate search fetches more until k are left, and a query that still has fewer when
+            all that FAISS finds is fetched is answered exactly.
+
+        Raises
+        ------
+        ValueError : shapes; ids in ``exclude`` that the index does not hold, by name.
+        """
+        table = _matrix("queries", queries, self.vectors.shape[1])
+        if k < 1:
+            raise ValueError(f"Index: k must be >= 1, got {k}")
+        seen = self._excluded(exclude, len(table))
+        positions, scores = (self._exact if self.kind == "exact" else self._approximate)(table, k, seen)
+        none: Any = "" if self.ids.dtype.kind == "U" else -1
+        if not len(self.ids):
+            return np.full(positions.shape, none), scores
+        return np.where(positions >= 0, self.ids[np.maximum(positions, 0)], none), scores
+
+    def recall(self, queries: Any, k: int, exclude: Any = None) -> float:
+        """The mean share of the exact k best that :meth:`search` finds; 1 for kind "exact"."""
+        table = _matrix("queries", queries, self.vectors.shape[1])
+        found, _ = self.search(table, k, exclude)
+        wanted, scores = Index(self.vectors, self.ids, "exact").search(table, k, exclude)
+        shares = [
+            np.isin(w[s > -np.inf], f).mean() for w, s, f in zip(wanted, scores, found, strict=True) if s[0] > -np.inf
+        ]
+        return float(np.mean(shares)) if shares else float("nan")
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes vectors, ids and FAISS's index to an .npz (no pickle), whole or not at all."""
+        arrays: dict[str, NDArray[Any]] = {"vectors": self.vectors, "ids": self.ids}
+        if self._ann is not None:
+            arrays["ann"] = _faiss().serialize_index(self._ann)
+        save_arrays(path, {"kind": "index", "format": 1, "index": self.kind}, arrays)
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> Index:
+        """The index that :meth:`save` wrote. FAISS reads its part: load files of a source you trust."""
+        meta, arrays = load_arrays(path, "index")
+        ann = _faiss().deserialize_index(arrays["ann"]) if meta["index"] == "faiss" else None
+        return Index(arrays["vectors"], arrays["ids"], meta["index"], ann)
+
+    # --- the searches -------------------------------------------------------------------------------------------------
+
+    def _exact(self, table: Floats, k: int, seen: Graph) -> tuple[NDArray[np.int64], Floats]:
+        positions, scores = np.empty((len(table), k), np.int64), np.empty((len(table), k), np.float32)
+        for begin in range(0, len(table), _AT_ONCE):
+            rows = torch.arange(begin, min(begin + _AT_ONCE, len(table)))
+            best = topk(seen, torch.from_numpy(table)[rows] @ self._transposed, k, rows)
+            positions[rows], scores[rows] = best[0].numpy(), best[1].numpy()
+        return positions, scores
+
+    def _approximate(self, table: Floats, k: int, seen: Graph) -> tuple[NDArray[np.int64], Floats]:
+        positions, scores = np.full((len(table), k), -1), np.full((len(table), k), -np.inf, np.float32)
+        n, own = len(self.vectors), seen.user_degree.numpy()
+        enough = np.minimum(k, n - own)
+        open_rows = np.flatnonzero(enough > 0)
+        fetch = 2 * k
+        while len(open_rows):
+            fetch = min(fetch, n)
+            found_scores, found = self._fetch(table[open_rows], fetch)
+            keep = (found >= 0) & ~_is_edge(seen, open_rows, found)
+            place = keep.cumsum(1) - 1
+            row, column = np.nonzero(keep & (place < k))
+            at = open_rows[row], place[row, column]
+            positions[open_rows], scores[open_rows] = -1, -np.inf
+            positions[at], scores[at] = found[row, column], found_scores[row, column]
+            open_rows = open_rows[np.minimum(keep.sum(1), k) < enough[open_rows]]
+            if fetch == n:
+                break
+            fetch *= 2
+        if len(open_rows):
+            part = seen.to_scipy()[open_rows]
+            positions[open_rows], scores[open_rows] = self._exact(table[open_rows], k, Graph(part))
+        return positions, scores
+
+    def _fetch(self, table: Floats, fetch: int) -> tuple[Floats, NDArray[np.int64]]:
+        if hasattr(self._ann, "hnsw") and self._ann.hnsw.efSearch < fetch:
+            params = _faiss().SearchParametersHNSW(efSearch=fetch)
+            return self._ann.search(table, fetch, params=params)  # type: ignore[no-any-return]
+        return self._ann.search(table, fetch)  # type: ignore[no-any-return]
+
+    def _excluded(self, exclude: Any, n_queries: int) -> Graph:
+        """What each query leaves out, as a graph [queries, vectors]."""
+        n = len(self.vectors)
+        if exclude is None:
+            return Graph.from_edges([], [], n_queries, n)
+        if sp.issparse(exclude):
+            if exclude.shape != (n_queries, n):
+                raise ValueError(f"Index: exclude must have shape [{n_queries}, {n}], got {list(exclude.shape)}")
+            return Graph(exclude)
+        if not isinstance(exclude, (Sequence, np.ndarray)) or len(exclude) != n_queries:
+            size = len(exclude) if hasattr(exclude, "__len__") else type(exclude).__name__
+            raise ValueError(f"Index: exclude must be {n_queries} lists of ids, one a query, got {size}")
+        order, ordered = self._index
+        flat = as_ids(list(itertools.chain.from_iterable(exclude)), "exclude")
+        columns = order[codes_of(flat, ordered, "exclude", "ids of the index")]
+        return Graph.from_edges(np.repeat(np.arange(n_queries), [len(own) for own in exclude]), columns, n_queries, n)
+
+
+def _is_edge(graph: Graph, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether (rows[b], columns[b, j]) is an edge; bool like columns."""
+    indptr, n = graph.indptr.numpy(), graph.n_items
+    keys = np.repeat(np.arange(graph.n_users), np.diff(indptr)) * n + graph.indices.numpy()  # sorted
+    return among(keys, rows[:, None] * n + columns)
+
+
+def _matrix(name: str, values: Any, dim: int | None = None) -> Floats:
+    array = (
+        values.detach().cpu().float().numpy() if isinstance(values, torch.Tensor) else np.asarray(values, np.float32)
+    )
+    if array.ndim != 2 or (dim is not None and array.shape[1] != dim):
+        raise ValueError(f"Index: {name} must have shape [n, {dim or 'dim'}], got {list(array.shape)}")
+    if not np.isfinite(array).all():
+        raise ValueError(
+            f"Index: {name} must be finite, got NaN or infinity in row {int(np.argwhere(~np.isfinite(array))[0, 0])}"
+        )
+    return np.ascontiguousarray(array)
+
+
+def _faiss() -> Any:
+    try:
+        import faiss
+    except ImportError:
+        raise ImportError("kind='faiss' needs faiss: pip install 'fastgcn_rec[ann]', or take kind='exact'") from None
+    return faiss

@@ -1,0 +1,142 @@
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+
+from fastgcn_rec import Index, LightGCN
+from fastgcn_rec.data import synthetic_interactions
+
+
+def vectors(n=500, dim=16, seed=0):
+    return np.random.default_rng(seed).standard_normal((n, dim)).astype(np.float32)
+
+
+def build(table, kind, **options):
+    if kind == "faiss":
+        pytest.importorskip("faiss", reason="needs faiss: an extra")
+    return Index.build(table, kind, **options)
+
+
+both = pytest.mark.parametrize("kind", ["exact", "faiss"])
+
+
+def brute_force(table, query, k, excluded):
+    scores = table @ query
+    order = [i for i in np.argsort(-scores, kind="stable").tolist() if i not in excluded]
+    return order[:k]
+
+
+def test_exact_search_is_brute_force():
+    table, queries = vectors(), vectors(40, seed=1)
+    exclude = [np.random.default_rng(q).choice(500, q, replace=False).tolist() for q in range(40)]
+    ids, scores = Index.build(table).search(queries, 10, exclude)
+    for q in range(40):
+        expected = brute_force(table, queries[q], 10, set(exclude[q]))
+        assert ids[q].tolist() == expected
+        np.testing.assert_allclose(scores[q], table[expected] @ queries[q], rtol=1e-5, atol=1e-5)
+    assert Index.build(table).recall(queries, 10, exclude) == 1.0
+
+
+@both
+def test_exclusion_drops_no_results(kind):
+    table, queries = vectors(), vectors(30, seed=1)
+    # Each query's own best 60: what is excluded stands where a search without exclusion would look.
+    exclude = [brute_force(table, q, 60, ()) for q in queries]
+    index = build(table, kind)
+    ids, scores = index.search(queries, 10, exclude)
+    for row, own, values in zip(ids, exclude, scores, strict=True):
+        assert len(set(row.tolist())) == 10
+        assert row.min() >= 0
+        assert not set(row.tolist()) & set(own)
+        assert (np.diff(values) <= 0).all()
+    assert index.recall(queries, 10, exclude) >= 0.9
+
+
+@both
+def test_what_is_left_is_found_to_the_last_one_and_then_padded(kind):
+    table, queries = vectors(200), vectors(4, seed=1)
+    left = [set(), {7}, set(range(10, 15)), set(range(200))]
+    exclude = [sorted(set(range(200)) - keep) for keep in left]
+    ids, scores = build(table, kind, ids=[f"v{n}" for n in range(200)]).search(
+        queries, 8, [[f"v{n}" for n in own] for own in exclude]
+    )
+    for row, values, keep in zip(ids.tolist(), scores, left, strict=True):
+        found = [name for name in row if name]
+        assert len(found) == min(8, len(keep))
+        assert set(found) <= {f"v{n}" for n in keep}
+        assert row[len(found) :] == [""] * (8 - len(found))
+        assert np.isinf(values[len(found) :]).all()
+
+
+@both
+def test_lists_of_ids_and_matrices_say_the_same(kind):
+    table, queries = vectors(), vectors(3, seed=1)
+    names = np.arange(500) * 10 + 3
+    matrix = sp.csr_array(np.eye(3, 500))
+    index = build(table, kind, ids=names)
+    by_matrix = index.search(queries, 5, matrix)
+    by_ids = index.search(queries, 5, [[3], [13], [23]])
+    assert by_matrix[0].tolist() == by_ids[0].tolist()
+    assert by_matrix[0].min() >= 3
+
+
+@both
+def test_a_saved_index_answers_alike(kind, tmp_path):
+    table, queries = vectors(), vectors(20, seed=1)
+    index = build(table, kind, ids=[f"item {n}" for n in range(500)])
+    index.save(tmp_path / "index.npz")
+    again = Index.load(tmp_path / "index.npz")
+    assert again.kind == kind
+    for mine, theirs in zip(index.search(queries, 7), again.search(queries, 7), strict=True):
+        assert mine.tolist() == theirs.tolist()
+
+
+def test_an_index_of_a_models_items_gives_its_recommendations():
+    data = synthetic_interactions(50, 80, 600, seed=1)
+    model = LightGCN(data, 8, 1, similarity="cosine")
+    users, items = model.scoring_vectors()
+    seen = data.graph().to_scipy()
+    ids, scores = Index.build(items, ids=model.item_ids).search(users, 10, seen)
+    expected = model.recommend(model.user_ids, 10)
+    assert ids.tolist() == expected[0].tolist()
+    np.testing.assert_allclose(scores, expected[1], rtol=1e-5, atol=1e-6)
+
+
+@both
+def test_empty_cases(kind):
+    index = build(vectors(5), kind)
+    assert index.search(np.zeros((0, 16)), 3)[0].shape == (0, 3)
+    assert np.isnan(index.recall(np.zeros((0, 16)), 3))
+    ids, scores = build(np.zeros((0, 16)), kind).search(vectors(2), 3)
+    assert ids.tolist() == [[-1] * 3] * 2
+    assert np.isinf(scores).all()
+
+
+def test_errors(monkeypatch, tmp_path):
+    index = Index.build(vectors(10))
+    with pytest.raises(ValueError, match=r"kind must be one of .* got 'annoy'"):
+        Index.build(vectors(10), "annoy")
+    with pytest.raises(ValueError, match="effort must be >= 1, got 0"):
+        Index.build(vectors(10), effort=0)
+    with pytest.raises(ValueError, match="ids must have length n = 10, one a vector, got 1"):
+        Index.build(vectors(10), ids=[1])
+    with pytest.raises(ValueError, match="ids must be distinct, got 1 repeated"):
+        Index.build(vectors(3), ids=[1, 2, 1])
+    with pytest.raises(ValueError, match=r"queries must have shape \[n, 16\], got \[2, 8\]"):
+        index.search(vectors(2, 8), 3)
+    with pytest.raises(ValueError, match="vectors must be finite, got NaN or infinity in row 1"):
+        Index.build(torch.tensor([[0.0], [float("nan")]]))
+    with pytest.raises(ValueError, match="k must be >= 1, got 0"):
+        index.search(vectors(1), 0)
+    with pytest.raises(ValueError, match="exclude holds 1 ids that are not among the 10 ids of the index: 10"):
+        index.search(vectors(1), 3, [[10]])
+    with pytest.raises(ValueError, match="exclude must be 2 lists of ids, one a query, got 1"):
+        index.search(vectors(2), 3, [[1]])
+    with pytest.raises(ValueError, match=r"exclude must have shape \[2, 10\], got \[1, 10\]"):
+        index.search(vectors(2), 3, sp.csr_array((1, 10)))
+    (tmp_path / "damaged.npz").write_bytes(b"none")
+    with pytest.raises(ValueError, match="is not a file of fastgcn_rec"):
+        Index.load(tmp_path / "damaged.npz")
+    monkeypatch.setitem(__import__("sys").modules, "faiss", None)
+    with pytest.raises(ImportError, match=r"pip install 'fastgcn_rec\[ann\]', or take kind='exact'"):
+        Index.build(vectors(10), "faiss")
