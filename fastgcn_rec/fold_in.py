@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .data._arrays import as_ids, codes_of, sorted_index
 from .graph import Graph
-from .ops import topk
+from .ops.topk import topk
 
 if TYPE_CHECKING:
     from .models import Recommender

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .data._arrays import among, as_ids, codes_of, sorted_index
 from .graph import Graph
-from .ops import topk
+from .ops.topk import topk
 from .storage import load_arrays, save_arrays
 
 Kind = Literal["exact", "faiss"]

@@ -74,3 +74,16 @@ def test_samplers_are_compared_at_equal_training_time(tmp_path):
         assert record["recall@20"] == pytest.approx(sum(values) / 2)
         assert record["recall@20_spread"] == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
         assert all(run["seconds"] >= 0.3 and run["steps"] >= 1 for run in record["runs"])
+
+
+def test_folding_in_is_compared_with_training_anew(tmp_path):
+    file = tmp_path / "result.json"
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.compare_fold_in", "--data", "synthetic:3e3"]
+    command += ["--epochs", "1", "--json", str(file)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    records = json.loads(file.read_text())["records"]
+    ways = ["trained with them", "folded in", "popularity", "folded in, method='ridge'"]
+    assert [(r["new"], r["contender"]) for r in records] == [(new, way) for new in ("users", "items") for way in ways]
+    assert all(0 <= r["recall@20"] <= 1 and r["n_users_evaluated"] > 0 for r in records)
+    assert records[1]["one_user_ms"] > 0

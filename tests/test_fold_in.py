@@ -101,6 +101,16 @@ def test_mf_solves_the_documented_least_squares():
         np.testing.assert_allclose(slopes, 0, atol=1e-4 * objective(vector))
 
 
+def test_ridge_for_lightgcn_is_that_of_mf_on_the_final_vectors():
+    model = LightGCN(random_graph(), 6, 2)
+    final = MF(random_graph(), 6)
+    with torch.no_grad():
+        final.embedding.weight.copy_(model.get_embedding())
+    edges = model.graph.to_scipy()[:5]
+    options = {"reg": 0.2, "unobserved": 0.1}
+    assert torch.equal(model.fold_in_users(edges, method="ridge", **options), final.fold_in_users(edges, **options))
+
+
 @pytest.mark.parametrize("kind", MODELS)
 def test_raw_ids_and_matrices_say_the_same_and_nothing_in_the_model_changes(kind):
     events = Interactions.from_raw([f"u{u}" for u in np.repeat(range(20), 6)], [f"i{(7 * n) % 25}" for n in range(120)])
@@ -204,8 +214,10 @@ def test_errors():
         model.fold_in_users([["a"]])
     with pytest.raises(ValueError, match=r"shape \[n, n_items\] = \[n, 30\].* got \[2, 29\]"):
         model.fold_in_users(sp.csr_array((2, 29)))
-    with pytest.raises(TypeError, match="takes no options with layers, got reg"):
+    with pytest.raises(TypeError, match="method='propagate' takes no options, got reg; method='ridge' does"):
         model.fold_in_users([[1]], reg=1.0)
+    with pytest.raises(ValueError, match="method must be 'propagate' or 'ridge', got 'als'"):
+        model.fold_in_users([[1]], method="als")
     with pytest.raises(ValueError, match=r"reg must be > 0 and unobserved >= 0, got 0 and"):
         MF(random_graph(), 8).fold_in_users([[1]], reg=0)
     with pytest.raises(ValueError, match="k must be >= 1, got 0"):

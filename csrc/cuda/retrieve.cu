@@ -107,9 +107,10 @@ __device__ T keep_best(Entry<T>* entries, int n, const Space<T>& s) {
 template <class T>
 __global__ void __launch_bounds__(block_threads)
     retrieve_kernel(Retrieval<T> job, Space<T> s, int64_t first_query, int64_t n_queries) {
-  alignas(16) __shared__ T queries[depth][pitch], items[depth][pitch];
-  __shared__ T bound[tile];  // of each query, as in the CPU's: NaN until its buffer was cut
-  __shared__ int count[tile];
+  FGR_SHARED(alignas(16) T, queries, [depth][pitch]);
+  FGR_SHARED(alignas(16) T, items, [depth][pitch]);
+  FGR_SHARED(T, bound, [tile]);  // of each query, as in the CPU's: NaN until its buffer was cut
+  FGR_SHARED(int, count, [tile]);
   const int64_t q0 = blockIdx.x / s.n_splits * tile, split = blockIdx.x % s.n_splits;
   const int64_t begin = split * s.tiles_a_split * tile, end_of_split = begin + s.tiles_a_split * tile;
   const int64_t end = end_of_split < job.n_candidates ? end_of_split : job.n_candidates;

@@ -75,7 +75,7 @@ class LightGCN(MF):
         return None if self.learn_alpha else self.alpha
 
     @torch.no_grad()
-    def folding(self, **options: float) -> Fold:
+    def folding(self, method: str = "propagate", **options: float) -> Fold:  # type: ignore[override]
         """A new node's vector is what its neighbours send it, no training: its ego vector is 0 and all else stands still.
 
         z_new = sum_{k=1..K} alpha_k e_new^(k), e_new^(k) = sum_{i in N} w_i / sqrt(d_new d_i) e_i^(k-1): eqs. 3, 4 and 7 of He et al.
@@ -84,13 +84,19 @@ class LightGCN(MF):
 
         For the edges of a node of the graph this is z - alpha_0 e exactly. Neglected, against propagating through a graph with the new node:
         that d_i grows by w_i, and, from K = 3 on, paths that come back through the new node. Edges to nodes without any
-        trained edge add nothing but their weight in d_new; a node without edges gets 0. Without layers (K = 0): as :meth:`MF.folding`,
-        whose ``options`` it takes then.
+        trained edge add nothing but their weight in d_new; a node without edges gets 0.
+
+        method="ridge", and a model without layers (K = 0): :meth:`MF.folding` against the final vectors, with its ``options``.
+        docs/retrieval.md compares the two.
         """
-        if self.num_layers == 0:
+        if method not in ("propagate", "ridge"):
+            raise ValueError(f"LightGCN: method must be 'propagate' or 'ridge', got {method!r}")
+        if method == "ridge" or self.num_layers == 0:
             return super().folding(**options)
         if options:
-            raise TypeError(f"LightGCN: folding takes no options with layers, got {', '.join(options)}")
+            raise TypeError(
+                f"LightGCN: method='propagate' takes no options, got {', '.join(options)}; method='ridge' does"
+            )
         scale = self.graph.scales("sym", self.embedding.weight.dtype)[0]
         assert scale is not None
         sent = propagate(self.graph, self.embedding.weight, self.alpha[1:]) * scale[:, None]
