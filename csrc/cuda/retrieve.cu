@@ -107,8 +107,8 @@ __device__ T keep_best(Entry<T>* entries, int n, const Space<T>& s) {
 template <class T>
 __global__ void __launch_bounds__(block_threads)
     retrieve_kernel(Retrieval<T> job, Space<T> s, int64_t first_query, int64_t n_queries) {
-  FGR_SHARED(alignas(16) T, queries, [depth][pitch]);
-  FGR_SHARED(alignas(16) T, items, [depth][pitch]);
+  FGR_SHARED(__align__(16) T, queries, [depth][pitch]);
+  FGR_SHARED(__align__(16) T, items, [depth][pitch]);
   FGR_SHARED(T, bound, [tile]);  // of each query, as in the CPU's: NaN until its buffer was cut
   FGR_SHARED(int, count, [tile]);
   const int64_t q0 = blockIdx.x / s.n_splits * tile, split = blockIdx.x % s.n_splits;
