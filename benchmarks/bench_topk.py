@@ -55,8 +55,8 @@ def comparisons(settings: Settings) -> Iterator[Comparison]:
     yield Comparison(
         f"topk/{len(judged)} users evaluated",
         [
-            Contender("evaluate", lambda: evaluate(model, test, ks=[K])),
-            Contender("retrieve", lambda: retrieve(of_users[judged], of_items, K, graph, exclude_rows=judged)),
+            Contender("ours, evaluate", lambda: evaluate(model, test, ks=[K])),
+            Contender("ours, bare retrieval", lambda: retrieve(of_users[judged], of_items, K, graph, exclude_rows=judged)),
         ],
         gate_evaluate,
     )
