@@ -33,6 +33,14 @@ MUTANTS = {
         "softmax_loss.cu", "for (int q = 0; q < tile; ++q) {", "__syncthreads();", "",
         "test_losses.py::test_the_same_bits_in_any_order",
     ),
+    "a barrier is missing before buffers are cut": (
+        "retrieve.cu", "entries_of(r)[atomicAdd", "__syncthreads();", "",
+        "test_retrieve.py::test_a_score_depends_on_its_two_vectors_alone",
+    ),
+    "buffers are cut too late": (
+        "retrieve.cu", "for (int64_t j0 = begin", "count[r] + tile <=", "count[r] <=",
+        "test_retrieve.py::test_many_tiles_and_many_cuts_of_the_buffers",
+    ),
     "a barrier is in a branch": (
         "adam_step.cu", "if (threadIdx.x == 0) {", "{", "{ __syncthreads();",
         "test_adam_topk.py::test_adam_gives_the_same_bits_in_any_order",

@@ -90,7 +90,7 @@ def test_real_vectors_give_the_reference_scores(device, dtype, metric, dim, seed
 
 
 def test_a_score_depends_on_its_two_vectors_alone(device):
-    n, m = (13, 150) if EMULATED else (200, 3000)
+    n, m = (13, 600) if EMULATED else (200, 3000)
     generator = torch.Generator().manual_seed(0)
     queries, items = (torch.randn(s, 40, generator=generator).to(device) for s in (n, m))
     graph = random_graph(n, m, 10 * n).to(device)

@@ -18,6 +18,7 @@ constexpr int side = 8, strip = side / 2;  // a thread has two strips of four ro
 constexpr int threads_a_side = tile / side;
 static_assert(threads_a_side * threads_a_side == block_threads, "a thread has a square of the tile");
 constexpr int64_t enough_blocks = 264;     // two for each multiprocessor of an H100
+constexpr int64_t least_tiles = 4;         // of a block, where blocks share the items of a query: its bounds must rise
 constexpr int64_t most_entries = 1 << 14;  // of a query, where blocks share its items
 
 int64_t power_of_two_from(int64_t n) {
@@ -42,7 +43,7 @@ struct Space {
     capacity = power_of_two_from(n_best + (n_best > tile ? n_best : tile));
     const int64_t n_tiles = blocks_for(job.n_candidates, tile), n_blocks = blocks_for(job.queries_at_once, tile);
     n_splits = 1;
-    while (2 * n_splits * n_blocks <= enough_blocks && 2 * n_splits <= n_tiles &&
+    while (2 * n_splits * n_blocks <= enough_blocks && 2 * n_splits * least_tiles <= n_tiles &&
            2 * n_splits * capacity <= most_entries) {
       n_splits *= 2;
     }
