@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,7 +43,7 @@ def trained(data: Dataset, args: argparse.Namespace) -> Recommender:
 
 
 def folded_scorer(
-    model: Recommender, graph: Graph, side: str, held: np.ndarray, **options: str
+    model: Recommender, graph: Graph, side: str, held: np.ndarray, **options: Any
 ) -> Callable[[torch.Tensor], torch.Tensor]:
     """Scores of the model with the vectors of the held-out users or items folded in from their edges in ``graph``."""
     vectors = dict(zip(("users", "items"), model.scoring_vectors(), strict=True))
@@ -67,6 +68,11 @@ def compare(data: Dataset, side: str, whole: Recommender, args: argparse.Namespa
     }
     if isinstance(model, LightGCN):
         scorers["folded in, method='ridge'"] = folded_scorer(model, graph, side, held, method="ridge")
+    if side == "items":
+        scorers["folded in, calibrated"] = folded_scorer(model, graph, side, held, calibrate=True)
+        if isinstance(model, LightGCN):
+            both = folded_scorer(model, graph, side, held, calibrate=True, method="ridge")
+            scorers["folded in, method='ridge', calibrated"] = both
     records = []
     for name, scorer in scorers.items():
         record: Record = {"case": "compare_fold_in", "new": side, "contender": name, "n_new": len(held)}

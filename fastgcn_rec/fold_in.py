@@ -33,6 +33,10 @@ class FoldIn:
     Parameters
     ----------
     model : Recommender
+    calibrate : bool
+        Multiply new vectors by one number a side, the c that minimises |Z - c F|^2 for the trained vectors Z of up to 1,024 of the graph's own nodes,
+        evenly spaced by degree, and the vectors F that folding in gives them. Rankings of one user do not depend on it, but whether new items
+        get among the old ones does (docs/retrieval.md).
     options : of the model's ``folding``; see :meth:`MF.folding` and :meth:`LightGCN.folding` for the formulas
 
     Examples
@@ -47,11 +51,16 @@ class FoldIn:
     """
 
     @torch.no_grad()
-    def __init__(self, model: Recommender, **options: Any) -> None:
+    def __init__(self, model: Recommender, *, calibrate: bool = False, **options: Any) -> None:
         self.model = model
         self._fold = model.folding(**options)
         self._items = model.scoring_vectors()[1].T.contiguous()
         self._index = {"users": sorted_index(model.user_ids), "items": sorted_index(model.item_ids)}
+        self._scale = {"users": 1.0, "items": 1.0}
+        if calibrate:
+            edges, trained = model.graph.to_scipy(), model.get_embedding().split([model.n_users, model.n_items])
+            self._scale["users"] = self._fit_scale("users", edges, trained[0])
+            self._scale["items"] = self._fit_scale("items", edges.T.tocsr(), trained[1])
 
     def users(self, user_items: Any) -> Tensor:
         """Vectors [n, dim] of new users; see :meth:`Recommender.fold_in_users`."""
@@ -75,7 +84,17 @@ class FoldIn:
 
     @torch.no_grad()
     def _vectors(self, edges: Graph, side: Side) -> Tensor:
-        return self._fold(edges, side)
+        return self._fold(edges, side) * self._scale[side]
+
+    def _fit_scale(self, side: Side, edges: Any, trained: Tensor) -> float:
+        """<Z, F> / <F, F> of the nodes that calibrate."""
+        degree = np.diff(edges.indptr)
+        nodes = np.argsort(-degree, kind="stable")[: int((degree > 0).sum())]
+        nodes = nodes[:: max(1, -(-len(nodes) // 1024))]
+        graph = self.model.graph
+        folded = self._fold(Graph(edges[nodes], weighted=graph.weight is not None).to(graph.device), side).double()
+        norm = float(folded.square().sum())
+        return float((trained[torch.from_numpy(nodes).to(graph.device)] * folded).sum()) / norm if norm else 1.0
 
     def _edges(self, given: Any, others: Side) -> Graph:
         """The new nodes' edges as a graph: a row for each of them, columns as the model numbers the other side."""

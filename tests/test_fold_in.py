@@ -111,6 +111,21 @@ def test_ridge_for_lightgcn_is_that_of_mf_on_the_final_vectors():
     assert torch.equal(model.fold_in_users(edges, method="ridge", **options), final.fold_in_users(edges, **options))
 
 
+@pytest.mark.parametrize("options", [{}, {"method": "ridge"}])
+def test_calibrated_vectors_of_the_graphs_own_nodes_have_the_scale_that_fits_the_trained_ones_best(options):
+    model = LightGCN(weighted_graph(), 6, 2)
+    z, edges = model.get_embedding().detach(), model.graph.to_scipy()
+    plain, scaled = FoldIn(model, **options), FoldIn(model, calibrate=True, **options)
+    for f, c_f, trained in (
+        (plain.users(edges), scaled.users(edges), z[:40]),
+        (plain.items(edges.T.tocsr()), scaled.items(edges.T.tocsr()), z[40:]),
+    ):
+        assert_close(c_f, f * ((trained * f).sum() / f.square().sum()))
+        assert_close((c_f * (trained - c_f)).sum(), torch.tensor(0.0), terms=float(c_f.square().sum()))
+    new = [[1, 2, 3]]
+    assert plain.recommend(new, 9)[0].tolist() == scaled.recommend(new, 9)[0].tolist()
+
+
 @pytest.mark.parametrize("kind", MODELS)
 def test_raw_ids_and_matrices_say_the_same_and_nothing_in_the_model_changes(kind):
     events = Interactions.from_raw([f"u{u}" for u in np.repeat(range(20), 6)], [f"i{(7 * n) % 25}" for n in range(120)])
