@@ -195,7 +195,7 @@ class Recommender(torch.nn.Module):
         ----------
         user_items : SciPy sparse matrix [n, n_items], columns in the order of ``item_ids``; or n lists of raw item ids
             Repeated items count once. Values are weights for a model of a weighted graph and only mark edges for any other.
-        options : of the model's ``folding``, which gives the formula
+        options : of :class:`FoldIn` and of the model's ``folding``, which gives the formula
 
         Raises
         ------
@@ -210,7 +210,10 @@ class Recommender(torch.nn.Module):
         return FoldIn(self, **options).users(user_items)
 
     def fold_in_items(self, item_users: Any, **options: Any) -> Tensor:
-        """Vectors [n, dim] of new items from their users: :meth:`fold_in_users` with the sides exchanged."""
+        """Vectors [n, dim] of new items from their users: :meth:`fold_in_users` with the sides exchanged.
+
+        To rank new items among the trained ones pass ``calibrate=True`` (:class:`FoldIn`), which puts them on one scale.
+        """
         return FoldIn(self, **options).items(item_users)
 
     def recommend_new(
