@@ -56,7 +56,9 @@ def comparisons(settings: Settings) -> Iterator[Comparison]:
         f"topk/{len(judged)} users evaluated",
         [
             Contender("ours, evaluate", lambda: evaluate(model, test, ks=[K])),
-            Contender("ours, bare retrieval", lambda: retrieve(of_users[judged], of_items, K, graph, exclude_rows=judged)),
+            Contender(
+                "ours, bare retrieval", lambda: retrieve(of_users[judged], of_items, K, graph, exclude_rows=judged)
+            ),
         ],
         gate_evaluate,
     )
