@@ -62,7 +62,7 @@ class TwoStage:
     >>> class ByPopularity:
     ...     def fit(self, x, y): ...
     ...     def predict(self, x): return x[:, 3]
-    >>> data = synthetic_interactions(50, 40, 600)
+    >>> data = synthetic_interactions(50, 40, 400)
     >>> part, _ = data.split_valid(0.2)
     >>> model = MF(part, 8)
     >>> _ = fit(model, part, epochs=2, progress=False)
