@@ -313,38 +313,23 @@ void test_ppr(Side side, int64_t n_sources, int threads) {
 
 template <class T>
 void test_retrieve(int64_t n_queries, int64_t n_items, int64_t k, bool cosine, int threads) {
-  const int64_t dim = 7, n_candidates = (n_items + 1) / 2;
+  const int64_t dim = 7, starts[] = {0, 4, 4};
+  const int32_t excluded[] = {0, 0, 2, 2};
   Buffer<T> queries(n_queries * dim), items(n_items * dim), scores(n_queries * k);
-  Buffer<int64_t> indptr(3), subset(n_candidates), rows(n_queries), ids(n_queries * k);
-  Buffer<int32_t> indices(4);
+  Buffer<int64_t> even((n_items + 1) / 2), rows(n_queries), ids(n_queries * k);
   fill(queries, 1);
   fill(items, 2);
-  indptr[0] = 0, indptr[1] = 4, indptr[2] = 4;
-  for (int64_t e = 0; e < 4; ++e) indices[e] = static_cast<int32_t>(e / 2 * 2);  // 0, 0, 2, 2
-  for (int64_t j = 0; j < n_candidates; ++j) subset[j] = 2 * j;
+  for (int64_t j = 0; j < even.size; ++j) even[j] = 2 * j;
   for (int64_t q = 0; q < n_queries; ++q) rows[q] = q % 2;
-  for (const bool some : {false, true}) {
-    for (const int64_t at_once : {1, 40, 10000}) {
-      const Retrieval<T> job{queries,
-                             items,
-                             n_queries,
-                             n_items,
-                             dim,
-                             cosine,
-                             some ? subset.data : nullptr,
-                             some ? n_candidates : n_items,
-                             {indptr, indices, nullptr, 2, n_items},
-                             rows,
-                             k,
-                             at_once,
-                             at_once};
-      Buffer<char> space(cpu::retrieve_workspace_bytes(job));
-      cpu::retrieve(job, ids, scores, space.data, threads);
-      for (int64_t i = 0; i < n_queries * k; ++i) {
-        CHECK(ids[i] >= -1 && ids[i] < n_items && (!some || ids[i] % 2 == 0 || ids[i] < 0));
-        CHECK(i / k % 2 == 1 || (ids[i] != 0 && ids[i] != 2));
-        CHECK(i % k == 0 || scores[i] <= scores[i - 1]);
-      }
+  for (const int64_t n : {1, 40, 10000}) {
+    Retrieval<T> job{queries, items, n_queries, n_items, dim, cosine, even, even.size, {}, rows, k, n, n};
+    job.exclude = {starts, excluded, nullptr, 2, n_items};
+    Buffer<char> space(cpu::retrieve_workspace_bytes(job));
+    cpu::retrieve<T>(job, ids, scores, space.data, threads);
+    for (int64_t i = 0; i < n_queries * k; ++i) {
+      CHECK(ids[i] == -1 || (ids[i] % 2 == 0 && ids[i] < n_items));
+      CHECK(i / k % 2 == 1 || (ids[i] != 0 && ids[i] != 2));
+      CHECK(i % k == 0 || scores[i] <= scores[i - 1]);
     }
   }
 }
