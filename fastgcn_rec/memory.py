@@ -14,7 +14,7 @@ from .train import TrainConfig
 
 @dataclasses.dataclass(frozen=True)
 class MemoryEstimate:
-    """Bytes on the CPU for :func:`fastgcn_rec.fit`; ``total`` is the peak, some 7 % more than was measured (docs/performance.md).
+    """Bytes on the CPU for :func:`fastgcn_rec.fit`; ``total`` is the peak (docs/performance.md).
 
     With U users, I items, N = U + I nodes, E training edges, dim d, K layers, batch B:
 
