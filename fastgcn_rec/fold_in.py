@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .data._arrays import as_ids, codes_of, sorted_index
 from .graph import Graph
-from .ops.topk import topk
+from .ops.retrieve import retrieve
 
 if TYPE_CHECKING:
     from .models import Recommender
@@ -54,7 +54,7 @@ class FoldIn:
     def __init__(self, model: Recommender, *, calibrate: bool = False, **options: Any) -> None:
         self.model = model
         self._fold = model.folding(**options)
-        self._items = model.scoring_vectors()[1].T.contiguous()
+        self._items = model.scoring_vectors()[1].contiguous()
         self._index = {"users": sorted_index(model.user_ids), "items": sorted_index(model.item_ids)}
         self._scale = {"users": 1.0, "items": 1.0}
         if calibrate:
@@ -75,11 +75,11 @@ class FoldIn:
         self, user_items: Any, k: int = 20, exclude_seen: bool = True
     ) -> tuple[NDArray[Any], NDArray[np.float32]]:
         """The k best items of each new user; see :meth:`Recommender.recommend_new`."""
+        if k < 1:
+            raise ValueError(f"recommend_new: k must be >= 1, got {k}")
         edges = self._edges(user_items, "items")
         vectors = self.model.as_scored(self._vectors(edges, "users").float())
-        ids, scores = self._items.new_empty((len(vectors), k), dtype=torch.int64), vectors.new_empty((len(vectors), k))
-        for rows in torch.arange(len(vectors), device=vectors.device).split(512):
-            ids[rows], scores[rows] = topk(edges, vectors[rows] @ self._items, k, rows if exclude_seen else None)
+        ids, scores = retrieve(vectors, self._items, k, edges if exclude_seen else None)
         return self.model.raw_items(ids), scores.cpu().numpy()
 
     @torch.no_grad()

@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 
 from .data._arrays import among, as_ids, codes_of, sorted_index
 from .graph import Graph
-from .ops.topk import topk
+from .ops.retrieve import retrieve
 from .storage import load_arrays, save_arrays
 
 Kind = Literal["exact", "faiss"]
 KINDS = ("exact", "faiss")
 Floats = NDArray[np.float32]
-_AT_ONCE = 512  # queries
 
 
 class Index:
@@ -42,7 +41,6 @@ class Index:
     def __init__(self, vectors: Floats, ids: NDArray[Any], kind: Kind, ann: Any = None) -> None:
         self.vectors, self.ids, self.kind, self._ann = vectors, ids, kind, ann
         self._index = sorted_index(ids)
-        self._transposed = torch.from_numpy(vectors).T.contiguous()
 
     @classmethod
     def build(
@@ -137,12 +135,8 @@ class Index:
     # --- the searches -------------------------------------------------------------------------------------------------
 
     def _exact(self, table: Floats, k: int, seen: Graph) -> tuple[NDArray[np.int64], Floats]:
-        positions, scores = np.empty((len(table), k), np.int64), np.empty((len(table), k), np.float32)
-        for begin in range(0, len(table), _AT_ONCE):
-            rows = torch.arange(begin, min(begin + _AT_ONCE, len(table)))
-            best = topk(seen, torch.from_numpy(table)[rows] @ self._transposed, k, rows)
-            positions[rows], scores[rows] = best[0].numpy(), best[1].numpy()
-        return positions, scores
+        found = retrieve(torch.from_numpy(table), torch.from_numpy(self.vectors), k, seen)
+        return found.ids.numpy(), found.scores.numpy()
 
     def _approximate(self, table: Floats, k: int, seen: Graph) -> tuple[NDArray[np.int64], Floats]:
         positions, scores = np.full((len(table), k), -1), np.full((len(table), k), -np.inf, np.float32)

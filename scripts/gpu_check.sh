@@ -27,7 +27,7 @@ build() {
 }
 
 tests() {
-  timeout 240 "$PYTHON" -m pytest -q -x --maxfail=20 -p no:cacheprovider
+  timeout 240 "$PYTHON" -m pytest -q --maxfail=20 -p no:cacheprovider
 }
 
 sanitize() {
@@ -36,7 +36,7 @@ sanitize() {
   for tool in memcheck racecheck; do
     PYTORCH_NO_CUDA_MEMORY_CACHING=1 HYPOTHESIS_PROFILE=few timeout 120 compute-sanitizer --tool $tool --error-exitcode 1 \
       --target-processes all "$PYTHON" -m pytest -q -x -p no:cacheprovider -k "cuda and not compile" \
-      $(printf 'tests/test_%s.py ' propagate losses sample adam_topk train_step)
+      $(printf 'tests/test_%s.py ' propagate losses sample adam_topk random_walk ppr negatives retrieve)
   done
 }
 
@@ -47,7 +47,7 @@ result() {
 }
 
 bench() {
-  "$PYTHON" -W ignore -m benchmarks propagate step loss sampler adam topk --quick --device cuda --json "$(result "")"
+  "$PYTHON" -W ignore -m benchmarks propagate step loss sampler adam topk ppr walks --quick --device cuda --json "$(result "")"
 }
 
 train() {
