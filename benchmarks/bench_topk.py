@@ -43,6 +43,14 @@ def comparisons(settings: Settings) -> Iterator[Comparison]:
         gate,
     )
 
+    yield Comparison(
+        "topk/1 user",
+        [
+            Contender("ours", lambda: retrieve(queries[:1], item_emb, K, graph, exclude_rows=users[:1]).ids),
+            Contender("torch matmul, mask, topk", lambda: peers.torch_topk(graph, user_emb, item_emb, users[:1], K)),
+        ],
+    )
+
     model, test = MF(graph, settings.dim), settings.dataset.test
     judged = torch.from_numpy(test.users).long().unique().to(settings.device)
     of_users, of_items = model.get_embedding().detach().split([graph.n_users, graph.n_items])

@@ -2,10 +2,10 @@
 
 from ._native import build_info as _build_info
 from .evaluate import evaluate
-from .export import write_recommendations
+from .export import write_recommendations, write_vectors
 from .fold_in import FoldIn
 from .graph import Graph
-from .index import Index
+from .index import Index, Indexed
 from .models import MF, LightGCN, Popularity, Recommender
 from .ops import (
     Adam,
@@ -41,6 +41,7 @@ __all__ = [
     "FoldIn",
     "Graph",
     "Index",
+    "Indexed",
     "LightGCN",
     "Popularity",
     "PprRanks",
@@ -71,4 +72,5 @@ __all__ = [
     "topk",
     "unseen_mask",
     "write_recommendations",
+    "write_vectors",
 ]

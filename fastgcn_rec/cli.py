@@ -1,4 +1,4 @@
-"""The command line: fastgcn-rec train | evaluate | recommend | similar | datasets | estimate | demo | doctor."""
+"""The command line: fastgcn-rec train | evaluate | recommend | similar | export | datasets | estimate | demo | doctor."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from . import doctor
 from .data import Dataset, DatasetUnavailableError, available_datasets, load_dataset
 from .evaluate import evaluate
-from .export import write_recommendations
+from .export import write_recommendations, write_vectors
 from .memory import estimate_memory
 from .models import Popularity, Recommender
 from .recipes import RECIPES
@@ -85,6 +85,12 @@ def _parser() -> argparse.ArgumentParser:
     similar.add_argument("model", type=Path, metavar="MODEL")
     similar.add_argument("items", nargs="+", metavar="ITEM", help="raw item ids")
     similar.add_argument("-k", "--k", type=int, default=10)
+
+    export = commands.add_parser("export", help="the vectors with their ids, for an index of another program")
+    export.set_defaults(run=_export)
+    export.add_argument("model", type=Path, metavar="MODEL")
+    export.add_argument("--side", choices=["items", "users"], default="items")
+    export.add_argument("--out", type=Path, required=True, help="a .npz or .parquet file")
 
     datasets = commands.add_parser("datasets", help="the known data sets; with a name, a report on it")
     datasets.set_defaults(run=_datasets)
@@ -222,6 +228,12 @@ def _similar(args: argparse.Namespace) -> int:
     model = _load_model(args.model)
     items = _raw_ids(model.item_ids, args.items, "item")
     _print_lists("item", items, *model.similar_items(items, args.k))
+    return 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    n = write_vectors(_load_model(args.model), args.out, args.side)
+    print(f"{n:,} vectors of {args.side}: {args.out}")
     return 0
 
 

@@ -26,8 +26,12 @@ def ranked(
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
     """(users [b], ids [b, k], scores [b, k]), block by block, for internal user ids int64 [n] on the graph's device.
 
-    A model with ``vectors()`` is ranked by :func:`fastgcn_rec.retrieve`; any other by its scores, ``batch_users`` rows of them at a time.
+    A model with a method ``ranked(seen, users, k)`` does it itself (``seen``: the graph, or None); one with ``vectors()`` is ranked by
+    :func:`fastgcn_rec.retrieve`; any other by its scores, ``batch_users`` rows of them at a time.
     """
+    if hasattr(model, "ranked"):
+        yield from model.ranked(graph if exclude_seen else None, users, k)
+        return
     vectors = model.vectors() if hasattr(model, "vectors") else None
     if vectors is not None:
         of_users, of_items, metric = vectors
@@ -157,9 +161,9 @@ def evaluate(
 
     Parameters
     ----------
-    model : a model with ``vectors()`` or ``scorer()``, or a callable
+    model : a model with ``ranked()``, ``vectors()`` or ``scorer()``, or a callable
         The callable maps internal user ids int64 [b] to scores [b, n_items]; ``scorer()`` returns one. ``vectors()`` returns (users,
-        items, metric) for :func:`fastgcn_rec.retrieve`, or None.
+        items, metric) for :func:`fastgcn_rec.retrieve`, or None. ``ranked()`` ranks itself: see :func:`ranked`.
     test : Edges
         The relevant items, by internal ids; repeated pairs count once.
     exclude : Graph, optional

@@ -1,21 +1,21 @@
-"""Recommendations for many users into a file, block by block."""
+"""Files for other programs: recommendations for many users, block by block, and vectors with their ids."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from .models import Recommender
 from .storage import write_atomically
 
-Columns = dict[str, NDArray[Any]]
+Columns = dict[str, Any]  # NumPy arrays, or pyarrow's
 _SUFFIXES = (".csv", ".parquet")
+_VECTOR_SUFFIXES = (".npz", ".parquet")
 
 
 def write_recommendations(
@@ -86,6 +86,53 @@ def write_recommendations(
     return count
 
 
+def write_vectors(model: Recommender, path: str | os.PathLike[str], side: Literal["items", "users"] = "items") -> int:
+    """Writes the vectors of one side, whose inner products are the scores, with their raw ids, and returns their number.
+
+    What an index of any library takes: hnswlib's ``add_items(vectors)`` labels by position, and ``ids`` is the map from there. The
+    file is there whole or not at all.
+
+    Parameters
+    ----------
+    model : Recommender with vectors, such as MF, LightGCN
+    path : path
+        .npz: the arrays "vectors" float32 [n, dim] and "ids" int64 or unicode [n], read by ``numpy.load``; .parquet (needs pyarrow): a row a
+        vector, the columns id and vector (a fixed-size list of float32).
+    side : "items" or "users"
+
+    Raises
+    ------
+    ValueError : another suffix or side. TypeError : a model that does not score by vectors. ImportError : pyarrow is missing.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from fastgcn_rec import MF, Graph
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "items.npz"
+    >>> write_vectors(MF(Graph.from_edges([0, 1], [0, 2]), 8), path)
+    3
+    >>> np.load(path)["vectors"].shape
+    (3, 8)
+    """
+    path = Path(path)
+    if path.suffix not in _VECTOR_SUFFIXES:
+        raise ValueError(f"{path}: the suffix must be one of {', '.join(_VECTOR_SUFFIXES)}, got {path.suffix!r}")
+    if side not in ("items", "users"):
+        raise ValueError(f"write_vectors: side must be 'items' or 'users', got {side!r}")
+    if model.vectors() is None:
+        raise TypeError(f"write_vectors: {type(model).__name__} does not score by vectors")
+    users, items = model.scoring_vectors()
+    vectors, ids = (items, model.item_ids) if side == "items" else (users, model.user_ids)
+    table = np.ascontiguousarray(vectors.cpu().numpy())
+    if path.suffix == ".npz":
+        write_atomically(path, lambda file: np.savez(file, allow_pickle=False, ids=ids, vectors=table))
+        return len(table)
+    pyarrow, writer = _pyarrow(), _parquet_writer()
+    lists = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(table.ravel()), table.shape[1])
+    write_atomically(path, lambda file: writer(file, iter([{"id": ids, "vector": lists}])))
+    return len(table)
+
+
 def _write_csv(file: IO[bytes], blocks: Iterator[Columns]) -> None:
     import csv
     import io
@@ -100,18 +147,23 @@ def _write_csv(file: IO[bytes], blocks: Iterator[Columns]) -> None:
     text.detach()
 
 
-def _parquet_writer() -> Callable[[IO[bytes], Iterator[Columns]], None]:
+def _pyarrow() -> Any:
     try:
         import pyarrow
-        import pyarrow.parquet as parquet
+        import pyarrow.parquet
     except ImportError:
         raise ImportError(
-            "a .parquet file needs pyarrow: pip install 'fastgcn_rec[parquet]', or write a .csv"
+            "a .parquet file needs pyarrow: pip install 'fastgcn_rec[parquet]', or write a .csv or .npz"
         ) from None
+    return pyarrow
+
+
+def _parquet_writer() -> Callable[[IO[bytes], Iterator[Columns]], None]:
+    pyarrow = _pyarrow()
 
     def write(file: IO[bytes], blocks: Iterator[Columns]) -> None:
         first = pyarrow.table(next(blocks))
-        with parquet.ParquetWriter(file, first.schema) as writer:
+        with pyarrow.parquet.ParquetWriter(file, first.schema) as writer:
             writer.write_table(first)
             for columns in blocks:
                 writer.write_table(pyarrow.table(columns))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 
 from .data._arrays import among, as_ids, codes_of, sorted_index
 from .graph import Graph
+from .models import Recommender
 from .ops.retrieve import retrieve
 from .storage import load_arrays, save_arrays
 
 Kind = Literal["exact", "faiss"]
 KINDS = ("exact", "faiss")
+_SEARCHED_AT_ONCE = 4096  # users
 Floats = NDArray[np.float32]
 
 
@@ -98,15 +100,19 @@ class Index:
         ------
         ValueError : shapes; ids in ``exclude`` that the index does not hold, by name.
         """
-        table = _matrix("queries", queries, self.vectors.shape[1])
-        if k < 1:
-            raise ValueError(f"Index: k must be >= 1, got {k}")
-        seen = self._excluded(exclude, len(table))
-        positions, scores = (self._exact if self.kind == "exact" else self._approximate)(table, k, seen)
+        positions, scores = self.positions(queries, k, exclude)
         none: Any = "" if self.ids.dtype.kind == "U" else -1
         if not len(self.ids):
             return np.full(positions.shape, none), scores
         return np.where(positions >= 0, self.ids[np.maximum(positions, 0)], none), scores
+
+    def positions(self, queries: Any, k: int, exclude: Any = None) -> tuple[NDArray[np.int64], Floats]:
+        """:meth:`search` with positions in ``vectors`` for ids, -1 where there is none."""
+        table = _matrix("queries", queries, self.vectors.shape[1])
+        if k < 1:
+            raise ValueError(f"Index: k must be >= 1, got {k}")
+        seen = self._excluded(exclude, len(table))
+        return (self._exact if self.kind == "exact" else self._approximate)(table, k, seen)
 
     def recall(self, queries: Any, k: int, exclude: Any = None) -> float:
         """The mean share of the exact k best that :meth:`search` finds; 1 for kind "exact"."""
@@ -184,6 +190,66 @@ class Index:
         flat = as_ids(list(itertools.chain.from_iterable(exclude)), "exclude")
         columns = order[codes_of(flat, ordered, "exclude", "ids of the index")]
         return Graph.from_edges(np.repeat(np.arange(n_queries), [len(own) for own in exclude]), columns, n_queries, n)
+
+
+class Indexed:
+    """A model whose items are found through an :class:`Index`; stands where a model is ranked: ``recommend``, ``evaluate``, ``TwoStage``.
+
+    Vectors are the model's when this is made; they do not follow it.
+
+    Parameters
+    ----------
+    model : Recommender with vectors, such as MF, LightGCN
+    kind, options : of :meth:`Index.build`
+
+    Attributes
+    ----------
+    model, graph ; index : Index of the items
+
+    Examples
+    --------
+    >>> from fastgcn_rec import MF
+    >>> model = MF(Graph.from_edges([0, 0, 1], [0, 1, 1]), 4)
+    >>> indexed = Indexed(model)  # kind="faiss" for an approximate index
+    >>> bool((indexed.recommend([0, 1], k=1)[0] == model.recommend([0, 1], k=1)[0]).all())
+    True
+    """
+
+    def __init__(self, model: Recommender, kind: Kind = "exact", **options: Any) -> None:
+        if model.vectors() is None:
+            raise TypeError(
+                f"Indexed: {type(model).__name__} does not score by vectors, so that no index can hold them"
+            )
+        users, items = model.scoring_vectors()
+        self.model, self.graph = model, model.graph
+        self.index = Index.build(items, kind, ids=model.item_ids, **options)
+        self._users = users.cpu().numpy()
+        self.n_users, self.n_items = model.n_users, model.n_items
+        self.user_rows, self.raw_items = model.user_rows, model.raw_items
+
+    def recommend(self, users: Any, k: int = 20, exclude_seen: bool = True) -> tuple[NDArray[Any], Floats]:
+        """As :meth:`Recommender.recommend`; what the index does not find is missing."""
+        rows = self.user_rows(users)
+        return self.index.search(self._users[rows], k, self._seen(self.graph, rows) if exclude_seen else None)
+
+    def recall(self, users: Any, k: int = 20, exclude_seen: bool = True) -> float:
+        """:meth:`Index.recall` for these users: the share of their exact k best that :meth:`recommend` finds."""
+        rows = self.user_rows(users)
+        return self.index.recall(self._users[rows], k, self._seen(self.graph, rows) if exclude_seen else None)
+
+    def ranked(
+        self, seen: Graph | None, users: torch.Tensor, k: int
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        """(users [b], internal item ids [b, k], scores [b, k]), block by block, for :func:`fastgcn_rec.evaluate`."""
+        for block in users.split(_SEARCHED_AT_ONCE):
+            rows = block.cpu().numpy()
+            exclude = None if seen is None else self._seen(seen, rows)
+            ids, scores = self.index.positions(self._users[rows], k, exclude)
+            yield block, torch.from_numpy(ids).to(block.device), torch.from_numpy(scores).to(block.device)
+
+    @staticmethod
+    def _seen(graph: Graph, rows: NDArray[np.int64]) -> Any:
+        return graph.to("cpu").to_scipy()[rows]
 
 
 def _is_edge(graph: Graph, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.bool_]:

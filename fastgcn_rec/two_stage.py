@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from .data import Dataset, Edges
 from .data._arrays import among, pair_keys
-from .evaluate import Scorer, evaluate
+from .evaluate import evaluate, ranked
 from .graph import Graph
+from .index import Indexed
 from .models import Recommender
-from .ops import ppr, topk
+from .ops import ppr
 
 Tensor = torch.Tensor
 _AT_ONCE = 256  # users
@@ -34,13 +35,13 @@ class TwoStage:
 
     Parameters
     ----------
-    candidates : Recommender
+    candidates : Recommender, or Indexed for one that is searched through an :class:`Index`
         Trained on a part of train: the edges of ``dataset.train`` that are not in ``candidates.graph`` are the ranker's labels, so that no
         feature of the ranker's training has seen them.
     ranker : any object with ``fit(X, y)`` and ``predict_proba(X)`` or ``predict(X)``
         X float32 [rows, n_features], y int64 [rows] of 0 and 1; where ``fit`` has an argument ``group`` it gets the number of rows of every user
         (rows of a user are adjacent). Of ``predict_proba`` the last column is the score.
-    serving : Recommender, optional
+    serving : Recommender or Indexed, optional
         What gives candidates and features once the ranker is trained, such as the same model trained on all of train. Default: ``candidates``.
     n_candidates : int >= 1
     item_features : array [n_items, F], optional
@@ -75,10 +76,10 @@ class TwoStage:
 
     def __init__(
         self,
-        candidates: Recommender,
+        candidates: Recommender | Indexed,
         ranker: Any,
         *,
-        serving: Recommender | None = None,
+        serving: Recommender | Indexed | None = None,
         n_candidates: int = 100,
         item_features: Any = None,
         use_ppr: bool = True,
@@ -126,7 +127,7 @@ class TwoStage:
         keys = np.sort(pair_keys(labels.users, labels.items, dataset.n_users, dataset.n_items))
         users = torch.from_numpy(np.unique(labels.users).astype(np.int64)).to(model.graph.device)
         features, targets, groups = [], [], []
-        for block, ids, x in self._blocks(model, model.scorer(), model.graph, users):
+        for block, ids, x in self._blocks(model, model.graph, users):
             real = ids >= 0
             wanted = block[:, None] * dataset.n_items + ids
             targets.append(among(keys, wanted)[real].astype(np.int64))
@@ -147,49 +148,43 @@ class TwoStage:
         if not 1 <= k <= self.n_candidates:
             raise ValueError(f"TwoStage: k must lie in [1, n_candidates] = [1, {self.n_candidates}], got {k}")
         rows = torch.from_numpy(self.serving.user_rows(users)).to(self.graph.device)
-        ids, scores = np.full((len(rows), k), -1), np.full((len(rows), k), -np.inf, np.float32)
-        for at, best, values in self._ranked(self.serving.scorer(), rows):
-            ids[at : at + _AT_ONCE], scores[at : at + _AT_ONCE] = best[:, :k], values[:, :k]
-        return self.serving.raw_items(torch.from_numpy(ids)), scores
+        blocks = list(self.ranked(self.graph, rows, k))
+        if not blocks:
+            return self.serving.raw_items(torch.empty(0, k, dtype=torch.int64)), np.empty((0, k), np.float32)
+        return self.serving.raw_items(torch.cat([b[1] for b in blocks])), torch.cat([b[2] for b in blocks]).numpy()
 
-    def scorer(self) -> Scorer:
-        """For :func:`fastgcn_rec.evaluate`: candidates score n_candidates - place (from 0), all other items NaN, which ranks nowhere."""
-        candidate_scores = self.serving.scorer()
-
-        def score(users: Tensor) -> Tensor:
-            scores = torch.full((len(users), self.graph.n_items), float("nan"))
-            for at, ids, _ in self._ranked(candidate_scores, users):
-                row, place = np.nonzero(ids >= 0)
-                scores[at + row, ids[row, place]] = torch.from_numpy(self.n_candidates - place).float()
-            return scores.to(users.device)
-
-        return score
+    def ranked(self, seen: Graph | None, users: Tensor, k: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """(users [b], internal item ids [b, k], the ranker's scores [b, k]) block by block, -1 and -inf beyond the candidates; for
+        :func:`fastgcn_rec.evaluate`. Items in ``seen`` are no candidates."""
+        if self.training is None:
+            raise RuntimeError("TwoStage: the ranker is not trained; call fit(dataset) first")
+        predict = getattr(self.ranker, "predict_proba", None)
+        for block, ids, x in self._blocks(self.serving, seen, users):
+            best, values = np.full((len(block), k), -1), np.full((len(block), k), -np.inf, np.float32)
+            scores = np.full(ids.shape, -np.inf, np.float32)
+            real = ids >= 0
+            if real.any():
+                scores[real] = self.ranker.predict(x[real]) if predict is None else predict(x[real])[:, -1]
+            order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+            best[:, : order.shape[1]] = np.take_along_axis(ids, order, 1)
+            values[:, : order.shape[1]] = np.take_along_axis(scores, order, 1)
+            at = users.device
+            yield torch.from_numpy(block).to(at), torch.from_numpy(best).to(at), torch.from_numpy(values)
 
     def ceiling(self, test: Edges) -> dict[str, float]:
         """:func:`evaluate` of the candidates at K = n_candidates: "recall@<n_candidates>" is what no order of them can exceed at any K."""
         return evaluate(self.serving, test, self.graph, ks=[self.n_candidates], metrics=("recall",))
 
-    def _ranked(self, score: Scorer, users: Tensor) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.float32]]]:
-        """(first row, internal ids [b, n_candidates] by the ranker's score, -1 last, the scores) of a block of users after another."""
-        if self.training is None:
-            raise RuntimeError("TwoStage: the ranker is not trained; call fit(dataset) first")
-        for number, (_, ids, x) in enumerate(self._blocks(self.serving, score, self.graph, users)):
-            scores = np.full(ids.shape, -np.inf, np.float32)
-            real = ids >= 0
-            if real.any():
-                predict = getattr(self.ranker, "predict_proba", None)
-                scores[real] = self.ranker.predict(x[real]) if predict is None else predict(x[real])[:, -1]
-            order = np.argsort(-scores, axis=1, kind="stable")
-            yield number * _AT_ONCE, np.take_along_axis(ids, order, 1), np.take_along_axis(scores, order, 1)
-
     def _blocks(
-        self, model: Recommender, score: Scorer, seen: Graph, users: Tensor
+        self, model: Recommender | Indexed, seen: Graph | None, users: Tensor
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]]:
         """(users [b], candidates [b, n_candidates], -1 where there are fewer, features [b, n_candidates, F]); items in ``seen`` are left out."""
         graph = model.graph
         popularity, degree = (torch.log1p(d.float()) for d in (graph.item_degree, graph.user_degree))
-        for block in users.split(_AT_ONCE):
-            ids, scores = topk(seen, score(block), self.n_candidates, block)
+        found = ranked(model, graph if seen is None else seen, users, self.n_candidates, seen is not None)
+        for block, ids, scores in (
+            part for wide in found for part in zip(*(t.split(_AT_ONCE) for t in wide), strict=True)
+        ):
             items = ids.clamp_min(0)
             columns = [scores, torch.arange(1.0, self.n_candidates + 1, device=ids.device).expand_as(scores)]
             columns += [scores[:, :1] - scores, popularity[items], degree[block, None].expand_as(scores)]

@@ -3,7 +3,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from fastgcn_rec import Index, LightGCN
+from fastgcn_rec import Index, Indexed, LightGCN, Popularity, evaluate
 from fastgcn_rec.data import synthetic_interactions
 
 
@@ -140,3 +140,30 @@ def test_errors(monkeypatch, tmp_path):
     monkeypatch.setitem(__import__("sys").modules, "faiss", None)
     with pytest.raises(ImportError, match=r"pip install 'fastgcn_rec\[ann\]', or take kind='exact'"):
         Index.build(vectors(10), "faiss")
+
+
+@both
+@pytest.mark.parametrize("similarity", ["dot", "cosine"])
+def test_a_model_is_ranked_through_its_index(kind, similarity):
+    if kind == "faiss":
+        pytest.importorskip("faiss", reason="needs faiss: an extra")
+    data = synthetic_interactions(300, 200, 3000, seed=1)
+    model = LightGCN(data, 16, 1, similarity=similarity)
+    indexed = Indexed(model, kind)
+    ids, scores = indexed.recommend(data.user_ids, 20)
+    expected, exact = model.recommend(data.user_ids, 20)
+    same = (ids == expected).mean()
+    assert same == 1 if kind == "exact" else same > 0.95
+    np.testing.assert_allclose(scores[ids == expected], exact[ids == expected], rtol=1e-5, atol=1e-7)
+    found = evaluate(indexed, data.test)
+    assert found["recall@20"] == pytest.approx(
+        evaluate(model, data.test)["recall@20"], abs=0 if kind == "exact" else 0.01
+    )
+    assert indexed.recall(data.user_ids[:50], 20) > 0.95
+    all_items = indexed.recommend(data.user_ids[:3], 200, exclude_seen=False)[0]
+    assert all(sorted(row) == sorted(data.item_ids) for row in all_items.tolist())
+
+
+def test_a_model_without_vectors_has_no_index():
+    with pytest.raises(TypeError, match="Indexed: Popularity does not score by vectors"):
+        Indexed(Popularity(synthetic_interactions(20, 40, 60)))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from fastgcn_rec import MF, LightGCN, TwoStage, evaluate, fit, ppr
+from fastgcn_rec import MF, Indexed, LightGCN, TwoStage, evaluate, fit, ppr
 from fastgcn_rec.data import Edges, synthetic_interactions
 
 
@@ -71,6 +71,18 @@ def test_a_ranker_that_keeps_the_order_gives_the_candidates_and_one_that_turns_i
     ids, scores = kept.recommend(users, 4)
     assert ids.tolist() == expected[:, :4].tolist()
     assert scores[0].tolist() == [-1, -2, -3, -4]
+
+
+def test_candidates_come_from_an_index(data, model):
+    whole = MF(data, 8)
+    direct = TwoStage(model, Recorder(sign=1.0), serving=whole, n_candidates=30).fit(data)
+    through = TwoStage(Indexed(model), Recorder(sign=1.0), serving=Indexed(whole), n_candidates=30).fit(data)
+    np.testing.assert_allclose(through.ranker.x, direct.ranker.x, rtol=1e-4, atol=1e-6)
+    assert through.ranker.y.tolist() == direct.ranker.y.tolist()
+    assert through.recommend(data.user_ids, 5)[0].tolist() == direct.recommend(data.user_ids, 5)[0].tolist()
+    assert evaluate(through, data.test) == evaluate(direct, data.test)
+    assert through.ceiling(data.test) == direct.ceiling(data.test)
+    assert through.recommend([], 5)[0].shape == (0, 5)
 
 
 def test_equal_scores_keep_the_candidates_order(data, model):
