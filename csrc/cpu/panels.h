@@ -31,14 +31,16 @@ struct ScaledRow {
 template <class T, class Row>
 void pack_panels(int64_t n, int64_t dim, const Row& row, acc_t<T>* out, int threads) {
   parallel_for(panels(n), 4, threads, [&](int64_t begin, int64_t end) {
-    for (int64_t j = begin * panel; j < end * panel; ++j) {
-      acc_t<T>* to = out + j / panel * dim * panel + j % panel;
-      if (j < n) {
-        const ScaledRow<T> from = row(j);
-        for (int64_t c = 0; c < dim; ++c) to[c * panel] = from.factor * load(from.x[c]);
-      } else {
-        for (int64_t c = 0; c < dim; ++c) to[c * panel] = 0;
+    for (int64_t p = begin; p < end; ++p) {
+      const T* rows[panel];
+      acc_t<T> factors[panel];
+      for (int64_t i = 0; i < panel; ++i) {
+        const int64_t j = p * panel + i;
+        const ScaledRow<T> from = j < n ? row(j) : ScaledRow<T>{nullptr, 0};
+        rows[i] = from.x;
+        factors[i] = from.factor;
       }
+      kernels<T>().pack(rows, factors, panel, dim, out + p * dim * panel);
     }
   });
 }

@@ -16,6 +16,7 @@ constexpr int64_t tile_bytes = 96 << 10;  // of their scores: with the panels of
 constexpr int64_t tile_pad = 16;          // keeps a column of the scores off a single cache set
 constexpr int64_t first_stretch = 64;     // of a row's scores looked at together while it has no bound yet
 constexpr int64_t spare = 32;             // places that a buffer has at least beyond k
+constexpr int64_t few_chunks = 32;        // into which the panels are cut where queries are few, at most
 constexpr int64_t none = std::numeric_limits<int64_t>::max();
 
 template <class T>
@@ -42,13 +43,21 @@ struct Query {
   const int32_t* excluded_end;
 };
 
+// Whether queries are too few to be shared out among threads, so that items are.
+template <class T>
+bool is_few(const Retrieval<T>& job) {
+  return job.queries_at_once <= row_block;
+}
+
 template <class T>
 struct Space {
   Query<T>* queries;  // [queries_at_once]
   Word<T>* words;     // [queries_at_once, capacity]
   T* unit;            // [queries_at_once, dim] if cosine
-  T* packed;          // items_at_once items in panels
-  int64_t n_best;     // min(k, n_candidates)
+  T* packed;          // items_at_once items in panels; for few queries one panel a chunk
+  T* few;             // [queries_at_once, few_ld] of all scores, if queries_at_once <= row_block
+  int64_t few_ld;
+  int64_t n_best;  // min(k, n_candidates)
   int64_t capacity;
   int64_t bytes;
 
@@ -59,7 +68,10 @@ struct Space {
     queries = arena.take<Query<T>>(job.queries_at_once);
     words = arena.take<Word<T>>(job.queries_at_once * capacity);
     unit = arena.take<T>(job.cosine ? job.queries_at_once * job.dim : 0);
-    packed = arena.take<T>(panels(job.items_at_once) * panel * job.dim);
+    const int64_t n_panels = panels(job.items_at_once);
+    packed = arena.take<T>((is_few(job) ? std::min(n_panels, few_chunks) : n_panels) * panel * job.dim);
+    few_ld = n_panels * panel + tile_pad;
+    few = arena.take<T>(is_few(job) ? job.queries_at_once * few_ld : 0);
     bytes = arena.used;
   }
 };
@@ -81,7 +93,11 @@ class Retriever {
       begin(q, n);
       for (int64_t first = 0; first < job_.n_candidates; first += job_.items_at_once) {
         const int64_t n_packed = std::min(job_.items_at_once, job_.n_candidates - first);
-        if (q == 0 || n_packed < job_.n_candidates) pack(first, n_packed);
+        if (is_few(job_)) {
+          score_few(q, n, first, n_packed);
+          continue;
+        }
+        if (q == 0 || n_packed < job_.n_candidates) pack(first, n_packed, s_.packed, threads_);
         score(q, n, first, n_packed);
       }
       finish(n, ids + q * job_.k, scores + q * job_.k);
@@ -112,12 +128,34 @@ class Retriever {
     });
   }
 
-  void pack(int64_t first, int64_t n) {
+  void pack(int64_t first, int64_t n, T* packed, int threads) const {
     const auto row = [&](int64_t j) {
       const T* x = job_.items + item_at(first + j) * job_.dim;
       return ScaledRow<T>{x, job_.cosine ? inverse_norm(x, job_.dim) : T(1)};
     };
-    pack_panels<T>(n, job_.dim, row, s_.packed, threads_);
+    pack_panels<T>(n, job_.dim, row, packed, threads);
+  }
+
+  const T* vectors(int64_t q) const { return job_.cosine ? s_.unit : job_.queries + q * job_.dim; }
+
+  // A panel is packed, multiplied and forgotten while it is in a core's nearest cache.
+  void score_few(int64_t q, int64_t n, int64_t first, int64_t n_packed) {
+    const int64_t grain = (panels(n_packed) + few_chunks - 1) / few_chunks;
+    parallel_for(panels(n_packed), grain, threads_, [&](int64_t begin, int64_t end) {
+      T* packed = s_.packed + begin / grain * job_.dim * panel;
+      for (int64_t p = begin; p < end; ++p) {
+        pack(first + p * panel, std::min(panel, n_packed - p * panel), packed, 1);
+        dense<T>().gemm(n, panel, job_.dim, vectors(q), job_.dim, 1, packed, panel, s_.few + p * panel, s_.few_ld,
+                        false);
+      }
+    });
+    parallel_for(n, 1, threads_, [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) {
+        for (int64_t j = 0; j < n_packed; j += tile<T>) {
+          judge(q, r, s_.few + r * s_.few_ld + j, first + j, std::min(tile<T>, n_packed - j));
+        }
+      }
+    });
   }
 
   // Queries [q, q + n) and the packed candidates [first, first + n_packed).
@@ -127,13 +165,12 @@ class Retriever {
     parallel_for(n, grain, threads_, [&](int64_t begin, int64_t end) {
       alignas(64) T scores[row_block * (tile<T> + tile_pad)];
       constexpr int64_t ld = tile<T> + tile_pad;
-      const T* vectors = job_.cosine ? s_.unit : job_.queries + q * job_.dim;
       for (int64_t at = begin; at < end; at += row_block) {
         const int64_t m = std::min(row_block, end - at);
         for (int64_t j = 0; j < n_packed; j += tile<T>) {
           const int64_t width = std::min(tile<T>, n_packed - j);
           for (int64_t p = 0; p < panels(width); ++p) {
-            dense<T>().gemm(m, panel, job_.dim, vectors + at * job_.dim, job_.dim, 1,
+            dense<T>().gemm(m, panel, job_.dim, vectors(q) + at * job_.dim, job_.dim, 1,
                             s_.packed + (j / panel + p) * job_.dim * panel, panel, scores + p * panel, ld, false);
           }
           for (int64_t r = 0; r < m; ++r) judge(q, at + r, scores + r * ld, first + j, width);

@@ -13,7 +13,7 @@ from ._library import accepts_arrays, check_device, check_float, check_ids, chec
 
 Tensor = torch.Tensor
 METRICS = ("dot", "cosine")
-_READ_ONCE, _CACHED = 48, 1 << 20  # up to so many queries read what is packed once: so many bytes of it at a time
+_FEW_QUERIES, _CACHED = 48, 1 << 20  # of up to so many queries all scores of some items are held, in so many bytes
 _FEW = 1024  # queries or items: cutting the work up further would cost more time than it saves memory
 
 
@@ -65,8 +65,8 @@ def plan(
     """(queries at once, items at once, bytes of workspace), so that result and workspace fit the budget."""
     code = _native.DTYPE_CODE[queries.dtype]
     n, m = max(len(queries), 1), max(len(items) if subset is None else len(subset), 1)
-    if n <= _READ_ONCE:
-        m = min(m, max(_FEW, _CACHED // max(items.shape[1] * items.element_size(), 1)))
+    if n <= _FEW_QUERIES:
+        m = min(m, max(_FEW, _CACHED // (n * items.element_size())))
     result = len(queries) * k * (8 + queries.element_size())
     while True:
         job = _native.retrieval(queries, items, cosine, subset, indptr, indices, rows, k, n, m)

@@ -27,6 +27,51 @@ void axpy(acc_t<T>* y, acc_t<T> a, const T* x, int64_t n) {
   for (; i < n; ++i) y[i] += a * load_one(x[i]);
 }
 
+// The transpose of w vectors of w lanes, in place: round by round one bit of the number of the vector changes places
+// with that of the lane.
+template <class V, int w>
+FGR_INLINE void transpose(V* rows) {
+#pragma GCC unroll 8
+  for (int bit = 1; bit < w; bit *= 2) {
+    decltype(rows[0] < rows[0]) low, high;
+    for (int l = 0; l < w; ++l) {
+      low[l] = l & bit ? w + l - bit : l;
+      high[l] = l & bit ? w + l : l + bit;
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < w; ++i) {
+      if (i & bit) continue;
+      const V a = rows[i], b = rows[i + bit];
+      rows[i] = __builtin_shuffle(a, b, low);
+      rows[i + bit] = __builtin_shuffle(a, b, high);
+    }
+  }
+}
+
+// n: a multiple of the lanes.
+template <class T>
+void pack(const T* const* rows, const acc_t<T>* factors, int64_t n, int64_t dim, acc_t<T>* out) {
+  constexpr int w = lanes<T>;
+  for (int64_t j = 0; j < n; j += w) {
+    int64_t c = 0;
+    for (; c + w <= dim; c += w) {
+      Vec<T> block[w];
+#pragma GCC unroll 16
+      for (int i = 0; i < w; ++i) {
+        block[i] = rows[j + i] != nullptr ? factors[j + i] * load_vec(rows[j + i] + c) : (Vec<T>){};
+      }
+      transpose<Vec<T>, w>(block);
+#pragma GCC unroll 16
+      for (int i = 0; i < w; ++i) store_vec(out + (c + i) * n + j, block[i]);
+    }
+    for (; c < dim; ++c) {
+      for (int i = 0; i < w; ++i) {
+        out[c * n + j + i] = rows[j + i] != nullptr ? factors[j + i] * load_one(rows[j + i][c]) : acc_t<T>(0);
+      }
+    }
+  }
+}
+
 // MR x (NV vectors) of C in registers; the sum over k in order.
 template <class A, int MR, int NV>
 inline void gemm_tile(int64_t k, const A* a, int64_t a_row, int64_t a_col, const A* b, int64_t ldb, A* c, int64_t ldc,

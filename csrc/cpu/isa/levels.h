@@ -59,6 +59,8 @@ struct Kernels {
   acc_t<T> (*dot)(const T* a, const T* b, int64_t n);
   // y += a x
   void (*axpy)(acc_t<T>* y, acc_t<T> a, const T* x, int64_t n);
+  // out[c * n + j] = factors[j] * rows[j][c], 0 where rows[j] is null; out [dim, n], n a multiple of 16.
+  void (*pack)(const T* const* rows, const acc_t<T>* factors, int64_t n, int64_t dim, acc_t<T>* out);
 };
 
 template <class A>
