@@ -8,6 +8,11 @@ constexpr int block_threads = 256;
 constexpr int tile = 32;
 // One shape of the hop for any number of sources, so that a column's sums do not depend on it.
 constexpr int64_t width_of(int64_t n_sources) { return (n_sources + 63) / 64 * 64; }
+// Rows of the workspace are whole lines, so that every access of a hop is of 16 bytes.
+template <class T, class Sink>
+void wide_hop(const Hop<T>& h, const Sink& sink, void* stream) {
+  launch_hop<16 / sizeof(T)>("ppr", h, sink, stream);
+}
 
 // u = 2 value - u, or value in the first step; sum += coefficient u, where there is a sum.
 template <class T>
@@ -184,7 +189,7 @@ void ppr(const Bipartite& graph, const PprBatch<T>& batch, int64_t first_node, i
   const auto step = [&](NodeRange rows, T* sum, double coefficient, bool first) {
     h.first_node = rows.begin;
     h.last_node = rows.end;
-    hop("ppr", h, StepRow<T>{space.u, sum, static_cast<T>(coefficient), first, rows.begin, width}, true, stream);
+    wide_hop(h, StepRow<T>{space.u, sum, static_cast<T>(coefficient), first, rows.begin, width}, stream);
   };
   double coefficient = series.first;
   for (int64_t j = 0; j < batch.terms; ++j) {
@@ -204,7 +209,7 @@ void ppr(const Bipartite& graph, const PprBatch<T>& batch, int64_t first_node, i
   exact.last_node = other.end;
   const double gamma = 1 - batch.restart;
   if (bound != nullptr || (first_node < other.end && last_node > other.begin)) {
-    hop("ppr", exact, ScoreRow<T>{space.scores, gamma, width}, true, stream);
+    wide_hop(exact, ScoreRow<T>{space.scores, gamma, width}, stream);
   }
   const NodeRange wanted{first_node, last_node};
   launch("ppr", transpose_kernel<T>, blocks_for(wanted.size(), tile) * (width / tile), block_threads, 0, stream,
@@ -220,7 +225,7 @@ void ppr(const Bipartite& graph, const PprBatch<T>& batch, int64_t first_node, i
   add_norms({0, graph.n_nodes()}, false, 1);
   exact.first_node = own.begin;
   exact.last_node = own.end;
-  hop("ppr", exact, ResidualRow{space.scores, gamma, width}, true, stream);
+  wide_hop(exact, ResidualRow{space.scores, gamma, width}, stream);
   per_column(restart_kernel<T>, batch, width, space);
   add_norms(own, true, ppr_sum_margin / batch.restart);
 }
