@@ -6,7 +6,7 @@ from .export import write_recommendations
 from .fold_in import FoldIn
 from .graph import Graph
 from .index import Index
-from .models import MF, LightGCN, Popularity, Recommender
+from .models import EASE, MF, GraphFilter, ItemKNN, LightGCN, Popularity, Recommender, RP3beta
 from .ops import (
     Adam,
     TrainStep,
@@ -37,14 +37,18 @@ from .two_stage import TwoStage
 __version__: str = _build_info()["version"]
 
 __all__ = [
+    "EASE",
     "MF",
     "Adam",
     "FoldIn",
     "Graph",
+    "GraphFilter",
     "Index",
+    "ItemKNN",
     "LightGCN",
     "Popularity",
     "PprRanks",
+    "RP3beta",
     "Recommender",
     "TrainConfig",
     "TrainStep",

@@ -62,9 +62,7 @@ def test_heavy_and_split_rows_and_the_same_bits_in_any_order(device, to, dim, mo
     n_to, n_from = sizes(graph, to)
     x = torch.randn(n_from, dim, dtype=torch.float64, device=device)
     left, right = (torch.rand(n, dtype=torch.float64, device=device) for n in (n_to, n_from))
-    assert_close(
-        half_hop(graph, x, to, left, right), reference.half_hop(graph, x.cpu(), to, left.cpu(), right.cpu())
-    )
+    assert_close(half_hop(graph, x, to, left, right), reference.half_hop(graph, x.cpu(), to, left.cpu(), right.cpu()))
     same_bits_in_any_order(lambda: (half_hop(graph, x, to, left, right),), device)
 
 
