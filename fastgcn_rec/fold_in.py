@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .data._arrays import as_ids, codes_of, sorted_index
 from .graph import Graph
-from .ops.half_hop import Side
+from .ops.half_hop import Side as Side
 from .ops.retrieve import retrieve
 from .ops.topk import topk
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 
 from .graph import Graph
-from .ops import half_hop
+from .ops.half_hop import half_hop
 
 Tensor = torch.Tensor
 _BLOCK = 128  # columns a hop at most: what a block of this width gathers from stays in the cache

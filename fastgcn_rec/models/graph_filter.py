@@ -103,8 +103,6 @@ class GraphFilter(ItemItem):
         own = {"rank": self.rank, "ideal": self.ideal, "polynomial": self.polynomial, "seed": self.seed}
         return own | self.powers
 
-    _solved_in = torch.float64
-
     def _make(self) -> State:
         """of_users, of_items: the scales of R~, the items' divided by sigma_1; project [n_items, rank], back [rank, n_items]: the ideal
         filter as D_i^-c V and ideal * (q(P) D_i^c V)^T."""
@@ -115,10 +113,8 @@ class GraphFilter(ItemItem):
         }
         if not self.graph.n_edges:
             return state
-        squares, vectors = top_singular(
-            self.graph, *(t.to(self._solved_in) for t in state.values()), max(self.rank, 1), self.seed
-        )
-        squares, vectors = squares.float(), vectors.float()
+        left, right = state["of_users"].double(), state["of_items"].double()
+        squares, vectors = (t.float() for t in top_singular(self.graph, left, right, max(self.rank, 1), self.seed))
         state["of_items"] = state["of_items"] / squares[0].sqrt()
         if self.rank and self.ideal:
             vectors, power = vectors[:, : self.rank], self.powers["ideal_power"]
@@ -141,7 +137,7 @@ class GraphFilter(ItemItem):
             x = weight.new_zeros((self.n_items, min(width, edges.n_users - first)))
             x[columns[begin:end], rows[begin:end] - first] = weight[begin:end]
             scores[first : first + width] = self._sharpened(self._smoothed(x, **state), **state).T
-        if project is not None:
+        if project is not None and back is not None:
             scores.addmm_(half_hop(edges, project, "users"), back)
         return scores
 

@@ -37,7 +37,7 @@ class Neighbours(ItemItem):
         r = self.graph.to("cpu").to_scipy().astype(np.float64)
         by_item, kept = r.T.tocsr(), min(self.neighbours, max(self.n_items - 1, 1))
         step = max(1, _BLOCK_BYTES // (8 * max(self.n_items, 1)))
-        indptr, indices, values = [np.zeros(1, np.int64)], [], []
+        indptr, indices, values = [np.zeros(1, np.int64)], [np.zeros(0, np.int32)], [np.zeros(0, np.float32)]
         any_graph = Graph.from_edges([], [], 0, self.n_items)
         for first in range(0, self.n_items, step):
             rows = slice(first, min(first + step, self.n_items))
@@ -49,7 +49,7 @@ class Neighbours(ItemItem):
             indptr.append(real.sum(1).cumsum() + indptr[-1][-1])
             indices.append(ids[real].astype(np.int32))
             values.append(found[real].astype(np.float32))
-        columns = (np.concatenate(values or [[]]), np.concatenate(indices or [[]]), np.concatenate(indptr))
+        columns = (np.concatenate(values), np.concatenate(indices), np.concatenate(indptr))
         w = sp.csr_array(columns, shape=(self.n_items, self.n_items)).T.tocsr()
         w.sort_indices()
         arrays = {"indptr": w.indptr.astype(np.int64), "indices": w.indices.astype(np.int32)}
