@@ -13,6 +13,7 @@
 #include "cpu/isa/levels.h"
 #include "fgr/adam_step.h"
 #include "fgr/build.h"
+#include "fgr/half_hop.h"
 #include "fgr/l2_loss.h"
 #include "fgr/pair_loss.h"
 #include "fgr/ppr.h"

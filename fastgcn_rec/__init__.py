@@ -6,13 +6,14 @@ from .export import write_recommendations, write_vectors
 from .fold_in import FoldIn
 from .graph import Graph
 from .index import Index, Indexed
-from .models import MF, LightGCN, Popularity, Recommender
+from .models import EASE, MF, GraphFilter, ItemKNN, LightGCN, Popularity, Recommender, RP3beta
 from .ops import (
     Adam,
     TrainStep,
     adam_step,
     binary_loss,
     bpr_loss,
+    half_hop,
     l2_loss,
     max_margin_loss,
     ppr,
@@ -36,15 +37,19 @@ from .two_stage import TwoStage
 __version__: str = _build_info()["version"]
 
 __all__ = [
+    "EASE",
     "MF",
     "Adam",
     "FoldIn",
     "Graph",
+    "GraphFilter",
     "Index",
     "Indexed",
+    "ItemKNN",
     "LightGCN",
     "Popularity",
     "PprRanks",
+    "RP3beta",
     "Recommender",
     "TrainConfig",
     "TrainStep",
@@ -54,6 +59,7 @@ __all__ = [
     "bpr_loss",
     "evaluate",
     "fit",
+    "half_hop",
     "l2_loss",
     "max_margin_loss",
     "ppr",

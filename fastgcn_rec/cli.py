@@ -1,10 +1,11 @@
-"""The command line: fastgcn-rec train | evaluate | recommend | similar | export | datasets | estimate | demo | doctor."""
+"""The command line: fastgcn-rec train | evaluate | recommend | similar | export | compare | datasets | estimate | demo | doctor."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import doctor
+from .compare import DEFAULT_MODELS, NAMES, compare, table
 from .data import Dataset, DatasetUnavailableError, available_datasets, load_dataset
 from .evaluate import evaluate
 from .export import write_recommendations, write_vectors
@@ -104,6 +106,19 @@ def _parser() -> argparse.ArgumentParser:
     estimate.add_argument("--layers", type=int)
     estimate.add_argument("--batch-size", type=int)
 
+    versus = commands.add_parser(
+        "compare", help="several models on one split: metrics, seconds, memory; a table and a picture"
+    )
+    versus.set_defaults(run=_compare)
+    versus.add_argument("dataset", metavar="DATASET")
+    versus.add_argument(
+        "--models", nargs="+", metavar="NAME", default=list(DEFAULT_MODELS), help=f"out of {', '.join(NAMES)}"
+    )
+    versus.add_argument("--out", type=Path, help="default: runs/DATASET-compare")
+    versus.add_argument("--split", help="for data that come without one: random-user, temporal, temporal-user, ...")
+    versus.add_argument("--epochs", type=int, help="of the models that train, instead of their recipes'")
+    versus.add_argument("--quiet", action="store_true", help="no progress bar")
+
     demo = commands.add_parser("demo", help="ml-100k: popularity, MF and LightGCN side by side")
     demo.set_defaults(run=_demo)
     demo.add_argument("--out", type=Path, default=Path("runs/demo"))
@@ -116,7 +131,10 @@ def _parser() -> argparse.ArgumentParser:
 def _train(args: argparse.Namespace) -> int:
     recipe = RECIPES[args.recipe]
     names = [field.name for field in dataclasses.fields(TrainConfig)]
-    config = dataclasses.replace(recipe.train, **{n: getattr(args, n) for n in names if getattr(args, n) is not None})
+    if recipe.train is None and args.model is None:
+        return _make(args, [n for n in (*names, "dim", "layers") if getattr(args, n) is not None])
+    config = recipe.training()
+    config = dataclasses.replace(config, **{n: getattr(args, n) for n in names if getattr(args, n) is not None})
     options = dict(recipe.model_options, seed=config.seed)
     if args.model is not None:
         recipe = dataclasses.replace(recipe, model=args.model)
@@ -131,6 +149,29 @@ def _train(args: argparse.Namespace) -> int:
     model = dataclasses.replace(recipe, model_options=options).make_model(data).to(args.device)
     out = args.out or Path("runs") / f"{args.dataset}-{args.recipe}"
     _train_and_write(model, data, config, out, progress=not args.quiet, tensorboard=args.tensorboard)
+    return 0
+
+
+def _make(args: argparse.Namespace, given: list[str]) -> int:
+    """`train` for a recipe without training: makes the model, writes OUT/model.npz and metrics.json."""
+    if given:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise ValueError(f"recipe {args.recipe!r} is made without training, {options} does not apply")
+    data = load_dataset(args.dataset)
+    print(data.report())
+    start = time.perf_counter()
+    model = RECIPES[args.recipe].make_model(data).to(args.device)
+    seconds = time.perf_counter() - start
+    out = args.out or Path("runs") / f"{args.dataset}-{args.recipe}"
+    out.mkdir(parents=True, exist_ok=True)
+    model.save(out / "model.npz")
+    metrics: dict[str, Any] = evaluate(model, data.test, ks=_KS, metrics=_METRICS) if len(data.test) else {}
+    own = {"seconds_train": seconds, "fingerprint": data.fingerprint()}
+    write_json(out / "metrics.json", metrics | own | {"model": {"class": type(model).__name__, **model.config()}})
+    if len(data.test):
+        print(f"test: Recall@20 {metrics['recall@20']:.4f}, NDCG@20 {metrics['ndcg@20']:.4f}, ", end="")
+        print(f"{metrics['n_users_evaluated']} users")
+    print(f"{seconds:.0f} s to make it; files: {', '.join(str(p) for p in sorted(out.iterdir()))}")
     return 0
 
 
@@ -279,12 +320,21 @@ def _estimate(args: argparse.Namespace) -> int:
         ) from None
     recipe = RECIPES[args.recipe]
     own = {"embedding_dim": args.dim, "num_layers": args.layers}
+    config = recipe.training()
     options = recipe.model_options | {name: value for name, value in own.items() if value is not None}
     dim, layers = options["embedding_dim"], options.get("num_layers", 0)
-    config = dataclasses.replace(recipe.train, batch_size=args.batch_size or recipe.train.batch_size)
+    config = dataclasses.replace(config, batch_size=args.batch_size or config.batch_size)
     print(f"{n_users:,} users, {n_items:,} items, {n_pairs:,} pairs; {layers} layers, dim {dim}, recipe {args.recipe}")
     print(estimate_memory(n_users, n_items, n_pairs, dim, layers, config))
     return 0
+
+
+def _compare(args: argparse.Namespace) -> int:
+    out = args.out or Path("runs") / f"{args.dataset}-compare"
+    rows = compare(args.dataset, args.models, out, split=args.split, epochs=args.epochs, progress=not args.quiet)
+    print(table(rows))
+    print(f"files: {', '.join(str(p) for p in sorted(out.iterdir()))}")
+    return 0 if any(row.error is None for row in rows) else 1
 
 
 def _demo(args: argparse.Namespace) -> int:
@@ -301,7 +351,7 @@ def _demo(args: argparse.Namespace) -> int:
     best: Recommender = baseline
     for name, recipe in (("MF", "mf"), ("LightGCN", "default")):
         best = RECIPES[recipe].make_model(data)
-        config = dataclasses.replace(RECIPES[recipe].train, **small, **own[name])
+        config = dataclasses.replace(RECIPES[recipe].training(), **small, **own[name])
         table[name] = _train_and_write(best, data, config, args.out / name.lower())
     print(f"\n{'temporal test split':20s} Recall@20  NDCG@20")
     for name, metrics in table.items():

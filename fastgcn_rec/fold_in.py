@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 
 from .data._arrays import as_ids, codes_of, sorted_index
 from .graph import Graph
+from .ops.half_hop import Side as Side
 from .ops.retrieve import retrieve
+from .ops.topk import topk
 
 if TYPE_CHECKING:
     from .models import Recommender
 
 Tensor = torch.Tensor
-Side = Literal["users", "items"]
+_SCORED_AT_ONCE = 512  # new users, with a score for every item each
 Fold = Callable[[Graph, Side], Tensor]
 """(edges of n new nodes as a Graph [n, nodes of the other side], which side the new ones are on) -> vectors [n, dim]."""
 
@@ -53,9 +55,17 @@ class FoldIn:
     @torch.no_grad()
     def __init__(self, model: Recommender, *, calibrate: bool = False, **options: Any) -> None:
         self.model = model
+        self._index = {"users": sorted_index(model.user_ids), "items": sorted_index(model.item_ids)}
+        self._score = model.row_scorer()
+        if self._score is not None:
+            if calibrate or options:
+                given = ", ".join(["calibrate"] * calibrate + list(options))
+                raise TypeError(
+                    f"FoldIn: {type(model).__name__} scores by a user's items and takes no options, got {given}"
+                )
+            return
         self._fold = model.folding(**options)
         self._items = model.scoring_vectors()[1].contiguous()
-        self._index = {"users": sorted_index(model.user_ids), "items": sorted_index(model.item_ids)}
         self._scale = {"users": 1.0, "items": 1.0}
         if calibrate:
             edges, trained = model.graph.to_scipy(), model.get_embedding().split([model.n_users, model.n_items])
@@ -78,12 +88,28 @@ class FoldIn:
         if k < 1:
             raise ValueError(f"recommend_new: k must be >= 1, got {k}")
         edges = self._edges(user_items, "items")
+        if self._score is not None:
+            ids, scores = self._rank(self._score, edges, k, exclude_seen)
+            return self.model.raw_items(ids), scores.cpu().numpy()
         vectors = self.model.as_scored(self._vectors(edges, "users").float())
         ids, scores = retrieve(vectors, self._items, k, edges if exclude_seen else None)
         return self.model.raw_items(ids), scores.cpu().numpy()
 
+    def _rank(
+        self, score: Callable[[Graph], Tensor], edges: Graph, k: int, exclude_seen: bool
+    ) -> tuple[Tensor, Tensor]:
+        lists = []
+        for block in torch.arange(edges.n_users, device=edges.device).split(_SCORED_AT_ONCE):
+            rows = edges.select_users(block)
+            lists.append(topk(edges, score(rows), k, block if exclude_seen else None))
+        return torch.cat([ids for ids, _ in lists]), torch.cat([scores for _, scores in lists])
+
     @torch.no_grad()
     def _vectors(self, edges: Graph, side: Side) -> Tensor:
+        if self._score is not None:
+            raise NotImplementedError(
+                f"{type(self.model).__name__} scores by a user's items and has no vectors to fold in; use recommend_new()"
+            )
         return self._fold(edges, side) * self._scale[side]
 
     def _fit_scale(self, side: Side, edges: Any, trained: Tensor) -> float:

@@ -208,11 +208,29 @@ class Graph:
         power = -0.5 if norm == "sym" else -1.0
         key = ("sym" if norm == "sym" else "inverse", dtype)
         if key not in self._scales:
-            degree = torch.cat([_row_sums(self.indptr, self.weight), _row_sums(self.indptr_t, self.weight_t)])
+            degree = torch.cat(self.degrees())
             scale = torch.where(degree > 0, degree.pow(power), torch.zeros_like(degree))
             self._scales[key] = scale.to(dtype)
         scale = self._scales[key]
         return (scale, scale) if norm == "sym" else (scale, None) if norm == "left" else (None, scale)
+
+    def select_users(self, users: torch.Tensor) -> Graph:
+        """The graph of some users' edges: a row for each of the internal ids int64 [b], which may repeat, and all items.
+
+        >>> import torch
+        >>> Graph.from_edges([0, 1, 1], [0, 1, 2]).select_users(torch.tensor([1])).to_scipy().toarray().tolist()
+        [[0.0, 1.0, 1.0]]
+        """
+        degree = self.user_degree[users]
+        rows = torch.arange(len(users), dtype=torch.int32, device=self.device).repeat_interleave(degree)
+        skipped = (self.indptr[:-1][users] - degree.cumsum(0) + degree).repeat_interleave(degree)
+        edges = torch.arange(len(rows), device=self.device) + skipped
+        weight = None if self.weight is None else self.weight[edges]
+        return Graph.from_edges(rows, self.indices[edges], len(users), self.n_items, weight).to(self.device)
+
+    def degrees(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Sums of edge weights of the users and of the items, float64: the diagonal of D."""
+        return _row_sums(self.indptr, self.weight), _row_sums(self.indptr_t, self.weight_t)
 
     def item_law(self, power: float) -> torch.Tensor:
         """Running sums of degree^power over the items, int64 [n_items]: the law of drawing items by popularity.

@@ -1,21 +1,21 @@
-"""The picture of a training run."""
+"""The pictures of a training run and of a comparison."""
 
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from .storage import write_atomically
 from .train import History
 
+if TYPE_CHECKING:
+    from .compare import Row
+
 
 def plot_curves(history: History, path: str | os.PathLike[str], title: str, metric: str) -> None:
     """Loss and metric by epoch, the chosen epoch marked; a PNG. Needs matplotlib (the extra "plot")."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ImportError("plot_curves needs matplotlib: pip install 'fastgcn_rec[plot]'") from None
-    figure: Any = Figure(figsize=(7, 4), layout="constrained")
+    figure: Any = _figure("plot_curves", (7, 4))
     left = figure.subplots()
     left.plot([r["epoch"] for r in history.epochs], [r["loss"] for r in history.epochs], color="tab:gray", label="loss")
     left.set(xlabel="epoch", ylabel="training loss", title=title)
@@ -27,3 +27,26 @@ def plot_curves(history: History, path: str | os.PathLike[str], title: str, metr
         right.axvline(history.best_epoch, color="tab:blue", linestyle=":", label=f"kept: epoch {history.best_epoch}")
         right.legend(loc="center right")
     write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=120))
+
+
+def plot_comparison(rows: Sequence[Row], path: str | os.PathLike[str], title: str) -> None:
+    """Recall@20 over the seconds to train, a point a model; a PNG. Needs matplotlib (the extra "plot")."""
+    figure: Any = _figure("plot_comparison", (7, 4.5))
+    axis = figure.subplots()
+    for row in rows:
+        if row.error is None:
+            seconds = max(row.seconds_train, 1e-3)
+            axis.plot(seconds, row.recall, "o", color="tab:blue")
+            axis.annotate(row.model, (seconds, row.recall), xytext=(5, 4), textcoords="offset points", fontsize=8)
+    axis.set(xscale="log", xlabel="seconds to train", ylabel="Recall@20", title=title)
+    axis.margins(x=0.15, y=0.1)
+    axis.grid(alpha=0.3)
+    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=120))
+
+
+def _figure(name: str, size: tuple[float, float]) -> Any:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError(f"{name} needs matplotlib: pip install 'fastgcn_rec[plot]'") from None
+    return Figure(figsize=size, layout="constrained")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 from .data import Dataset
-from .models import MF, LightGCN, Recommender
+from .models import EASE, MF, GraphFilter, ItemKNN, LightGCN, Popularity, Recommender, RP3beta
+from .models.graph_filter import sharpening
 from .train import TrainConfig
 
 
@@ -16,20 +18,30 @@ class Recipe:
 
     Attributes
     ----------
-    model : "LightGCN" or "MF"
-    model_options, train : its arguments and the TrainConfig
+    model : "LightGCN", "MF", "GraphFilter", ...
+    model_options, train : its arguments and the TrainConfig, None for a model that is made without training
     expected : str
         What it is known to give, and who measured it.
     """
 
     model: str
     model_options: dict[str, Any]
-    train: TrainConfig
+    train: TrainConfig | None
     expected: str
 
     def make_model(self, data: Dataset, **options: Any) -> Recommender:
-        kinds: dict[str, type[MF]] = {"LightGCN": LightGCN, "MF": MF}
-        return kinds[self.model](data, **{**self.model_options, **options})
+        return _MODELS[self.model](data, **{**self.model_options, **options})
+
+    def training(self) -> TrainConfig:
+        """``train``; a ValueError for a model that has none."""
+        if self.train is None:
+            raise ValueError(f"{self.model} is made without training; options of training and its memory do not apply")
+        return self.train
+
+
+_MODELS: dict[str, Callable[..., Recommender]] = {
+    model.__name__: model for model in (EASE, GraphFilter, ItemKNN, LightGCN, MF, Popularity, RP3beta)
+}
 
 
 RECIPES: dict[str, Recipe] = {
@@ -70,4 +82,14 @@ RECIPES: dict[str, Recipe] = {
         TrainConfig(epochs=200, loss="bpr", sampler="edge", reg=1e-3, eval_every=5, patience=5),
         "the baseline without a graph, not run yet; gowalla about .163, .138 when tuned (published)",
     ),
+    "filter": Recipe(
+        "GraphFilter",
+        {"rank": 448, "ideal": 0.1, "polynomial": sharpening(2.0), "user_power": 0.3, "item_power": 0.45},
+        None,
+        "docs/baselines.md",
+    ),
+    "itemknn": Recipe("ItemKNN", {"neighbours": 100, "shrinkage": 10.0}, None, "docs/baselines.md"),
+    "rp3beta": Recipe("RP3beta", {"neighbours": 100, "alpha": 1.0, "beta": 0.6}, None, "docs/baselines.md"),
+    "ease": Recipe("EASE", {"reg": 500.0}, None, "docs/baselines.md"),
+    "popularity": Recipe("Popularity", {}, None, "what every model must beat"),
 }

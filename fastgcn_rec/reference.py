@@ -37,6 +37,12 @@ def propagate(graph: Graph, x: Tensor, alphas: Tensor, norm: Norm = "sym") -> Te
     return y
 
 
+def half_hop(graph: Graph, x: Tensor, to: str, left: Tensor | None = None, right: Tensor | None = None) -> Tensor:
+    r = torch.from_numpy(graph.to("cpu").to_scipy().toarray()).to(x.dtype)
+    y = (r if to == "users" else r.T) @ (x if right is None else right[:, None] * x)
+    return y if left is None else left[:, None] * y
+
+
 def _scores(
     user_emb: Tensor, item_emb: Tensor, users: Tensor, pos: Tensor, neg: Tensor, mask: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:

@@ -14,6 +14,7 @@
 #include "cpu/isa/levels.h"
 #include "fgr/adam_step.h"
 #include "fgr/build.h"
+#include "fgr/half_hop.h"
 #include "fgr/l2_loss.h"
 #include "fgr/pair_loss.h"
 #include "fgr/ppr.h"
@@ -109,6 +110,11 @@ void test_propagate(int64_t dim, int threads) {
     cpu::propagate_dots<T>(g.both, x, y, dim, n_alphas, scale, nullptr, dots, dot_space.data, threads);
     CHECK(std::isfinite(static_cast<double>(dots[0])));
   }
+  Buffer<T> users(g.both.users.n_rows * dim), items(g.both.items.n_rows * dim);
+  fill(items, 3);
+  cpu::half_hop<T>(g.both, Side::users, items, dim, scale, nullptr, users, nullptr, threads);
+  cpu::half_hop<T>(g.both, Side::items, users, dim, nullptr, scale, items, nullptr, threads);
+  CHECK(all_finite(users) && all_finite(items));
 }
 
 template <class T>

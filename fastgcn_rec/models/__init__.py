@@ -1,8 +1,12 @@
 """Models."""
 
 from .base import Recommender
+from .ease import EASE
+from .graph_filter import GraphFilter
+from .item_item import ItemItem
 from .lightgcn import LightGCN
 from .mf import MF
+from .neighbours import ItemKNN, RP3beta
 from .popularity import Popularity
 
-__all__ = ["MF", "LightGCN", "Popularity", "Recommender"]
+__all__ = ["EASE", "MF", "GraphFilter", "ItemItem", "ItemKNN", "LightGCN", "Popularity", "RP3beta", "Recommender"]

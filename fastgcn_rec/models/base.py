@@ -95,6 +95,10 @@ class Recommender(torch.nn.Module):
         users, items = self.get_embedding().detach().float().split([self.n_users, self.n_items])
         return users, items
 
+    def row_scorer(self) -> Callable[[Graph], Tensor] | None:
+        """For a model that scores a user by his items alone: from edges, a Graph [b, n_items], to scores [b, n_items]. None for any other."""
+        return None
+
     def scoring_vectors(self) -> tuple[Tensor, Tensor]:
         """(users [n_users, dim], items [n_items, dim]), float32, whose inner products are the scores."""
         users, items = self._vectors()
@@ -240,7 +244,8 @@ class Recommender(torch.nn.Module):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes parameters, configuration, training graph and raw ids to an .npz (no pickle), whole or not at all."""
         meta = {"kind": "model", "format": 1, "class": type(self).__name__, "config": self.config()}
-        arrays = {f"state.{name}": t.detach().float().cpu().numpy() for name, t in self.state_dict().items()}
+        state = {name: t.detach().cpu() for name, t in self.state_dict().items()}
+        arrays = {f"state.{n}": (t.float() if t.is_floating_point() else t).numpy() for n, t in state.items()}
         graph = self.graph.to("cpu")
         arrays |= {"graph.indptr": graph.indptr.numpy(), "graph.indices": graph.indices.numpy()}
         if graph.weight is not None:
@@ -257,10 +262,15 @@ class Recommender(torch.nn.Module):
         indptr, indices = arrays["graph.indptr"], arrays["graph.indices"]
         users = np.repeat(np.arange(len(indptr) - 1, dtype=np.int32), np.diff(indptr))
         graph = Graph.from_edges(users, indices, len(indptr) - 1, len(arrays["item_ids"]), arrays.get("graph.weight"))
-        model = kind(graph, **meta["config"])
         state = {n.removeprefix("state."): torch.from_numpy(a) for n, a in arrays.items() if n.startswith("state.")}
-        model.load_state_dict(state)
+        model = kind._restored(graph, meta["config"], state)
         model.user_ids, model.item_ids = arrays["user_ids"], arrays["item_ids"]
+        return model
+
+    @classmethod
+    def _restored(cls, graph: Graph, config: dict[str, Any], state: dict[str, Tensor]) -> Recommender:
+        model = cls(graph, **config)
+        model.load_state_dict(state)
         return model
 
 

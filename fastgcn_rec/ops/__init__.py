@@ -1,6 +1,7 @@
 """The ops, one file each: checks, registration with torch, and the public function."""
 
 from .adam_step import Adam, adam_step
+from .half_hop import half_hop
 from .l2_loss import l2_loss
 from .pair_loss import binary_loss, bpr_loss, max_margin_loss
 from .ppr import Ppr, ppr
@@ -23,6 +24,7 @@ __all__ = [
     "adam_step",
     "binary_loss",
     "bpr_loss",
+    "half_hop",
     "l2_loss",
     "max_margin_loss",
     "ppr",

@@ -12,7 +12,7 @@ from ..graph import Graph, Norm
 from ._library import accepts_arrays, check_float, check_graph_device, check_matrix, register
 
 Tensor = torch.Tensor
-_GRAPH = (
+GRAPH_ARGUMENTS = (
     "Tensor indptr, Tensor indices, Tensor? weight, Tensor indptr_t, Tensor indices_t, Tensor? weight_t, "
     "Tensor? split, Tensor? heavy, Tensor? left, Tensor? right"
 )
@@ -67,14 +67,14 @@ def _save_dots(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 
 
 _propagate_op = register(
-    f"propagate(Tensor x, Tensor alphas, {_GRAPH}) -> Tensor",
+    f"propagate(Tensor x, Tensor alphas, {GRAPH_ARGUMENTS}) -> Tensor",
     _propagate,
     lambda x, alphas, *rest: torch.empty_like(x, memory_format=torch.contiguous_format),
     _propagate_backward,
     _save_all,
 )
 _dots_op = register(
-    f"propagate_dots(Tensor x, Tensor g, int n_alphas, {_GRAPH}) -> Tensor",
+    f"propagate_dots(Tensor x, Tensor g, int n_alphas, {GRAPH_ARGUMENTS}) -> Tensor",
     _propagate_dots,
     lambda x, g, n_alphas, *rest: x.new_empty(n_alphas, dtype=_native.accumulator(x.dtype)),
     _dots_backward,

@@ -1,0 +1,87 @@
+"""What models share that score a user by the row of his items: a function of it, linear, made without training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..evaluate import Scorer
+from ..graph import Graph
+from ..ops import topk
+from .base import Recommender, _position
+
+Tensor = torch.Tensor
+State = Mapping[str, Tensor]
+_SCORED_AT_ONCE = 512
+
+
+class ItemItem(Recommender):
+    """A model s_u = r_u W with r_u the user's row of R and W [n_items, n_items], whether W is ever formed or not.
+
+    It is made when it is constructed, without training, and takes new users as they are: their row through the same W. A subclass
+    gives ``_make``, what is computed once, and ``score_rows``.
+
+    A constructor ends with ``self._keep(state)``: ``state``, what ``state_dict`` of an equal model holds, comes from :meth:`Recommender.load`
+    and spares the making.
+    """
+
+    @torch.no_grad()
+    def _keep(self, state: State | None) -> None:
+        for name, tensor in (self._make() if state is None else state).items():
+            self.register_buffer(name, tensor)
+
+    def _make(self) -> State:
+        """The tensors that ``score_rows`` needs, on the graph's device."""
+        raise NotImplementedError
+
+    def score_rows(self, edges: Graph) -> Tensor:
+        """Scores float32 [b, n_items] of users with these edges, a Graph [b, n_items]."""
+        raise NotImplementedError
+
+    @classmethod
+    def _restored(cls, graph: Graph, config: dict[str, Any], state: dict[str, Tensor]) -> Recommender:
+        return cls(graph, **config, state=state)  # type: ignore[call-arg]
+
+    def scorer(self) -> Scorer:
+        return lambda ids: self.score_rows(self.graph.select_users(ids))
+
+    def row_scorer(self) -> Callable[[Graph], Tensor]:
+        return self.score_rows
+
+    @torch.no_grad()
+    def forward(self, edge_label_index: Tensor) -> Tensor:
+        """Scores of pairs of nodes int64 [2, n], users first, items from n_users on."""
+        users, place = edge_label_index[0].unique(return_inverse=True)
+        items, score = edge_label_index[1] - self.n_users, self.scorer()
+        result = torch.empty(len(items), device=items.device)
+        for first in range(0, len(users), _SCORED_AT_ONCE):
+            own = torch.nonzero((place >= first) & (place < first + _SCORED_AT_ONCE)).flatten()
+            scores = score(users[first : first + _SCORED_AT_ONCE])
+            result[own] = scores[place[own] - first, items[own]]
+        return result
+
+    @torch.no_grad()
+    def similar_items(self, items: Any, k: int = 20) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        """The k items that score highest for a user who has this item alone, itself left out: (raw ids [n, k], scores [n, k]), padded as
+        :meth:`recommend` does."""
+        rows = _position(self.item_ids, items, "items")
+        single = Graph.from_edges(np.arange(len(rows)), rows, len(rows), self.n_items, self._ones(len(rows)))
+        single = single.to(self.graph.device)
+        lists = []
+        for block in torch.arange(len(rows), device=single.device).split(_SCORED_AT_ONCE):
+            lists.append(topk(single, self.score_rows(single.select_users(block)), k, block))
+        found = torch.cat([ids for ids, _ in lists])
+        return self.raw_items(found), torch.cat([scores for _, scores in lists]).cpu().numpy()
+
+    def similar_users(self, users: Any, k: int = 20) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        raise NotImplementedError(f"{type(self).__name__} scores by items and has no vectors of users to compare")
+
+    def get_embedding(self) -> Tensor:
+        raise NotImplementedError(f"{type(self).__name__} scores by items and has no vectors; use scorer()")
+
+    def _ones(self, n: int) -> NDArray[np.float32] | None:
+        return None if self.graph.weight is None else np.ones(n, np.float32)

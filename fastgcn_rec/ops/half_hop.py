@@ -1,0 +1,101 @@
+"""One side's sums over its neighbours: the sparse product with R or its transpose."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+
+from .. import _native
+from ..graph import Graph
+from ._library import accepts_arrays, check_float, check_graph_device, check_matrix, register
+from .propagate import GRAPH_ARGUMENTS
+
+Tensor = torch.Tensor
+Side = Literal["users", "items"]
+SIDES = ("users", "items")  # their places are the codes of csrc/include/fgr/types.h
+
+
+def _half_hop(x: Tensor, to: int, *rest: Any) -> Tensor:
+    *graph_tensors, left, right = rest
+    x = x.contiguous()
+    y = _output(x, to, *rest)
+    graph, code, dim = _native.graph(*graph_tensors), _native.DTYPE_CODE[x.dtype], x.shape[1]
+    space = _native.workspace(_native.size("half_hop", x.device, code, graph, dim), x.device)
+    _native.call("half_hop", x.device, code, graph, to, x, dim, left, right, y, space)
+    return y
+
+
+def _output(x: Tensor, to: int, indptr: Tensor, indices: Tensor, weight: Tensor | None, indptr_t: Tensor,
+            *rest: Any) -> Tensor:  # fmt: skip
+    return x.new_empty(((indptr_t if to else indptr).shape[0] - 1, x.shape[1]))
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    *graph, left, right = ctx.saved_tensors
+    dx = _op(grad, 1 - ctx.to, *graph, right, left) if ctx.needs_input_grad[0] else None
+    return (dx, *[None] * 11)
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    ctx.to = inputs[1]
+    ctx.save_for_backward(*inputs[2:])
+
+
+_op = register(f"half_hop(Tensor x, int to, {GRAPH_ARGUMENTS}) -> Tensor", _half_hop, _output, _backward, _save)
+
+
+@accepts_arrays
+def half_hop(graph: Graph, x: Any, to: Side, left: Any = None, right: Any = None) -> Any:
+    """y = diag(left) R diag(right) x for to="users", diag(left) R^T diag(right) x for to="items".
+
+    Half of one hop of :func:`fastgcn_rec.propagate`: what a node of one side gathers from its neighbours on the other. Two of them
+    are a product with R^T R, which is never formed.
+
+    Parameters
+    ----------
+    graph : Graph
+    x : float32, float64 or bfloat16 [nodes of the other side, dim]
+    to : "users" or "items", the side that y is of
+    left, right : [nodes of the side ``to``], [nodes of the other side], or None (= 1)
+        Taken as constants, in the dtype of the sums: float64 for float64 x, else float32.
+
+    Returns
+    -------
+    y : [nodes of the side ``to``, dim], like x. Differentiable in x, any number of times.
+
+    Raises
+    ------
+    TypeError, ValueError : for a wrong dtype, shape, device or side.
+
+    Notes
+    -----
+    The same bits for any number of threads. A node without edges gets 0.
+
+    Examples
+    --------
+    >>> import torch
+    >>> graph = Graph.from_edges([0, 1, 1], [0, 0, 1])
+    >>> half_hop(graph, torch.tensor([[1.0], [10.0]]), to="users").flatten().tolist()
+    [1.0, 11.0]
+    """
+    if to not in SIDES:
+        raise ValueError(f"half_hop: to must be one of {SIDES}, got {to!r}")
+    n_to, n_from = (graph.n_users, graph.n_items) if to == "users" else (graph.n_items, graph.n_users)
+    check_float("half_hop", "x", x)
+    check_matrix("half_hop", "x", x, n_from, "n_items" if to == "users" else "n_users")
+    check_graph_device("half_hop", "x", x, graph)
+    left, right = _scale("left", left, n_to, x), _scale("right", right, n_from, x)
+    return _op(x, SIDES.index(to), *graph.tensors(), *graph.schedule(), left, right)
+
+
+def _scale(name: str, scale: Any, n: int, x: Tensor) -> Tensor | None:
+    if scale is None:
+        return None
+    dtype = _native.accumulator(x.dtype)
+    check_float("half_hop", name, scale, (dtype,))
+    if scale.shape != (n,) or scale.device != x.device:
+        raise ValueError(
+            f"half_hop: {name} must have shape [{n}] and lie on {x.device}, got {list(scale.shape)} on {scale.device}"
+        )
+    return scale.detach().contiguous()

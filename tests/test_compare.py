@@ -1,0 +1,105 @@
+"""The command compare, and the recipes without training."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from fastgcn_rec import Recommender, cli, compare, evaluate
+from fastgcn_rec.compare import NAMES, Als, Row, run, table
+from fastgcn_rec.data import load_dataset, synthetic_interactions
+from fastgcn_rec.recipes import RECIPES
+
+WITHOUT_TRAINING = [name for name, recipe in RECIPES.items() if recipe.train is None]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """ml-100k's place, filled with few made-up ratings."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "ml-100k").mkdir()
+    pairs = sorted({(u, (u % 3 * 10 + int(i)) % 40) for u in range(60) for i in rng.integers(0, 14, 12)})
+    lines = [f"{u + 1}\t{i + 1}\t4\t{880000000 + n}" for n, (u, i) in enumerate(pairs)]
+    (tmp_path / "ml-100k" / "u.data").write_text("\n".join(lines) + "\n")
+    titles = "\n".join(f"{i + 1}|film {i} (1990)|01-Jan-1990||x|" + "|".join("0" * 19) for i in range(40))
+    (tmp_path / "ml-100k" / "u.item").write_text(titles + "\n", encoding="latin-1")
+    monkeypatch.setenv("FASTGCN_REC_DATA", str(tmp_path))
+    return tmp_path
+
+
+def test_rows_are_what_the_evaluator_says_and_a_failure_does_not_stop_the_others(folder, monkeypatch, capsys):
+    # a filter of rank 448 does not exist for 40 items
+    out = folder / "out"
+    names = ["popularity", "filter", "rp3beta"]
+    assert (
+        cli.main(["compare", "ml-100k", "--split", "temporal-user", "--models", *names, "--out", str(out), "--quiet"])
+        == 0
+    )
+    rows = json.loads((out / "comparison.json").read_text())["rows"]
+    assert [row["model"] for row in rows] == names
+    assert "rank must lie in [0, min(n_users, n_items)]" in rows[1]["error"]
+    data = load_dataset("ml-100k", split="temporal-user")
+    for row in (rows[0], rows[2]):
+        found = evaluate(RECIPES[row["model"]].make_model(data), data.test)
+        assert (row["recall"], row["ndcg"]) == (found["recall@20"], found["ndcg@20"])
+        assert row["seconds_train"] > 0
+        assert row["seconds_rank"] > 0
+        assert row["error"] is None
+    assert (out / "comparison.png").stat().st_size > 1000
+    shown = capsys.readouterr().out
+    assert "Recall@20" in shown
+    assert "rank must lie in" in shown
+
+
+def test_models_that_train(folder):
+    row = run("ml-100k", "lightgcn", "temporal-user", epochs=1)
+    assert 0 <= row.recall <= 1
+    assert row.peak_bytes is None or row.peak_bytes > 0
+
+
+def test_a_missing_package_is_said_with_its_remedy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "implicit", None)
+    with pytest.raises(ImportError, match=r"als needs implicit: pip install 'fastgcn_rec\[compare\]'"):
+        Als(synthetic_interactions(20, 15, 50))
+
+
+def test_als_ranks_better_than_chance():
+    pytest.importorskip("implicit", reason="an extra")
+    data = synthetic_interactions(200, 100, 4000, seed=1)
+    torch.set_num_threads(1)
+    chance = torch.rand(200, 100, generator=torch.Generator().manual_seed(0))
+    by_chance = evaluate(lambda ids: chance[ids], data.test, data.graph())["recall@20"]
+    assert evaluate(Als(data, 8), data.test)["recall@20"] > by_chance
+
+
+@pytest.mark.parametrize(("models", "text"), [(["bert"], "got bert"), ([], "got none")])
+def test_unknown_names(models, text):
+    with pytest.raises(ValueError, match=text):
+        compare.compare("ml-100k", models)
+
+
+def test_the_table_and_the_names():
+    text = table([Row("a", 0.25, 0.5, 1.0, 2.0, None), Row("b", error="broken")])
+    assert text.splitlines()[1].split() == ["a", "0.2500", "0.5000", "1.0", "2.0", "-"]
+    assert text.splitlines()[2].split() == ["b", "broken"]
+    assert set(RECIPES) <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", [name for name in WITHOUT_TRAINING if name != "filter"])
+def test_the_command_train_makes_what_needs_no_training(folder, name):
+    out = folder / "run"
+    assert cli.main(["train", "ml-100k", "--recipe", name, "--out", str(out)]) == 0
+    metrics = json.loads((out / "metrics.json").read_text())
+    model, data = Recommender.load(out / "model.npz"), load_dataset("ml-100k")
+    assert metrics["recall@20"] == evaluate(model, data.test)["recall@20"]
+    assert metrics["model"]["class"] == RECIPES[name].model
+    assert cli.main(["evaluate", str(out), "ml-100k"]) == 0
+
+
+def test_options_of_training_are_refused_where_nothing_is_trained(folder, capsys):
+    assert cli.main(["train", "ml-100k", "--recipe", "filter", "--lr", "0.1", "--dim", "8"]) == 1
+    assert "recipe 'filter' is made without training, --lr, --dim does not apply" in capsys.readouterr().err
+    assert cli.main(["estimate", "ml-100k", "--recipe", "ease"]) == 1
+    assert "EASE is made without training" in capsys.readouterr().err
