@@ -1,6 +1,7 @@
 """Fast, reproducible graph recommender systems: C++/CUDA kernels under a thin PyTorch layer."""
 
 from ._native import build_info as _build_info
+from .correct_and_smooth import correct_and_smooth
 from .evaluate import evaluate
 from .export import write_recommendations, write_vectors
 from .fold_in import FoldIn
@@ -57,6 +58,7 @@ __all__ = [
     "adam_step",
     "binary_loss",
     "bpr_loss",
+    "correct_and_smooth",
     "evaluate",
     "fit",
     "half_hop",

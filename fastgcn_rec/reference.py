@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import scipy.sparse as sp
 import torch
@@ -12,8 +14,8 @@ from .graph import Graph, Norm
 Tensor = torch.Tensor
 
 
-def adjacency(graph: Graph, norm: Norm, dtype: torch.dtype) -> Tensor:
-    """diag(left) [[0, R], [R^T, 0]] diag(right), dense [n_nodes, n_nodes]."""
+def adjacency(graph: Graph, norm: Norm | Literal["gcn"], dtype: torch.dtype) -> Tensor:
+    """diag(left) [[0, R], [R^T, 0]] diag(right), dense [n_nodes, n_nodes]; with loops for "gcn"."""
     r = torch.from_numpy(graph.to_scipy().toarray()).to(dtype)
     u, i = r.shape
     a = torch.cat(
@@ -22,13 +24,16 @@ def adjacency(graph: Graph, norm: Norm, dtype: torch.dtype) -> Tensor:
             torch.cat([r.T, torch.zeros(i, i, dtype=dtype)], 1),
         ]
     )
+    if norm == "gcn":
+        scale = (a.sum(1) + 1).rsqrt()
+        return scale[:, None] * (a + torch.eye(u + i, dtype=dtype)) * scale
     left, right = graph.scales(norm, dtype)
     if left is not None:
         a = left.cpu()[:, None] * a
     return a if right is None else a * right.cpu()
 
 
-def propagate(graph: Graph, x: Tensor, alphas: Tensor, norm: Norm = "sym") -> Tensor:
+def propagate(graph: Graph, x: Tensor, alphas: Tensor, norm: Norm | Literal["gcn"] = "sym") -> Tensor:
     a = adjacency(graph, norm, x.dtype)
     power, y = x, alphas[0] * x
     for k in range(1, len(alphas)):

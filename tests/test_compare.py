@@ -62,7 +62,7 @@ def test_models_that_train(folder):
 def test_a_missing_package_is_said_with_its_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "implicit", None)
     with pytest.raises(ImportError, match=r"als needs implicit: pip install 'fastgcn_rec\[compare\]'"):
-        Als(synthetic_interactions(20, 15, 50))
+        Als(synthetic_interactions(40, 30, 200))
 
 
 def test_als_ranks_better_than_chance():

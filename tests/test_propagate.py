@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastgcn_rec import Graph, _native, propagate, reference
-from fastgcn_rec.graph import NORMS
+from fastgcn_rec.graph import NORMS as SCALED
 
+NORMS = (*SCALED, "gcn")
 DTYPES = [torch.float32, torch.float64, torch.bfloat16]
 
 
@@ -43,6 +44,21 @@ def test_the_same_bits_in_any_order(device):
         return (y, *torch.autograd.grad(y.square().sum(), (leaf, alphas)))
 
     same_bits_in_any_order(run, device)
+
+
+def test_loops_in_any_order_and_where_nothing_else_is(device):
+    graph = random_graph(300, 200, 4000).to(device)
+    x = torch.randn(graph.n_nodes, 64, device=device)
+    alphas = torch.ones(3, device=device, requires_grad=True)
+
+    def run():
+        leaf = x.clone().requires_grad_()
+        y = propagate(graph, leaf, alphas, "gcn")
+        return (y, *torch.autograd.grad(y.square().sum(), (leaf, alphas)))
+
+    same_bits_in_any_order(run, device)
+    lonely = Graph.from_edges([], [], 1, 1).to(device)
+    assert propagate(lonely, torch.ones(2, 1, device=device), [1.0, 0.5, 0.25], "gcn").tolist() == [[1.75], [1.75]]
 
 
 def test_a_giant_row_and_nodes_without_edges(device):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from .. import _native
-from ..graph import Graph, Norm
+from ..graph import NORMS, Graph, Norm
 from ._library import accepts_arrays, check_float, check_graph_device, check_matrix, register
 
 Tensor = torch.Tensor
@@ -83,7 +83,7 @@ _dots_op = register(
 
 
 @accepts_arrays
-def propagate(graph: Graph, x: Any, alphas: Any, norm: Norm = "sym") -> Any:
+def propagate(graph: Graph, x: Any, alphas: Any, norm: Norm | Literal["gcn"] = "sym") -> Any:
     """Multi-scale diffusion: y = sum_k alphas[k] A~^k x.
 
     A~ is the normalised adjacency of the bipartite graph (LightGCN: He et al. 2020, "LightGCN", eqs. 4, 7 and 8, with
@@ -95,7 +95,9 @@ def propagate(graph: Graph, x: Any, alphas: Any, norm: Norm = "sym") -> Any:
     x : float32, float64 or bfloat16 [n_nodes, dim], users first, then items
         bfloat16 is storage: sums are taken in float32, layers in between are rounded to bfloat16.
     alphas : [K + 1] floats or a tensor (float64 for float64 x, else float32)
-    norm : "sym" D^-1/2 A D^-1/2, "left" D^-1 A, "right" A D^-1, "none" A
+        One-hot at K it is SGC (Wu et al. 2019, "Simplifying graph convolutional networks"): the last layer alone.
+    norm : "sym" D^-1/2 A D^-1/2, "left" D^-1 A, "right" A D^-1, "none" A,
+        "gcn" (D + I)^-1/2 (A + I) (D + I)^-1/2 (Kipf and Welling 2017, "Semi-supervised classification with graph convolutional networks", eq. 2)
 
     Returns
     -------
@@ -107,7 +109,7 @@ def propagate(graph: Graph, x: Any, alphas: Any, norm: Norm = "sym") -> Any:
 
     Notes
     -----
-    The same bits for any number of threads. Nodes without edges keep alphas[0] * x.
+    The same bits for any number of threads. Nodes without edges keep alphas[0] * x; with "gcn" their loop keeps sum(alphas) * x.
 
     Examples
     --------
@@ -121,8 +123,33 @@ def propagate(graph: Graph, x: Any, alphas: Any, norm: Norm = "sym") -> Any:
     check_graph_device("propagate", "x", x, graph)
     dtype = _native.accumulator(x.dtype)
     alphas = _alphas(alphas, dtype, x.device)
+    if norm == "gcn":
+        return _with_loops(graph, x, alphas)
+    if norm not in NORMS:
+        raise ValueError(f"propagate: norm must be one of {(*NORMS, 'gcn')}, got {norm!r}")
     left, right = graph.scales(norm, dtype)
     return _propagate_op(x, alphas, *graph.tensors(), *graph.schedule(), left, right)
+
+
+def _with_loops(graph: Graph, x: Tensor, alphas: Tensor) -> Tensor:
+    """Horner's scheme in B = S A S + S^2, S = (D + I)^-1/2: a loop is a node's own row, beside the two half-hops of A.
+
+    With loops both sides feed both, so the two chains of ``propagate`` are one, and gradients are those of its parts.
+    """
+    from .half_hop import half_hop
+
+    of_users, of_items = ((d + 1).rsqrt().to(alphas.dtype) for d in graph.degrees())
+    loops = torch.cat([of_users, of_items]).square()[:, None]
+    weight = alphas.unbind()
+    y = (weight[-1] * x).to(x.dtype)
+    for a in weight[-2::-1]:
+        users, items = y.split([graph.n_users, graph.n_items])
+        sums = (
+            half_hop(graph, items, "users", of_users, of_items),
+            half_hop(graph, users, "items", of_items, of_users),
+        )
+        y = (torch.cat(sums) + loops * y + a * x).to(x.dtype)
+    return y
 
 
 def _alphas(alphas: Tensor | Sequence[float], dtype: torch.dtype, device: torch.device) -> Tensor:
