@@ -3,10 +3,11 @@
 from ._native import build_info as _build_info
 from .evaluate import evaluate
 from .export import write_recommendations
+from .features import Features
 from .fold_in import FoldIn
 from .graph import Graph
 from .index import Index
-from .models import MF, LightGCN, Popularity, Recommender
+from .models import MF, LightGCN, PinSAGE, Popularity, Recommender
 from .ops import (
     Adam,
     TrainStep,
@@ -15,6 +16,7 @@ from .ops import (
     bpr_loss,
     l2_loss,
     max_margin_loss,
+    neighbor_pool,
     ppr,
     ppr_push,
     propagate,
@@ -39,9 +41,11 @@ __all__ = [
     "MF",
     "Adam",
     "FoldIn",
+    "Features",
     "Graph",
     "Index",
     "LightGCN",
+    "PinSAGE",
     "Popularity",
     "PprRanks",
     "Recommender",
@@ -55,6 +59,7 @@ __all__ = [
     "fit",
     "l2_loss",
     "max_margin_loss",
+    "neighbor_pool",
     "ppr",
     "ppr_push",
     "ppr_rank_band",

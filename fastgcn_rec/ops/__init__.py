@@ -2,6 +2,7 @@
 
 from .adam_step import Adam, adam_step
 from .l2_loss import l2_loss
+from .neighbor_pool import neighbor_pool
 from .pair_loss import binary_loss, bpr_loss, max_margin_loss
 from .ppr import Ppr, ppr
 from .ppr_push import PprPush, ppr_push
@@ -25,6 +26,7 @@ __all__ = [
     "bpr_loss",
     "l2_loss",
     "max_margin_loss",
+    "neighbor_pool",
     "ppr",
     "ppr_push",
     "propagate",
