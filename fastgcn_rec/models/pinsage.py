@@ -81,16 +81,20 @@ class Linear(torch.nn.Module):
 
 
 class Layer(torch.nn.Module):
-    """h' = normalize(ReLU(W [h, n] + w)), n_i = sum_t weights[i, t] ReLU(Q h_ids[i, t] + q) (Ying et al. 2018, algorithm 1)."""
+    """h' = normalize(f(W [h, n] + w)), n_i = sum_t weights[i, t] f(Q h_ids[i, t] + q) (Ying et al. 2018, algorithm 1); f = ReLU, or
+    the identity where ``linear``."""
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, linear: bool) -> None:
         super().__init__()
-        self.Q, self.W = Linear(dim, dim), Linear(2 * dim, dim)
+        self.Q, self.W, self.linear = Linear(dim, dim), Linear(2 * dim, dim), linear
 
     def forward(self, h: Tensor, own: Tensor, near: Neighborhoods) -> Tensor:
         """The rows ``own`` of h [n, dim] with neighbourhoods among h's rows."""
-        pooled = neighbor_pool(self.Q(h).relu(), near.ids, near.weights)
-        return normalize(self.W(torch.cat([h[own], pooled], 1)).relu(), dim=1)
+        pooled = neighbor_pool(self._f(self.Q(h)), near.ids, near.weights)
+        return normalize(self._f(self.W(torch.cat([h[own], pooled], 1))), dim=1)
+
+    def _f(self, x: Tensor) -> Tensor:
+        return x if self.linear else x.relu()
 
 
 class PinSAGE(Recommender):
@@ -112,6 +116,9 @@ class PinSAGE(Recommender):
         Of z and of h.
     num_layers : int >= 0
         K. 0: features alone, no graph.
+    linear : bool
+        Layers without ReLU that begin as the plain diffusion normalize(h + pooled h) (Q = I, W = [I I]). A mean of what ReLU lets through
+        is much the same for all items at first: docs/pinsage.md has what it costs. False: the paper's.
     top, n_walks, walk_length, restart
         Of the neighbourhoods. Walks of one graph and ``walk_seed`` are the same numbers everywhere.
     history : int >= 1
@@ -145,6 +152,7 @@ class PinSAGE(Recommender):
         embedding_dim: int = 64,
         hidden_dim: int = 64,
         num_layers: int = 2,
+        linear: bool = False,
         top: int = 10,
         n_walks: int = 100,
         walk_length: int = 3,
@@ -168,7 +176,7 @@ class PinSAGE(Recommender):
         if not 0 < round_share < 1:
             raise ValueError(f"PinSAGE: round_share must lie in (0, 1), got {round_share}")
         self.options: dict[str, Any] = counts | {
-            "num_layers": num_layers, "restart": restart, "round_share": round_share, "walk_seed": walk_seed,
+            "num_layers": num_layers, "linear": linear, "restart": restart, "round_share": round_share, "walk_seed": walk_seed,
             "init_std": init_std, "seed": seed,
         }  # fmt: skip
         self.features = features if isinstance(features, Features) else Features.from_json(features)
@@ -189,7 +197,7 @@ class PinSAGE(Recommender):
             raise ValueError("PinSAGE: a Graph has no features; pass item_info={column: values [n_items]}")
         self.dense = Linear(self.features.n_dense, hidden_dim, bias=False)
         self.table = torch.nn.Parameter(torch.empty(self.features.n_tokens, hidden_dim))
-        self.layers = torch.nn.ModuleList(Layer(hidden_dim) for _ in range(num_layers))
+        self.layers = torch.nn.ModuleList(Layer(hidden_dim, linear) for _ in range(num_layers))
         self.G1 = Linear(hidden_dim, hidden_dim)
         self.G2 = Linear(hidden_dim, embedding_dim, bias=False)
         self.reset_parameters()
@@ -206,6 +214,10 @@ class PinSAGE(Recommender):
             std = self.options["init_std"] if name in ("table", "dense.weight") else p.shape[1] ** -0.5
             p.copy_(torch.randn(p.shape, generator=generator) * std)
         self.table[self.features.unknown_tokens()] = 0
+        for layer in self.layers if self.options["linear"] else ():
+            one = torch.eye(len(layer.Q.weight))
+            layer.Q.weight.copy_(one)
+            layer.W.weight.copy_(torch.cat([one, one], 1))
 
     def config(self) -> dict[str, Any]:
         own = {"features": self.features.to_json(), "n_tokens": self.feature_tokens.shape[1], **self.options}
