@@ -58,10 +58,11 @@ def by_the_formula(model):
         for j, weight in zip(ids[i].tolist(), weights[i].tolist(), strict=True):
             if j >= 0:
                 pool[i, j - model.n_users] = weight
+    f = (lambda x: x) if o["linear"] else torch.relu
     for k in range(o["num_layers"]):
         q, w = f"layers.{k}.Q", f"layers.{k}.W"
-        near = pool @ torch.relu(h @ p[f"{q}.weight"].T + p[f"{q}.bias"])
-        h = torch.relu(torch.cat([h, near], 1) @ p[f"{w}.weight"].T + p[f"{w}.bias"])
+        near = pool @ f(h @ p[f"{q}.weight"].T + p[f"{q}.bias"])
+        h = f(torch.cat([h, near], 1) @ p[f"{w}.weight"].T + p[f"{w}.bias"])
         h = h / h.norm(dim=1, keepdim=True).clamp(min=1e-12)
     z = torch.relu(h @ p["G1.weight"].T + p["G1.bias"]) @ p["G2.weight"].T
     z = z / z.norm(dim=1, keepdim=True).clamp(min=1e-12)
@@ -69,9 +70,10 @@ def by_the_formula(model):
     return torch.cat([users / users.norm(dim=1, keepdim=True).clamp(min=1e-12), z])
 
 
+@pytest.mark.parametrize("linear", [False, True])
 @pytest.mark.parametrize("num_layers", [0, 1, 2, 3])
-def test_vectors_are_those_of_the_formula(num_layers):
-    model = make(num_layers=num_layers)
+def test_vectors_are_those_of_the_formula(num_layers, linear):
+    model = make(num_layers=num_layers, linear=linear)
     with torch.no_grad():
         for p in model.parameters():  # biases too
             p.add_(0.05 * torch.randn(p.shape, generator=torch.Generator().manual_seed(3)))

@@ -214,10 +214,12 @@ class PinSAGE(Recommender):
             std = self.options["init_std"] if name in ("table", "dense.weight") else p.shape[1] ** -0.5
             p.copy_(torch.randn(p.shape, generator=generator) * std)
         self.table[self.features.unknown_tokens()] = 0
-        for layer in self.layers if self.options["linear"] else ():
-            one = torch.eye(len(layer.Q.weight))
-            layer.Q.weight.copy_(one)
-            layer.W.weight.copy_(torch.cat([one, one], 1))
+        for layer in self.layers:
+            assert isinstance(layer, Layer)
+            if layer.linear:
+                one = torch.eye(layer.Q.weight.shape[0])
+                layer.Q.weight.copy_(one)
+                layer.W.weight.copy_(torch.cat([one, one], 1))
 
     def config(self) -> dict[str, Any]:
         own = {"features": self.features.to_json(), "n_tokens": self.feature_tokens.shape[1], **self.options}
