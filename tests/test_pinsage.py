@@ -8,7 +8,8 @@ from conftest import TOLERANCE, assert_close, random_graph, same_bits_in_any_ord
 from fastgcn_rec import Graph, PinSAGE, Recommender, TrainConfig, evaluate, fit, random_walk_neighbors
 from fastgcn_rec.data import Edges, synthetic_interactions
 from fastgcn_rec.features import Categorical, Features, Numeric, Text
-from fastgcn_rec.models.pinsage import Neighborhoods, edge_arrays, without_pairs
+from fastgcn_rec.models._pinsage_layers import Neighborhoods
+from fastgcn_rec.models.pinsage import edge_arrays, without_pairs
 from fastgcn_rec.negatives import Negatives
 from fastgcn_rec.steps import make_step
 
