@@ -24,6 +24,7 @@ CASES = (
     "topk_scale",
     "ppr",
     "walks",
+    "pinsage",
     "train",
     "scale",
 )

@@ -4,10 +4,11 @@ from ._native import build_info as _build_info
 from .correct_and_smooth import correct_and_smooth
 from .evaluate import evaluate
 from .export import write_recommendations, write_vectors
+from .features import Features
 from .fold_in import FoldIn
 from .graph import Graph
 from .index import Index, Indexed
-from .models import EASE, MF, GraphFilter, ItemKNN, LightGCN, Popularity, Recommender, RP3beta
+from .models import EASE, MF, GraphFilter, ItemKNN, LightGCN, PinSAGE, Popularity, Recommender, RP3beta
 from .ops import (
     Adam,
     TrainStep,
@@ -17,6 +18,7 @@ from .ops import (
     half_hop,
     l2_loss,
     max_margin_loss,
+    neighbor_pool,
     ppr,
     ppr_push,
     propagate,
@@ -42,12 +44,14 @@ __all__ = [
     "MF",
     "Adam",
     "FoldIn",
+    "Features",
     "Graph",
     "GraphFilter",
     "Index",
     "Indexed",
     "ItemKNN",
     "LightGCN",
+    "PinSAGE",
     "Popularity",
     "PprRanks",
     "RP3beta",
@@ -64,6 +68,7 @@ __all__ = [
     "half_hop",
     "l2_loss",
     "max_margin_loss",
+    "neighbor_pool",
     "ppr",
     "ppr_push",
     "ppr_rank_band",

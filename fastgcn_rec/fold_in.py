@@ -123,27 +123,34 @@ class FoldIn:
         return float((trained[torch.from_numpy(nodes).to(graph.device)] * folded).sum()) / norm if norm else 1.0
 
     def _edges(self, given: Any, others: Side) -> Graph:
-        """The new nodes' edges as a graph: a row for each of them, columns as the model numbers the other side."""
-        name = "user_items" if others == "items" else "item_users"
-        graph, (order, ordered) = self.model.graph, self._index[others]
-        if sp.issparse(given):
-            if given.ndim != 2 or given.shape[1] != ordered.size:
-                raise ValueError(
-                    f"{name} must have shape [n, n_{others}] = [n, {ordered.size}], columns in the order of model.{others[:-1]}_ids, "
-                    f"got {list(given.shape)}"
-                )
-            return Graph(given, weighted=graph.weight is not None).to(graph.device)
-        rows = list(given) if hasattr(given, "__iter__") and not isinstance(given, str) else None
-        if rows is None or any(isinstance(row, str) or not hasattr(row, "__len__") for row in rows):
-            raise TypeError(
-                f"{name} must be a SciPy sparse matrix [n, n_{others}] or n lists of raw ids, one for each new {name[:4]}, got "
-                f"{given!r:.80}; for a single one pass [[id, id, ...]]"
+        return edges_of_new(self.model, given, others, self._index[others])
+
+
+def edges_of_new(
+    model: Recommender, given: Any, others: Side, index: tuple[NDArray[np.int64], NDArray[Any]] | None = None
+) -> Graph:
+    """The new nodes' edges as a graph: a row for each of them, columns as the model numbers the other side, whose ids ``index`` sorts."""
+    name = "user_items" if others == "items" else "item_users"
+    order, ordered = index or sorted_index(getattr(model, f"{others[:-1]}_ids"))
+    graph = model.graph
+    if sp.issparse(given):
+        if given.ndim != 2 or given.shape[1] != ordered.size:
+            raise ValueError(
+                f"{name} must have shape [n, n_{others}] = [n, {ordered.size}], columns in the order of model.{others[:-1]}_ids, "
+                f"got {list(given.shape)}"
             )
-        flat = as_ids(list(itertools.chain.from_iterable(rows)), name)
-        columns = order[codes_of(flat, ordered, name, f"{others} of the model")]
-        new = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
-        weight = None if graph.weight is None else np.ones(len(new), np.float32)
-        return Graph.from_edges(new, columns, len(rows), ordered.size, weight).to(graph.device)
+        return Graph(given, weighted=graph.weight is not None).to(graph.device)
+    rows = list(given) if hasattr(given, "__iter__") and not isinstance(given, str) else None
+    if rows is None or any(isinstance(row, str) or not hasattr(row, "__len__") for row in rows):
+        raise TypeError(
+            f"{name} must be a SciPy sparse matrix [n, n_{others}] or n lists of raw ids, one for each new {name[:4]}, got "
+            f"{given!r:.80}; for a single one pass [[id, id, ...]]"
+        )
+    flat = as_ids(list(itertools.chain.from_iterable(rows)), name)
+    columns = order[codes_of(flat, ordered, name, f"{others} of the model")]
+    new = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
+    weight = None if graph.weight is None else np.ones(len(new), np.float32)
+    return Graph.from_edges(new, columns, len(rows), ordered.size, weight).to(graph.device)
 
 
 def sum_rows(edges: Graph, table: Tensor) -> Tensor:

@@ -135,6 +135,11 @@ def scatter_rows(
     return torch.zeros(n_out, src.shape[1], dtype=rows.dtype).index_add(0, ids[keep], rows[keep])
 
 
+def neighbor_pool(x: Tensor, ids: Tensor, weights: Tensor) -> Tensor:
+    rows = torch.cat([x, x.new_zeros(1, x.shape[1])])  # -1 is the row of zeros
+    return (weights[:, :, None] * rows[ids]).sum(1)
+
+
 def random_walk(graph: Graph, node: int, length: int, restart: float) -> Tensor:
     """P(x_t = v) for the traces of ``random_walk``: float64 [length + 1, n_nodes]. The node must have edges."""
     seed = torch.zeros(graph.n_nodes, dtype=torch.float64)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
+from .losses import loss_of
 from .models import Recommender
 from .negatives import Batch, Embeddings, Negatives, parse
-from .ops import Adam, TrainStep, binary_loss, bpr_loss, l2_loss, max_margin_loss, sample_batch, softmax_loss
+from .ops import Adam, TrainStep, l2_loss, sample_batch
 from .ops.pair_loss import masked
 
 if TYPE_CHECKING:
@@ -94,18 +95,12 @@ def batch_loss(
 ) -> Tensor:
     """The loss of one batch, ridge penalty included; ids are internal."""
     user_emb, item_emb = model.get_embedding().split([model.n_users, model.n_items])
-    nodes = [users, pos + model.n_users]
-    if config.loss == "softmax":
-        loss = softmax_loss(user_emb, item_emb, users, pos, config.temperature)
-    else:
-        neg, mask = masked("fit", neg, mask, len(users))
-        if config.loss == "max_margin":
-            loss = max_margin_loss(user_emb, item_emb, users, pos, neg, config.margin, mask)
-        else:
-            pair = bpr_loss if config.loss == "bpr" else binary_loss
-            loss = pair(user_emb, item_emb, users, pos, neg, mask)
-        nodes.append(torch.where(neg >= 0, neg + model.n_users, neg).flatten())
+    loss = loss_of(config, user_emb, item_emb, users, pos, Negatives(neg, mask))
     if config.reg:
+        nodes = [users, pos + model.n_users]
+        if config.loss != "softmax":
+            neg = masked("fit", neg, mask, len(users))[0]
+            nodes.append(torch.where(neg >= 0, neg + model.n_users, neg).flatten())
         loss = loss + config.reg / len(users) * l2_loss(model.ego_embedding(), torch.cat(nodes))
     return loss
 
@@ -199,7 +194,9 @@ class AutogradStep:
     def __call__(self, t: int, lr: float) -> Tensor:
         self.optimizer.param_groups[0]["lr"] = lr
         users, pos, negatives = self.batches(t, self.config.seed, t * self.config.batch_size)
-        loss = batch_loss(self.model, self.config, users, pos, *negatives)
+        loss = self.model.batch_loss(self.config, t, users, pos, negatives)
+        if loss is None:
+            loss = batch_loss(self.model, self.config, users, pos, *negatives)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()

@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastgcn_rec.data import Interactions, make_dataset, split_leave_k_out, split_random, split_temporal
+from fastgcn_rec.data import (
+    Interactions,
+    make_dataset,
+    split_leave_k_out,
+    split_new_items,
+    split_random,
+    split_temporal,
+)
 
 rows = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 9), st.integers(0, 8)), min_size=1, max_size=70)
 SPLITS = {
@@ -13,6 +20,7 @@ SPLITS = {
     "temporal": lambda e: split_temporal(e, 0.3),
     "temporal-user": lambda e: split_temporal(e, 0.3, by="user"),
     "leave-2-out": lambda e: split_leave_k_out(e, 2),
+    "new-items": lambda e: split_new_items(e, 0.3, seed=3),
     "leave-2-out-random": lambda e: split_leave_k_out(e, 2, by="random", seed=3),
 }
 
@@ -53,6 +61,18 @@ def test_per_user_splits_take_each_users_share_and_leave_one(triples, name):
     degree = np.bincount(events.users[events.first_events()], minlength=events.n_users)
     expected = [min(halves_up(d * 0.3), max(d - 1, 0)) for d in degree.tolist()]
     assert np.bincount(events.users[test], minlength=events.n_users).tolist() == expected
+
+
+@given(rows, st.integers(0, 5))
+def test_new_items_have_all_their_events_in_the_test_part(triples, seed):
+    events = events_of(triples)
+    train, test = split_new_items(events, 0.3, seed)
+    n = len(np.unique(events.items))
+    assert not set(events.items[train]) & set(events.items[test])
+    assert len(set(events.items[test])) == min(halves_up(n * 0.3), n - 1)
+    turned = events_of(triples[::-1])
+    again = split_new_items(turned, 0.3, seed)[1]
+    assert set(turned.item_ids[turned.items[again]]) == set(events.item_ids[events.items[test]])
 
 
 @given(rows)
@@ -134,7 +154,7 @@ def test_fractions_of_the_wrong_kind_are_type_errors():
         split_random(Interactions.from_raw([1], [1]), "0.2")
 
 
-@pytest.mark.parametrize("split", ["random", "temporal", "temporal-user", "leave-k-out", "none"])
+@pytest.mark.parametrize("split", ["random", "temporal", "temporal-user", "leave-k-out", "new-items", "none"])
 def test_make_dataset_offers_every_split(split):
     rng = np.random.default_rng(0)
     events = Interactions.from_raw(rng.integers(9, size=200), rng.integers(30, size=200), time=np.arange(200))

@@ -18,7 +18,7 @@ from .registry import (
     published_fingerprint,
 )
 from .report import DatasetReport
-from .splits import make_dataset, split_leave_k_out, split_random, split_temporal
+from .splits import make_dataset, split_leave_k_out, split_new_items, split_random, split_temporal
 from .synthetic import synthetic_edges, synthetic_interactions
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "read_parquet",
     "read_recbole",
     "split_leave_k_out",
+    "split_new_items",
     "split_random",
     "split_temporal",
     "synthetic_edges",

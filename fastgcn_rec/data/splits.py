@@ -127,6 +127,37 @@ def split_leave_k_out(
     return _per_user(inter, rows, order, np.where(degrees > k, k, 0))
 
 
+def split_new_items(inter: Interactions, test: float = 0.1, seed: int = 0) -> tuple[Ints, Ints]:
+    """Hold out all events of a random share of the items: items that training never sees (cold), for inductive models.
+
+    Parameters
+    ----------
+    inter : Interactions
+    test : float
+        Share strictly between 0 and 1 of the items with events, halves rounded up; one item at least stays.
+    seed : int
+
+    Returns
+    -------
+    (train, test) : int64 arrays of rows
+
+    Examples
+    --------
+    >>> from fastgcn_rec.data import Interactions, split_new_items
+    >>> train, test = split_new_items(Interactions.from_raw([1, 2, 3, 1], [5, 6, 7, 6]), test=0.3)
+    >>> len(train) + len(test)
+    4
+    """
+    fraction = check_fraction(test, "test")
+    rows = np.sort(inter.first_events())
+    items = np.unique(inter.items[rows])
+    quota = int(held_out(np.array([items.size]), fraction)[0])
+    held = np.zeros(inter.n_items, bool)
+    held[items[np.argsort(generator(seed).random(items.size))[:quota]]] = True
+    new = held[inter.items[rows]]
+    return rows[~new], rows[new]
+
+
 def _times(inter: Interactions, who: str) -> Array:
     if inter.time is None:
         raise ValueError(f"{who} needs times, but these interactions have none; use a random split")
@@ -161,6 +192,7 @@ SPLITS: dict[str, Callable[..., tuple[Ints, Ints]]] = {
     "temporal": _split_temporal_global,
     "temporal-user": _split_temporal_user,
     "leave-k-out": split_leave_k_out,
+    "new-items": split_new_items,
     "none": _split_none,
 }
 
@@ -183,8 +215,8 @@ def make_dataset(
     ----------
     name : str
     inter : Interactions
-    split : {"random", "temporal", "temporal-user", "leave-k-out", "none"}
-        `split_random`, `split_temporal` by "global" or "user", `split_leave_k_out`, or everything for training.
+    split : {"random", "temporal", "temporal-user", "leave-k-out", "new-items", "none"}
+        `split_random`, `split_temporal` by "global" or "user", `split_leave_k_out`, `split_new_items`, or everything for training.
     min_rating : float, optional
         Keep events rated so or higher.
     k_core : int or (int, int), optional

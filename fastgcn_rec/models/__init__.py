@@ -7,6 +7,18 @@ from .item_item import ItemItem
 from .lightgcn import LightGCN
 from .mf import MF
 from .neighbours import ItemKNN, RP3beta
+from .pinsage import PinSAGE
 from .popularity import Popularity
 
-__all__ = ["EASE", "MF", "GraphFilter", "ItemItem", "ItemKNN", "LightGCN", "Popularity", "RP3beta", "Recommender"]
+__all__ = [
+    "EASE",
+    "MF",
+    "GraphFilter",
+    "ItemItem",
+    "ItemKNN",
+    "LightGCN",
+    "PinSAGE",
+    "Popularity",
+    "RP3beta",
+    "Recommender",
+]

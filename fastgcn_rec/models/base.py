@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,6 +18,10 @@ from ..graph import Graph
 from ..ops import bpr_loss, l2_loss, retrieve
 from ..ops.retrieve import METRICS as SIMILARITIES
 from ..storage import load_arrays, save_arrays
+
+if TYPE_CHECKING:
+    from ..negatives import Negatives
+    from ..train import TrainConfig
 
 Tensor = torch.Tensor
 
@@ -145,6 +149,13 @@ class Recommender(torch.nn.Module):
     def diffusion(self) -> Tensor | None:
         """alphas, where ``get_embedding()`` is sum_k alphas[k] A~^k ``ego_embedding()`` with constant alphas and no other parameter is
         trained: such a model trains by :class:`fastgcn_rec.TrainStep`. None for any other."""
+        return None
+
+    def batch_loss(
+        self, config: TrainConfig, t: int, users: Tensor, pos: Tensor, negatives: Negatives
+    ) -> Tensor | None:
+        """The loss of batch t of a training, ridge included, for a model that does not compute all vectors in every step: a function of its
+        arguments, parameters and graph alone, so that training can be resumed. None: ``fit`` takes it from :meth:`get_embedding`."""
         return None
 
     # --- recommending -----------------------------------------------------------------------------------------------

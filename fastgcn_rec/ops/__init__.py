@@ -3,6 +3,7 @@
 from .adam_step import Adam, adam_step
 from .half_hop import half_hop
 from .l2_loss import l2_loss
+from .neighbor_pool import neighbor_pool
 from .pair_loss import binary_loss, bpr_loss, max_margin_loss
 from .ppr import Ppr, ppr
 from .ppr_push import PprPush, ppr_push
@@ -27,6 +28,7 @@ __all__ = [
     "half_hop",
     "l2_loss",
     "max_margin_loss",
+    "neighbor_pool",
     "ppr",
     "ppr_push",
     "propagate",

@@ -1,0 +1,363 @@
+"""PinSAGE: items by their features and their importance neighbourhoods, users by their items; works for items never seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import normalize
+
+from ..data import Dataset
+from ..data._arrays import among, as_ids
+from ..features import Encoded, Features
+from ..fold_in import Fold, Side, edges_of_new, sum_rows
+from ..graph import Graph
+from ..losses import loss_of
+from ..negatives import Negatives
+from ..ops import l2_loss, neighbor_pool, random_walk, random_walk_neighbors, sample_batch
+from ._pinsage_layers import Layer, Linear, Neighborhoods
+from .base import Recommender
+
+if TYPE_CHECKING:
+    from ..train import TrainConfig
+
+Tensor = torch.Tensor
+
+
+class Round(NamedTuple):
+    """What the batches of a round of training see: the graph without the pairs to be predicted, and the walks in it."""
+
+    key: tuple[int, TrainConfig]
+    of: Graph
+    graph: Graph
+    near: Neighborhoods
+
+
+class PinSAGE(Recommender):
+    """PinSAGE (Ying et al. 2018) on a graph of users and items, with users read off their items.
+
+    h_i^0 = dense_i D + sum_t weights[i, t] table[tokens[i, t]] from the item's features; K layers h^k of importance pooling over the
+    ``top`` items that random walks from i visit most (:func:`fastgcn_rec.random_walk_neighbors`); z_i = normalize(G2 ReLU(G1 h_i^K + g)).
+    A user's vector is normalize(sum of z over the user's items). There is no parameter of an item or a user (unless a feature is one, such as
+    ``Categorical()`` of the ids), so new items get vectors from the same parameters: :meth:`with_items`, :meth:`embed_items`.
+
+    Parameters
+    ----------
+    data : Dataset or Graph
+    features : Features
+        Fitted here, on the items that have a user, unless it is fitted already.
+    item_info : mapping of column names to values [n_items], in the order of the internal ids
+        Default: the Dataset's.
+    embedding_dim, hidden_dim : int
+        Of z and of h.
+    num_layers : int >= 0
+        K. 0: features alone, no graph.
+    linear : bool
+        Layers without ReLU that begin as the plain diffusion normalize(h + pooled h) (Q = I, W = [I I]). A mean of what ReLU lets through
+        is much the same for all items at first: docs/pinsage.md has what it costs. False: the paper's.
+    top, n_walks, walk_length, restart
+        Of the neighbourhoods. Walks of one graph and ``walk_seed`` are the same numbers everywhere.
+    history : int >= 1
+        Items drawn (with replacement) of a user's others to predict an item from in training; 1 trains on pairs of items of one user, as
+        the paper.
+    round_share : float in (0, 1)
+        Training goes in rounds of steps whose pairs are this share of the edges, at least one step; see :meth:`batch_loss`.
+    walk_seed : int
+    init_std, seed : of the normal initial values of D and table; those of the layers have 1 / sqrt(inputs)
+    similarity : as for :class:`MF`; the vectors have length 1
+    n_tokens : int
+        Only for reading files: the width of the features' tokens in place of ``item_info``.
+
+    Examples
+    --------
+    >>> from fastgcn_rec.features import Categorical, Features
+    >>> graph = Graph.from_edges([0, 0, 1, 1], [0, 1, 1, 2])
+    >>> model = PinSAGE(graph, Features({"kind": Categorical()}), {"kind": ["tea", "tea", "cake"]}, embedding_dim=8)
+    >>> model.get_embedding().shape
+    torch.Size([5, 8])
+    >>> model.embed_items({"kind": ["tea"]}, [[0]]).shape  # a new item that user 0 has
+    torch.Size([1, 8])
+    """
+
+    def __init__(
+        self,
+        data: Dataset | Graph,
+        features: Features | Mapping[str, Any],
+        item_info: Mapping[str, Any] | None = None,
+        *,
+        embedding_dim: int = 64,
+        hidden_dim: int = 64,
+        num_layers: int = 2,
+        linear: bool = False,
+        top: int = 10,
+        n_walks: int = 100,
+        walk_length: int = 3,
+        restart: float = 0.5,
+        history: int = 10,
+        round_share: float = 0.02,
+        walk_seed: int = 0,
+        init_std: float = 0.1,
+        seed: int = 0,
+        similarity: str = "dot",
+        n_tokens: int | None = None,
+    ) -> None:
+        super().__init__(data, similarity)
+        counts = {"embedding_dim": embedding_dim, "hidden_dim": hidden_dim, "top": top, "n_walks": n_walks, "walk_length": walk_length,
+                  "history": history}  # fmt: skip
+        for name, value in counts.items():
+            if value < 1:
+                raise ValueError(f"PinSAGE: {name} must be >= 1, got {value}")
+        if num_layers < 0:
+            raise ValueError(f"PinSAGE: num_layers must be >= 0, got {num_layers}")
+        if not 0 < round_share < 1:
+            raise ValueError(f"PinSAGE: round_share must lie in (0, 1), got {round_share}")
+        self.options: dict[str, Any] = counts | {
+            "num_layers": num_layers, "linear": linear, "restart": restart, "round_share": round_share, "walk_seed": walk_seed,
+            "init_std": init_std, "seed": seed,
+        }  # fmt: skip
+        self.features = features if isinstance(features, Features) else Features.from_json(features)
+        if item_info is None and isinstance(data, Dataset):
+            item_info = data.item_info
+        if item_info is not None:
+            self._set_features(self._encode(item_info))
+        elif n_tokens is not None:
+            shape = self.n_items, n_tokens
+            self._set_features(
+                Encoded(
+                    np.zeros((self.n_items, self.features.n_dense), np.float32),
+                    np.full(shape, -1),
+                    np.zeros(shape, np.float32),
+                )
+            )
+        else:
+            raise ValueError("PinSAGE: a Graph has no features; pass item_info={column: values [n_items]}")
+        self.dense = Linear(self.features.n_dense, hidden_dim, bias=False)
+        self.table = torch.nn.Parameter(torch.empty(self.features.n_tokens, hidden_dim))
+        self.layers = torch.nn.ModuleList(Layer(hidden_dim, linear) for _ in range(num_layers))
+        self.G1 = Linear(hidden_dim, hidden_dim)
+        self.G2 = Linear(hidden_dim, embedding_dim, bias=False)
+        self.reset_parameters()
+        self._near: tuple[Graph, Neighborhoods] | None = None
+        self._round: Round | None = None
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        generator = torch.Generator().manual_seed(self.options["seed"])
+        for name, p in self.named_parameters():
+            if p.dim() == 1:
+                p.zero_()
+                continue
+            std = self.options["init_std"] if name in ("table", "dense.weight") else p.shape[1] ** -0.5
+            p.copy_(torch.randn(p.shape, generator=generator) * std)
+        self.table[self.features.unknown_tokens()] = 0
+        for layer in self.layers:
+            assert isinstance(layer, Layer)
+            if layer.linear:
+                one = torch.eye(layer.Q.weight.shape[0])
+                layer.Q.weight.copy_(one)
+                layer.W.weight.copy_(torch.cat([one, one], 1))
+
+    def config(self) -> dict[str, Any]:
+        own = {"features": self.features.to_json(), "n_tokens": self.feature_tokens.shape[1], **self.options}
+        return super().config() | own
+
+    def _encode(self, item_info: Mapping[str, Any]) -> Encoded:
+        if self.features.learnt is None:
+            self.features.fit(item_info, (self.graph.item_degree > 0).cpu().numpy())
+        encoded = self.features.transform(item_info)
+        if len(encoded.dense) != self.n_items:
+            raise ValueError(
+                f"PinSAGE: item_info must have a row for each of {self.n_items} items, got {len(encoded.dense)}"
+            )
+        return encoded
+
+    def _set_features(self, encoded: Encoded) -> None:
+        for name, array in encoded._asdict().items():
+            self.register_buffer(f"feature_{name}", torch.from_numpy(array))
+
+    feature_dense: Tensor
+    feature_tokens: Tensor
+    feature_weights: Tensor
+
+    # --- vectors ----------------------------------------------------------------------------------------------------
+
+    def neighborhoods(self, graph: Graph | None = None, seed: int | None = None) -> Neighborhoods:
+        """Of all items, by walks in ``graph`` (default: the model's own, kept until it changes)."""
+        if graph is not None:
+            return self._walk(graph, self.options["walk_seed"] if seed is None else seed)
+        if self._near is None or self._near[0] is not self.graph:
+            self._near = self.graph, self._walk(self.graph, self.options["walk_seed"])
+        return self._near[1]
+
+    def _walk(self, graph: Graph, seed: int) -> Neighborhoods:
+        o, nodes = self.options, torch.arange(graph.n_users, graph.n_nodes, device=graph.device)
+        ids, weights = random_walk_neighbors(graph, nodes, o["n_walks"], o["walk_length"], o["restart"], o["top"], seed)
+        return Neighborhoods(torch.where(ids >= 0, ids - graph.n_users, ids), weights)
+
+    def embed(self, items: Tensor, near: Neighborhoods) -> Tensor:
+        """z of items int64 [n], sorted and distinct: every node that the K layers need is computed once a layer."""
+        needed = [items]
+        for _ in self.layers:
+            ids = near.ids[needed[-1]]
+            needed.append(torch.cat([needed[-1], ids[ids >= 0]]).unique())
+        h = self._inputs(needed[-1])
+        for layer, nodes, inputs in zip(self.layers, needed[-2::-1], needed[:0:-1], strict=True):
+            ids = near.ids[nodes]
+            local = torch.where(ids >= 0, torch.searchsorted(inputs, ids), ids)
+            h = layer(h, torch.searchsorted(inputs, nodes), Neighborhoods(local, near.weights[nodes]))
+        return normalize(self.G2(self.G1(h).relu()), dim=1)
+
+    def _inputs(self, items: Tensor) -> Tensor:
+        tokens, weights = self.feature_tokens[items], self.feature_weights[items]
+        return self.dense(self.feature_dense[items]) + neighbor_pool(self.table, tokens, weights)  # type: ignore[no-any-return]
+
+    def get_embedding(self) -> Tensor:
+        items = self.embed(torch.arange(self.n_items, device=self.graph.device), self.neighborhoods())
+        return torch.cat([normalize(sum_rows(self.graph, items), dim=1), items])
+
+    def folding(self) -> Fold:
+        """A new user's vector is normalize(sum of the items' vectors), as a trained one's; new items need their features."""
+        items = self._vectors()[1]
+
+        def fold(edges: Graph, new: Side) -> Tensor:
+            if new == "items":
+                raise ValueError(
+                    "PinSAGE: edges alone do not make an item's vector; use embed_items(item_info, item_users)"
+                )
+            return normalize(sum_rows(edges, items), dim=1)
+
+        return fold
+
+    # --- training ---------------------------------------------------------------------------------------------------
+
+    def batch_loss(self, config: TrainConfig, t: int, users: Tensor, pos: Tensor, negatives: Negatives) -> Tensor:
+        """The loss of pairs (query, item): the query is normalize(mean of z) over ``history`` items drawn of the user's others.
+
+        No pair is seen by what predicts it: steps go in rounds, and all pairs of a round are taken out of the graph from which
+        histories are drawn and in which its walks go. An item is computed once a batch, however often it occurs. The ridge is
+        reg / B * 1/2 |h^0|^2 over the batch's items, each once.
+        """
+        now, n, width = self._round_of(config, t), len(users), self.options["history"]
+        walks = random_walk(now.graph, users.repeat_interleave(width), 1, mixed(config.seed, t))
+        seen = torch.where(walks[:, 1] >= 0, walks[:, 1] - self.n_users, -1).view(n, width)
+        items = torch.cat([seen.flatten(), pos, negatives.ids.flatten()])
+        items = items[items >= 0].unique()
+        z = self.embed(items, now.near)
+
+        def local(ids: Tensor) -> Tensor:
+            return torch.where(ids >= 0, torch.searchsorted(items, ids), ids)
+
+        share = z.new_full(seen.shape, 1 / width)
+        queries = normalize(neighbor_pool(z, local(seen), share), dim=1)
+        rows = torch.arange(n, device=z.device)
+        loss = loss_of(config, queries, z, rows, local(pos), Negatives(local(negatives.ids), negatives.mask))
+        if config.reg:
+            inputs = self._inputs(items)
+            loss = loss + config.reg / n * l2_loss(inputs, torch.arange(len(items), device=z.device))
+        return loss
+
+    def _round_of(self, config: TrainConfig, t: int) -> Round:
+        size = config.batch_size
+        steps = max(1, int(self.options["round_share"] * self.graph.n_edges / size))
+        number, now = t // steps, self._round
+        if now is None or now.key != (number, config) or now.of is not self.graph:
+            users, pos, _ = sample_batch(
+                self.graph, steps * size, 0, seed=config.seed, offset=number * steps * size, by=config.sampler
+            )
+            graph = without_pairs(self.graph, users, pos)
+            now = Round((number, config), self.graph, graph, self._walk(graph, mixed(config.seed, number)))
+            self._round = now
+        return now
+
+    # --- new items --------------------------------------------------------------------------------------------------
+
+    def with_items(self, item_info: Mapping[str, Any], item_users: Any = None, item_ids: Any = None) -> PinSAGE:
+        """This model with n more items, which stand behind its own: the same parameters, nothing is trained.
+
+        What a model made for all items would compute with these parameters, so the new ones are recommended, found and evaluated as the
+        others are. Their edges become edges of the graph: they are walked over, and the users' vectors take them in.
+
+        Parameters
+        ----------
+        item_info : mapping of the features' columns to values [n]
+        item_users : n lists of raw user ids, or a SciPy sparse matrix [n, n_users] in the order of ``user_ids``; None: no edges
+        item_ids : n raw ids, none of them known; default, for integer ids: max + 1, ...
+
+        Raises
+        ------
+        ValueError : naming unknown users, known items, or the column that does not fit.
+        """
+        encoded = self.features.transform(item_info)
+        n = len(encoded.dense)
+        users, items = edge_arrays(self.graph)
+        weight = self.graph.weight
+        if item_users is not None:
+            new = edges_of_new(self, item_users, "users")
+            if new.n_users != n:
+                raise ValueError(f"PinSAGE: item_users must have one row for each of {n} new items, got {new.n_users}")
+            rows, columns = edge_arrays(new)
+            users, items = torch.cat([users, columns]), torch.cat([items, rows + self.n_items])
+            if weight is not None and new.weight is not None:
+                weight = torch.cat([weight, new.weight])
+        graph = Graph.from_edges(users, items, self.n_users, self.n_items + n, weight).to(self.graph.device)
+        tokens, weights = self.feature_tokens, self.feature_weights
+        width = max(tokens.shape[1], encoded.tokens.shape[1])
+        both = Encoded(
+            np.concatenate([self.feature_dense.float().cpu().numpy(), encoded.dense]),
+            np.concatenate([_widened(tokens.cpu().numpy(), width, -1), _widened(encoded.tokens, width, -1)]),
+            np.concatenate([_widened(weights.float().cpu().numpy(), width, 0), _widened(encoded.weights, width, 0)]),
+        )
+        model = type(self)(graph, **{**self.config(), "n_tokens": width})
+        model._set_features(both)
+        model.load_state_dict({name: p.detach() for name, p in self.named_parameters()}, strict=False)
+        model.user_ids, model.item_ids = self.user_ids, self._ids_of_new(n, item_ids)
+        return model.to(device=self.table.device, dtype=self.table.dtype)
+
+    def _ids_of_new(self, n: int, item_ids: Any) -> NDArray[Any]:
+        if item_ids is None:
+            if self.item_ids.dtype.kind not in "iu":
+                raise ValueError("PinSAGE: ids of this model are text; pass item_ids, one for each new item")
+            item_ids = np.arange(n) + (self.item_ids.max() + 1 if len(self.item_ids) else 0)
+        new = as_ids(item_ids, "item_ids")
+        known = among(np.sort(self.item_ids), new)
+        if len(new) != n or len(np.unique(new)) != n or known.any():
+            raise ValueError(
+                f"PinSAGE: item_ids must be {n} different ids that the model does not have, got {len(new)}, "
+                f"{len(new) - len(np.unique(new))} of them repeated and {known.sum()} known"
+            )
+        return np.concatenate([self.item_ids, new])
+
+    def embed_items(self, item_info: Mapping[str, Any], item_users: Any = None) -> Tensor:
+        """z [n, embedding_dim] of new items: the rows that :meth:`with_items` puts behind the others; arguments as there."""
+        ids = (
+            None if self.item_ids.dtype.kind in "iu" else [f"\0{n}" for n in range(len(next(iter(item_info.values()))))]
+        )
+        with torch.no_grad():
+            model = self.with_items(item_info, item_users, ids)
+            items = torch.arange(self.n_items, model.n_items, device=model.graph.device)
+            return model.embed(items, model.neighborhoods())
+
+
+def mixed(seed: int, number: int) -> int:
+    """A seed of its own for every number."""
+    return (seed * 0x9E3779B97F4A7C15 + number) % 2**63
+
+
+def edge_arrays(graph: Graph) -> tuple[Tensor, Tensor]:
+    """(users, items) of the edges in their order, int64."""
+    return torch.repeat_interleave(graph.user_degree), graph.indices.long()
+
+
+def without_pairs(graph: Graph, users: Tensor, items: Tensor) -> Graph:
+    """The graph without these edges."""
+    of_users, of_items = edge_arrays(graph)
+    kept = ~torch.isin(of_users * graph.n_items + of_items, users * graph.n_items + items)
+    weight = None if graph.weight is None else graph.weight[kept]
+    return Graph.from_edges(of_users[kept], of_items[kept], graph.n_users, graph.n_items, weight).to(graph.device)
+
+
+def _widened(array: NDArray[Any], width: int, fill: int) -> NDArray[Any]:
+    return np.pad(array, ((0, 0), (0, width - array.shape[1])), constant_values=fill)

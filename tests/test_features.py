@@ -1,0 +1,94 @@
+import json
+
+import numpy as np
+import pytest
+
+from fastgcn_rec.features import Categorical, Features, Numeric, Text, Vector
+
+NAN = float("nan")
+
+
+def test_numbers_are_standardised_by_the_fitted_items_and_the_missing_are_marked():
+    features = Features({"price": Numeric()}).fit({"price": [1.0, 3.0, NAN, 100.0]}, rows=[0, 1, 2])
+    dense = features.transform({"price": [1.0, 3.0, 4.0, NAN]}).dense
+    assert dense.tolist() == [[-1, 0], [1, 0], [2, 0], [0, 1]]
+    logs = Features({"price": Numeric(log=True)}).fit({"price": [0.0, np.e**2 - 1]})
+    assert np.allclose(logs.transform({"price": [np.e - 1]}).dense, [[0, 0]], atol=1e-6)
+    constant = Features({"price": Numeric()}).fit({"price": [5.0, 5.0]})
+    assert constant.transform({"price": [6.0]}).dense.tolist() == [[1, 0]]
+
+
+def test_values_not_seen_in_training_share_one_row():
+    features = Features({"genre": Categorical("|", min_count=2)}).fit({"genre": ["b|a", "a", "b", "rare", ""]})
+    encoded = features.transform({"genre": ["a", "b|a", "rare", "new|a", "", None]})
+    assert [sorted(t for t in row if t >= 0) for row in encoded.tokens.tolist()] == [[1], [1, 2], [0], [0, 1], [], []]
+    assert features.unknown_tokens() == [0]
+    assert np.allclose((encoded.weights**2).sum(1), [1, 1, 1, 1, 0, 0])
+
+
+def test_lists_and_separated_texts_are_the_same_values():
+    features = Features({"genre": Categorical("|")}).fit({"genre": ["a|b"]})
+    one, other = features.transform({"genre": ["a|b|c"]}), features.transform({"genre": [["c", "b", "a", "a"]]})
+    assert one.tokens.tolist() == other.tokens.tolist()
+
+
+def test_text_is_its_words_and_the_letters_in_them():
+    assert Text(words=2).grams("Red HEART, mug") == ["red", "heart", "mug", "red heart", "heart mug"]
+    assert Text(words=0, letters=(3, 4)).grams("cup") == ["<cu", "cup", "up>", "<cup", "cup>"]
+    features = Features({"title": Text(buckets=1 << 20)}).fit({"title": []})
+    a, b = features.transform({"title": ["red mug", "MUG red, red"]}).tokens.tolist()
+    assert a == b
+    assert len(set(a)) == 2
+
+
+def test_hashes_are_the_same_everywhere():
+    assert Features({"title": Text(1000)}).fit({"title": []}).transform({"title": ["heart"]}).tokens.tolist() == [[382]]
+
+
+def test_columns_have_rows_of_their_own_in_one_table():
+    features = Features({"kind": Categorical(), "title": Text(10), "maker": Categorical()})
+    features.fit({"kind": ["x", "y"], "title": ["", ""], "maker": ["m", "m"]})
+    assert features.n_tokens == 3 + 10 + 2
+    assert features.unknown_tokens() == [0, 13]
+    row = features.transform({"kind": ["y"], "title": ["word"], "maker": ["m"]}).tokens[0].tolist()
+    assert row[0] == 2
+    assert 3 <= row[1] < 13
+    assert row[2] == 14
+
+
+def test_given_vectors_are_taken_at_one_scale():
+    images = np.array([[1.0, 3.0], [1.0, 3.0]])
+    features = Features({"image": Vector()}).fit({"image": images})
+    assert features.transform({"image": images + 1}).dense.tolist() == [[0, 2], [0, 2]]
+    with pytest.raises(ValueError, match=r"column 'image': must have width 2 as the fitted items, got 3"):
+        features.transform({"image": np.zeros((1, 3))})
+
+
+def test_json_holds_everything():
+    columns = {"a": ["x|y", "z"], "b": [1.0, NAN], "c": ["one two", ""], "d": np.eye(2)}
+    kinds = {"a": Categorical("|"), "b": Numeric(), "c": Text(50, 2, (3, 5)), "d": Vector()}
+    features = Features(kinds).fit(columns)
+    again = Features.from_json(json.loads(json.dumps(features.to_json())))
+    assert again.columns == features.columns
+    for ours, theirs in zip(features.transform(columns), again.transform(columns), strict=True):
+        assert (ours == theirs).all()
+
+
+def test_errors_name_the_column():
+    price = Features({"price": Numeric(log=True)})
+    with pytest.raises(ValueError, match=r"call fit"):
+        price.transform({"price": [1.0]})
+    with pytest.raises(ValueError, match=r"no column 'price'; there are 'cost'"):
+        price.fit({"cost": [1.0]})
+    with pytest.raises(ValueError, match=r"column 'price': log needs values > -1, got -2"):
+        price.fit({"price": [-2.0]})
+    with pytest.raises(ValueError, match=r"column 'price': could not convert string to float"):
+        price.fit({"price": ["cheap"]})
+    with pytest.raises(ValueError, match=r"columns must have one length, got \{'a': 1, 'b': 2\}"):
+        Features({"a": Numeric(), "b": Numeric()}).fit({"a": [1], "b": [1, 2]})
+    with pytest.raises(TypeError, match=r"column 'a' must be one of Categorical, Numeric, Text, Vector, got str"):
+        Features({"a": "text"})
+    with pytest.raises(ValueError, match="min_count must be >= 1, got 0"):
+        Categorical(min_count=0)
+    with pytest.raises(ValueError, match=r"letters must be \(shortest, longest\)"):
+        Text(letters=(4, 3))
