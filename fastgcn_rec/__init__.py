@@ -6,7 +6,7 @@ from .export import write_recommendations
 from .fold_in import FoldIn
 from .graph import Graph
 from .index import Index
-from .models import MF, LightGCN, Popularity, Recommender
+from .models import MF, NGCF, LightGCN, Popularity, Recommender
 from .ops import (
     Adam,
     TrainStep,
@@ -27,6 +27,7 @@ from .ops import (
     select_negatives,
     softmax_loss,
     topk,
+    uniform_rows,
     unseen_mask,
 )
 from .pagerank import PprRanks, ppr_rank_band, ppr_topk
@@ -37,6 +38,7 @@ __version__: str = _build_info()["version"]
 
 __all__ = [
     "MF",
+    "NGCF",
     "Adam",
     "FoldIn",
     "Graph",
@@ -69,6 +71,7 @@ __all__ = [
     "select_negatives",
     "softmax_loss",
     "topk",
+    "uniform_rows",
     "unseen_mask",
     "write_recommendations",
 ]

@@ -93,21 +93,33 @@ def batch_loss(
     model: Recommender, config: TrainConfig, users: Tensor, pos: Tensor, neg: Tensor, mask: Tensor | None = None
 ) -> Tensor:
     """The loss of one batch, ridge penalty included; ids are internal."""
-    user_emb, item_emb = model.get_embedding().split([model.n_users, model.n_items])
     nodes = [users, pos + model.n_users]
     if config.loss == "softmax":
-        loss = softmax_loss(user_emb, item_emb, users, pos, config.temperature)
+        loss = softmax_loss(*vectors_of(model, users, pos, neg)[:4], config.temperature)
     else:
         neg, mask = masked("fit", neg, mask, len(users))
+        batch = vectors_of(model, users, pos, neg)
         if config.loss == "max_margin":
-            loss = max_margin_loss(user_emb, item_emb, users, pos, neg, config.margin, mask)
+            loss = max_margin_loss(*batch, config.margin, mask)
         else:
-            pair = bpr_loss if config.loss == "bpr" else binary_loss
-            loss = pair(user_emb, item_emb, users, pos, neg, mask)
+            loss = (bpr_loss if config.loss == "bpr" else binary_loss)(*batch, mask)
         nodes.append(torch.where(neg >= 0, neg + model.n_users, neg).flatten())
     if config.reg:
         loss = loss + config.reg / len(users) * l2_loss(model.ego_embedding(), torch.cat(nodes))
     return loss
+
+
+def vectors_of(
+    model: Recommender, users: Tensor, pos: Tensor, neg: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """(user table, item table, users, pos, neg): vectors, and where the batch finds its own in them. -1 stays -1."""
+    items = torch.cat([pos, neg.flatten()])
+    z = model.get_embedding_at(torch.cat([users, items.clamp(min=0) + model.n_users]))
+    if z is None:
+        return *model.get_embedding().split([model.n_users, model.n_items]), users, pos, neg
+    at = torch.arange(len(items), device=items.device)
+    own, others = at[: len(pos)], at[len(pos) :].view_as(neg)
+    return *z.split([len(users), len(items)]), own, own, torch.where(neg >= 0, others, neg)
 
 
 class NativeStep:
@@ -199,7 +211,8 @@ class AutogradStep:
     def __call__(self, t: int, lr: float) -> Tensor:
         self.optimizer.param_groups[0]["lr"] = lr
         users, pos, negatives = self.batches(t, self.config.seed, t * self.config.batch_size)
-        loss = batch_loss(self.model, self.config, users, pos, *negatives)
+        with self.model.at_step(self.config.seed, t):
+            loss = batch_loss(self.model, self.config, users, pos, *negatives)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
