@@ -131,7 +131,7 @@ class NativeStep:
         self.config, self.batches = config, Batches(model, config)
         (self.name,) = (name for name, p in model.named_parameters() if p is table)
         self.step = TrainStep(
-            model.graph, table, alphas, loss=config.loss, temperature=config.temperature,
+            model.graph, table, alphas, norm=model.norm, loss=config.loss, temperature=config.temperature,
             margin=config.margin, reg=config.reg, storage=torch.bfloat16 if config.storage == "bfloat16" else None,
         )  # fmt: skip
 

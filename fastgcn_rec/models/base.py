@@ -15,7 +15,7 @@ from ..data import Dataset
 from ..data._arrays import as_ids, codes_of, sorted_index
 from ..evaluate import Scorer, ranked
 from ..fold_in import Fold, FoldIn
-from ..graph import Graph
+from ..graph import Graph, Norm
 from ..ops import bpr_loss, l2_loss, retrieve
 from ..ops.retrieve import METRICS as SIMILARITIES
 from ..storage import load_arrays, save_arrays
@@ -36,6 +36,7 @@ class Recommender(torch.nn.Module):
     """
 
     registry: ClassVar[dict[str, type[Recommender]]] = {}
+    norm: Norm = "sym"  # of the adjacency A~ in diffusion()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

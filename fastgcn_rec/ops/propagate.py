@@ -95,7 +95,7 @@ def propagate(graph: Graph, x: Any, alphas: Any, norm: Norm = "sym") -> Any:
     x : float32, float64 or bfloat16 [n_nodes, dim], users first, then items
         bfloat16 is storage: sums are taken in float32, layers in between are rounded to bfloat16.
     alphas : [K + 1] floats or a tensor (float64 for float64 x, else float32)
-    norm : "sym" D^-1/2 A D^-1/2, "left" D^-1 A, "right" A D^-1, "none" A
+    norm : "sym" D^-1/2 A D^-1/2, "left" D^-1 A, "right" A D^-1, "none" A, or exponents (p, q): D^-p A D^-q
 
     Returns
     -------
