@@ -12,7 +12,21 @@ import torch
 
 from .harness import Settings, ceilings, measure, read_results, run_context, table, write_results
 
-CASES = ("propagate", "step", "loss", "sampler", "negatives", "adam", "graph", "topk", "ppr", "walks", "train", "scale")
+CASES = (
+    "propagate",
+    "step",
+    "ngcf",
+    "loss",
+    "sampler",
+    "negatives",
+    "adam",
+    "graph",
+    "topk",
+    "ppr",
+    "walks",
+    "train",
+    "scale",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
