@@ -15,6 +15,7 @@ from .harness import Settings, ceilings, measure, read_results, run_context, tab
 CASES = (
     "propagate",
     "step",
+    "ngcf",
     "loss",
     "sampler",
     "negatives",

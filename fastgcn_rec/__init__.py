@@ -8,7 +8,7 @@ from .features import Features
 from .fold_in import FoldIn
 from .graph import Graph
 from .index import Index, Indexed
-from .models import EASE, MF, GraphFilter, ItemKNN, LightGCN, PinSAGE, Popularity, Recommender, RP3beta
+from .models import EASE, MF, NGCF, GraphFilter, ItemKNN, LightGCN, PinSAGE, Popularity, Recommender, RP3beta
 from .ops import (
     Adam,
     TrainStep,
@@ -31,6 +31,7 @@ from .ops import (
     select_negatives,
     softmax_loss,
     topk,
+    uniform_rows,
     unseen_mask,
 )
 from .pagerank import PprRanks, ppr_rank_band, ppr_topk
@@ -42,6 +43,7 @@ __version__: str = _build_info()["version"]
 __all__ = [
     "EASE",
     "MF",
+    "NGCF",
     "Adam",
     "FoldIn",
     "Features",
@@ -83,6 +85,7 @@ __all__ = [
     "select_negatives",
     "softmax_loss",
     "topk",
+    "uniform_rows",
     "unseen_mask",
     "write_recommendations",
     "write_vectors",

@@ -137,6 +137,8 @@ def _train(args: argparse.Namespace) -> int:
     config = dataclasses.replace(config, **{n: getattr(args, n) for n in names if getattr(args, n) is not None})
     options = dict(recipe.model_options, seed=config.seed)
     if args.model is not None:
+        if recipe.model == "NGCF":
+            raise ValueError(f"--model {args.model} cannot take the options of recipe 'ngcf'; choose another recipe")
         recipe = dataclasses.replace(recipe, model=args.model)
     if recipe.model == "MF":
         options.pop("num_layers", None)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import math
 from typing import Any, Literal
 
 import numpy as np
@@ -12,8 +14,9 @@ import torch
 from . import _C, _native
 from ._native import address
 
-Norm = Literal["sym", "left", "right", "none"]
+Norm = Literal["sym", "left", "right", "none"] | tuple[float, float]
 NORMS = ("sym", "left", "right", "none")
+_EXPONENTS = dict(zip(NORMS, ((0.5, 0.5), (1.0, 0.0), (0.0, 1.0), (0.0, 0.0)), strict=True))
 _MAX_NODES = 2**31 - 1
 
 
@@ -121,7 +124,8 @@ class Graph:
             self.indices = self.indices[:kept].clone()
             self.weight = None if self.weight is None else self.weight[:kept].clone()
         self.indptr_t, self.indices_t, self.weight_t = _transpose(self.indptr, self.indices, self.weight, n_items)
-        self._scales: dict[tuple[str, torch.dtype], torch.Tensor] = {}
+        self._scales: dict[tuple[float, torch.dtype], torch.Tensor] = {}
+        self._normalised_as: Graph | None = None  # whose degrees scales() takes, if not its own
         self._active: torch.Tensor | None = None
         self._alias: tuple[torch.Tensor | None, torch.Tensor | None] | None = None
         self.kept: dict[Any, Any] = {}
@@ -198,21 +202,23 @@ class Graph:
     def scales(self, norm: Norm, dtype: torch.dtype) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """(left, right), [n_nodes] each or None (= 1), such that the normalised adjacency is diag(left) A diag(right).
 
-        "sym": D^-1/2 A D^-1/2 (He et al. 2020, eq. 3); "left": D^-1 A; "right": A D^-1; "none": A. D holds the sums of edge
-        weights; a node without edges has scale 0.
+        "sym": D^-1/2 A D^-1/2 (He et al. 2020, eq. 3); "left": D^-1 A; "right": A D^-1; "none": A; (p, q): D^-p A D^-q. D holds the sums
+        of edge weights; a node without edges has scale 0.
         """
-        if norm not in NORMS:
-            raise ValueError(f"norm must be one of {NORMS}, got {norm!r}")
-        if norm == "none":
-            return None, None
-        power = -0.5 if norm == "sym" else -1.0
-        key = ("sym" if norm == "sym" else "inverse", dtype)
+        left, right = exponents(norm)
+        return self._scale(left, dtype), self._scale(right, dtype)
+
+    def _scale(self, exponent: float, dtype: torch.dtype) -> torch.Tensor | None:
+        if exponent == 0:
+            return None
+        if self._normalised_as is not None:
+            return self._normalised_as._scale(exponent, dtype)
+        key = exponent, dtype
         if key not in self._scales:
             degree = torch.cat(self.degrees())
-            scale = torch.where(degree > 0, degree.pow(power), torch.zeros_like(degree))
+            scale = torch.where(degree > 0, degree.pow(-exponent), torch.zeros_like(degree))
             self._scales[key] = scale.to(dtype)
-        scale = self._scales[key]
-        return (scale, scale) if norm == "sym" else (scale, None) if norm == "left" else (None, scale)
+        return self._scales[key]
 
     def select_users(self, users: torch.Tensor) -> Graph:
         """The graph of some users' edges: a row for each of the internal ids int64 [b], which may repeat, and all items.
@@ -265,6 +271,7 @@ class Graph:
             t = getattr(self, name)
             setattr(moved, name, None if t is None else t.to(device))
         moved._scales, moved._active, moved._alias, moved.kept = {}, None, None, {}
+        moved._normalised_as = None if self._normalised_as is None else self._normalised_as.to(device)
         moved._schedule = moved._make_schedule()
         return moved
 
@@ -275,6 +282,15 @@ class Graph:
         return sp.csr_array(
             (data, self.indices.cpu().numpy(), self.indptr.cpu().numpy()), shape=(self.n_users, self.n_items)
         )
+
+    def reweighted(self, weight: torch.Tensor, weight_t: torch.Tensor, *, same_scales: bool) -> Graph:
+        """The same edges with other weights, float32 [n_edges] in the order of R and of its transpose, >= 0 and not checked; an edge of weight
+        0 sends nothing. same_scales: the degrees that normalise stay this graph's."""
+        other = copy.copy(self)
+        other.weight, other.weight_t = weight, weight_t
+        other._scales, other._alias, other.kept = {}, None, {}
+        other._normalised_as = self if same_scales else None
+        return other
 
     def fingerprint(self) -> str:
         """ "users-items-edges-hash": equal for equal graphs."""
@@ -287,6 +303,15 @@ class Graph:
     def __repr__(self) -> str:
         weighted = "" if self.weight is None else ", weighted"
         return f"Graph(n_users={self.n_users}, n_items={self.n_items}, n_edges={self.n_edges}, {self.device}{weighted})"
+
+
+def exponents(norm: Norm) -> tuple[float, float]:
+    """(p, q) of a normalisation D^-p A D^-q."""
+    pair = _EXPONENTS.get(norm) if isinstance(norm, str) else norm
+    numbers = isinstance(pair, (tuple, list)) and len(pair) == 2 and all(isinstance(p, (int, float)) for p in pair)
+    if pair is None or not numbers or not all(map(math.isfinite, pair)):
+        raise ValueError(f"norm must be one of {NORMS} or two finite exponents (left, right), got {norm!r}")
+    return float(pair[0]), float(pair[1])
 
 
 def _ids(name: str, ids: Any) -> np.ndarray:

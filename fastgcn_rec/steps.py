@@ -94,8 +94,8 @@ def batch_loss(
     model: Recommender, config: TrainConfig, users: Tensor, pos: Tensor, neg: Tensor, mask: Tensor | None = None
 ) -> Tensor:
     """The loss of one batch, ridge penalty included; ids are internal."""
-    user_emb, item_emb = model.get_embedding().split([model.n_users, model.n_items])
-    loss = loss_of(config, user_emb, item_emb, users, pos, Negatives(neg, mask))
+    batch = vectors_of(model, users, pos, neg)
+    loss = loss_of(config, *batch[:4], Negatives(batch[4], mask))
     if config.reg:
         nodes = [users, pos + model.n_users]
         if config.loss != "softmax":
@@ -103,6 +103,19 @@ def batch_loss(
             nodes.append(torch.where(neg >= 0, neg + model.n_users, neg).flatten())
         loss = loss + config.reg / len(users) * l2_loss(model.ego_embedding(), torch.cat(nodes))
     return loss
+
+
+def vectors_of(
+    model: Recommender, users: Tensor, pos: Tensor, neg: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """(user table, item table, users, pos, neg): vectors, and where the batch finds its own in them. -1 stays -1."""
+    items = torch.cat([pos, neg.flatten()])
+    z = model.get_embedding_at(torch.cat([users, items.clamp(min=0) + model.n_users]))
+    if z is None:
+        return *model.get_embedding().split([model.n_users, model.n_items]), users, pos, neg
+    at = torch.arange(len(items), device=items.device)
+    own, others = at[: len(pos)], at[len(pos) :].view_as(neg)
+    return *z.split([len(users), len(items)]), own, own, torch.where(neg >= 0, others, neg)
 
 
 class NativeStep:
@@ -114,7 +127,7 @@ class NativeStep:
         self.config, self.batches = config, Batches(model, config)
         (self.name,) = (name for name, p in model.named_parameters() if p is table)
         self.step = TrainStep(
-            model.graph, table, alphas, loss=config.loss, temperature=config.temperature,
+            model.graph, table, alphas, norm=model.norm, loss=config.loss, temperature=config.temperature,
             margin=config.margin, reg=config.reg, storage=torch.bfloat16 if config.storage == "bfloat16" else None,
         )  # fmt: skip
 
@@ -194,9 +207,10 @@ class AutogradStep:
     def __call__(self, t: int, lr: float) -> Tensor:
         self.optimizer.param_groups[0]["lr"] = lr
         users, pos, negatives = self.batches(t, self.config.seed, t * self.config.batch_size)
-        loss = self.model.batch_loss(self.config, t, users, pos, negatives)
-        if loss is None:
-            loss = batch_loss(self.model, self.config, users, pos, *negatives)
+        with self.model.at_step(self.config.seed, t):
+            loss = self.model.batch_loss(self.config, t, users, pos, negatives)
+            if loss is None:
+                loss = batch_loss(self.model, self.config, users, pos, *negatives)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()

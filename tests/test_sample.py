@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from fastgcn_rec import Graph, sample_batch, sample_negatives
+from fastgcn_rec import Graph, sample_batch, sample_negatives, uniform_rows
 
 
 @given(graphs(), st.integers(0, 2**62))
@@ -99,3 +99,54 @@ def test_errors():
         sample_batch(Graph.from_edges([], [], 2, 2), 4, seed=0)
     with pytest.raises(ValueError, match="'edge' or 'user', got 'item'"):
         sample_batch(graph, 4, seed=0, by="item")
+
+
+def philox(key: int, lo: int, hi: int) -> list[int]:
+    """Philox4x32-10 as Salmon et al. 2011 give it."""
+    c, k, mask = [lo & 0xFFFFFFFF, lo >> 32, hi & 0xFFFFFFFF, hi >> 32], [key & 0xFFFFFFFF, key >> 32], 0xFFFFFFFF
+    for _ in range(10):
+        p, q = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
+        c = [(q >> 32) ^ c[1] ^ k[0], q & mask, (p >> 32) ^ c[3] ^ k[1], p & mask]
+        k = [(k[0] + 0x9E3779B9) & mask, (k[1] + 0xBB67AE85) & mask]
+    return c
+
+
+@given(
+    st.integers(0, 2**62),
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 2**24 - 1),
+    st.integers(0, 2**40),
+    st.integers(0, 9),
+)
+def test_uniform_rows_are_philoxs_by_id(device, seed, step, place, first, dim):
+    ids = [first, 0, first]
+    u = uniform_rows(torch.tensor(ids, device=device), dim, seed=seed, step=step, place=place).cpu()
+    blocks = (dim + 3) // 4
+    for row, i in zip(u.double().tolist(), ids, strict=True):
+        words = [w for b in range(blocks) for w in philox(seed, i * blocks + b, place << 40 | 9 << 32 | step)]
+        assert row == [(w >> 8) / 2**24 for w in words[:dim]]
+
+
+def test_uniform_rows_are_uniform_and_the_same_bits_in_any_order(device):
+    ids = torch.arange(3000, device=device)
+    u = uniform_rows(ids, 5, seed=3)
+    assert stats.kstest(u.flatten().cpu().numpy(), "uniform").pvalue > 1e-4
+    for other in ({"seed": 4}, {"seed": 3, "step": 1}, {"seed": 3, "place": 1}):
+        assert not torch.equal(uniform_rows(ids, 5, **other), u)
+    same_bits_in_any_order(lambda: [uniform_rows(ids, 5, seed=3)], device)
+    scalars = torch.tensor(3, device=device), torch.tensor(0, device=device), 0
+    torch.library.opcheck(torch.ops.fastgcn_rec.uniform_rows.default, (ids[:7], 5, *scalars))
+
+
+@on_the_cpu
+def test_uniform_rows_errors_say_what_is_wrong():
+    for options, message in (
+        ({"dim": -1}, "dim must be >= 0, got -1"),
+        ({"place": 2**24}, "place must lie in"),
+        ({"step": -1}, "step must lie in"),
+        ({"seed": torch.tensor(1.0)}, "seed as a tensor must be one int64"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            uniform_rows([1], **{"dim": 2, "seed": 0, **options})
+    with pytest.raises(TypeError, match="ids must be int64 or int32"):
+        uniform_rows([0.5], 2, seed=0)

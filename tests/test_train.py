@@ -70,6 +70,8 @@ KINDS = {
     "mf": (lambda data: MF(data, 8), {}),
     "mf with a falling learning rate": (lambda data: MF(data, 8), {"lr_schedule": "linear", "warmup": 0.5}),
     "lightgcn in bfloat16": (lambda data: LightGCN(data, 8, 2), {"storage": "bfloat16"}),
+    "lightgcn with exponents and gamma": (lambda data: LightGCN(data, 8, 2, norm=(0.6, 0.1), gamma=0.2), {}),
+    "lightgcn with dropped edges": (lambda data: LightGCN(data, 8, 2, edge_dropout=0.2), {}),
     "lightgcn with learned alphas": (lambda data: LightGCN(data, 8, 2, learn_alpha=True), {}),
 }
 

@@ -37,7 +37,7 @@ def table_of(graph, dim, dtype=torch.float64):
 @given(
     graph=graphs(),
     alphas=st.sampled_from(ALPHAS),
-    norm=st.sampled_from(["sym", "left", "right", "none"]),
+    norm=st.sampled_from(["sym", "left", "right", "none", (0.7, 0.2)]),
     loss=st.sampled_from(["bpr", "binary", "max_margin", "softmax"]),
     shared=st.booleans(),
     with_mask=st.booleans(),

@@ -19,7 +19,8 @@ enum class Stream : uint32_t {
   negative_of_batch = 4,
   walk = 5,
   walk_of_node = 6,
-  listed = 8
+  listed = 8,
+  uniform = 9
 };
 
 FGR_HOST_DEVICE Philox4 philox4x32_10(uint64_t key, uint64_t counter_lo, uint64_t counter_hi) {

@@ -181,4 +181,19 @@ FGR_HOST_DEVICE UserItem positive_by_user(const Csr& r, const int32_t* active, i
   return {user, r.indices[begin + k]};
 }
 
+// Four columns of a row of `uniform_rows`, from column 4 * block on: 24 bits each, on [0, 1). `place` < 2^24 takes the
+// bits of the counter above the stream.
+struct Uniform4 {
+  float v[4];
+};
+FGR_HOST_DEVICE Uniform4 uniform4(uint64_t seed, int64_t step, int64_t place, int64_t id, int64_t block,
+                                  int64_t n_blocks) {
+  const uint64_t hi = (static_cast<uint64_t>(place) << 40) | (static_cast<uint64_t>(Stream::uniform) << 32) |
+                      static_cast<uint32_t>(step);
+  const Philox4 r = philox4x32_10(seed, static_cast<uint64_t>(id * n_blocks + block), hi);
+  Uniform4 u{};
+  for (int j = 0; j < 4; ++j) u.v[j] = static_cast<float>(r.v[j] >> 8) * 0x1p-24f;
+  return u;
+}
+
 }  // namespace fgr

@@ -1,5 +1,6 @@
 #include "fgr/sample.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "cpu/parallel.h"
@@ -71,6 +72,21 @@ void sample_listed(const int32_t* lists, const int32_t* counts, int64_t n_lists,
       for (int64_t j = 0; j < n_draws; ++j) {
         out[b * n_draws + j] = listed_item(lists + rows[b] * width, counts[rows[b]], key,
                                            static_cast<uint64_t>(*offset + b), static_cast<uint32_t>(j));
+      }
+    }
+  });
+}
+
+void uniform_rows(const int64_t* ids, int64_t n_rows, int64_t dim, const int64_t* seed, const int64_t* step,
+                  int64_t place, float* out, int threads) {
+  const uint64_t key = static_cast<uint64_t>(*seed);
+  const int64_t t = *step, n_blocks = (dim + 3) / 4;
+  parallel_for(n_rows, 256, threads, [&](int64_t begin, int64_t end) {
+    for (int64_t b = begin; b < end; ++b) {
+      for (int64_t block = 0; block < n_blocks; ++block) {
+        const Uniform4 u = uniform4(key, t, place, ids[b], block, n_blocks);
+        const int64_t first = 4 * block;
+        std::copy_n(u.v, std::min<int64_t>(4, dim - first), out + b * dim + first);
       }
     }
   });

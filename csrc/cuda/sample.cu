@@ -67,6 +67,15 @@ __global__ void listed_kernel(const int32_t* lists, const int32_t* counts, int64
                        static_cast<uint64_t>(*offset + b), static_cast<uint32_t>(i % n_draws));
 }
 
+__global__ void uniform_kernel(const int64_t* ids, int64_t n_rows, int64_t dim, const int64_t* seed,
+                               const int64_t* step, int64_t place, float* out) {
+  const int64_t at = global_thread(), n_blocks = (dim + 3) / 4;
+  if (at >= n_rows * n_blocks) return;
+  const int64_t b = at / n_blocks, block = at % n_blocks;
+  const Uniform4 u = uniform4(static_cast<uint64_t>(*seed), *step, place, ids[b], block, n_blocks);
+  for (int64_t c = 4 * block, j = 0; j < 4 && c < dim; ++c, ++j) out[b * dim + c] = u.v[j];
+}
+
 }  // namespace
 
 void sample_negatives(const Csr& r, const int64_t* cumulative, const int64_t* users, int64_t n_rows, int64_t n_draws,
@@ -98,6 +107,12 @@ void sample_listed(const int32_t* lists, const int32_t* counts, int64_t n_lists,
                    void* stream) {
   launch("sample_listed", listed_kernel, blocks_for(n_rows * n_draws, block_threads), block_threads, 0, stream, lists,
          counts, n_lists, width, rows, n_rows, n_draws, seed, offset, out);
+}
+
+void uniform_rows(const int64_t* ids, int64_t n_rows, int64_t dim, const int64_t* seed, const int64_t* step,
+                  int64_t place, float* out, void* stream) {
+  launch("uniform_rows", uniform_kernel, blocks_for(n_rows * ((dim + 3) / 4), block_threads), block_threads, 0, stream,
+         ids, n_rows, dim, seed, step, place, out);
 }
 
 }  // namespace fgr::cuda

@@ -7,12 +7,14 @@ from .item_item import ItemItem
 from .lightgcn import LightGCN
 from .mf import MF
 from .neighbours import ItemKNN, RP3beta
+from .ngcf import NGCF
 from .pinsage import PinSAGE
 from .popularity import Popularity
 
 __all__ = [
     "EASE",
     "MF",
+    "NGCF",
     "GraphFilter",
     "ItemItem",
     "ItemKNN",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -14,10 +15,11 @@ from ..data import Dataset
 from ..data._arrays import as_ids, codes_of, sorted_index
 from ..evaluate import Scorer, ranked
 from ..fold_in import Fold, FoldIn
-from ..graph import Graph
+from ..graph import Graph, Norm
 from ..ops import bpr_loss, l2_loss, retrieve
 from ..ops.retrieve import METRICS as SIMILARITIES
 from ..storage import load_arrays, save_arrays
+from .chance import Chance
 
 if TYPE_CHECKING:
     from ..negatives import Negatives
@@ -38,6 +40,7 @@ class Recommender(torch.nn.Module):
     """
 
     registry: ClassVar[dict[str, type[Recommender]]] = {}
+    norm: Norm = "sym"  # of the adjacency A~ in diffusion()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -48,6 +51,7 @@ class Recommender(torch.nn.Module):
         if similarity not in SIMILARITIES:
             raise ValueError(f"{type(self).__name__}: similarity must be one of {SIMILARITIES}, got {similarity!r}")
         self.similarity = similarity
+        self.chance: Chance | None = None
         if isinstance(data, Graph):
             self.graph = data
             self.user_ids: NDArray[Any] = np.arange(data.n_users)
@@ -80,6 +84,26 @@ class Recommender(torch.nn.Module):
     def get_embedding(self) -> Tensor:
         """The final vectors [n_users + n_items, dim], users first, differentiable."""
         raise NotImplementedError
+
+    def get_embedding_at(self, nodes: Tensor) -> Tensor | None:
+        """Rows ``nodes`` int64 [n] of :meth:`get_embedding`, differentiable; None where these cost no less than all."""
+        return None
+
+    @contextlib.contextmanager
+    def at_step(self, seed: int, step: int) -> Iterator[None]:
+        """Within it the model draws the random masks of step ``step`` of the training that ``seed`` names, if it has any and is not in
+        eval mode; they depend on nothing else. Outside of it nothing is random: :meth:`get_embedding` is what ranks.
+
+        >>> from fastgcn_rec import NGCF
+        >>> model = NGCF(Graph.from_edges([0, 1], [1, 0]), 8, 1, message_dropout=0.5)
+        >>> with model.at_step(seed=0, step=3):
+        ...     noisy = model.get_embedding()
+        """
+        self.chance = Chance(seed, step)
+        try:
+            yield
+        finally:
+            self.chance = None
 
     def vectors(self) -> tuple[Tensor, Tensor, str] | None:
         """(users [n_users, dim], items [n_items, dim], similarity) that rank the items, float32 and computed now; None for a model with

@@ -15,6 +15,7 @@ from .select_negatives import select_negatives
 from .softmax_loss import softmax_loss
 from .topk import topk
 from .train_step import TrainStep
+from .uniform_rows import uniform_rows
 
 __all__ = [
     "Adam",
@@ -41,5 +42,6 @@ __all__ = [
     "select_negatives",
     "softmax_loss",
     "topk",
+    "uniform_rows",
     "unseen_mask",
 ]

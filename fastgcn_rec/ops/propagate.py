@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 
 from .. import _native
-from ..graph import NORMS, Graph, Norm
+from ..graph import Graph, Norm
 from ._library import accepts_arrays, check_float, check_graph_device, check_matrix, register
 
 Tensor = torch.Tensor
@@ -96,7 +96,7 @@ def propagate(graph: Graph, x: Any, alphas: Any, norm: Norm | Literal["gcn"] = "
         bfloat16 is storage: sums are taken in float32, layers in between are rounded to bfloat16.
     alphas : [K + 1] floats or a tensor (float64 for float64 x, else float32)
         One-hot at K it is SGC (Wu et al. 2019, "Simplifying graph convolutional networks"): the last layer alone.
-    norm : "sym" D^-1/2 A D^-1/2, "left" D^-1 A, "right" A D^-1, "none" A,
+    norm : "sym" D^-1/2 A D^-1/2, "left" D^-1 A, "right" A D^-1, "none" A, exponents (p, q) D^-p A D^-q, or
         "gcn" (D + I)^-1/2 (A + I) (D + I)^-1/2 (Kipf and Welling 2017, "Semi-supervised classification with graph convolutional networks", eq. 2)
 
     Returns
@@ -125,8 +125,6 @@ def propagate(graph: Graph, x: Any, alphas: Any, norm: Norm | Literal["gcn"] = "
     alphas = _alphas(alphas, dtype, x.device)
     if norm == "gcn":
         return _with_loops(graph, x, alphas)
-    if norm not in NORMS:
-        raise ValueError(f"propagate: norm must be one of {(*NORMS, 'gcn')}, got {norm!r}")
     left, right = graph.scales(norm, dtype)
     return _propagate_op(x, alphas, *graph.tensors(), *graph.schedule(), left, right)
 

@@ -25,6 +25,10 @@ namespace fgr {
 // that is empty: position uniform_below(random_u64(*seed, Stream::listed, element = *offset + b, draw = j),
 // counts[list]). lists [n_lists, width], counts [n_lists] in [0, width], rows [n_rows], out [n_rows, n_draws]; seed,
 // offset [1]. Ids of rows are checked as above.
+//
+// uniform_rows: out[b, c] = uniform4(*seed, *step, place, id = ids[b], block = c / 4, n_blocks = ceil(dim / 4)).v[c %
+// 4]. ids [n_rows], >= 0, each times n_blocks below 2^63; out [n_rows, dim]; seed, step [1], *step in [0, 2^32), place
+// in [0, 2^24). A row does not depend on where it stands in ids.
 enum class BatchLaw : int { by_edge = 0, by_user = 1 };
 
 namespace cpu {
@@ -38,6 +42,8 @@ void sample_batch(const Csr& r, int64_t n_edges, BatchLaw law, const int32_t* ac
 void sample_listed(const int32_t* lists, const int32_t* counts, int64_t n_lists, int64_t width, const int64_t* rows,
                    int64_t n_rows, int64_t n_draws, const int64_t* seed, const int64_t* offset, int64_t* out,
                    int threads);
+void uniform_rows(const int64_t* ids, int64_t n_rows, int64_t dim, const int64_t* seed, const int64_t* step,
+                  int64_t place, float* out, int threads);
 }  // namespace cpu
 namespace cuda {
 void sample_negatives(const Csr& r, const int64_t* cumulative, const int64_t* users, int64_t n_rows, int64_t n_draws,
@@ -50,6 +56,8 @@ void sample_batch(const Csr& r, int64_t n_edges, BatchLaw law, const int32_t* ac
 void sample_listed(const int32_t* lists, const int32_t* counts, int64_t n_lists, int64_t width, const int64_t* rows,
                    int64_t n_rows, int64_t n_draws, const int64_t* seed, const int64_t* offset, int64_t* out,
                    void* stream);
+void uniform_rows(const int64_t* ids, int64_t n_rows, int64_t dim, const int64_t* seed, const int64_t* step,
+                  int64_t place, float* out, void* stream);
 }  // namespace cuda
 
 }  // namespace fgr

@@ -1,0 +1,53 @@
+"""The random masks of a training step."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+
+from ..graph import Graph
+from ..ops.uniform_rows import uniform_rows
+
+Tensor = torch.Tensor
+
+
+class Chance(NamedTuple):
+    """Step ``step`` of the training that ``seed`` names. What is drawn depends on (seed, step, place, id) alone, so that a training
+    goes on exactly from a checkpoint that holds the step's number."""
+
+    seed: int
+    step: int
+
+    def kept(self, ids: Tensor, dim: int, drop: float, place: int, dtype: torch.dtype) -> Tensor:
+        """[len(ids), dim]: 0 with probability ``drop``, else 1 / (1 - drop)."""
+        u = uniform_rows(ids, dim, seed=self.seed, step=self.step, place=place)
+        return (u >= drop).to(dtype).mul_(1 / (1 - drop))
+
+    def thinned(self, graph: Graph, drop: float, place: int, renormalise: bool) -> Graph:
+        """The graph without the edges that the draw takes, each with probability ``drop``, in both directions alike.
+
+        The edges that stay weigh 1 / (1 - drop) times as much under the whole graph's degrees, or as before under the degrees that they leave.
+        """
+        kept = (self.kept(ids, 1, drop, place, torch.float32)[:, 0] for ids in _edge_ids(graph))
+        weights = (graph.weight, graph.weight_t)
+        w, w_t = (k if weight is None else k * weight for k, weight in zip(kept, weights, strict=True))
+        if renormalise:
+            w, w_t = w * (1 - drop), w_t * (1 - drop)
+        return graph.reweighted(w, w_t, same_scales=not renormalise)
+
+
+def _edge_ids(graph: Graph) -> tuple[Tensor, Tensor]:
+    """user * n_items + item of every edge, in the order of R and of its transpose."""
+    if "edge_ids" not in graph.kept:
+        users, items = (torch.repeat_interleave(degree) for degree in (graph.user_degree, graph.item_degree))
+        forth = users * graph.n_items + graph.indices
+        graph.kept["edge_ids"] = forth, graph.indices_t.long() * graph.n_items + items
+    ids: tuple[Tensor, Tensor] = graph.kept["edge_ids"]
+    return ids
+
+
+def check_dropout(who: str, **rates: float) -> None:
+    for name, rate in rates.items():
+        if not 0 <= rate < 1:
+            raise ValueError(f"{who}: {name} is the probability of dropping, 0 <= {name} < 1, got {rate}")
