@@ -56,7 +56,7 @@ def test_rows_are_what_the_evaluator_says_and_a_failure_does_not_stop_the_others
 def test_models_that_train(folder):
     row = run("ml-100k", "lightgcn", "temporal-user", epochs=1)
     assert 0 <= row.recall <= 1
-    assert row.peak_bytes is None or row.peak_bytes > 0
+    assert row.peak_bytes is None or row.peak_bytes >= 0  # of a process that may have held more before
 
 
 def test_a_missing_package_is_said_with_its_remedy(monkeypatch):
@@ -68,7 +68,6 @@ def test_a_missing_package_is_said_with_its_remedy(monkeypatch):
 def test_als_ranks_better_than_chance():
     pytest.importorskip("implicit", reason="an extra")
     data = synthetic_interactions(200, 100, 4000, seed=1)
-    torch.set_num_threads(1)
     chance = torch.rand(200, 100, generator=torch.Generator().manual_seed(0))
     by_chance = evaluate(lambda ids: chance[ids], data.test, data.graph())["recall@20"]
     assert evaluate(Als(data, 8), data.test)["recall@20"] > by_chance
