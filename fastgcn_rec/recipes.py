@@ -86,7 +86,7 @@ RECIPES: dict[str, Recipe] = {
         "GraphFilter",
         {"rank": 448, "ideal": 0.1, "polynomial": sharpening(2.0), "user_power": 0.3, "item_power": 0.45},
         None,
-        "docs/baselines.md",
+        "gowalla Recall@20 .1924, NDCG@20 .1593; yelp2018 .0733, .0606, measured (docs/baselines.md)",
     ),
     "itemknn": Recipe("ItemKNN", {"neighbours": 100, "shrinkage": 10.0}, None, "docs/baselines.md"),
     "rp3beta": Recipe("RP3beta", {"neighbours": 100, "alpha": 1.0, "beta": 0.6}, None, "docs/baselines.md"),
