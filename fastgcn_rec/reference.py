@@ -115,10 +115,21 @@ def distance_weights(distance: Tensor, dim: int, lo: float = 0.5, hi: float = 1.
     return torch.softmax((2 - dim) * d.log() - (dim - 3) / 2 * torch.log1p(-d.square() / 4), -1)
 
 
-def softmax_loss(user_emb: Tensor, item_emb: Tensor, users: Tensor, pos: Tensor, temperature: float) -> Tensor:
+def softmax_loss(
+    user_emb: Tensor,
+    item_emb: Tensor,
+    users: Tensor,
+    pos: Tensor,
+    temperature: float,
+    negative_weight: float = 1.0,
+    bias: Tensor | None = None,
+) -> Tensor:
     u = torch.nn.functional.normalize(user_emb[users], dim=-1)
     i = torch.nn.functional.normalize(item_emb[pos], dim=-1)
-    return torch.nn.functional.cross_entropy(u @ i.T / temperature, torch.arange(len(users)))
+    scores = u @ i.T / temperature
+    if bias is not None:
+        scores = scores + bias
+    return (negative_weight * scores.logsumexp(1) - scores.diagonal()).sum() / len(users)
 
 
 def l2_loss(emb: Tensor, ids: Tensor) -> Tensor:

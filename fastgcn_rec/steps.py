@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
-from .losses import loss_of
+from .losses import item_bias, loss_of
 from .models import Recommender
 from .negatives import Batch, Embeddings, Negatives, parse
 from .ops import Adam, TrainStep, l2_loss, sample_batch
@@ -95,7 +95,8 @@ def batch_loss(
 ) -> Tensor:
     """The loss of one batch, ridge penalty included; ids are internal."""
     batch = vectors_of(model, users, pos, neg)
-    loss = loss_of(config, *batch[:4], Negatives(batch[4], mask))
+    bias = item_bias(config, model.graph)
+    loss = loss_of(config, *batch[:4], Negatives(batch[4], mask), None if bias is None else bias[pos])
     if config.reg:
         nodes = [users, pos + model.n_users]
         if config.loss != "softmax":
@@ -128,7 +129,7 @@ class NativeStep:
         (self.name,) = (name for name, p in model.named_parameters() if p is table)
         self.step = TrainStep(
             model.graph, table, alphas, norm=model.norm, loss=config.loss, temperature=config.temperature,
-            margin=config.margin, reg=config.reg, storage=torch.bfloat16 if config.storage == "bfloat16" else None,
+            negative_weight=config.negative_weight, item_bias=item_bias(config, model.graph), margin=config.margin, reg=config.reg, storage=torch.bfloat16 if config.storage == "bfloat16" else None,
         )  # fmt: skip
 
     def __call__(self, t: int, lr: float) -> Tensor:
@@ -211,6 +212,9 @@ class AutogradStep:
             loss = self.model.batch_loss(self.config, t, users, pos, negatives)
             if loss is None:
                 loss = batch_loss(self.model, self.config, users, pos, *negatives)
+            auxiliary = self.model.auxiliary_loss(users, pos)
+        if auxiliary is not None:
+            loss = loss + auxiliary
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()

@@ -17,6 +17,7 @@ from .data import Dataset, Edges
 from .evaluate import evaluate
 from .models import Recommender
 from .negatives import Sampler, parse
+from .ops.softmax_loss import check_negative_weight
 from .steps import make_step
 from .storage import load_arrays, save_arrays
 
@@ -36,8 +37,11 @@ class TrainConfig:
         At most; an epoch is ceil(n_edges / batch_size) steps.
     batch_size : int
     loss : "bpr", "binary", "max_margin" or "softmax" (in-batch, on cosines)
-    temperature : float
-        Of the softmax.
+    temperature, negative_weight : float
+        Of the softmax: see :func:`fastgcn_rec.softmax_loss`.
+    logq : float
+        The softmax's bias of an item is -logq * log q, q the probability that it is drawn as a positive. 1 corrects for negatives that
+        are drawn by popularity; 0, the default, ranks best where the test items are as popular as the training items; in between is in between.
     margin : float
         Of max_margin.
     sampler : "user" or "edge"
@@ -75,6 +79,8 @@ class TrainConfig:
     batch_size: int = 2048
     loss: Literal["bpr", "binary", "max_margin", "softmax"] = "bpr"
     temperature: float = 0.1
+    negative_weight: float = 1.0
+    logq: float = 0.0
     margin: float = 1.0
     sampler: Literal["user", "edge"] = "edge"
     n_neg: int = 1
@@ -112,6 +118,13 @@ class TrainConfig:
                 raise ValueError(f"TrainConfig: {name} must be >= {least}, got {getattr(self, name)}")
         if not 0 <= self.margin < math.inf:
             raise ValueError(f"TrainConfig: margin must be >= 0 and finite, got {self.margin}")
+        check_negative_weight("TrainConfig", self.negative_weight)
+        if not math.isfinite(self.logq):
+            raise ValueError(f"TrainConfig: logq must be finite, got {self.logq}")
+        if self.loss != "softmax" and (self.logq, self.negative_weight) != (0, 1):
+            raise ValueError(
+                f"TrainConfig: logq and negative_weight are the softmax's, got {self.logq} and {self.negative_weight} with loss={self.loss!r}"
+            )
         if self.negatives:
             self._take_negatives(parse(self.negatives))
         if not 0 <= self.warmup < 1:

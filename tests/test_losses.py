@@ -80,14 +80,22 @@ def test_mask_errors():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-@given(st.sampled_from(DIMS), st.sampled_from([1, 2, 5, 31, 64, 127, 129, 300]), st.sampled_from([0.07, 0.5, 2.0]))
-def test_softmax_matches_the_reference(device, dtype, dim, batch, temperature):
+@given(
+    st.sampled_from(DIMS),
+    st.sampled_from([1, 2, 5, 31, 64, 127, 129, 300]),
+    st.sampled_from([0.07, 0.5, 2.0]),
+    st.sampled_from([1.0, 0.0, 0.6, 1.7]),
+    st.booleans(),
+)
+def test_softmax_matches_the_reference(device, dtype, dim, batch, temperature, weight, with_bias):
     users, pos, _ = batches(batch, 1, False, device=device)
     user_emb, item_emb = tables(7, 9, dim, dtype, device=device)
     # cosines of size 1 are divided by t before they cancel; gradients are divided by the norm after they are projected
     norm = min(float(t.detach().double().norm(dim=1).min()) for t in (user_emb, item_emb))
     terms = {"loss_terms": 1 / temperature, "grad_terms": 3 / (temperature * norm)}
-    compare(softmax_loss, reference.softmax_loss, user_emb, item_emb, users, pos, temperature, **terms)
+    bias = torch.randn(batch, dtype=dtype, generator=torch.Generator().manual_seed(5)).to(device) if with_bias else None
+    options = temperature, weight, bias
+    compare(softmax_loss, reference.softmax_loss, user_emb, item_emb, users, pos, *options, **terms)
 
 
 def test_gradcheck(device):
@@ -165,7 +173,9 @@ def test_opcheck_and_compile(device):
         torch.library.opcheck(ops.pair_loss.default, (user_emb, item_emb, users, pos, neg, None, 0, 0.0))
         mask = torch.ones(6, 3, dtype=torch.bool, device=device)
         torch.library.opcheck(ops.pair_loss.default, (user_emb, item_emb, users, pos, neg, mask, 2, 0.5))
-    torch.library.opcheck(ops.softmax_loss.default, (user_emb, item_emb, users, pos, 0.5))
+    torch.library.opcheck(ops.softmax_loss.default, (user_emb, item_emb, users, pos, 0.5, 1.0, None))
+    bias = torch.ones(6, device=device)
+    torch.library.opcheck(ops.softmax_loss.default, (user_emb, item_emb, users, pos, 0.5, 1.5, bias))
     torch.library.opcheck(ops.l2_loss.default, (user_emb, users))
     torch.library.opcheck(ops.scatter_rows.default, (pos, None, user_emb.detach(), users, None, 9, torch.float32))
 
@@ -209,3 +219,7 @@ def test_errors_name_the_argument_and_both_values():
         softmax_loss(user_emb, item_emb[:, :3], users, pos)
     with pytest.raises(ValueError, match="temperature must be positive, got 0"):
         softmax_loss(user_emb, item_emb, users, pos, 0.0)
+    with pytest.raises(ValueError, match=r"negative_weight must be >= 0 and finite, got -1"):
+        softmax_loss(user_emb, item_emb, users, pos, 0.5, -1.0)
+    with pytest.raises(ValueError, match=r"bias must have shape \[B\] = \[6\], got \[9\]"):
+        softmax_loss(user_emb, item_emb, users, pos, 0.5, bias=torch.zeros(9))

@@ -9,13 +9,16 @@ from fastgcn_rec import TrainStep, _native, adam_step, reference, sample_batch
 ALPHAS = [[1.0], [0.5, 0.5], [0.5, 0.3, 0.2], [0.25] * 4, [0.1, 0.2, 0.3, 0.2, 0.2]]
 
 
-def composed_loss(graph, table, alphas, norm, loss, reg, users, pos, neg, mask=None, temperature=0.2):
+def composed_loss(
+    graph, table, alphas, norm, loss, reg, users, pos, neg, mask=None, temperature=0.2, weight=1.0, item_bias=None
+):
     """The same from the references of the single ops."""
     z = reference.propagate(graph, table, torch.tensor(alphas, dtype=table.dtype), norm)
     user_emb, item_emb = z.split([graph.n_users, graph.n_items])
     nodes = [users, graph.n_users + pos]
     if loss == "softmax":
-        value = reference.softmax_loss(user_emb, item_emb, users, pos, temperature)
+        bias = None if item_bias is None else item_bias[pos]
+        value = reference.softmax_loss(user_emb, item_emb, users, pos, temperature, weight, bias)
     else:
         value = getattr(reference, f"{loss}_loss")(user_emb, item_emb, users, pos, neg, mask=mask)
         nodes.append(torch.where(neg >= 0, graph.n_users + neg, neg).flatten())
@@ -41,20 +44,23 @@ def table_of(graph, dim, dtype=torch.float64):
     loss=st.sampled_from(["bpr", "binary", "max_margin", "softmax"]),
     shared=st.booleans(),
     with_mask=st.booleans(),
+    softmax=st.tuples(st.sampled_from([1.0, 1.4]), st.booleans()),
     n_neg=st.integers(1, 3),
     batch=st.integers(1, 12),
     dim=st.sampled_from([1, 3, 8, 33, 64, 100]),
 )
-def test_steps_follow_autograd_and_adam(graph, alphas, norm, loss, shared, with_mask, n_neg, batch, dim):
+def test_steps_follow_autograd_and_adam(graph, alphas, norm, loss, shared, with_mask, softmax, n_neg, batch, dim):
     table = table_of(graph, dim)
-    step = TrainStep(graph, table, alphas, norm=norm, loss=loss, temperature=0.2, reg=0.1, lr=0.01)
+    weight, bias = softmax[0], torch.linspace(-1, 2, graph.n_items, dtype=torch.float64) if softmax[1] else None
+    options = {"temperature": 0.2, "negative_weight": weight, "item_bias": bias, "reg": 0.1, "lr": 0.01}
+    step = TrainStep(graph, table, alphas, norm=norm, loss=loss, **options)
     for t in range(3):
         param, moments = table.clone().requires_grad_(), (step.exp_avg.clone(), step.exp_avg_sq.clone())
         users, pos, neg = batch_of(graph, batch, n_neg, shared, seed=t)
         mask = None
         if with_mask and shared and batch > 1 and loss != "softmax":
             mask = torch.rand(batch, n_neg, generator=torch.Generator().manual_seed(t)) < 0.6
-        value = composed_loss(graph, param, alphas, norm, loss, 0.1, users, pos, neg, mask)
+        value = composed_loss(graph, param, alphas, norm, loss, 0.1, users, pos, neg, mask, 0.2, weight, bias)
         value.backward()
         got = step(users, pos, None if loss == "softmax" else neg, mask)
         assert_close(got, value, terms=1.0)

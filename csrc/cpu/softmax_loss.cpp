@@ -56,6 +56,12 @@ void gemm_panels(int64_t m, int64_t k, const A* a, int64_t a_row, int64_t a_col,
   }
 }
 
+// w log sum_j exp s(b, j) - s(b, b), where the scores are t s.
+template <class A>
+double row_loss(const SoftmaxOptions<A>& options, double sum, double top, double own) {
+  return options.negative_weight * (std::log(sum) + top / options.temperature) - own / options.temperature;
+}
+
 // unit[b, :] = emb[ids[b], :] / max(|emb[ids[b], :]|, 1e-12)
 template <class T>
 void unit_rows(const T* emb, const int64_t* ids, int64_t batch, int64_t dim, acc_t<T>* unit, acc_t<T>* inv_norm,
@@ -91,13 +97,13 @@ int64_t softmax_loss_workspace_bytes(int64_t batch, int64_t dim, int64_t accumul
 
 template <class T>
 void softmax_loss(const T* user_emb, int64_t n_users, const T* item_emb, int64_t n_items, int64_t dim,
-                  const int64_t* users, const int64_t* pos, int64_t batch, double temperature, acc_t<T>* loss,
-                  acc_t<T>* user_rows, acc_t<T>* item_rows, void* workspace, int threads) {
+                  const int64_t* users, const int64_t* pos, int64_t batch, const SoftmaxOptions<acc_t<T>>& options,
+                  acc_t<T>* loss, acc_t<T>* user_rows, acc_t<T>* item_rows, void* workspace, int threads) {
   using A = acc_t<T>;
   check_ids("users", users, batch, 0, n_users);
   check_ids("pos", pos, batch, 0, n_items);
   const Space<A> s(workspace, batch, dim);
-  const A inv_t = static_cast<A>(1 / temperature);
+  const A inv_t = static_cast<A>(1 / options.temperature), weight = static_cast<A>(options.negative_weight);
   const A grad_scale = batch > 0 ? inv_t / static_cast<A>(batch) : A(0);
   const int64_t ld = batch + score_pad;
   unit_rows(user_emb, users, batch, dim, s.user_unit, s.user_inv_norm, threads);
@@ -111,7 +117,7 @@ void softmax_loss(const T* user_emb, int64_t n_users, const T* item_emb, int64_t
     }
   });
 
-  // With e(b, j) = exp((score(b, j) - max) / t) and f(b) = 1 / (t B sum_j e(b, j)):
+  // With e(b, j) = exp(s(b, j) - max) and f(b) = w / (t B sum_j e(b, j)):
   // dL/d user(b) = f(b) sum_j e(b, j) item(j) - item(b) / (t B), and the same for the items with the roles exchanged.
   for (int64_t first = 0; first < batch; first += softmax_row_block) {
     const int64_t rows = std::min(softmax_row_block, batch - first);
@@ -120,10 +126,14 @@ void softmax_loss(const T* user_emb, int64_t n_users, const T* item_emb, int64_t
         const int64_t m = std::min(chunk, end - at);
         A *scores = s.scores + at * ld, *grad = user_rows + (first + at) * dim;
         const A *user = s.user_unit + (first + at) * dim, *item = s.item_unit + (first + at) * dim;
+        for (int64_t r = 0; options.bias != nullptr && r < m; ++r) {  // times t, as exp_row divides by it
+          for (int64_t j = 0; j < batch; ++j)
+            scores[r * ld + j] = static_cast<A>(options.temperature) * options.bias[j];
+        }
         for (int64_t q = 0; q < panels(batch); ++q) {
           const int64_t w = std::min(panel, batch - q * panel);
           dense<A>().gemm(m, w, dim, user, dim, 1, s.item_columns + q * dim * panel, panel, scores + q * panel, ld,
-                          false);
+                          options.bias != nullptr);
         }
         A factor[chunk];
         for (int64_t r = 0; r < m; ++r) {
@@ -131,8 +141,8 @@ void softmax_loss(const T* user_emb, int64_t n_users, const T* item_emb, int64_t
           const A own = row[first + at + r];
           A top;
           const A sum = dense<A>().exp_row(row, batch, inv_t, &top);
-          s.row_loss[first + at + r] = static_cast<double>(std::log(sum) - (own - top) * inv_t);
-          factor[r] = grad_scale / sum;
+          s.row_loss[first + at + r] = row_loss(options, sum, top, own);
+          factor[r] = weight * grad_scale / sum;
           to_panels(user + r * dim, factor[r], dim, softmax_row_block, at + r, s.user_panels);
         }
         for (int64_t k = 0; k < batch; k += depth) {
@@ -158,9 +168,10 @@ void softmax_loss(const T* user_emb, int64_t n_users, const T* item_emb, int64_t
   *loss = static_cast<A>(batch > 0 ? total / static_cast<double>(batch) : 0.0);
 }
 
-#define FGR_INSTANTIATE(T)                                                                                     \
-  template void softmax_loss<T>(const T*, int64_t, const T*, int64_t, int64_t, const int64_t*, const int64_t*, \
-                                int64_t, double, acc_t<T>*, acc_t<T>*, acc_t<T>*, void*, int);
+#define FGR_INSTANTIATE(T)                                                                                        \
+  template void softmax_loss<T>(const T*, int64_t, const T*, int64_t, int64_t, const int64_t*, const int64_t*,    \
+                                int64_t, const SoftmaxOptions<acc_t<T>>&, acc_t<T>*, acc_t<T>*, acc_t<T>*, void*, \
+                                int);
 FGR_INSTANTIATE(float)
 FGR_INSTANTIATE(double)
 FGR_INSTANTIATE(bf16)

@@ -28,6 +28,7 @@ struct Space {
   int64_t *users, *pos, *neg;  // the batch, as compact rows
   A *user_rows, *item_rows;    // [batch, dim] what the losses give; item_rows: softmax only
   A *pos_coef, *neg_coef;      // [batch], [batch, n_neg]
+  A* bias;                     // [batch] of the positives: softmax only
   A* neg_rows;                 // [n_neg, dim], shared negatives only
   int32_t *order, *first;      // [batch positions], [most + 1]: the positions of a compact row, ascending
   double* ridge;               // [most]
@@ -53,6 +54,7 @@ struct Space {
     item_rows = arena.take<A>(n_neg == 0 ? batch * dim : 0);
     pos_coef = arena.take<A>(batch);
     neg_coef = arena.take<A>(batch * n_neg);
+    bias = arena.take<A>(n_neg == 0 ? batch : 0);
     neg_rows = arena.take<A>(shared ? n_neg * dim : 0);
     order = arena.take<int32_t>(positions);
     first = arena.take<int32_t>(most + 1);
@@ -112,6 +114,7 @@ struct Step {
     for (int64_t b = 0; b < batch.batch; ++b) {
       s.users[b] = s.slot[batch.users[b]];
       s.pos[b] = item_slot[batch.pos[b]];
+      if (options.loss == StepLoss::softmax && model.item_bias != nullptr) s.bias[b] = model.item_bias[batch.pos[b]];
     }
     for (int64_t j = 0; j < n_negatives(); ++j) s.neg[j] = batch.neg[j] < 0 ? -1 : item_slot[batch.neg[j]];
   }
@@ -154,7 +157,8 @@ struct Step {
   A batch_loss() const {
     A loss;
     if (options.loss == StepLoss::softmax) {
-      softmax_loss(s.z, n_rows, s.z, n_rows, model.dim, s.users, s.pos, batch.batch, options.temperature, &loss,
+      softmax_loss(s.z, n_rows, s.z, n_rows, model.dim, s.users, s.pos, batch.batch,
+                   {options.temperature, options.negative_weight, model.item_bias != nullptr ? s.bias : nullptr}, &loss,
                    s.user_rows, s.item_rows, s.loss_space, threads);
     } else {
       pair_loss(static_cast<PairLoss>(options.loss), options.margin, s.z, n_rows, s.z, n_rows, model.dim,

@@ -87,32 +87,36 @@ void product(Strided<A> x, Strided<A> y, int64_t m, int64_t n, int64_t k, A* c, 
          k, c, ldc, accumulate);
 }
 
-// One block a row of scores: softmax, the row's loss, and dL/dscore = (softmax - 1[j = b]) / (t B) in place.
+// One block a row of scores: the row's loss, and dL/dcosine = (w softmax - 1[j = b]) / (t B) in place.
 template <class A>
 __global__ void __launch_bounds__(block_threads)
-    softmax_kernel(A* scores, int64_t first, int64_t batch, A inv_t, A grad_scale, double* row_loss) {
+    softmax_kernel(A* scores, int64_t first, int64_t batch, SoftmaxOptions<A> options, A grad_scale, double* row_loss) {
   FGR_SHARED(A, partial, [block_threads / warp]);
   A* row = scores + blockIdx.x * batch;
   const int64_t own = first + blockIdx.x;
-  const A own_score = row[own];
+  const A inv_t = static_cast<A>(1 / options.temperature), weight = static_cast<A>(options.negative_weight);
+  const auto score = [&](int64_t j) { return row[j] * inv_t + (options.bias != nullptr ? options.bias[j] : A(0)); };
+  const A own_score = score(own);
   A top = own_score;
-  for (int64_t j = threadIdx.x; j < batch; j += block_threads) top = row[j] > top ? row[j] : top;
+  for (int64_t j = threadIdx.x; j < batch; j += block_threads) top = score(j) > top ? score(j) : top;
   top = warp_max(top);
   if (lane() == 0) partial[threadIdx.x / warp] = top;
   __syncthreads();
   for (int w = 0; w < block_threads / warp; ++w) top = partial[w] > top ? partial[w] : top;
   __syncthreads();
   A sum = 0;
-  for (int64_t j = threadIdx.x; j < batch; j += block_threads) sum += row[j] = exp((row[j] - top) * inv_t);
+  for (int64_t j = threadIdx.x; j < batch; j += block_threads) sum += row[j] = exp(score(j) - top);
   sum = warp_sum(sum);
   if (lane() == 0) partial[threadIdx.x / warp] = sum;
   __syncthreads();
   sum = 0;
   for (int w = 0; w < block_threads / warp; ++w) sum += partial[w];
   for (int64_t j = threadIdx.x; j < batch; j += block_threads) {
-    row[j] = row[j] * (grad_scale / sum) - (j == own ? grad_scale : A(0));
+    row[j] = row[j] * (weight * grad_scale / sum) - (j == own ? grad_scale : A(0));
   }
-  if (threadIdx.x == 0) row_loss[own] = static_cast<double>(log(sum) - (own_score - top) * inv_t);
+  if (threadIdx.x == 0) {
+    row_loss[own] = options.negative_weight * (log(static_cast<double>(sum)) + top) - static_cast<double>(own_score);
+  }
 }
 
 // In place, through the normalisation: d e = (d unit - <d unit, unit> unit) / norm.
@@ -135,13 +139,13 @@ int64_t softmax_loss_workspace_bytes(int64_t batch, int64_t dim, int64_t accumul
 
 template <class T>
 void softmax_loss(const T* user_emb, int64_t n_users, const T* item_emb, int64_t n_items, int64_t dim,
-                  const int64_t* users, const int64_t* pos, int64_t batch, double temperature, acc_t<T>* loss,
-                  acc_t<T>* user_rows, acc_t<T>* item_rows, void* workspace, void* stream) {
+                  const int64_t* users, const int64_t* pos, int64_t batch, const SoftmaxOptions<acc_t<T>>& options,
+                  acc_t<T>* loss, acc_t<T>* user_rows, acc_t<T>* item_rows, void* workspace, void* stream) {
   using A = acc_t<T>;
   constexpr int per_block = block_threads / warp;
   const char* op = "softmax_loss";
   const Space<A> s(workspace, batch, dim);
-  const A inv_t = static_cast<A>(1 / temperature);
+  const A inv_t = static_cast<A>(1 / options.temperature);
   const A grad_scale = batch > 0 ? inv_t / static_cast<A>(batch) : A(0);
   const int64_t blocks = blocks_for(batch, per_block);
   launch(op, unit_kernel<T>, blocks, block_threads, 0, stream, user_emb, n_users, users, batch, dim, s.user_unit,
@@ -152,7 +156,7 @@ void softmax_loss(const T* user_emb, int64_t n_users, const T* item_emb, int64_t
     const int64_t rows = batch - first < softmax_row_block ? batch - first : softmax_row_block;
     const A* unit = s.user_unit + first * dim;
     product<A>({unit, dim, 1}, {s.item_unit, 1, dim}, rows, batch, dim, s.scores, batch, false, stream);
-    launch(op, softmax_kernel<A>, rows, block_threads, 0, stream, s.scores, first, batch, inv_t, grad_scale,
+    launch(op, softmax_kernel<A>, rows, block_threads, 0, stream, s.scores, first, batch, options, grad_scale,
            s.row_loss);
     product<A>({s.scores, batch, 1}, {s.item_unit, dim, 1}, rows, dim, batch, user_rows + first * dim, dim, false,
                stream);
@@ -164,9 +168,10 @@ void softmax_loss(const T* user_emb, int64_t n_users, const T* item_emb, int64_t
          loss, false);
 }
 
-#define FGR_INSTANTIATE(T)                                                                                     \
-  template void softmax_loss<T>(const T*, int64_t, const T*, int64_t, int64_t, const int64_t*, const int64_t*, \
-                                int64_t, double, acc_t<T>*, acc_t<T>*, acc_t<T>*, void*, void*);
+#define FGR_INSTANTIATE(T)                                                                                        \
+  template void softmax_loss<T>(const T*, int64_t, const T*, int64_t, int64_t, const int64_t*, const int64_t*,    \
+                                int64_t, const SoftmaxOptions<acc_t<T>>&, acc_t<T>*, acc_t<T>*, acc_t<T>*, void*, \
+                                void*);
 FGR_INSTANTIATE(float)
 FGR_INSTANTIATE(double)
 FGR_INSTANTIATE(bf16)

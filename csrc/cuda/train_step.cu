@@ -37,7 +37,7 @@ struct Space {
   A *seed, *direct;            // [most, dim]
   int64_t *users, *pos, *neg;  // the batch, as compact rows
   A *user_rows, *item_rows;    // [batch, dim]
-  A *pos_coef, *neg_coef, *neg_rows;
+  A *pos_coef, *neg_coef, *neg_rows, *bias;
   double* ridge;        // [most]
   AdamRates<A>* rates;  // [1]
   A* partial;           // [n_split, dim]
@@ -70,6 +70,7 @@ struct Space {
     item_rows = arena.take<A>(n_neg == 0 ? batch * dim : 0);
     pos_coef = arena.take<A>(batch);
     neg_coef = arena.take<A>(batch * n_neg);
+    bias = arena.take<A>(n_neg == 0 ? batch : 0);
     neg_rows = arena.take<A>(shared ? n_neg * dim : 0);
     ridge = arena.take<double>(most);
     rates = arena.take<AdamRates<A>>(1);
@@ -106,7 +107,7 @@ __global__ void heads_kernel(const uint32_t* key, int64_t count, int64_t n_nodes
 
 // Numbers the distinct nodes, and the batch by these numbers. slot is -1 everywhere before.
 template <class T>
-__global__ void number_kernel(Space<T> s, Positions p, int64_t count, int64_t n_nodes) {
+__global__ void number_kernel(Space<T> s, Positions p, int64_t count, int64_t n_nodes, const acc_t<T>* item_bias) {
   const int64_t i = global_thread(), n = p.batch.batch;
   if (i >= count) return;
   const int64_t node = s.sorting.sorted_key[i], position = s.sorting.sorted_position[i];
@@ -125,6 +126,7 @@ __global__ void number_kernel(Space<T> s, Positions p, int64_t count, int64_t n_
                      : position < 2 * n ? s.pos + position - n
                                         : s.neg + position - 2 * n;
   *compact = valid ? row : -1;
+  if (item_bias != nullptr && position >= n && position < 2 * n) s.bias[position - n] = item_bias[node - p.n_users];
 }
 
 template <class A>
@@ -232,7 +234,8 @@ struct Step {
     s.sorting.sort(stream);
     launch(op, heads_kernel, blocks, block_threads, 0, stream, s.sorting.sorted_key, count, n_nodes, s.head);
     check(s.count_heads(s.scan, stream), op);
-    launch(op, number_kernel<T>, blocks, block_threads, 0, stream, s, positions, count, n_nodes);
+    launch(op, number_kernel<T>, blocks, block_threads, 0, stream, s, positions, count, n_nodes,
+           softmax() ? model.item_bias : nullptr);
   }
 
   Hop<T, A> whole() const {
@@ -285,7 +288,8 @@ struct Step {
 
   void batch_loss(A* loss) const {
     if (softmax()) {
-      softmax_loss(s.z, most(), s.z, most(), model.dim, s.users, s.pos, batch.batch, options.temperature, loss,
+      softmax_loss(s.z, most(), s.z, most(), model.dim, s.users, s.pos, batch.batch,
+                   {options.temperature, options.negative_weight, model.item_bias != nullptr ? s.bias : nullptr}, loss,
                    s.user_rows, s.item_rows, s.loss_space, stream);
     } else {
       pair_loss(static_cast<PairLoss>(options.loss), options.margin, s.z, most(), s.z, most(), model.dim,

@@ -144,8 +144,8 @@ void test_losses(int64_t batch, int64_t n_neg, bool shared, int64_t dim, int thr
   CHECK(all_finite(grad));
   Buffer<A> item_rows(batch * dim);
   Buffer<char> softmax_space(cpu::softmax_loss_workspace_bytes(batch, dim, sizeof(A)));
-  cpu::softmax_loss<T>(user_emb, n_users, item_emb, n_items, dim, users, pos, batch, 0.1, loss, user_rows, item_rows,
-                       softmax_space.data, threads);
+  cpu::softmax_loss<T>(user_emb, n_users, item_emb, n_items, dim, users, pos, batch, {0.1, 1.5, pos_coef}, loss,
+                       user_rows, item_rows, softmax_space.data, threads);
   CHECK(std::isfinite(static_cast<double>(loss[0])) && all_finite(user_rows) && all_finite(item_rows));
   Buffer<char> l2_space(l2_loss_workspace_bytes(batch));
   cpu::l2_loss<T>(user_emb, n_users, dim, users, batch, loss, l2_space.data, threads);
@@ -240,19 +240,21 @@ void test_train_step(StepLoss loss_kind, int64_t n_alphas, int64_t n_neg, bool s
   for (int64_t j = 0; j < n_negatives; ++j) neg[j] = j % 18 - 1;
   std::vector<A> results[2];
   for (const int threads : {1, 3}) {
-    Buffer<A> emb(n * dim), exp_avg(n * dim), exp_avg_sq(n * dim), loss(1);
+    Buffer<A> emb(n * dim), exp_avg(n * dim), exp_avg_sq(n * dim), bias(n), loss(1);
     Buffer<T> shadow(sizeof(T) == 2 ? n * dim : 0);
     fill(emb, 10);
+    fill(bias, 11);
     for (int64_t i = 0; i < n * dim; ++i) exp_avg[i] = exp_avg_sq[i] = 0;
     for (int64_t i = 0; i < shadow.size; ++i) store(shadow[i], scale[i / dim] * emb[i]);
     Buffer<char> space(cpu::train_step_workspace_bytes<T>(g.both, dim, n_alphas, batch, n_neg, shared));
-    const StepModel<T> model{dim, alphas, n_alphas, scale, scale, emb, exp_avg, exp_avg_sq, shadow};
+    const StepModel<T> model{dim, alphas, n_alphas, scale, scale, emb, exp_avg, exp_avg_sq, bias, shadow};
     StepTimes times{};
     const double lr = 0.01;
     for (int64_t step = 1; step <= 2; ++step) {
-      cpu::train_step<T>(g.both, model, {users, pos, neg, batch, n_neg, shared},
-                         {loss_kind, 0.2, loss_kind == StepLoss::max_margin ? 0.5 : 0.0, 0.01, {0.9, 0.999, 1e-8, 0}},
-                         &lr, &step, loss, &times, space, threads);
+      cpu::train_step<T>(
+          g.both, model, {users, pos, neg, batch, n_neg, shared},
+          {loss_kind, 0.2, 1.0, loss_kind == StepLoss::max_margin ? 0.5 : 0.0, 0.01, {0.9, 0.999, 1e-8, 0}}, &lr, &step,
+          loss, &times, space, threads);
       CHECK(std::isfinite(loss[0]) && loss[0] > 0);
     }
     CHECK(times.forward > 0 && times.update > 0);

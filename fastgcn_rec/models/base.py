@@ -182,6 +182,10 @@ class Recommender(torch.nn.Module):
         arguments, parameters and graph alone, so that training can be resumed. None: ``fit`` takes it from :meth:`get_embedding`."""
         return None
 
+    def auxiliary_loss(self, users: Tensor, pos: Tensor) -> Tensor | None:
+        """What ``fit`` adds to the loss of a batch with these users and positives, within :meth:`at_step`; None: nothing."""
+        return None
+
     # --- recommending -----------------------------------------------------------------------------------------------
 
     def recommend(self, users: Any, k: int = 20, exclude_seen: bool = True) -> tuple[NDArray[Any], NDArray[np.float32]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+from torch.nn.functional import normalize
 
 from ..graph import Graph
 from ..ops.uniform_rows import uniform_rows
@@ -23,6 +24,12 @@ class Chance(NamedTuple):
         """[len(ids), dim]: 0 with probability ``drop``, else 1 / (1 - drop)."""
         u = uniform_rows(ids, dim, seed=self.seed, step=self.step, place=place)
         return (u >= drop).to(dtype).mul_(1 / (1 - drop))
+
+    def noise(self, x: Tensor, size: float, place: int) -> Tensor:
+        """Like x, rows of length ``size`` with x's signs: size * sign(x) * u / |u| by elements, u uniform on [0, 1) (SimGCL's, Yu et al. 2022,
+        section 3.1)."""
+        u = uniform_rows(torch.arange(len(x), device=x.device), x.shape[1], seed=self.seed, step=self.step, place=place)
+        return x.detach().sign() * normalize(u, dim=1).to(x.dtype).mul_(size)
 
     def thinned(self, graph: Graph, drop: float, place: int, renormalise: bool) -> Graph:
         """The graph without the edges that the draw takes, each with probability ``drop``, in both directions alike.

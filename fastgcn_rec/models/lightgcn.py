@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -10,12 +11,12 @@ import torch
 from ..data import Dataset
 from ..fold_in import Fold, Side, sum_rows
 from ..graph import Graph, Norm, exponents
-from ..ops import propagate
+from ..ops import propagate, softmax_loss
 from .chance import check_dropout
 from .mf import MF
 
 DROPOUT_NORMS = ("rescale", "renormalise")
-_EDGES = 1 << 17  # the place of uniform_rows
+_EDGES, _NOISE = 1 << 17, 1 << 18  # places of uniform_rows; layer k of view v: _NOISE + v * K + k
 
 
 class LightGCN(MF):
@@ -39,6 +40,15 @@ class LightGCN(MF):
     edge_dropout_norm : "rescale" or "renormalise"
         Edges that stay weigh 1 / (1 - edge_dropout) times as much (LightGCN's published code), or degrees are those that they leave (SGL,
         Wu et al. 2021).
+    noise : float >= 0
+        In training, each layer gets random rows of this length, with its own signs (:meth:`Chance.noise`), before the next: a noisy view
+        (SimGCL, Yu et al. 2022; XSimGCL, 2023). They leave layer 0 out: alpha = [0, 1/K, ..., 1/K].
+    contrast : float >= 0
+        Adds contrast * (c(users) + c(items)) to the loss, where c is the in-batch softmax, at ``contrast_temperature``, over the batch's
+        distinct nodes between two views z', z'' of each.
+    contrast_layer : int in [1, K], or None
+        z' is the view that the batch's own loss is of, z'' its layer ``contrast_layer`` (XSimGCL). None: that loss is of z without noise, and
+        there are two views beside it (SimGCL).
     init_std, seed, similarity : as for :class:`MF`
 
     The state_dict has the keys "embedding.weight" and "alpha" and loads into torch_geometric.nn.LightGCN.
@@ -62,6 +72,10 @@ class LightGCN(MF):
         gamma: float | None = None,
         edge_dropout: float = 0.0,
         edge_dropout_norm: Literal["rescale", "renormalise"] = "rescale",
+        noise: float = 0.0,
+        contrast: float = 0.0,
+        contrast_layer: int | None = 1,
+        contrast_temperature: float = 0.2,
         init_std: float = 0.1,
         seed: int = 0,
         similarity: str = "dot",
@@ -80,6 +94,21 @@ class LightGCN(MF):
         if edge_dropout_norm not in DROPOUT_NORMS:
             raise ValueError(f"LightGCN: edge_dropout_norm must be one of {DROPOUT_NORMS}, got {edge_dropout_norm!r}")
         self.norm, self.edge_dropout, self.edge_dropout_norm = norm, edge_dropout, edge_dropout_norm
+        if not (0 <= noise < math.inf and 0 <= contrast < math.inf):
+            raise ValueError(f"LightGCN: noise and contrast must be >= 0 and finite, got {noise} and {contrast}")
+        if contrast > 0 and (noise == 0 or num_layers == 0):
+            raise ValueError(
+                f"LightGCN: contrast={contrast} compares noisy layers; give noise > 0 and num_layers >= 1, got {noise} and {num_layers}"
+            )
+        if contrast > 0 and contrast_layer is not None and not 1 <= contrast_layer <= num_layers:
+            raise ValueError(
+                f"LightGCN: contrast_layer must lie in [1, num_layers] = [1, {num_layers}] or be None, got {contrast_layer}"
+            )
+        if not contrast_temperature > 0:
+            raise ValueError(f"LightGCN: contrast_temperature must be > 0, got {contrast_temperature}")
+        self.noise, self.contrast, self.contrast_layer = noise, contrast, contrast_layer
+        self.contrast_temperature = contrast_temperature
+        self._views: tuple[torch.Tensor, torch.Tensor] | None = None
         value = 1 / (num_layers + 1) if alpha is None else alpha
         values = torch.as_tensor(value, dtype=torch.float32)
         if values.dim() == 0:
@@ -95,18 +124,56 @@ class LightGCN(MF):
             self.register_buffer("alpha", values)
 
     def config(self) -> dict[str, Any]:
-        own = {name: getattr(self, name) for name in ("num_layers", "learn_alpha", "edge_dropout", "edge_dropout_norm")}
+        names = ("num_layers", "learn_alpha", "edge_dropout", "edge_dropout_norm")
+        noise = ("noise", "contrast", "contrast_layer", "contrast_temperature")
+        own = {name: getattr(self, name) for name in names + noise}
         return super().config() | own | {"norm": self.norm if isinstance(self.norm, str) else list(self.norm)}
 
     def get_embedding(self) -> torch.Tensor:
         graph = self.graph
         if self.edge_dropout > 0 and self.chance is not None and self.training:
             graph = self.chance.thinned(graph, self.edge_dropout, _EDGES, self.edge_dropout_norm == "renormalise")
+        if self._noise_enters() and not self._apart():
+            self._views = self._noisy(graph, 0)
+            return self._views[0]
         result: torch.Tensor = propagate(graph, self.embedding.weight, self.alpha, self.norm)
         return result
 
+    def _noise_enters(self) -> bool:
+        return self.noise > 0 and self.chance is not None and self.training
+
+    def _apart(self) -> bool:
+        """Whether the loss is of a view without noise."""
+        return self.contrast > 0 and self.contrast_layer is None
+
+    def _noisy(self, graph: Graph, view: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """(z, layer ``contrast_layer``) with the noise of a view."""
+        assert self.chance is not None
+        x = self.embedding.weight
+        z, kept = self.alpha[0] * x, x
+        for k in range(1, self.num_layers + 1):
+            x = propagate(graph, x, [0.0, 1.0], self.norm)
+            x = x + self.chance.noise(x, self.noise, _NOISE + view * self.num_layers + k)
+            z = z + self.alpha[k] * x
+            if k == self.contrast_layer:
+                kept = x
+        return z, kept
+
+    def auxiliary_loss(self, users: torch.Tensor, pos: torch.Tensor) -> torch.Tensor | None:
+        if self.contrast == 0 or not self._noise_enters():
+            return None
+        if self._apart():
+            a, b = (self._noisy(self.graph, view)[0] for view in (0, 1))
+        else:
+            assert self._views is not None  # the batch's loss came first
+            (a, b), self._views = self._views, None
+        total = a.new_zeros(())
+        for nodes in (users.unique(), pos.unique() + self.n_users):
+            total = total + softmax_loss(a, b, nodes, nodes, self.contrast_temperature)
+        return self.contrast * total
+
     def diffusion(self) -> torch.Tensor | None:
-        return None if self.learn_alpha or self.edge_dropout > 0 else self.alpha
+        return None if self.learn_alpha or self.edge_dropout > 0 or self.noise > 0 else self.alpha
 
     @torch.no_grad()
     def folding(self, method: str = "propagate", **options: float) -> Fold:  # type: ignore[override]

@@ -15,7 +15,7 @@ from ..data._arrays import among, as_ids
 from ..features import Encoded, Features
 from ..fold_in import Fold, Side, edges_of_new, sum_rows
 from ..graph import Graph
-from ..losses import loss_of
+from ..losses import item_bias, loss_of
 from ..negatives import Negatives
 from ..ops import l2_loss, neighbor_pool, random_walk, random_walk_neighbors, sample_batch
 from ._pinsage_layers import Layer, Linear, Neighborhoods
@@ -253,7 +253,9 @@ class PinSAGE(Recommender):
         share = z.new_full(seen.shape, 1 / width)
         queries = normalize(neighbor_pool(z, local(seen), share), dim=1)
         rows = torch.arange(n, device=z.device)
-        loss = loss_of(config, queries, z, rows, local(pos), Negatives(local(negatives.ids), negatives.mask))
+        bias = item_bias(config, self.graph)
+        negatives = Negatives(local(negatives.ids), negatives.mask)
+        loss = loss_of(config, queries, z, rows, local(pos), negatives, None if bias is None else bias[pos])
         if config.reg:
             inputs = self._inputs(items)
             loss = loss + config.reg / n * l2_loss(inputs, torch.arange(len(items), device=z.device))

@@ -11,6 +11,7 @@ from .. import _native
 from ..graph import Graph, Norm
 from ._library import check_float, check_graph_device, check_ids, check_matrix
 from .pair_loss import check_margin, masked
+from .softmax_loss import check_bias, check_negative_weight
 
 Tensor = torch.Tensor
 _LOSSES = {"bpr": 0, "binary": 1, "max_margin": 2, "softmax": 3}
@@ -35,7 +36,9 @@ class TrainStep:
         (1.0,) is matrix factorization.
     norm : as for ``propagate``
     loss : "bpr", "binary", "max_margin" or "softmax" (in-batch, on cosines)
-    temperature : float > 0, of the softmax
+    temperature, negative_weight : of the softmax, as for :func:`fastgcn_rec.softmax_loss`
+    item_bias : float [n_items], optional
+        Of the softmax: its bias of a positive is the item's.
     margin : float >= 0, of max_margin
     reg, lr, betas, eps, weight_decay : floats; lr may be changed between calls
     storage : torch.bfloat16, optional
@@ -78,6 +81,8 @@ class TrainStep:
         norm: Norm = "sym",
         loss: Literal["bpr", "binary", "max_margin", "softmax"] = "bpr",
         temperature: float = 0.1,
+        negative_weight: float = 1.0,
+        item_bias: Tensor | None = None,
         margin: float = 1.0,
         reg: float = 0.0,
         lr: float = 1e-3,
@@ -96,6 +101,10 @@ class TrainStep:
         if not temperature > 0:
             raise ValueError(f"TrainStep: temperature must be > 0, got {temperature}")
         check_margin("TrainStep", margin)
+        check_negative_weight("TrainStep", negative_weight)
+        if item_bias is not None:
+            check_bias("TrainStep", "item_bias", item_bias, graph.n_items, "n_items", embedding)
+            item_bias = item_bias.detach().to(embedding.dtype).contiguous()
         if storage not in (None, embedding.dtype) and (storage, embedding.dtype) != (torch.bfloat16, torch.float32):
             raise TypeError(
                 f"TrainStep: storage must be bfloat16 with a float32 embedding, got {storage} with {embedding.dtype}"
@@ -105,6 +114,7 @@ class TrainStep:
         if self.alphas.dim() != 1 or len(self.alphas) == 0:
             raise ValueError(f"TrainStep: alphas must have shape [K + 1] with K >= 0, got {list(self.alphas.shape)}")
         self.loss, self.temperature, self.reg = loss, temperature, reg
+        self.negative_weight, self.item_bias = negative_weight, item_bias
         self.margin = margin if loss == "max_margin" else 0.0
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
         self.exp_avg, self.exp_avg_sq = torch.zeros_like(self.embedding), torch.zeros_like(self.embedding)
@@ -180,8 +190,8 @@ class TrainStep:
         loss = self.embedding.new_empty(())
         _native.call(
             "train_step", self.embedding.device, self._code, self._graph, dim, self.alphas, len(self.alphas), *self._scales,
-            self.embedding, self.exp_avg, self.exp_avg_sq, self._shadow, users, pos, neg, batch, n_neg, shared, mask,
-            _LOSSES[self.loss], self.temperature, self.margin, self.reg, *self.betas, self.eps, self.weight_decay,
+            self.embedding, self.exp_avg, self.exp_avg_sq, self.item_bias, self._shadow, users, pos, neg, batch, n_neg, shared, mask,
+            _LOSSES[self.loss], self.temperature, self.negative_weight, self.margin, self.reg, *self.betas, self.eps, self.weight_decay,
             self._lr, self._next_step, loss, self._times, self._workspace,
         )  # fmt: skip
         self._next_step.add_(1)

@@ -1,7 +1,7 @@
 // In-batch softmax on cosine scores (sampled softmax with the batch's other positives as negatives; Wu et al. 2022, "On
 // the effectiveness of sampled softmax loss for item recommendation", eq. 7):
-//   c(b, j) = cos(user_emb[users[b]], item_emb[pos[j]]),  loss = -1/B sum_b log( exp(c(b, b)/t) / sum_j exp(c(b, j)/t)
-//   ).
+//   s(b, j) = cos(user_emb[users[b]], item_emb[pos[j]]) / t + bias[j],  loss = 1/B sum_b ( w log sum_j exp s(b, j) -
+//   s(b, b) ).
 #pragma once
 
 #include "fgr/types.h"
@@ -11,25 +11,32 @@ namespace fgr {
 // Forward, with the gradient in compressed form (upstream gradient 1):
 //   loss [1]; user_rows, item_rows [batch, dim]: dL/d user_emb[users[b]] and dL/d item_emb[pos[b]], the parts of row b,
 //   already through the normalisation. A row's norm is taken as max(norm, 1e-12).
-// users, pos [batch], equal ids allowed. batch = 0 gives loss 0. temperature > 0.
+// users, pos [batch], equal ids allowed. batch = 0 gives loss 0. temperature t > 0. bias [batch] or null (= 0).
 // The softmax is taken with the row's maximum subtracted. Sums run in a fixed order: the same bits for any number of
 // threads. The CPU throws std::out_of_range for an id out of range before anything is written; CUDA traps.
+template <class A>
+struct SoftmaxOptions {
+  double temperature;      // t
+  double negative_weight;  // w
+  const A* bias;
+};
+
 constexpr int64_t softmax_row_block = 192;  // rows of the batch whose scores are held at once
 
 namespace cpu {
 int64_t softmax_loss_workspace_bytes(int64_t batch, int64_t dim, int64_t accumulator_size);
 template <class T>
 void softmax_loss(const T* user_emb, int64_t n_users, const T* item_emb, int64_t n_items, int64_t dim,
-                  const int64_t* users, const int64_t* pos, int64_t batch, double temperature, acc_t<T>* loss,
-                  acc_t<T>* user_rows, acc_t<T>* item_rows, void* workspace, int threads);
+                  const int64_t* users, const int64_t* pos, int64_t batch, const SoftmaxOptions<acc_t<T>>& options,
+                  acc_t<T>* loss, acc_t<T>* user_rows, acc_t<T>* item_rows, void* workspace, int threads);
 }  // namespace cpu
 namespace cuda {
 int64_t softmax_loss_workspace_bytes(int64_t batch, int64_t dim, int64_t accumulator_size);
 
 template <class T>
 void softmax_loss(const T* user_emb, int64_t n_users, const T* item_emb, int64_t n_items, int64_t dim,
-                  const int64_t* users, const int64_t* pos, int64_t batch, double temperature, acc_t<T>* loss,
-                  acc_t<T>* user_rows, acc_t<T>* item_rows, void* workspace, void* stream);
+                  const int64_t* users, const int64_t* pos, int64_t batch, const SoftmaxOptions<acc_t<T>>& options,
+                  acc_t<T>* loss, acc_t<T>* user_rows, acc_t<T>* item_rows, void* workspace, void* stream);
 }  // namespace cuda
 
 }  // namespace fgr

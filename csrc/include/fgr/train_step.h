@@ -27,14 +27,15 @@ struct StepModel {
   int64_t n_alphas;                     // K + 1 >= 1
   const acc_t<T>*left, *right;          // [n_nodes] or null (= 1)
   acc_t<T>*emb, *exp_avg, *exp_avg_sq;  // [n_nodes, dim], updated in place
+  const acc_t<T>* item_bias;            // [n_items], the softmax's bias of an item, or null (= 0)
   T* shadow;  // [n_nodes, dim] = T(right * emb) on entry and on return; null: none is kept (T = bf16 needs one if K >=
               // 1)
 };
 
 struct StepOptions {
   StepLoss loss;
-  double temperature;  // of the softmax
-  double margin;       // of max_margin, else 0
+  double temperature, negative_weight;  // of the softmax
+  double margin;                        // of max_margin, else 0
   double reg;
   AdamOptions adam;
 };
