@@ -5,28 +5,22 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from . import doctor
 from .compare import DEFAULT_MODELS, NAMES, compare, table
-from .data import Dataset, DatasetUnavailableError, available_datasets, load_dataset
+from .data import available_datasets, load_dataset
+from .demo import demo
 from .evaluate import evaluate
 from .export import write_recommendations, write_vectors
 from .memory import estimate_memory
-from .models import Popularity, Recommender
+from .models import Recommender
 from .recipes import RECIPES
-from .storage import write_json
-from .train import History, Interrupted, TrainConfig, fit, refit_checkpoint
-from .two_stage import TwoStage
-
-_KS = (10, 20, 50)
-_LIKED = ("Star Wars", "Empire Strikes Back, The", "Raiders of the Lost Ark", "Alien", "Terminator, The")
-_METRICS = ("recall", "ndcg", "precision", "hit", "mrr", "map", "coverage")
+from .runs import KS, METRICS, make_and_write, train_and_write
+from .train import Interrupted, TrainConfig
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -119,20 +113,31 @@ def _parser() -> argparse.ArgumentParser:
     versus.add_argument("--epochs", type=int, help="of the models that train, instead of their recipes'")
     versus.add_argument("--quiet", action="store_true", help="no progress bar")
 
-    demo = commands.add_parser("demo", help="ml-100k: popularity, MF and LightGCN side by side")
-    demo.set_defaults(run=_demo)
-    demo.add_argument("--out", type=Path, default=Path("runs/demo"))
+    show = commands.add_parser("demo", help="ml-100k: popularity, MF and LightGCN side by side")
+    show.set_defaults(run=_demo)
+    show.add_argument("--out", type=Path, default=Path("runs/demo"))
 
     check = commands.add_parser("doctor", help="what is built, what is in use, and why something is off")
     check.set_defaults(run=lambda args: print("\n".join(doctor.lines())) or 0)
     return parser
 
 
+def _demo(args: argparse.Namespace) -> int:
+    demo(args.out)
+    return 0
+
+
 def _train(args: argparse.Namespace) -> int:
     recipe = RECIPES[args.recipe]
     names = [field.name for field in dataclasses.fields(TrainConfig)]
     if recipe.train is None and args.model is None:
-        return _make(args, [n for n in (*names, "dim", "layers") if getattr(args, n) is not None])
+        given = [f"--{n.replace('_', '-')}" for n in (*names, "dim", "layers") if getattr(args, n) is not None]
+        if given:
+            raise ValueError(f"recipe {args.recipe!r} is made without training, {', '.join(given)} does not apply")
+        data = load_dataset(args.dataset)
+        print(data.report())
+        make_and_write(recipe, data, args.out or Path("runs") / f"{args.dataset}-{args.recipe}", args.device)
+        return 0
     config = recipe.training()
     config = dataclasses.replace(config, **{n: getattr(args, n) for n in names if getattr(args, n) is not None})
     options = dict(recipe.model_options, seed=config.seed)
@@ -150,92 +155,8 @@ def _train(args: argparse.Namespace) -> int:
     print(data.report())
     model = dataclasses.replace(recipe, model_options=options).make_model(data).to(args.device)
     out = args.out or Path("runs") / f"{args.dataset}-{args.recipe}"
-    _train_and_write(model, data, config, out, progress=not args.quiet, tensorboard=args.tensorboard)
+    train_and_write(model, data, config, out, progress=not args.quiet, tensorboard=args.tensorboard)
     return 0
-
-
-def _make(args: argparse.Namespace, given: list[str]) -> int:
-    """`train` for a recipe without training: makes the model, writes OUT/model.npz and metrics.json."""
-    if given:
-        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-        raise ValueError(f"recipe {args.recipe!r} is made without training, {options} does not apply")
-    data = load_dataset(args.dataset)
-    print(data.report())
-    start = time.perf_counter()
-    model = RECIPES[args.recipe].make_model(data).to(args.device)
-    seconds = time.perf_counter() - start
-    out = args.out or Path("runs") / f"{args.dataset}-{args.recipe}"
-    out.mkdir(parents=True, exist_ok=True)
-    model.save(out / "model.npz")
-    metrics: dict[str, Any] = evaluate(model, data.test, ks=_KS, metrics=_METRICS) if len(data.test) else {}
-    own = {"seconds_train": seconds, "fingerprint": data.fingerprint()}
-    write_json(out / "metrics.json", metrics | own | {"model": {"class": type(model).__name__, **model.config()}})
-    if len(data.test):
-        print(f"test: Recall@20 {metrics['recall@20']:.4f}, NDCG@20 {metrics['ndcg@20']:.4f}, ", end="")
-        print(f"{metrics['n_users_evaluated']} users")
-    print(f"{seconds:.0f} s to make it; files: {', '.join(str(p) for p in sorted(out.iterdir()))}")
-    return 0
-
-
-def _train_and_write(
-    model: Recommender, data: Dataset, config: TrainConfig, out: Path, progress: bool = True, tensorboard: bool = False
-) -> dict[str, Any]:
-    """Trains, evaluates once on test, writes OUT/model.npz, metrics.json and curves.png; returns the metrics."""
-    out.mkdir(parents=True, exist_ok=True)
-    checkpoint = out / "checkpoint.npz"
-    history = fit(model, data, config, checkpoint=checkpoint, progress=progress, on_epoch=_logger(out, tensorboard))
-    model.save(out / "model.npz")
-    metrics: dict[str, Any] = {}
-    if len(data.test):
-        metrics |= evaluate(model, data.test, ks=_KS, metrics=_METRICS)
-    metrics |= {
-        "seconds_train": history.seconds_train,
-        "best_epoch": history.best_epoch,
-        "chosen_on": history.chosen_on,
-        f"best_{config.metric}": history.best_metric if history.best_epoch and history.chosen_on != "none" else None,
-        "stopped": history.stopped or "all epochs done",
-        "fingerprint": data.fingerprint(),
-        "config": dataclasses.asdict(config),
-        "model": {"class": type(model).__name__, **model.config()},
-        "epochs": history.epochs,
-        "refit": history.refit,
-    }
-    write_json(out / "metrics.json", metrics)
-    for file in (checkpoint, refit_checkpoint(checkpoint)):
-        file.unlink(missing_ok=True)
-    _plot(history, out / "curves.png", f"{type(model).__name__} on {data.name}", config.metric)
-    if len(data.test):
-        print(f"test: Recall@20 {metrics['recall@20']:.4f}, NDCG@20 {metrics['ndcg@20']:.4f}, ", end="")
-        print(f"{metrics['n_users_evaluated']} users; epoch {history.best_epoch} chosen on {history.chosen_on}")
-    print(f"{history.seconds_train:.0f} s of training; files: {', '.join(str(p) for p in sorted(out.iterdir()))}")
-    return metrics
-
-
-def _logger(out: Path, tensorboard: bool) -> Any:
-    if not tensorboard:
-        return None
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise ImportError("--tensorboard needs its package: pip install 'fastgcn_rec[tensorboard]'") from None
-    writer = SummaryWriter(str(out / "tensorboard"))  # type: ignore[no-untyped-call]
-
-    def log(record: dict[str, float]) -> None:
-        for name, value in record.items():
-            if name != "epoch":
-                writer.add_scalar(name, value, int(record["epoch"]))  # type: ignore[no-untyped-call]
-        writer.flush()  # type: ignore[no-untyped-call]
-
-    return log
-
-
-def _plot(history: History, path: Path, title: str, metric: str) -> None:
-    from .plots import plot_curves
-
-    try:
-        plot_curves(history, path, title, metric)
-    except ImportError as error:
-        print(f"no {path.name}: {error}")
 
 
 def _load_model(path: Path) -> Recommender:
@@ -248,7 +169,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         raise ValueError(
             f"the model was trained on another data set or split than {args.dataset} (other users or items)"
         )
-    for name, value in evaluate(model, data.test, ks=_KS, metrics=_METRICS).items():
+    for name, value in evaluate(model, data.test, ks=KS, metrics=METRICS).items():
         print(f"{name:18s} {value:.4f}" if "@" in name else f"{name:18s} {value:.0f}")
     return 0
 
@@ -337,77 +258,6 @@ def _compare(args: argparse.Namespace) -> int:
     print(table(rows))
     print(f"files: {', '.join(str(p) for p in sorted(out.iterdir()))}")
     return 0 if any(row.error is None for row in rows) else 1
-
-
-def _demo(args: argparse.Namespace) -> int:
-    try:
-        data = load_dataset("ml-100k", split="temporal-user")  # each user's latest 20 %: nobody is cold
-    except DatasetUnavailableError as error:
-        raise RuntimeError(f"the demo needs ml-100k: {error}") from None
-    print(data.report())
-    baseline = Popularity(data)
-    table = {"popularity": evaluate(baseline, data.test)}
-    # Both tuned on a held-out part of train.
-    small: dict[str, Any] = {"epochs": 120, "batch_size": 1024, "eval_every": 10, "patience": 3, "refit": True}
-    own: dict[str, dict[str, Any]] = {"MF": {"lr": 2e-3, "reg": 1e-2}, "LightGCN": {"lr": 5e-3, "reg": 1e-3}}
-    best: Recommender = baseline
-    for name, recipe in (("MF", "mf"), ("LightGCN", "default")):
-        best = RECIPES[recipe].make_model(data)
-        config = dataclasses.replace(RECIPES[recipe].training(), **small, **own[name])
-        table[name] = _train_and_write(best, data, config, args.out / name.lower())
-    print(f"\n{'temporal test split':20s} Recall@20  NDCG@20")
-    for name, metrics in table.items():
-        print(f"{name:20s} {metrics['recall@20']:9.4f} {metrics['ndcg@20']:8.4f}")
-    _show_user(best, data)
-    _show_new_user(best, data)
-    _show_two_stage(best, data, config, table["LightGCN"])
-    print(f"\nmodel, metrics and curves: {args.out / 'lightgcn'}/{{model.npz,metrics.json,curves.png}}")
-    return 0
-
-
-def _show_user(model: Recommender, data: Dataset) -> None:
-    """What the user with the median number of training items liked, beside what the model recommends."""
-    degree = model.graph.user_degree
-    row = int(degree.argsort(stable=True)[int((degree == 0).sum()) + int((degree > 0).sum()) // 2])
-    titles = data.item_info.get("title", data.item_ids.astype(str))
-    graph = model.graph
-    seen = graph.indices[graph.indptr[row] : graph.indptr[row + 1]].tolist()
-    ids, _ = model.recommend([data.user_ids[row]], 10)
-    print(f"\nuser {data.user_ids[row]}: {'watched':42s} recommended")
-    best = data.items_of(ids[0]).tolist()
-    for watched, item in zip(seen[:10] + [None] * (10 - len(seen[:10])), best, strict=True):
-        left = "" if watched is None else str(titles[watched])
-        print(f"  {left[:46]:48s} {titles[item]}")
-
-
-def _show_new_user(model: Recommender, data: Dataset) -> None:
-    """What somebody who is not in the data gets for five liked titles: folded in, nothing is trained."""
-    titles = data.item_info["title"]
-    liked = np.flatnonzero(np.isin(titles, _LIKED))
-    ids, _ = model.recommend_new([data.item_ids[liked].tolist()], 10)
-    print(f"\na new user who likes {'; '.join(titles[liked])} gets")
-    print("\n".join(f"  {title}" for title in titles[data.items_of(ids[0])]))
-
-
-def _show_two_stage(serving: Recommender, data: Dataset, config: TrainConfig, one_stage: dict[str, Any]) -> None:
-    """LightGCN's 100 candidates in the order of gradient-boosted trees, where scikit-learn is there."""
-    try:
-        from sklearn.ensemble import HistGradientBoostingClassifier
-    except ImportError:
-        print("\ntwo stages: left out, they need scikit-learn: pip install 'fastgcn_rec[rank]'")
-        return
-    part, _ = data.split_valid(0.1, by="temporal")  # the ranker learns on what the candidates' model has not seen
-    candidates = RECIPES["default"].make_model(part)
-    fit(candidates, part, config, protocol="none", refit=False, epochs=one_stage["best_epoch"], progress=False)
-    genres = data.item_info["genres"]
-    names = sorted({name for row in genres.tolist() for name in row.split("|")})
-    features = np.stack([data.item_info["year"], *(np.char.find(genres, name) >= 0 for name in names)], 1)
-    ranker = HistGradientBoostingClassifier(max_iter=100, learning_rate=0.05, random_state=0)
-    two = TwoStage(candidates, ranker, serving=serving, item_features=features).fit(data)
-    found = evaluate(two, data.test)
-    print(f"\ntwo stages, {two.n_candidates} candidates by LightGCN, ordered by gradient-boosted trees:")
-    print(f"  Recall@20 {found['recall@20']:.4f}, NDCG@20 {found['ndcg@20']:.4f}", end="; ")
-    print(f"the candidates hold {two.ceiling(data.test)[f'recall@{two.n_candidates}']:.4f} of what is wanted")
 
 
 if __name__ == "__main__":
