@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <cstdio>
+#include <cstring>
 #include <stdexcept>
 #include <string>
 
@@ -64,6 +65,48 @@ __device__ __forceinline__ T* shared_memory() {
   return reinterpret_cast<T*>(bytes);
 #endif
 }
+
+// Memory that a kernel reads or writes once: marked as the first to leave the cache, for rows that are gathered again.
+#if defined(FGR_EMULATE)
+template <class P>
+P load_once(const P* from) {
+  return *from;
+}
+template <class P>
+void store_once(P* to, const P& value) {
+  *to = value;
+}
+#else
+template <size_t bytes>
+struct WordOf;
+template <>
+struct WordOf<4> {
+  using type = unsigned;
+};
+template <>
+struct WordOf<8> {
+  using type = uint2;
+};
+template <>
+struct WordOf<16> {
+  using type = uint4;
+};
+template <class P>
+__device__ __forceinline__ P load_once(const P* from) {
+  using Word = typename WordOf<sizeof(P)>::type;
+  const Word word = __ldcs(reinterpret_cast<const Word*>(from));
+  P value;
+  memcpy(&value, &word, sizeof value);
+  return value;
+}
+template <class P>
+__device__ __forceinline__ void store_once(P* to, const P& value) {
+  using Word = typename WordOf<sizeof(P)>::type;
+  Word word;
+  memcpy(&word, &value, sizeof value);
+  __stcs(reinterpret_cast<Word*>(to), word);
+}
+#endif
 
 // The sum over a warp, in a fixed tree: the same bits every run; every lane gets it.
 template <class A>

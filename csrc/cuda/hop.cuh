@@ -20,20 +20,26 @@ struct alignas(sizeof(T) * V) Pack {
   T v[V];
 };
 
-// V values of S between memory and registers, 16 bytes an access at most.
+// V values of S between memory and registers, 16 bytes an access at most; once: see load_once.
 template <class S, int V>
 constexpr int access = V * sizeof(S) > 16 ? 16 / sizeof(S) : V;
-template <class S, int V>
+template <bool once = false, class S, int V>
 __device__ __forceinline__ void read(const S* from, S (&to)[V]) {
   constexpr int n = access<S, V>;
 #pragma unroll
   for (int i = 0; i < V; i += n) {
-    const Pack<S, n> pack = *reinterpret_cast<const Pack<S, n>*>(from + i);
+    const auto* at = reinterpret_cast<const Pack<S, n>*>(from + i);
+    Pack<S, n> pack;
+    if constexpr (once) {
+      pack = load_once(at);
+    } else {
+      pack = *at;
+    }
 #pragma unroll
     for (int j = 0; j < n; ++j) to[i + j] = pack.v[j];
   }
 }
-template <class S, int V>
+template <bool once = false, class S, int V>
 __device__ __forceinline__ void write(S* to, const S (&from)[V]) {
   constexpr int n = access<S, V>;
 #pragma unroll
@@ -41,7 +47,12 @@ __device__ __forceinline__ void write(S* to, const S (&from)[V]) {
     Pack<S, n> pack;
 #pragma unroll
     for (int j = 0; j < n; ++j) pack.v[j] = from[i + j];
-    *reinterpret_cast<Pack<S, n>*>(to + i) = pack;
+    auto* at = reinterpret_cast<Pack<S, n>*>(to + i);
+    if constexpr (once) {
+      store_once(at, pack);
+    } else {
+      *at = pack;
+    }
   }
 }
 
@@ -110,7 +121,7 @@ __device__ __forceinline__ void gather(const Hop<T, B>& h, const Edges& edges, i
     for (int k = 0; k < ahead; ++k) {
       int64_t at = -1;
       if (e + k < end) {
-        at = edges.other + edges.indices[e + k];
+        at = edges.other + load_once(edges.indices + e + k);
         if (h.col_slot != nullptr) at = h.col_slot[at];
       }
       scale[k] = 0;
@@ -118,7 +129,7 @@ __device__ __forceinline__ void gather(const Hop<T, B>& h, const Edges& edges, i
       if (at >= 0) {
         rows[k] = *reinterpret_cast<const P*>(h.x + at * h.dim + c);
         scale[k] = h.col_scale != nullptr ? h.col_scale[at] : A(1);
-        if (edges.weight != nullptr) scale[k] *= static_cast<A>(edges.weight[e + k]);
+        if (edges.weight != nullptr) scale[k] *= static_cast<A>(load_once(edges.weight + e + k));
       }
     }
 #pragma unroll

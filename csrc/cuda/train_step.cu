@@ -194,13 +194,13 @@ struct AdamRow {
     const AdamRates<A> now = *rates;
     A param[V], exp_avg[V], exp_avg_sq[V];
     read(model.emb + at, param);
-    read(model.exp_avg + at, exp_avg);
-    read(model.exp_avg_sq + at, exp_avg_sq);
+    read<true>(model.exp_avg + at, exp_avg);
+    read<true>(model.exp_avg_sq + at, exp_avg_sq);
 #pragma unroll
     for (int j = 0; j < V; ++j) adam_update(param[j], grad[j], exp_avg[j], exp_avg_sq[j], now);
     write(model.emb + at, param);
-    write(model.exp_avg + at, exp_avg);
-    write(model.exp_avg_sq + at, exp_avg_sq);
+    write<true>(model.exp_avg + at, exp_avg);
+    write<true>(model.exp_avg_sq + at, exp_avg_sq);
     if (model.shadow == nullptr) return;
     const A scale = model.right != nullptr ? model.right[node] : A(1);
     T row[V];
