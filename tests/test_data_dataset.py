@@ -188,3 +188,37 @@ def test_graph_holds_the_training_edges_only():
         row = graph.indices[int(graph.indptr[user]) : int(graph.indptr[user + 1])]
         rebuilt |= {(int(data.user_ids[user]), int(data.item_ids[i])) for i in row.tolist()}
     assert rebuilt == {(1, 5), (1, 6), (2, 5)}
+
+
+def blocks(n_blocks=8, users=60, items=40):
+    """Users mostly have items of their own block; ids are shuffled."""
+    rng = np.random.default_rng(0)
+    n_users, n_items = n_blocks * users, n_blocks * items
+    u = np.repeat(np.arange(n_users), 12)
+    own = u % n_blocks + n_blocks * rng.integers(0, items, u.size)
+    i = np.where(rng.random(u.size) < 0.9, own, rng.integers(0, n_items, u.size))
+    info = {"title": np.array([f"item {n}" for n in range(n_items)])}
+    events = Interactions.from_raw(u, i, item_info=info, item_ids=np.arange(n_items))
+    return make_dataset("blocks", events, split="random", test=0.2)
+
+
+def test_clusters_lie_together_and_the_data_stay_the_same():
+    data = blocks()
+    ordered = data.clustered(8)
+    assert ordered.fingerprint() == data.fingerprint()
+    assert ordered.item_info["title"].tolist() == [f"item {n}" for n in ordered.item_ids]
+    assert ordered.clustered(8).user_ids.tolist() == data.clustered(8).clustered(8).user_ids.tolist()
+    # A block's items lie within about an eighth of all ids, where by degree they lie everywhere.
+    spread = [np.mean([np.std(np.flatnonzero(d.item_ids % 8 == b)) for b in range(8)]) for d in (data, ordered)]
+    assert spread[0] > 0.25 * data.n_items
+    assert spread[1] < 0.1 * data.n_items
+    for side in ("users", "items"):  # by degree within a cluster: it falls but where a cluster begins
+        degree = np.bincount(getattr(ordered.train, side))
+        assert (np.diff(degree) > 0).sum() <= 8
+
+
+def test_data_too_small_for_clusters_stay_as_they_are():
+    data = make_dataset("toy", Interactions.from_raw([1, 2, 2], [3, 3, 4]), split="none")
+    assert data.clustered() is data
+    with pytest.raises(ValueError, match="n_clusters must be >= 1, got 0"):
+        data.clustered(0)

@@ -1,0 +1,83 @@
+"""Internal ids in the order of clusters, so that what is gathered together lies together."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._arrays import generator
+
+if TYPE_CHECKING:
+    from .dataset import Dataset
+
+_VECTORS = 16  # singular vectors that tell clusters apart, beside the first, which is the degree's
+_SAMPLE = 20_000  # rows that the centres are fitted to
+_ROUNDS = 10  # of k-means
+
+
+def clustered(data: Dataset, n_clusters: int, seed: int) -> Dataset:
+    """See :meth:`Dataset.clustered`."""
+    from .dataset import Edges
+
+    if n_clusters < 1:
+        raise ValueError(f"n_clusters must be >= 1, got {n_clusters}")
+    if min(data.n_users, data.n_items) <= _VECTORS or len(data.train) == 0:
+        return data  # too small to tell clusters apart
+    label = _labels(data, n_clusters, seed)
+    orders = [np.argsort(part, kind="stable") for part in np.split(label, [data.n_users])]
+    number = [np.empty(order.size, np.int32) for order in orders]
+    for new, order in zip(number, orders, strict=True):
+        new[order] = np.arange(order.size, dtype=np.int32)
+
+    def renumbered(part: Edges) -> Edges:
+        return Edges(number[0][part.users], number[1][part.items], part.time)
+
+    return replace(
+        data,
+        train=renumbered(data.train),
+        test=renumbered(data.test),
+        user_ids=data.user_ids[orders[0]],
+        item_ids=data.item_ids[orders[1]],
+        item_info={name: column[orders[1]] for name, column in data.item_info.items()},
+    )
+
+
+def _labels(data: Dataset, n_clusters: int, seed: int) -> NDArray[np.int64]:
+    """The cluster of every node, users first, numbered so that neighbours in the chain of nearest centres follow each other."""
+    from scipy.cluster.vq import kmeans2, vq
+
+    vectors = _embedding(data, seed)
+    rng = generator(seed)
+    sample = rng.choice(len(vectors), min(len(vectors), _SAMPLE), replace=False)
+    n_clusters = min(n_clusters, len(sample))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "One of the clusters is empty")  # it stays where it is
+        centres, _ = kmeans2(vectors[np.sort(sample)], n_clusters, _ROUNDS, minit="++", seed=rng)
+    place, left = np.empty(n_clusters, np.int64), np.ones(n_clusters, bool)
+    now = 0
+    for position in range(n_clusters):
+        place[now], left[now] = position, False
+        now = int(np.argmin(np.where(left, ((centres - centres[now]) ** 2).sum(1), np.inf)))
+    return place[vq(vectors, centres)[0]]
+
+
+def _embedding(data: Dataset, seed: int) -> NDArray[np.float32]:
+    """Rows of length 1 (or 0) of D^-1/2 times the singular vectors of D^-1/2 R D^-1/2 after the first."""
+    import torch
+
+    from ..ops import half_hop
+    from ..spectral import top_singular
+
+    graph = data.graph()
+    scale = graph.scales("sym", torch.float32)[0]
+    assert scale is not None
+    left, right = scale.split([graph.n_users, graph.n_items])
+    squares, items = top_singular(graph, left, right, _VECTORS + 1, seed)
+    users = half_hop(graph, items, "users", left, right) * torch.where(squares > 0, squares.rsqrt(), 0)
+    vectors = torch.cat([users, items])[:, 1:] * scale[:, None]
+    rows: NDArray[np.float32] = torch.nn.functional.normalize(vectors, dim=1).numpy()
+    return rows
