@@ -9,7 +9,7 @@ from fastgcn_rec import Graph, PinSAGE, Recommender, TrainConfig, evaluate, fit,
 from fastgcn_rec.data import Edges, synthetic_interactions
 from fastgcn_rec.features import Categorical, Features, Numeric, Text
 from fastgcn_rec.models._pinsage_layers import Neighborhoods
-from fastgcn_rec.models.pinsage import edge_arrays, without_pairs
+from fastgcn_rec.models._pinsage_rounds import edge_arrays, without_pairs
 from fastgcn_rec.negatives import Negatives
 from fastgcn_rec.steps import make_step
 
