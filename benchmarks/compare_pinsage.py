@@ -28,11 +28,10 @@ from fastgcn_rec.features import Categorical, Features, Numeric, Text
 from .harness import Record, Settings, dataset_named, run_context, write_results
 
 COLUMNS = {
-    "online-retail": {"title": Text(words=2), "median_price": Numeric(log=True)},
-    "ml-1m": {"genres": Categorical("|"), "year": Numeric(), "period": Categorical()},
-    "ml-100k": {"genres": Categorical("|"), "year": Numeric(), "period": Categorical()},
+    "online-retail": {"id": Categorical(), "title": Text(words=2), "median_price": Numeric(log=True)},
+    "ml-1m": {"id": Categorical(), "genres": Categorical("|"), "year": Numeric(), "period": Categorical()},
+    "ml-100k": {"id": Categorical(), "genres": Categorical("|"), "year": Numeric(), "period": Categorical()},
 }
-MODEL = {"linear": True, "n_walks": 1000, "walk_length": 1, "top": 20, "round_share": 0.1}
 TRAIN = TrainConfig(
     loss="softmax",
     temperature=0.1,
@@ -49,8 +48,8 @@ KS = (20,)
 
 
 def described(data: Dataset) -> Dataset:
-    """With the years also in fives, as categories."""
-    info = dict(data.item_info)
+    """With the items' ids as a column, and the years also in fives, as categories."""
+    info = {**data.item_info, "id": data.item_ids}
     if "year" in info:
         known = ~np.isnan(info["year"].astype(float))
         info["period"] = np.array([str(int(y) // 5) if k else "" for y, k in zip(info["year"], known, strict=True)])
@@ -127,7 +126,7 @@ def compare(task: Task, args: argparse.Namespace, seed: int) -> list[Record]:
     records += [judged(task, given, "random", lambda users: chance[users]) for given in GIVEN]
     held_info = {name: column[task.held] for name, column in task.whole.item_info.items()}
     for name, layers in (("features only", 0), ("PinSAGE", args.layers)):
-        model = PinSAGE(task.train, Features(COLUMNS[args.data]), num_layers=layers, seed=seed, **MODEL)
+        model = PinSAGE(task.train, Features(COLUMNS[args.data]), num_layers=layers, seed=seed)
         start = time.perf_counter()
         history = fit(model, task.train, TRAIN, epochs=args.epochs, seed=seed, progress=False)
         trained: Record = {
@@ -181,7 +180,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.json:
         context: dict[str, Any] = run_context(argv, Settings(args.data, torch.device("cpu")))
         context["command"] = "python -m benchmarks.compare_pinsage " + " ".join(argv)
-        write_results(args.json, context | {"model": MODEL, "train": dataclasses.asdict(TRAIN)}, records)
+        write_results(args.json, context | {"model": options, "train": dataclasses.asdict(TRAIN)}, records)
         print(f"written: {args.json}")
     return 0
 

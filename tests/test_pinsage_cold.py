@@ -180,7 +180,7 @@ def test_neighbours_are_ranked_by_visits_and_degree():
 
 def test_neighbourhoods_of_a_degree_power_are_those_of_more_candidates():
     graph = random_graph()
-    wide = make(graph, top=30).neighborhoods()  # all items
+    wide = make(graph, top=30, degree_power=0.0).neighborhoods()  # all items
     ours = make(graph, top=3, degree_power=0.5).neighborhoods()
     for i in range(graph.n_items):
         scores = [
