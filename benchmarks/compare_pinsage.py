@@ -32,6 +32,9 @@ COLUMNS = {
     "ml-1m": {"id": Categorical(), "genres": Categorical("|"), "year": Numeric(), "period": Categorical()},
     "ml-100k": {"id": Categorical(), "genres": Categorical("|"), "year": Numeric(), "period": Categorical()},
 }
+EPOCHS = {"online-retail": 8, "ml-1m": 3, "ml-100k": 8}
+MODEL = {"linear": True, "top": 20, "n_walks": 1000, "walk_length": 1, "degree_power": 0.5, "history": 30, "round_share": 0.1,
+         "cold_share": 0.3, "popularity": 1.0}  # fmt: skip
 TRAIN = TrainConfig(
     loss="softmax",
     temperature=0.1,
@@ -126,9 +129,9 @@ def compare(task: Task, args: argparse.Namespace, seed: int) -> list[Record]:
     records += [judged(task, given, "random", lambda users: chance[users]) for given in GIVEN]
     held_info = {name: column[task.held] for name, column in task.whole.item_info.items()}
     for name, layers in (("features only", 0), ("PinSAGE", args.layers)):
-        model = PinSAGE(task.train, Features(COLUMNS[args.data]), num_layers=layers, seed=seed)
+        model = PinSAGE(task.train, Features(COLUMNS[args.data]), num_layers=layers, seed=seed, **MODEL)
         start = time.perf_counter()
-        history = fit(model, task.train, TRAIN, epochs=args.epochs, seed=seed, progress=False)
+        history = fit(model, task.train, TRAIN, epochs=args.epochs or EPOCHS[args.data], seed=seed, progress=False)
         trained: Record = {
             "seconds": time.perf_counter() - start,
             "best_epoch": history.best_epoch,
@@ -168,7 +171,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", choices=sorted(COLUMNS), default="online-retail")
     parser.add_argument("--share", type=float, default=0.1, help="of the items to hold out")
     parser.add_argument("--layers", type=int, default=2)
-    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--epochs", type=int, help="default: by data set")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--json", type=Path)
     args = parser.parse_args(argv)
@@ -180,7 +183,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.json:
         context: dict[str, Any] = run_context(argv, Settings(args.data, torch.device("cpu")))
         context["command"] = "python -m benchmarks.compare_pinsage " + " ".join(argv)
-        write_results(args.json, context | {"model": options, "train": dataclasses.asdict(TRAIN)}, records)
+        write_results(args.json, context | {"model": MODEL, "train": dataclasses.asdict(TRAIN)}, records)
         print(f"written: {args.json}")
     return 0
 
