@@ -12,13 +12,21 @@ import torch
 
 from fastgcn_rec import PinSAGE, TrainConfig, neighbor_pool, random_walk, sample_batch
 from fastgcn_rec.features import Features, Text
-from fastgcn_rec.models.pinsage import mixed
+from fastgcn_rec.models._pinsage_rounds import mixed
 from fastgcn_rec.negatives import Negatives
 from fastgcn_rec.steps import make_step
 
 from .harness import Comparison, Contender, Settings
 
 BATCH, HISTORY, TEMPERATURE, TOP = 512, 10, 0.1, 10
+PAPER = {
+    "linear": False,
+    "n_walks": 100,
+    "walk_length": 3,
+    "degree_power": 0.0,
+    "cold_share": 0.0,
+    "round_share": 0.02,
+}
 
 
 def comparisons(settings: Settings) -> Iterator[Comparison]:
@@ -27,7 +35,7 @@ def comparisons(settings: Settings) -> Iterator[Comparison]:
     words = torch.randint(2000, (graph.n_items, 8), generator=generator).tolist()
     info = {"title": [" ".join(f"w{w}" for w in row) for row in words]}
     model = PinSAGE(
-        graph, Features({"title": Text()}), info, embedding_dim=dim, hidden_dim=dim, top=TOP, history=HISTORY
+        graph, Features({"title": Text()}), info, embedding_dim=dim, hidden_dim=dim, top=TOP, history=HISTORY, **PAPER
     )
     model.to(settings.device)
     near = model.neighborhoods()

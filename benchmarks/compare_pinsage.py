@@ -28,13 +28,16 @@ from fastgcn_rec.features import Categorical, Features, Numeric, Text
 from .harness import Record, Settings, dataset_named, run_context, write_results
 
 COLUMNS = {
-    "online-retail": {"title": Text(words=2), "median_price": Numeric(log=True)},
-    "ml-1m": {"genres": Categorical("|"), "year": Numeric(), "period": Categorical()},
-    "ml-100k": {"genres": Categorical("|"), "year": Numeric(), "period": Categorical()},
+    "online-retail": {"id": Categorical(), "title": Text(words=2), "median_price": Numeric(log=True)},
+    "ml-1m": {"id": Categorical(), "genres": Categorical("|"), "year": Numeric(), "period": Categorical()},
+    "ml-100k": {"id": Categorical(), "genres": Categorical("|"), "year": Numeric(), "period": Categorical()},
 }
-MODEL = {"linear": True, "n_walks": 1000, "walk_length": 1, "top": 20, "round_share": 0.1}
+EPOCHS = {"online-retail": 8, "ml-1m": 4, "ml-100k": 8}
+MODEL = {"linear": True, "top": 20, "n_walks": 1000, "walk_length": 1, "degree_power": 0.5, "history": 30, "round_share": 0.1,
+         "cold_share": 0.3}  # fmt: skip
 TRAIN = TrainConfig(
     loss="softmax",
+    logq=1.0,
     temperature=0.1,
     batch_size=1024,
     lr=3e-3,
@@ -49,8 +52,8 @@ KS = (20,)
 
 
 def described(data: Dataset) -> Dataset:
-    """With the years also in fives, as categories."""
-    info = dict(data.item_info)
+    """With the items' ids as a column, and the years also in fives, as categories."""
+    info = {**data.item_info, "id": data.item_ids}
     if "year" in info:
         known = ~np.isnan(info["year"].astype(float))
         info["period"] = np.array([str(int(y) // 5) if k else "" for y, k in zip(info["year"], known, strict=True)])
@@ -126,10 +129,11 @@ def compare(task: Task, args: argparse.Namespace, seed: int) -> list[Record]:
     chance = torch.rand(task.whole.n_users, task.whole.n_items, generator=torch.Generator().manual_seed(seed))
     records += [judged(task, given, "random", lambda users: chance[users]) for given in GIVEN]
     held_info = {name: column[task.held] for name, column in task.whole.item_info.items()}
-    for name, layers in (("features only", 0), ("PinSAGE", args.layers)):
-        model = PinSAGE(task.train, Features(COLUMNS[args.data]), num_layers=layers, seed=seed, **MODEL)
+    for name, layers in (("features only", 0), ("features and ids", 0), ("PinSAGE", args.layers)):
+        columns = {key: kind for key, kind in COLUMNS[args.data].items() if key != "id" or name != "features only"}
+        model = PinSAGE(task.train, Features(columns), num_layers=layers, seed=seed, **MODEL)
         start = time.perf_counter()
-        history = fit(model, task.train, TRAIN, epochs=args.epochs, seed=seed, progress=False)
+        history = fit(model, task.train, TRAIN, epochs=args.epochs or EPOCHS[args.data], seed=seed, progress=False)
         trained: Record = {
             "seconds": time.perf_counter() - start,
             "best_epoch": history.best_epoch,
@@ -169,7 +173,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", choices=sorted(COLUMNS), default="online-retail")
     parser.add_argument("--share", type=float, default=0.1, help="of the items to hold out")
     parser.add_argument("--layers", type=int, default=2)
-    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--epochs", type=int, help="default: by data set")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--json", type=Path)
     args = parser.parse_args(argv)

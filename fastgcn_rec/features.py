@@ -277,6 +277,29 @@ class Features:
             tokens[row, : len(found)], weights[row, : len(found)] = found, scale
         return Encoded(np.concatenate(dense, 1), tokens, weights)
 
+    def as_new(self, encoded: Encoded) -> Encoded:
+        """The same items as :meth:`transform` would give them, had each not been among those fitted: a value that no other item has, such
+        as its id, is unknown then. (So is one that ``min_count`` would take for unknown; means and deviations stay as they are.)
+
+        >>> features = Features({"id": Categorical(), "kind": Categorical()}).fit({"id": [7, 8], "kind": ["a", "a"]})
+        >>> features.as_new(features.transform({"id": [7, 8], "kind": ["a", "a"]})).tokens.tolist()
+        [[0, 4], [0, 4]]
+        """
+        tokens, weights, first = encoded.tokens.copy(), encoded.weights.copy(), 0
+        count = np.bincount(tokens[tokens >= 0], minlength=self.n_tokens)
+        for name, column in self.columns.items():
+            n = column.n_tokens(self._of(name))
+            if isinstance(column, Categorical):
+                own = (tokens >= first) & (tokens < first + n)
+                unknown = own & ((tokens == first) | (count[tokens] <= column.min_count))
+                again = unknown & (unknown.cumsum(1) > 1)  # several unknown values of an item are one
+                own &= ~again
+                tokens[unknown], tokens[again], weights[again] = first, -1, 0
+                scale = np.maximum(1, own.sum(1, keepdims=True)) ** -0.5
+                weights = np.where(own, scale, weights).astype(np.float32)
+            first += n
+        return Encoded(encoded.dense, tokens, weights)
+
     def to_json(self) -> dict[str, Any]:
         """All there is to know, as JSON values."""
         kinds = {name: [type(c).__name__, dataclasses.asdict(c)] for name, c in self.columns.items()}  # type: ignore[call-overload]

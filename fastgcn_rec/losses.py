@@ -40,7 +40,7 @@ def loss_of(
 
 
 def item_bias(config: TrainConfig, graph: Graph) -> Tensor | None:
-    """-logq * log q of every item, float32 [n_items], q the probability that ``config.sampler`` draws it as a positive; None for logq = 0."""
+    """-logq * log q of every item, float64 [n_items], q the probability that ``config.sampler`` draws it as a positive; None for logq = 0."""
     if config.logq == 0:
         return None
     key = f"item_bias of {config.sampler}"
@@ -49,6 +49,6 @@ def item_bias(config: TrainConfig, graph: Graph) -> Tensor | None:
         if config.sampler == "user":  # q_i = 1 / (users with edges) * sum over i's users of 1 / their degree
             share = 1 / torch.repeat_interleave(graph.user_degree.double(), graph.user_degree)
             degree = torch.zeros_like(degree).index_add_(0, graph.indices.long(), share)
-        graph.kept[key] = -(degree.clamp(min=degree[degree > 0].min()) / degree.sum()).log().float()
+        graph.kept[key] = -(degree.clamp(min=degree[degree > 0].min()) / degree.sum()).log()
     bias: Tensor = graph.kept[key]
     return config.logq * bias

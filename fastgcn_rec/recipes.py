@@ -44,6 +44,21 @@ _MODELS: dict[str, Callable[..., Recommender]] = {
 }
 
 
+_SOFTMAX = TrainConfig(
+    epochs=14,
+    loss="softmax",
+    temperature=0.12,
+    lr=1e-3,
+    warmup=0.2,
+    lr_schedule="linear",
+    sampler="edge",
+    reg=1e-5,
+    valid_fraction=0.05,
+    eval_every=7,
+    patience=0,
+    refit=True,
+)
+
 RECIPES: dict[str, Recipe] = {
     "default": Recipe(
         "LightGCN",
@@ -60,21 +75,20 @@ RECIPES: dict[str, Recipe] = {
     "softmax": Recipe(
         "LightGCN",
         {"embedding_dim": 64, "num_layers": 1, "init_std": 0.005},
-        TrainConfig(
-            epochs=14,
-            loss="softmax",
-            temperature=0.12,
-            lr=1e-3,
-            warmup=0.2,
-            lr_schedule="linear",
-            sampler="edge",
-            reg=1e-5,
-            valid_fraction=0.05,
-            eval_every=7,
-            patience=0,
-            refit=True,
-        ),
+        _SOFTMAX,
         "gowalla Recall@20 .1836, NDCG@20 .1548, measured (docs/results.md)",
+    ),
+    "gowalla": Recipe(
+        "LightGCN",
+        {"embedding_dim": 256, "num_layers": 1, "init_std": 0.005},
+        dataclasses.replace(_SOFTMAX, epochs=12, temperature=0.1, logq=0.2, eval_every=6),
+        "",
+    ),
+    "yelp2018": Recipe(
+        "LightGCN",
+        {"embedding_dim": 128, "num_layers": 3, "init_std": 0.005},
+        dataclasses.replace(_SOFTMAX, epochs=8, temperature=0.15, logq=0.2, eval_every=4),
+        "",
     ),
     "mf": Recipe(
         "MF",

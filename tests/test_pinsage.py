@@ -9,10 +9,19 @@ from fastgcn_rec import Graph, PinSAGE, Recommender, TrainConfig, evaluate, fit,
 from fastgcn_rec.data import Edges, synthetic_interactions
 from fastgcn_rec.features import Categorical, Features, Numeric, Text
 from fastgcn_rec.models._pinsage_layers import Neighborhoods
-from fastgcn_rec.models.pinsage import edge_arrays, without_pairs
+from fastgcn_rec.models._pinsage_rounds import edge_arrays, without_pairs
 from fastgcn_rec.negatives import Negatives
 from fastgcn_rec.steps import make_step
 
+PAPER = {
+    "linear": False,
+    "top": 10,
+    "n_walks": 100,
+    "walk_length": 3,
+    "degree_power": 0.0,
+    "history": 10,
+    "cold_share": 0.0,
+}
 COLUMNS = {"kind": Categorical("|"), "title": Text(64), "price": Numeric()}
 
 
@@ -27,7 +36,9 @@ def items(n, seed=0):
 
 def make(graph=None, **options):
     graph = random_graph() if graph is None else graph
-    return PinSAGE(graph, Features(COLUMNS), items(graph.n_items), **{"embedding_dim": 16, "hidden_dim": 24, **options})
+    return PinSAGE(
+        graph, Features(COLUMNS), items(graph.n_items), **{"embedding_dim": 16, "hidden_dim": 24, **PAPER, **options}
+    )
 
 
 def data():
@@ -35,7 +46,7 @@ def data():
 
 
 def model_of(dataset, **options):
-    options = {"embedding_dim": 8, "hidden_dim": 16, "top": 5, "n_walks": 20, "history": 4, **options}
+    options = {**PAPER, "embedding_dim": 8, "hidden_dim": 16, "top": 5, "n_walks": 20, "history": 4, **options}
     return PinSAGE(dataset, Features(COLUMNS), items(dataset.n_items), **options)
 
 
@@ -167,7 +178,9 @@ def test_an_item_of_a_user_does_not_move_the_loss_of_that_pair():
 )
 def test_training_lowers_every_loss(options):
     dataset = data()  # whose made-up titles say nothing: items are told apart by id
-    model = PinSAGE(dataset, Features({"id": Categorical()}), {"id": dataset.item_ids}, embedding_dim=8, hidden_dim=16)
+    model = PinSAGE(
+        dataset, Features({"id": Categorical()}), {"id": dataset.item_ids}, embedding_dim=8, hidden_dim=16, **PAPER
+    )
     history = fit(model, dataset, epochs=6, batch_size=64, lr=0.01, protocol="none", progress=False, **options)
     losses = [e["loss"] for e in history.epochs]
     assert losses[2] < losses[0]  # hard negatives, which cost more, come from epoch 4 on
@@ -215,7 +228,7 @@ def test_new_items_get_the_vectors_of_a_model_that_had_them():
     info = items(graph.n_items)
     head, tail = ({k: v[part] for k, v in info.items()} for part in (slice(None, n), slice(n, None)))
     features = Features(COLUMNS).fit(head)
-    options = {"embedding_dim": 16, "hidden_dim": 24}
+    options = {"embedding_dim": 16, "hidden_dim": 24, **PAPER}
     model = PinSAGE(Graph.from_edges(users[old], columns[old], graph.n_users, n), features, head, **options)
     whole = PinSAGE(graph, features, info, **options)
     whole.load_state_dict(dict(model.named_parameters()), strict=False)

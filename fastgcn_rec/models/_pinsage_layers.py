@@ -19,6 +19,14 @@ class Neighborhoods(NamedTuple):
     ids: Tensor
     weights: Tensor
 
+    def reweighted(self, degree: Tensor, power: float, top: int) -> Neighborhoods:
+        """The ``top`` neighbours j of greatest weight_j / degree_j^power, ties to the lower id, with these weights divided by their sum."""
+        w = self.weights * degree[self.ids.clamp(min=0)].clamp(min=1).to(self.weights.dtype) ** -power
+        by_id = self.ids.argsort(dim=1, stable=True)
+        order = by_id.gather(1, w.gather(1, by_id).argsort(dim=1, descending=True, stable=True))[:, :top]
+        w, ids = w.gather(1, order), self.ids.gather(1, order)
+        return Neighborhoods(ids.where(w > 0, -1), w / w.sum(1, keepdim=True).clamp(min=1e-12))
+
 
 class _Product(torch.autograd.Function):
     """x @ w.T [n, out], on one thread: a BLAS may add in another order on more of them, and products are a small part of a step."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,23 +18,17 @@ from ..fold_in import Fold, Side, edges_of_new, sum_rows
 from ..graph import Graph
 from ..losses import item_bias, loss_of
 from ..negatives import Negatives
-from ..ops import l2_loss, neighbor_pool, random_walk, random_walk_neighbors, sample_batch
+from ..ops import l2_loss, neighbor_pool, random_walk, random_walk_neighbors, sample_batch, uniform_rows
 from ._pinsage_layers import Layer, Linear, Neighborhoods
+from ._pinsage_rounds import Round, distinct, edge_arrays, mixed, places, without_pairs
 from .base import Recommender
 
 if TYPE_CHECKING:
     from ..train import TrainConfig
 
 Tensor = torch.Tensor
-
-
-class Round(NamedTuple):
-    """What the batches of a round of training see: the graph without the pairs to be predicted, and the walks in it."""
-
-    key: tuple[int, TrainConfig]
-    of: Graph
-    graph: Graph
-    near: Neighborhoods
+CANDIDATES = 10  # times ``top``: of the neighbours that degree_power ranks
+_COLD = 1 << 18  # the place of uniform_rows
 
 
 class PinSAGE(Recommender):
@@ -60,11 +55,18 @@ class PinSAGE(Recommender):
         is much the same for all items at first: docs/pinsage.md has what it costs. False: the paper's.
     top, n_walks, walk_length, restart
         Of the neighbourhoods. Walks of one graph and ``walk_seed`` are the same numbers everywhere.
+    degree_power : float >= 0
+        Neighbours are ranked and weighted by visits / degree^degree_power, among the 10 ``top`` items visited most. 0: the paper's visits,
+        of which popular items get most from wherever a walk begins; 1/2: as the cosine of two items' users does.
     history : int >= 1
         Items drawn (with replacement) of a user's others to predict an item from in training; 1 trains on pairs of items of one user, as
         the paper.
     round_share : float in (0, 1)
         Training goes in rounds of steps whose pairs are this share of the edges, at least one step; see :meth:`batch_loss`.
+    cold_share : float in [0, 1)
+        The probability that an item that a step is to predict, or to rank below, is computed as a new one would be: without neighbours, and
+        with unknown in place of the values that only it has (DropoutNet, Volkovs et al. 2017). So new items are ranked among known ones by
+        what training saw of their like, and a column of ids does no harm to them. See :meth:`embed_as_new`.
     walk_seed : int
     init_std, seed : of the normal initial values of D and table; those of the layers have 1 / sqrt(inputs)
     similarity : as for :class:`MF`; the vectors have length 1
@@ -91,13 +93,15 @@ class PinSAGE(Recommender):
         embedding_dim: int = 64,
         hidden_dim: int = 64,
         num_layers: int = 2,
-        linear: bool = False,
-        top: int = 10,
-        n_walks: int = 100,
-        walk_length: int = 3,
+        linear: bool = True,
+        top: int = 20,
+        n_walks: int = 1000,
+        walk_length: int = 1,
         restart: float = 0.5,
-        history: int = 10,
-        round_share: float = 0.02,
+        degree_power: float = 0.5,
+        history: int = 30,
+        round_share: float = 0.1,
+        cold_share: float = 0.3,
         walk_seed: int = 0,
         init_std: float = 0.1,
         seed: int = 0,
@@ -110,13 +114,17 @@ class PinSAGE(Recommender):
         for name, value in counts.items():
             if value < 1:
                 raise ValueError(f"PinSAGE: {name} must be >= 1, got {value}")
-        if num_layers < 0:
-            raise ValueError(f"PinSAGE: num_layers must be >= 0, got {num_layers}")
-        if not 0 < round_share < 1:
-            raise ValueError(f"PinSAGE: round_share must lie in (0, 1), got {round_share}")
+        for name, number, rule, holds in (
+            ("num_layers", num_layers, "be >= 0", num_layers >= 0),
+            ("round_share", round_share, "lie in (0, 1)", 0 < round_share < 1),
+            ("degree_power", degree_power, "be >= 0 and finite", 0 <= degree_power < math.inf),
+            ("cold_share", cold_share, "lie in [0, 1)", 0 <= cold_share < 1),
+        ):
+            if not holds:
+                raise ValueError(f"PinSAGE: {name} must {rule}, got {number}")
         self.options: dict[str, Any] = counts | {
-            "num_layers": num_layers, "linear": linear, "restart": restart, "round_share": round_share, "walk_seed": walk_seed,
-            "init_std": init_std, "seed": seed,
+            "num_layers": num_layers, "linear": linear, "restart": restart, "degree_power": degree_power, "round_share": round_share,
+            "cold_share": cold_share, "walk_seed": walk_seed, "init_std": init_std, "seed": seed,
         }  # fmt: skip
         self.features = features if isinstance(features, Features) else Features.from_json(features)
         if item_info is None and isinstance(data, Dataset):
@@ -125,13 +133,8 @@ class PinSAGE(Recommender):
             self._set_features(self._encode(item_info))
         elif n_tokens is not None:
             shape = self.n_items, n_tokens
-            self._set_features(
-                Encoded(
-                    np.zeros((self.n_items, self.features.n_dense), np.float32),
-                    np.full(shape, -1),
-                    np.zeros(shape, np.float32),
-                )
-            )
+            dense = np.zeros((self.n_items, self.features.n_dense), np.float32)
+            self._set_features(Encoded(dense, np.full(shape, -1), np.zeros(shape, np.float32)))
         else:
             raise ValueError("PinSAGE: a Graph has no features; pass item_info={column: values [n_items]}")
         self.dense = Linear(self.features.n_dense, hidden_dim, bias=False)
@@ -175,6 +178,7 @@ class PinSAGE(Recommender):
         return encoded
 
     def _set_features(self, encoded: Encoded) -> None:
+        self._new: tuple[Tensor, Tensor] | None = None
         for name, array in encoded._asdict().items():
             self.register_buffer(f"feature_{name}", torch.from_numpy(array))
 
@@ -194,8 +198,10 @@ class PinSAGE(Recommender):
 
     def _walk(self, graph: Graph, seed: int) -> Neighborhoods:
         o, nodes = self.options, torch.arange(graph.n_users, graph.n_nodes, device=graph.device)
-        ids, weights = random_walk_neighbors(graph, nodes, o["n_walks"], o["walk_length"], o["restart"], o["top"], seed)
-        return Neighborhoods(torch.where(ids >= 0, ids - graph.n_users, ids), weights)
+        most = o["top"] * (CANDIDATES if o["degree_power"] else 1)
+        ids, weights = random_walk_neighbors(graph, nodes, o["n_walks"], o["walk_length"], o["restart"], most, seed)
+        near = Neighborhoods(torch.where(ids >= 0, ids - graph.n_users, ids), weights)
+        return near.reweighted(graph.item_degree, o["degree_power"], o["top"]) if o["degree_power"] else near
 
     def embed(self, items: Tensor, near: Neighborhoods) -> Tensor:
         """z of items int64 [n], sorted and distinct: every node that the K layers need is computed once a layer."""
@@ -206,13 +212,32 @@ class PinSAGE(Recommender):
         h = self._inputs(needed[-1])
         for layer, nodes, inputs in zip(self.layers, needed[-2::-1], needed[:0:-1], strict=True):
             ids = near.ids[nodes]
-            local = torch.where(ids >= 0, torch.searchsorted(inputs, ids), ids)
-            h = layer(h, torch.searchsorted(inputs, nodes), Neighborhoods(local, near.weights[nodes]))
+            h = layer(h, torch.searchsorted(inputs, nodes), Neighborhoods(places(inputs, ids), near.weights[nodes]))
+        return self._outputs(h)
+
+    def embed_as_new(self, items: Tensor) -> Tensor:
+        """z of items int64 [n] as :meth:`embed_items` would give it, were they new and without an edge: what ``cold_share`` trains."""
+        h, own = self._inputs(items, as_new=True), torch.arange(len(items), device=items.device)
+        none = Neighborhoods(items.new_full((len(items), 1), -1), h.new_zeros(len(items), 1))
+        for layer in self.layers:
+            h = layer(h, own, none)
+        return self._outputs(h)
+
+    def _inputs(self, items: Tensor, as_new: bool = False) -> Tensor:
+        tokens, weights = self._tokens_as_new() if as_new else (self.feature_tokens, self.feature_weights)
+        pooled: Tensor = neighbor_pool(self.table, tokens[items], weights[items])
+        return self.dense(self.feature_dense[items]) + pooled
+
+    def _outputs(self, h: Tensor) -> Tensor:
         return normalize(self.G2(self.G1(h).relu()), dim=1)
 
-    def _inputs(self, items: Tensor) -> Tensor:
-        tokens, weights = self.feature_tokens[items], self.feature_weights[items]
-        return self.dense(self.feature_dense[items]) + neighbor_pool(self.table, tokens, weights)  # type: ignore[no-any-return]
+    def _tokens_as_new(self) -> tuple[Tensor, Tensor]:
+        if self._new is None or self._new[0].device != self.table.device or self._new[1].dtype != self.table.dtype:
+            buffers = (self.feature_dense, self.feature_tokens, self.feature_weights)
+            new = self.features.as_new(Encoded(*(b.cpu().numpy() for b in buffers)))
+            tokens, weights = torch.from_numpy(new.tokens), torch.from_numpy(new.weights)
+            self._new = tokens.to(self.table.device), weights.to(self.table)
+        return self._new
 
     def get_embedding(self) -> Tensor:
         items = self.embed(torch.arange(self.n_items, device=self.graph.device), self.neighborhoods())
@@ -237,28 +262,40 @@ class PinSAGE(Recommender):
         """The loss of pairs (query, item): the query is normalize(mean of z) over ``history`` items drawn of the user's others.
 
         No pair is seen by what predicts it: steps go in rounds, and all pairs of a round are taken out of the graph from which
-        histories are drawn and in which its walks go. An item is computed once a batch, however often it occurs. The ridge is
-        reg / B * 1/2 |h^0|^2 over the batch's items, each once.
+        histories are drawn and in which its walks go. An item is computed once a batch, however often it occurs; of the items to be
+        predicted and their negatives, ``cold_share`` as new ones, drawn anew for every (seed, step, item). The ridge is
+        reg / B * 1/2 |h^0|^2 over what is computed.
+
+        Vectors of length 1 have no place for popularity but their direction: train the softmax with ``logq=1``, so that cosines learn
+        log p(item | query) and not log p(item | query) / p(item).
         """
         now, n, width = self._round_of(config, t), len(users), self.options["history"]
         walks = random_walk(now.graph, users.repeat_interleave(width), 1, mixed(config.seed, t))
-        seen = torch.where(walks[:, 1] >= 0, walks[:, 1] - self.n_users, -1).view(n, width)
-        items = torch.cat([seen.flatten(), pos, negatives.ids.flatten()])
-        items = items[items >= 0].unique()
+        seen = torch.where(walks[:, 1] >= 0, walks[:, 1] - self.n_users, -1)
+        chosen = torch.cat([pos, negatives.ids.flatten()])
+        new = torch.zeros_like(chosen, dtype=torch.bool)
+        if self.options["cold_share"]:
+            u = uniform_rows(chosen.clamp(min=0), 1, seed=config.seed, step=t, place=_COLD)
+            new = (u[:, 0] < self.options["cold_share"]) & (chosen >= 0)
+        items, as_new = distinct(torch.cat([seen, chosen[~new]])), distinct(chosen[new])
         z = self.embed(items, now.near)
+        if len(as_new):
+            z = torch.cat([z, self.embed_as_new(as_new)])
 
-        def local(ids: Tensor) -> Tensor:
-            return torch.where(ids >= 0, torch.searchsorted(items, ids), ids)
-
-        share = z.new_full(seen.shape, 1 / width)
-        queries = normalize(neighbor_pool(z, local(seen), share), dim=1)
+        share = z.new_full((n, width), 1 / width)
+        queries = normalize(neighbor_pool(z, places(items, seen).view(n, width), share), dim=1)
+        at = torch.where(new, len(items) + places(as_new, chosen), places(items, chosen))
         rows = torch.arange(n, device=z.device)
         bias = item_bias(config, self.graph)
-        negatives = Negatives(local(negatives.ids), negatives.mask)
-        loss = loss_of(config, queries, z, rows, local(pos), negatives, None if bias is None else bias[pos])
+        negatives = Negatives(at[n:].view_as(negatives.ids), negatives.mask)
+        loss = loss_of(config, queries, z, rows, at[:n], negatives, None if bias is None else bias[pos])
         if config.reg:
-            inputs = self._inputs(items)
-            loss = loss + config.reg / n * l2_loss(inputs, torch.arange(len(items), device=z.device))
+            inputs = (
+                torch.cat([self._inputs(items), self._inputs(as_new, as_new=True)])
+                if len(as_new)
+                else self._inputs(items)
+            )
+            loss = loss + config.reg / n * l2_loss(inputs, torch.arange(len(inputs), device=z.device))
         return loss
 
     def _round_of(self, config: TrainConfig, t: int) -> Round:
@@ -341,24 +378,6 @@ class PinSAGE(Recommender):
             model = self.with_items(item_info, item_users, ids)
             items = torch.arange(self.n_items, model.n_items, device=model.graph.device)
             return model.embed(items, model.neighborhoods())
-
-
-def mixed(seed: int, number: int) -> int:
-    """A seed of its own for every number."""
-    return (seed * 0x9E3779B97F4A7C15 + number) % 2**63
-
-
-def edge_arrays(graph: Graph) -> tuple[Tensor, Tensor]:
-    """(users, items) of the edges in their order, int64."""
-    return torch.repeat_interleave(graph.user_degree), graph.indices.long()
-
-
-def without_pairs(graph: Graph, users: Tensor, items: Tensor) -> Graph:
-    """The graph without these edges."""
-    of_users, of_items = edge_arrays(graph)
-    kept = ~torch.isin(of_users * graph.n_items + of_items, users * graph.n_items + items)
-    weight = None if graph.weight is None else graph.weight[kept]
-    return Graph.from_edges(of_users[kept], of_items[kept], graph.n_users, graph.n_items, weight).to(graph.device)
 
 
 def _widened(array: NDArray[Any], width: int, fill: int) -> NDArray[Any]:

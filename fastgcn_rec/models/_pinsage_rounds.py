@@ -1,0 +1,52 @@
+"""The rounds in which PinSAGE trains, and arrays of ids and edges."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+
+from ..graph import Graph
+from ._pinsage_layers import Neighborhoods
+
+if TYPE_CHECKING:
+    from ..train import TrainConfig
+
+Tensor = torch.Tensor
+
+
+class Round(NamedTuple):
+    """What the batches of a round of training see: the graph without the pairs to be predicted, and the walks in it."""
+
+    key: tuple[int, TrainConfig]
+    of: Graph
+    graph: Graph
+    near: Neighborhoods
+
+
+def distinct(items: Tensor) -> Tensor:
+    """Sorted, without -1."""
+    return items[items >= 0].unique()
+
+
+def places(items: Tensor, ids: Tensor) -> Tensor:
+    """Where ids stand in sorted items; -1 stays -1."""
+    return torch.where(ids >= 0, torch.searchsorted(items, ids), ids)
+
+
+def mixed(seed: int, number: int) -> int:
+    """A seed of its own for every number."""
+    return (seed * 0x9E3779B97F4A7C15 + number) % 2**63
+
+
+def edge_arrays(graph: Graph) -> tuple[Tensor, Tensor]:
+    """(users, items) of the edges in their order, int64."""
+    return torch.repeat_interleave(graph.user_degree), graph.indices.long()
+
+
+def without_pairs(graph: Graph, users: Tensor, items: Tensor) -> Graph:
+    """The graph without these edges."""
+    of_users, of_items = edge_arrays(graph)
+    kept = ~torch.isin(of_users * graph.n_items + of_items, users * graph.n_items + items)
+    weight = None if graph.weight is None else graph.weight[kept]
+    return Graph.from_edges(of_users[kept], of_items[kept], graph.n_users, graph.n_items, weight).to(graph.device)
