@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from conftest import assert_close, random_graph, same_bits_in_any_order
 from test_fold_in import weighted_graph
 
-from fastgcn_rec import NGCF, FoldIn, Graph, Recommender, TrainConfig, evaluate, fit, reference, uniform_rows
+from fastgcn_rec import NGCF, FoldIn, Graph, Recommender, TrainConfig, evaluate, fit, propagate, reference, uniform_rows
 from fastgcn_rec.data import synthetic_interactions
 from fastgcn_rec.models.ngcf import _NODE, FORMS
 from fastgcn_rec.steps import AutogradStep, batch_loss, make_step
@@ -210,9 +210,27 @@ def test_initial_values_are_xaviers_and_named_by_the_seed():
     assert float(NGCF(graph, 16, 2, "lecture").neighbors.detach().abs().max()) <= (6 / 48) ** 0.5
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_training_begins_as_a_diffusion_with_the_identity(form):
+    graph = random_graph(400, 300, 2000)
+    model, xavier = (NGCF(graph, 16, 1, form, init=init, seed=3) for init in ("identity", "xavier"))
+    assert torch.equal(model.own[0], torch.eye(16))
+    assert torch.equal(model.neighbors, xavier.neighbors)
+    assert NGCF(graph, **model.config()).init == "identity"
+    with torch.no_grad():
+        model.neighbors.zero_()
+        e, z = model.embedding.weight, model.get_embedding()
+        if form == "lecture":
+            assert_close(z, e.relu())
+        else:
+            layer = torch.nn.functional.leaky_relu(propagate(graph, e, [1.0, 1.0]), 0.2)
+            assert_close(z, torch.cat([e, torch.nn.functional.normalize(layer, dim=1)], 1))
+
+
 def test_errors_say_what_is_wrong(data):
     for options, message in (
         ({"form": "x"}, "form must be one of"),
+        ({"init": "x"}, "init must be one of"),
         ({"num_layers": 0}, "num_layers must be >= 1, got 0"),
         ({"embedding_dim": 0}, "embedding_dim must be >= 1"),
         ({"message_dropout": 1.0}, "0 <= message_dropout < 1, got 1.0"),

@@ -16,6 +16,7 @@ from .chance import check_dropout
 
 Tensor = torch.Tensor
 FORMS = ("paper", "lecture")
+INITS = ("xavier", "identity")
 _NODE = 1 << 16  # places of uniform_rows: layer k's messages take k, its nodes _NODE + k
 
 
@@ -39,6 +40,9 @@ class NGCF(Recommender):
     node_dropout : float in [0, 1)
         In training and anew in every layer, all that a node sends to its neighbours is 0 with this probability, likewise (section 3.4.2;
         what it keeps for itself stays).
+    init : "xavier" or "identity"
+        "identity": W1 (of the lecture's form: the part of W for the node itself) begins as the identity instead of Xavier's law, so that training
+        begins as a diffusion, which learns faster: docs/ngcf.md.
     seed : int
         Of the initial values (Xavier, the users' table and the items' apart as published).
     similarity : "dot" or "cosine"
@@ -68,18 +72,21 @@ class NGCF(Recommender):
         *,
         message_dropout: float = 0.1,
         node_dropout: float = 0.0,
+        init: Literal["xavier", "identity"] = "xavier",
         seed: int = 0,
         similarity: str = "dot",
     ) -> None:
         super().__init__(data, similarity)
         if form not in FORMS:
             raise ValueError(f"NGCF: form must be one of {FORMS}, got {form!r}")
+        if init not in INITS:
+            raise ValueError(f"NGCF: init must be one of {INITS}, got {init!r}")
         for name, value in (("embedding_dim", embedding_dim), ("num_layers", num_layers)):
             if value < 1:
                 raise ValueError(f"NGCF: {name} must be >= 1, got {value}")
         check_dropout("NGCF", message_dropout=message_dropout, node_dropout=node_dropout)
         self.embedding_dim, self.num_layers, self.form, self.seed = embedding_dim, num_layers, form, seed
-        self.message_dropout, self.node_dropout = message_dropout, node_dropout
+        self.message_dropout, self.node_dropout, self.init = message_dropout, node_dropout, init
         self.embedding = torch.nn.Embedding(self.graph.n_nodes, embedding_dim)
         # Of layer k: what multiplies (L + I) E or E, what multiplies L E * E or the mean, and the bias.
         square = num_layers, embedding_dim, embedding_dim
@@ -89,17 +96,19 @@ class NGCF(Recommender):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Xavier's uniform law, +- sqrt(6 / (rows + columns)) of each matrix: of [W1; W2] as one in the lecture's form. The biases are 0."""
+        """Xavier's uniform law, +- sqrt(6 / (rows + columns)) of each matrix: of [W1; W2] as one in the lecture's form. The biases are 0. Then ``init``."""
         generator, dim = torch.Generator().manual_seed(self.seed), self.embedding_dim
         rows = dim if self.form == "paper" else 2 * dim
         tables = [*self.embedding.weight.split([self.n_users, self.n_items]), self.own, self.neighbors]
         for table, n in zip(tables, (self.n_users, self.n_items, rows, rows), strict=True):
             limit = (6 / (n + dim)) ** 0.5
             table.copy_((2 * torch.rand(table.shape, generator=generator) - 1) * limit)
+        if self.init == "identity":
+            self.own.copy_(torch.eye(dim).expand_as(self.own))
         self.bias.zero_()
 
     def config(self) -> dict[str, Any]:
-        names = ("embedding_dim", "num_layers", "form", "message_dropout", "node_dropout", "seed")
+        names = ("embedding_dim", "num_layers", "form", "message_dropout", "node_dropout", "init", "seed")
         return super().config() | {name: getattr(self, name) for name in names}
 
     def ego_embedding(self) -> Tensor:
