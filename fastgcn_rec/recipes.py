@@ -82,7 +82,7 @@ RECIPES: dict[str, Recipe] = {
         "LightGCN",
         {"embedding_dim": 256, "num_layers": 1, "init_std": 0.005},
         dataclasses.replace(_SOFTMAX, epochs=12, temperature=0.1, logq=0.2, eval_every=6),
-        "",
+        "gowalla Recall@20 .1954, NDCG@20 .1657, measured (docs/results.md)",
     ),
     "yelp2018": Recipe(
         "LightGCN",
