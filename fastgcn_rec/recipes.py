@@ -86,8 +86,8 @@ RECIPES: dict[str, Recipe] = {
     ),
     "yelp2018": Recipe(
         "LightGCN",
-        {"embedding_dim": 128, "num_layers": 3, "init_std": 0.005},
-        dataclasses.replace(_SOFTMAX, epochs=8, temperature=0.15, logq=0.2, eval_every=4),
+        {"embedding_dim": 256, "num_layers": 1, "init_std": 0.005},
+        dataclasses.replace(_SOFTMAX, epochs=8, logq=0.2, eval_every=4),
         "",
     ),
     "mf": Recipe(
@@ -108,8 +108,8 @@ RECIPES: dict[str, Recipe] = {
     "popularity": Recipe("Popularity", {}, None, "what every model must beat"),
     "ngcf": Recipe(
         "NGCF",
-        {"embedding_dim": 64, "num_layers": 1, "message_dropout": 0.0, "init": "identity", "similarity": "cosine"},
-        dataclasses.replace(_SOFTMAX, epochs=12, temperature=0.06, logq=1.0, lr=2e-3, eval_every=6),
+        {"embedding_dim": 64, "num_layers": 3, "message_dropout": 0.0, "init": "identity", "similarity": "cosine"},
+        dataclasses.replace(_SOFTMAX, epochs=8, temperature=0.06, logq=1.0, lr=2e-3, eval_every=4),
         "",
     ),
 }
