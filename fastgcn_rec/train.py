@@ -41,7 +41,7 @@ class TrainConfig:
         Of the softmax: see :func:`fastgcn_rec.softmax_loss`.
     logq : float
         The softmax's bias of an item is -logq * log q, q the probability that it is drawn as a positive. 1 corrects for negatives that
-        are drawn by popularity; 0, the default, ranks best where the test items are as popular as the training items; in between is in between.
+        are drawn by popularity, which vectors of length 1 need; 0, the default, leaves popularity to the vectors' lengths (docs/results.md).
     margin : float
         Of max_margin.
     sampler : "user" or "edge"
