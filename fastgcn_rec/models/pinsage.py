@@ -6,21 +6,20 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.nn.functional import normalize
 
 from ..data import Dataset
-from ..data._arrays import among, as_ids
-from ..features import Encoded, Features
-from ..fold_in import Fold, Side, edges_of_new, sum_rows
+from ..features import Features
+from ..fold_in import Fold, Side, sum_rows
 from ..graph import Graph
 from ..losses import item_bias, loss_of
 from ..negatives import Negatives
 from ..ops import l2_loss, neighbor_pool, random_walk, random_walk_neighbors, sample_batch, uniform_rows
+from ._pinsage_inputs import Featured, blank, encode, stacked
 from ._pinsage_layers import Layer, Linear, Neighborhoods
-from ._pinsage_rounds import Round, distinct, edge_arrays, mixed, places, without_pairs
+from ._pinsage_new import graph_with, ids_with
+from ._pinsage_rounds import Round, distinct, mixed, places, without_pairs
 from .base import Recommender
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ CANDIDATES = 10  # times ``top``: of the neighbours that degree_power ranks
 _COLD = 1 << 18  # the place of uniform_rows
 
 
-class PinSAGE(Recommender):
+class PinSAGE(Featured, Recommender):
     """PinSAGE (Ying et al. 2018) on a graph of users and items, with users read off their items.
 
     h_i^0 = dense_i D + sum_t weights[i, t] table[tokens[i, t]] from the item's features; K layers h^k of importance pooling over the
@@ -126,19 +125,17 @@ class PinSAGE(Recommender):
             "num_layers": num_layers, "linear": linear, "restart": restart, "degree_power": degree_power, "round_share": round_share,
             "cold_share": cold_share, "walk_seed": walk_seed, "init_std": init_std, "seed": seed,
         }  # fmt: skip
-        self.features = features if isinstance(features, Features) else Features.from_json(features)
+        if not isinstance(features, Features):
+            features = Features.from_json(features)
         if item_info is None and isinstance(data, Dataset):
             item_info = data.item_info
         if item_info is not None:
-            self._set_features(self._encode(item_info))
+            encoded = encode(features, item_info, self.graph.item_degree > 0, "item")
         elif n_tokens is not None:
-            shape = self.n_items, n_tokens
-            dense = np.zeros((self.n_items, self.features.n_dense), np.float32)
-            self._set_features(Encoded(dense, np.full(shape, -1), np.zeros(shape, np.float32)))
+            encoded = blank(features, self.n_items, n_tokens)
         else:
             raise ValueError("PinSAGE: a Graph has no features; pass item_info={column: values [n_items]}")
-        self.dense = Linear(self.features.n_dense, hidden_dim, bias=False)
-        self.table = torch.nn.Parameter(torch.empty(self.features.n_tokens, hidden_dim))
+        self._describe(features, encoded, hidden_dim)
         self.layers = torch.nn.ModuleList(Layer(hidden_dim, linear) for _ in range(num_layers))
         self.G1 = Linear(hidden_dim, hidden_dim)
         self.G2 = Linear(hidden_dim, embedding_dim, bias=False)
@@ -166,25 +163,6 @@ class PinSAGE(Recommender):
     def config(self) -> dict[str, Any]:
         own = {"features": self.features.to_json(), "n_tokens": self.feature_tokens.shape[1], **self.options}
         return super().config() | own
-
-    def _encode(self, item_info: Mapping[str, Any]) -> Encoded:
-        if self.features.learnt is None:
-            self.features.fit(item_info, (self.graph.item_degree > 0).cpu().numpy())
-        encoded = self.features.transform(item_info)
-        if len(encoded.dense) != self.n_items:
-            raise ValueError(
-                f"PinSAGE: item_info must have a row for each of {self.n_items} items, got {len(encoded.dense)}"
-            )
-        return encoded
-
-    def _set_features(self, encoded: Encoded) -> None:
-        self._new: tuple[Tensor, Tensor] | None = None
-        for name, array in encoded._asdict().items():
-            self.register_buffer(f"feature_{name}", torch.from_numpy(array))
-
-    feature_dense: Tensor
-    feature_tokens: Tensor
-    feature_weights: Tensor
 
     # --- vectors ----------------------------------------------------------------------------------------------------
 
@@ -223,21 +201,8 @@ class PinSAGE(Recommender):
             h = layer(h, own, none)
         return self._outputs(h)
 
-    def _inputs(self, items: Tensor, as_new: bool = False) -> Tensor:
-        tokens, weights = self._tokens_as_new() if as_new else (self.feature_tokens, self.feature_weights)
-        pooled: Tensor = neighbor_pool(self.table, tokens[items], weights[items])
-        return self.dense(self.feature_dense[items]) + pooled
-
     def _outputs(self, h: Tensor) -> Tensor:
         return normalize(self.G2(self.G1(h).relu()), dim=1)
-
-    def _tokens_as_new(self) -> tuple[Tensor, Tensor]:
-        if self._new is None or self._new[0].device != self.table.device or self._new[1].dtype != self.table.dtype:
-            buffers = (self.feature_dense, self.feature_tokens, self.feature_weights)
-            new = self.features.as_new(Encoded(*(b.cpu().numpy() for b in buffers)))
-            tokens, weights = torch.from_numpy(new.tokens), torch.from_numpy(new.weights)
-            self._new = tokens.to(self.table.device), weights.to(self.table)
-        return self._new
 
     def get_embedding(self) -> Tensor:
         items = self.embed(torch.arange(self.n_items, device=self.graph.device), self.neighborhoods())
@@ -330,44 +295,13 @@ class PinSAGE(Recommender):
         ValueError : naming unknown users, known items, or the column that does not fit.
         """
         encoded = self.features.transform(item_info)
-        n = len(encoded.dense)
-        users, items = edge_arrays(self.graph)
-        weight = self.graph.weight
-        if item_users is not None:
-            new = edges_of_new(self, item_users, "users")
-            if new.n_users != n:
-                raise ValueError(f"PinSAGE: item_users must have one row for each of {n} new items, got {new.n_users}")
-            rows, columns = edge_arrays(new)
-            users, items = torch.cat([users, columns]), torch.cat([items, rows + self.n_items])
-            if weight is not None and new.weight is not None:
-                weight = torch.cat([weight, new.weight])
-        graph = Graph.from_edges(users, items, self.n_users, self.n_items + n, weight).to(self.graph.device)
-        tokens, weights = self.feature_tokens, self.feature_weights
-        width = max(tokens.shape[1], encoded.tokens.shape[1])
-        both = Encoded(
-            np.concatenate([self.feature_dense.float().cpu().numpy(), encoded.dense]),
-            np.concatenate([_widened(tokens.cpu().numpy(), width, -1), _widened(encoded.tokens, width, -1)]),
-            np.concatenate([_widened(weights.float().cpu().numpy(), width, 0), _widened(encoded.weights, width, 0)]),
-        )
-        model = type(self)(graph, **{**self.config(), "n_tokens": width})
+        both, n = stacked(self._encoded(), encoded), len(encoded.dense)
+        graph = graph_with(self, n, item_users)
+        model = type(self)(graph, **{**self.config(), "n_tokens": both.tokens.shape[1]})
         model._set_features(both)
         model.load_state_dict({name: p.detach() for name, p in self.named_parameters()}, strict=False)
-        model.user_ids, model.item_ids = self.user_ids, self._ids_of_new(n, item_ids)
+        model.user_ids, model.item_ids = self.user_ids, ids_with(self.item_ids, n, item_ids)
         return model.to(device=self.table.device, dtype=self.table.dtype)
-
-    def _ids_of_new(self, n: int, item_ids: Any) -> NDArray[Any]:
-        if item_ids is None:
-            if self.item_ids.dtype.kind not in "iu":
-                raise ValueError("PinSAGE: ids of this model are text; pass item_ids, one for each new item")
-            item_ids = np.arange(n) + (self.item_ids.max() + 1 if len(self.item_ids) else 0)
-        new = as_ids(item_ids, "item_ids")
-        known = among(np.sort(self.item_ids), new)
-        if len(new) != n or len(np.unique(new)) != n or known.any():
-            raise ValueError(
-                f"PinSAGE: item_ids must be {n} different ids that the model does not have, got {len(new)}, "
-                f"{len(new) - len(np.unique(new))} of them repeated and {known.sum()} known"
-            )
-        return np.concatenate([self.item_ids, new])
 
     def embed_items(self, item_info: Mapping[str, Any], item_users: Any = None) -> Tensor:
         """z [n, embedding_dim] of new items: the rows that :meth:`with_items` puts behind the others; arguments as there."""
@@ -378,7 +312,3 @@ class PinSAGE(Recommender):
             model = self.with_items(item_info, item_users, ids)
             items = torch.arange(self.n_items, model.n_items, device=model.graph.device)
             return model.embed(items, model.neighborhoods())
-
-
-def _widened(array: NDArray[Any], width: int, fill: int) -> NDArray[Any]:
-    return np.pad(array, ((0, 0), (0, width - array.shape[1])), constant_values=fill)
