@@ -15,11 +15,12 @@ from ..fold_in import Fold, Side, sum_rows
 from ..graph import Graph
 from ..losses import item_bias, loss_of
 from ..negatives import Negatives
-from ..ops import l2_loss, neighbor_pool, random_walk, random_walk_neighbors, sample_batch, uniform_rows
+from ..ops import l2_loss, neighbor_pool, random_walk_neighbors, sample_batch, uniform_rows
 from ._pinsage_inputs import Featured, blank, encode, stacked
 from ._pinsage_layers import Layer, Linear, Neighborhoods
 from ._pinsage_new import graph_with, ids_with
 from ._pinsage_rounds import Round, distinct, mixed, places, without_pairs
+from ._pinsage_window import Events, PairTimes
 from .base import Recommender
 
 if TYPE_CHECKING:
@@ -60,6 +61,11 @@ class PinSAGE(Featured, Recommender):
     history : int >= 1
         Items drawn (with replacement) of a user's others to predict an item from in training; 1 trains on pairs of items of one user, as
         the paper.
+    window : float >= 0, optional
+        Draw them only from the user's items whose event lies at most this long before or after the predicted one's, in the units of the
+        Dataset's times: with ``history=1`` the paper's pairs of items of one session. Repeated pairs have the time of their first event. A pair
+        without such items is left out: its query is empty, so that its loss is a constant (its item stays a negative of the others).
+        Models of files and of :meth:`with_items` have no times; :meth:`use_times` gives them some.
     round_share : float in (0, 1)
         Training goes in rounds of steps whose pairs are this share of the edges, at least one step; see :meth:`batch_loss`.
     cold_share : float in [0, 1)
@@ -99,6 +105,7 @@ class PinSAGE(Featured, Recommender):
         restart: float = 0.5,
         degree_power: float = 0.5,
         history: int = 30,
+        window: float | None = None,
         round_share: float = 0.1,
         cold_share: float = 0.3,
         walk_seed: int = 0,
@@ -118,12 +125,13 @@ class PinSAGE(Featured, Recommender):
             ("round_share", round_share, "lie in (0, 1)", 0 < round_share < 1),
             ("degree_power", degree_power, "be >= 0 and finite", 0 <= degree_power < math.inf),
             ("cold_share", cold_share, "lie in [0, 1)", 0 <= cold_share < 1),
+            ("window", window, "be >= 0 and finite, or None", window is None or 0 <= window < math.inf),
         ):
             if not holds:
                 raise ValueError(f"PinSAGE: {name} must {rule}, got {number}")
         self.options: dict[str, Any] = counts | {
             "num_layers": num_layers, "linear": linear, "restart": restart, "degree_power": degree_power, "round_share": round_share,
-            "cold_share": cold_share, "walk_seed": walk_seed, "init_std": init_std, "seed": seed,
+            "cold_share": cold_share, "window": None if window is None else float(window), "walk_seed": walk_seed, "init_std": init_std, "seed": seed,
         }  # fmt: skip
         if not isinstance(features, Features):
             features = Features.from_json(features)
@@ -142,6 +150,13 @@ class PinSAGE(Featured, Recommender):
         self.reset_parameters()
         self._near: tuple[Graph, Neighborhoods] | None = None
         self._round: Round | None = None
+        self._times: PairTimes | None = None
+        if window is not None and isinstance(data, Dataset):
+            self.use_times(data)
+        elif window is not None and n_tokens is None:
+            raise ValueError(
+                "PinSAGE: window needs times, and a Graph has none; pass a Dataset or leave window at None"
+            )
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
@@ -224,7 +239,8 @@ class PinSAGE(Featured, Recommender):
     # --- training ---------------------------------------------------------------------------------------------------
 
     def batch_loss(self, config: TrainConfig, t: int, users: Tensor, pos: Tensor, negatives: Negatives) -> Tensor:
-        """The loss of pairs (query, item): the query is normalize(mean of z) over ``history`` items drawn of the user's others.
+        """The loss of pairs (query, item): the query is normalize(mean of z) over ``history`` items drawn of the user's others, within the
+        ``window`` if there is one.
 
         No pair is seen by what predicts it: steps go in rounds, and all pairs of a round are taken out of the graph from which
         histories are drawn and in which its walks go. An item is computed once a batch, however often it occurs; of the items to be
@@ -235,8 +251,7 @@ class PinSAGE(Featured, Recommender):
         log p(item | query) and not log p(item | query) / p(item).
         """
         now, n, width = self._round_of(config, t), len(users), self.options["history"]
-        walks = random_walk(now.graph, users.repeat_interleave(width), 1, mixed(config.seed, t))
-        seen = torch.where(walks[:, 1] >= 0, walks[:, 1] - self.n_users, -1)
+        seen = now.history(users, pos, width, config.seed, t)
         chosen = torch.cat([pos, negatives.ids.flatten()])
         new = torch.zeros_like(chosen, dtype=torch.bool)
         if self.options["cold_share"]:
@@ -272,9 +287,30 @@ class PinSAGE(Featured, Recommender):
                 self.graph, steps * size, 0, seed=config.seed, offset=number * steps * size, by=config.sampler
             )
             graph = without_pairs(self.graph, users, pos)
-            now = Round((number, config), self.graph, graph, self._walk(graph, mixed(config.seed, number)))
+            near = self._walk(graph, mixed(config.seed, number))
+            now = Round((number, config), self.graph, graph, near, self._events(graph))
             self._round = now
         return now
+
+    def _events(self, graph: Graph) -> Events | None:
+        window = self.options["window"]
+        if window is None:
+            return None
+        if self._times is None:
+            raise ValueError(
+                f"PinSAGE: training with window={window} needs times, which neither files nor with_items keep; call use_times(dataset)"
+            )
+        return Events(graph, self._times.to(graph.device), window)
+
+    def use_times(self, data: Dataset) -> PinSAGE:
+        """Takes the times of training pairs, which ``window`` needs, from the Dataset that the model is trained on; returns itself."""
+        if (data.n_users, data.n_items) != (self.n_users, self.n_items):
+            raise ValueError(
+                f"PinSAGE: the model is for {self.n_users} users and {self.n_items} items, {data.name} has {data.n_users} and "
+                f"{data.n_items}; pass the Dataset that it was made from"
+            )
+        self._times, self._round = PairTimes.of(data), None
+        return self
 
     # --- new items --------------------------------------------------------------------------------------------------
 
