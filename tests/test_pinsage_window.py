@@ -33,6 +33,10 @@ def model_of(dataset, **options):
     return PinSAGE(dataset, Features(COLUMNS), items(dataset.n_items), **options)
 
 
+def times_of(dataset):
+    return PairTimes.of(dataset, dataset.n_users, dataset.n_items)
+
+
 def time_of(dataset):
     edges = dataset.train
     return dict(zip(zip(edges.users.tolist(), edges.items.tolist(), strict=True), edges.time.tolist(), strict=True))
@@ -45,7 +49,7 @@ def test_items_within_the_window_are_drawn_equally_often_and_no_others(kind, win
     when, graph = time_of(dataset), dataset.graph()
     users, columns = edge_arrays(graph)
     left = without_pairs(graph, users[::5], columns[::5])
-    events = Events(left, PairTimes.of(dataset), window)
+    events = Events(left, times_of(dataset), window)
     there = {}
     for user, item in zip(*(e.tolist() for e in edge_arrays(left)), strict=True):
         there.setdefault(user, []).append(item)
@@ -67,7 +71,7 @@ def test_a_window_reaches_as_far_from_a_pair_that_is_taken_out_of_the_graph():
     train = Interactions.from_raw([1, 1, 1], [1, 2, 3], time=[0, 10, 20])
     dataset = make_dataset("toy", train, split="none")
     pair = torch.tensor([0]), torch.from_numpy(dataset.items_of([1]))
-    events = Events(without_pairs(dataset.graph(), *pair), PairTimes.of(dataset), 15)
+    events = Events(without_pairs(dataset.graph(), *pair), times_of(dataset), 15)
     assert dataset.item_ids[events.draw(*pair, 3, 0, 0)].tolist() == [2, 2, 2]
 
 
@@ -76,7 +80,7 @@ def test_long_times_are_exact():
     train = Interactions.from_raw([1, 1, 1, 1], [1, 2, 3, 4], time=[start, start + 3, start + 4, start - 4])
     dataset = make_dataset("toy", train, split="none")
     pair = torch.tensor([0]), torch.from_numpy(dataset.items_of([1]))
-    first, count = Events(without_pairs(dataset.graph(), *pair), PairTimes.of(dataset), 3.9).near(*pair)
+    first, count = Events(without_pairs(dataset.graph(), *pair), times_of(dataset), 3.9).near(*pair)
     assert (first.tolist(), count.tolist()) == ([1], [1])
 
 
@@ -84,7 +88,7 @@ def test_a_repeated_pair_has_the_time_of_its_first_event():
     train = Interactions.from_raw([1, 1, 1], [1, 2, 1], time=[30, 31, 10])
     dataset = make_dataset("toy", train, split="none")
     users, columns = edge_arrays(dataset.graph())
-    assert sorted(PairTimes.of(dataset).at(users, columns).tolist()) == [10, 31]
+    assert sorted(times_of(dataset).at(users, columns).tolist()) == [10, 31]
 
 
 @pytest.mark.parametrize("protocol", ["none", "validation"])

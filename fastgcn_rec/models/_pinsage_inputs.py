@@ -26,9 +26,9 @@ class Featured(torch.nn.Module):
     feature_tokens: Tensor
     feature_weights: Tensor
 
-    def _describe(self, features: Features | Mapping[str, Any], encoded: Encoded, dim: int) -> None:
+    def _describe(self, features: Features, encoded: Encoded, dim: int) -> None:
         """Sets the features and makes the parameters, not yet filled."""
-        self.features = features if isinstance(features, Features) else Features.from_json(features)
+        self.features = features
         self._set_features(encoded)
         self.dense = Linear(self.features.n_dense, dim, bias=False)
         self.table = torch.nn.Parameter(torch.empty(self.features.n_tokens, dim))
@@ -58,8 +58,21 @@ class Featured(torch.nn.Module):
         return self._new
 
 
-def encode(features: Features, info: Mapping[str, Any], known: Tensor, what: str) -> Encoded:
-    """The nodes' features, fitted first on the ``known`` of them (a mask [n]) unless they are; ``what``: "item" or "user"."""
+def encode(
+    features: Features, info: Mapping[str, Any] | None, known: Tensor, what: str, n_tokens: int | None
+) -> Encoded:
+    """The nodes' features, fitted first on the ``known`` of them (a mask [n]) unless they are; ``what``: "item" or "user".
+
+    Without ``info``: what the features of a file are read into, ``n_tokens`` wide.
+    """
+    if info is None:
+        if n_tokens is None:
+            raise ValueError(
+                f"PinSAGE: there are no features of {what}s; pass {what}_info={{column: values [n_{what}s]}}"
+            )
+        shape = len(known), n_tokens
+        dense = np.zeros((len(known), features.n_dense), np.float32)
+        return Encoded(dense, np.full(shape, -1), np.zeros(shape, np.float32))
     if features.learnt is None:
         features.fit(info, known.cpu().numpy())
     encoded = features.transform(info)
@@ -68,13 +81,6 @@ def encode(features: Features, info: Mapping[str, Any], known: Tensor, what: str
             f"PinSAGE: {what}_info must have a row for each of {len(known)} {what}s, got {len(encoded.dense)}"
         )
     return encoded
-
-
-def blank(features: Features, n: int, n_tokens: int) -> Encoded:
-    """What the features of n nodes are read into."""
-    return Encoded(
-        np.zeros((n, features.n_dense), np.float32), np.full((n, n_tokens), -1), np.zeros((n, n_tokens), np.float32)
-    )
 
 
 def stacked(above: Encoded, below: Encoded) -> Encoded:

@@ -33,6 +33,10 @@ class Round(NamedTuple):
         walks = random_walk(self.graph, users.repeat_interleave(width), 1, mixed(seed, step))
         return torch.where(walks[:, 1] >= 0, walks[:, 1] - self.graph.n_users, -1)
 
+    def sizes(self, users: Tensor, items: Tensor) -> Tensor:
+        """How many items :meth:`history` draws from for each pair, or their weight, [n]."""
+        return self.graph.degrees()[0][users] if self.events is None else self.events.near(users, items)[1]
+
 
 def distinct(items: Tensor) -> Tensor:
     """Sorted, without -1."""

@@ -26,15 +26,20 @@ class PairTimes(NamedTuple):
     n_items: int
 
     @staticmethod
-    def of(data: Dataset) -> PairTimes:
-        """The training edges'."""
+    def of(data: Dataset, n_users: int, n_items: int) -> PairTimes:
+        """The training edges', for a model of so many users and items."""
         edges = data.train
+        if (data.n_users, data.n_items) != (n_users, n_items):
+            raise ValueError(
+                f"PinSAGE: the model is for {n_users} users and {n_items} items, {data.name} has {data.n_users} and {data.n_items}; "
+                "pass the Dataset that it was made from"
+            )
         if edges.time is None:
             raise ValueError(f"PinSAGE: window needs times, but {data.name} has none; leave window at None")
-        keys = pair_keys(edges.users, edges.items, data.n_users, data.n_items)
+        keys = pair_keys(edges.users, edges.items, n_users, n_items)
         order = np.lexsort((edges.time, keys))
         time = edges.time.astype(np.int64 if edges.time.dtype.kind in "iu" else np.float64)
-        return PairTimes(torch.from_numpy(keys[order]), torch.from_numpy(time[order]), data.n_items)
+        return PairTimes(torch.from_numpy(keys[order]), torch.from_numpy(time[order]), n_items)
 
     def to(self, device: torch.device) -> PairTimes:
         return PairTimes(self.keys.to(device), self.time.to(device), self.n_items)
@@ -61,6 +66,14 @@ class Events:
 
     A key is user * (T + 1) + the rank of its time among the graph's T different ones, so that one search finds a window's end.
     """
+
+    @classmethod
+    def of(cls, graph: Graph, times: PairTimes | None, window: float) -> Events:
+        if times is None:
+            raise ValueError(
+                f"PinSAGE: training with window={window} needs times, which neither files nor with_items keep; call use_times(dataset)"
+            )
+        return cls(graph, times.to(graph.device), window)
 
     def __init__(self, graph: Graph, times: PairTimes, window: float) -> None:
         self.times, self.reach = times, times.reach(window)

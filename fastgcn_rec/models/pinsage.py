@@ -16,10 +16,11 @@ from ..graph import Graph
 from ..losses import item_bias, loss_of
 from ..negatives import Negatives
 from ..ops import l2_loss, neighbor_pool, random_walk_neighbors, sample_batch, uniform_rows
-from ._pinsage_inputs import Featured, blank, encode, stacked
+from ._pinsage_inputs import Featured, encode, stacked
 from ._pinsage_layers import Layer, Linear, Neighborhoods
 from ._pinsage_new import graph_with, ids_with
 from ._pinsage_rounds import Round, distinct, mixed, places, without_pairs
+from ._pinsage_users import user_side
 from ._pinsage_window import Events, PairTimes
 from .base import Recommender
 
@@ -36,7 +37,8 @@ class PinSAGE(Featured, Recommender):
 
     h_i^0 = dense_i D + sum_t weights[i, t] table[tokens[i, t]] from the item's features; K layers h^k of importance pooling over the
     ``top`` items that random walks from i visit most (:func:`fastgcn_rec.random_walk_neighbors`); z_i = normalize(G2 ReLU(G1 h_i^K + g)).
-    A user's vector is normalize(sum of z over the user's items). There is no parameter of an item or a user (unless a feature is one, such as
+    A user's vector is normalize(sum of z over the user's items + f_u), f_u a linear function of the user's features, if there are any
+    (``user_features``), that is 0 before training. There is no parameter of an item or a user (unless a feature is one, such as
     ``Categorical()`` of the ids), so new items get vectors from the same parameters: :meth:`with_items`, :meth:`embed_items`.
 
     Parameters
@@ -46,6 +48,10 @@ class PinSAGE(Featured, Recommender):
         Fitted here, on the items that have a user, unless it is fitted already.
     item_info : mapping of column names to values [n_items], in the order of the internal ids
         Default: the Dataset's.
+    user_features : Features, optional
+        Of the users, fitted as those of items are. f_u weighs as |f_u| items do: the more items a user has, the more they decide; a user
+        without any has normalize(f_u). New users bring theirs to ``fold_in_users`` and ``recommend_new``, see :meth:`folding`.
+    user_info : mapping of column names to values [n_users], in the order of the internal ids
     embedding_dim, hidden_dim : int
         Of z and of h.
     num_layers : int >= 0
@@ -72,11 +78,14 @@ class PinSAGE(Featured, Recommender):
         The probability that an item that a step is to predict, or to rank below, is computed as a new one would be: without neighbours, and
         with unknown in place of the values that only it has (DropoutNet, Volkovs et al. 2017). So new items are ranked among known ones by
         what training saw of their like, and a column of ids does no harm to them. See :meth:`embed_as_new`.
+    cold_user_share : float in [0, 1)
+        With ``user_features``, the probability that a training query is computed as a new user's without items is: f_u alone, with unknown
+        in place of the values that only this user has.
     walk_seed : int
     init_std, seed : of the normal initial values of D and table; those of the layers have 1 / sqrt(inputs)
     similarity : as for :class:`MF`; the vectors have length 1
-    n_tokens : int
-        Only for reading files: the width of the features' tokens in place of ``item_info``.
+    n_tokens, n_user_tokens : int
+        Only for reading files: the widths of the features' tokens in place of ``item_info`` and ``user_info``.
 
     Examples
     --------
@@ -95,6 +104,8 @@ class PinSAGE(Featured, Recommender):
         features: Features | Mapping[str, Any],
         item_info: Mapping[str, Any] | None = None,
         *,
+        user_features: Features | Mapping[str, Any] | None = None,
+        user_info: Mapping[str, Any] | None = None,
         embedding_dim: int = 64,
         hidden_dim: int = 64,
         num_layers: int = 2,
@@ -108,11 +119,13 @@ class PinSAGE(Featured, Recommender):
         window: float | None = None,
         round_share: float = 0.1,
         cold_share: float = 0.3,
+        cold_user_share: float = 0.0,
         walk_seed: int = 0,
         init_std: float = 0.1,
         seed: int = 0,
         similarity: str = "dot",
         n_tokens: int | None = None,
+        n_user_tokens: int | None = None,
     ) -> None:
         super().__init__(data, similarity)
         counts = {"embedding_dim": embedding_dim, "hidden_dim": hidden_dim, "top": top, "n_walks": n_walks, "walk_length": walk_length,
@@ -125,28 +138,25 @@ class PinSAGE(Featured, Recommender):
             ("round_share", round_share, "lie in (0, 1)", 0 < round_share < 1),
             ("degree_power", degree_power, "be >= 0 and finite", 0 <= degree_power < math.inf),
             ("cold_share", cold_share, "lie in [0, 1)", 0 <= cold_share < 1),
+            ("cold_user_share", cold_user_share, "lie in [0, 1)", 0 <= cold_user_share < 1),
             ("window", window, "be >= 0 and finite, or None", window is None or 0 <= window < math.inf),
         ):
             if not holds:
                 raise ValueError(f"PinSAGE: {name} must {rule}, got {number}")
         self.options: dict[str, Any] = counts | {
             "num_layers": num_layers, "linear": linear, "restart": restart, "degree_power": degree_power, "round_share": round_share,
-            "cold_share": cold_share, "window": None if window is None else float(window), "walk_seed": walk_seed, "init_std": init_std, "seed": seed,
+            "cold_share": cold_share, "cold_user_share": cold_user_share, "window": None if window is None else float(window), "walk_seed": walk_seed, "init_std": init_std, "seed": seed,
         }  # fmt: skip
         if not isinstance(features, Features):
             features = Features.from_json(features)
         if item_info is None and isinstance(data, Dataset):
             item_info = data.item_info
-        if item_info is not None:
-            encoded = encode(features, item_info, self.graph.item_degree > 0, "item")
-        elif n_tokens is not None:
-            encoded = blank(features, self.n_items, n_tokens)
-        else:
-            raise ValueError("PinSAGE: a Graph has no features; pass item_info={column: values [n_items]}")
-        self._describe(features, encoded, hidden_dim)
+        known_users, known_items = self.graph.user_degree > 0, self.graph.item_degree > 0
+        self._describe(features, encode(features, item_info, known_items, "item", n_tokens), hidden_dim)
         self.layers = torch.nn.ModuleList(Layer(hidden_dim, linear) for _ in range(num_layers))
         self.G1 = Linear(hidden_dim, hidden_dim)
         self.G2 = Linear(hidden_dim, embedding_dim, bias=False)
+        self.user_side = user_side(user_features, user_info, known_users, n_user_tokens, embedding_dim)
         self.reset_parameters()
         self._near: tuple[Graph, Neighborhoods] | None = None
         self._round: Round | None = None
@@ -162,7 +172,7 @@ class PinSAGE(Featured, Recommender):
     def reset_parameters(self) -> None:
         generator = torch.Generator().manual_seed(self.options["seed"])
         for name, p in self.named_parameters():
-            if p.dim() == 1:
+            if p.dim() == 1 or name.startswith("user_side"):
                 p.zero_()
                 continue
             std = self.options["init_std"] if name in ("table", "dense.weight") else p.shape[1] ** -0.5
@@ -177,6 +187,9 @@ class PinSAGE(Featured, Recommender):
 
     def config(self) -> dict[str, Any]:
         own = {"features": self.features.to_json(), "n_tokens": self.feature_tokens.shape[1], **self.options}
+        if self.user_side is not None:
+            own["user_features"] = self.user_side.features.to_json()
+            own["n_user_tokens"] = self.user_side.feature_tokens.shape[1]
         return super().config() | own
 
     # --- vectors ----------------------------------------------------------------------------------------------------
@@ -221,18 +234,34 @@ class PinSAGE(Featured, Recommender):
 
     def get_embedding(self) -> Tensor:
         items = self.embed(torch.arange(self.n_items, device=self.graph.device), self.neighborhoods())
-        return torch.cat([normalize(sum_rows(self.graph, items), dim=1), items])
+        users = sum_rows(self.graph, items)
+        if self.user_side is not None:
+            users = users + self.user_side(torch.arange(self.n_users, device=self.graph.device))
+        return torch.cat([normalize(users, dim=1), items])
 
-    def folding(self) -> Fold:
-        """A new user's vector is normalize(sum of the items' vectors), as a trained one's; new items need their features."""
-        items = self._vectors()[1]
+    def folding(self, user_info: Mapping[str, Any] | None = None) -> Fold:
+        """A new user's vector is normalize(sum of the items' vectors + f), as a trained one's; new items need their features.
+
+        user_info: columns of ``user_features`` with a value for each new user, so that f is computed (default: f = 0). Users need no items
+        then: ``model.recommend_new([[], []], user_info={"age": [31, 64]})``.
+        """
+        items, f = self._vectors()[1], None
+        if user_info is not None:
+            if self.user_side is None:
+                raise ValueError("PinSAGE: user_info is for a model with user_features, which this one has not")
+            f = self.user_side.of_new(user_info)
 
         def fold(edges: Graph, new: Side) -> Tensor:
             if new == "items":
                 raise ValueError(
                     "PinSAGE: edges alone do not make an item's vector; use embed_items(item_info, item_users)"
                 )
-            return normalize(sum_rows(edges, items), dim=1)
+            if f is not None and len(f) != edges.n_users:
+                raise ValueError(
+                    f"PinSAGE: user_info must have a row for each of {edges.n_users} new users, got {len(f)}"
+                )
+            users = sum_rows(edges, items)
+            return normalize(users if f is None else users + f, dim=1)
 
         return fold
 
@@ -240,18 +269,24 @@ class PinSAGE(Featured, Recommender):
 
     def batch_loss(self, config: TrainConfig, t: int, users: Tensor, pos: Tensor, negatives: Negatives) -> Tensor:
         """The loss of pairs (query, item): the query is normalize(mean of z) over ``history`` items drawn of the user's others, within the
-        ``window`` if there is one.
+        ``window`` if there is one. With ``user_features`` it is normalize(m * mean of z + f_u), m the number of items that are drawn from
+        (or their weight), as the user's vector would be, had the user these m.
 
         No pair is seen by what predicts it: steps go in rounds, and all pairs of a round are taken out of the graph from which
         histories are drawn and in which its walks go. An item is computed once a batch, however often it occurs; of the items to be
         predicted and their negatives, ``cold_share`` as new ones, drawn anew for every (seed, step, item). The ridge is
-        reg / B * 1/2 |h^0|^2 over what is computed.
+        reg / B * 1/2 |h^0|^2 over what is computed, f_u included.
 
         Vectors of length 1 have no place for popularity but their direction: train the softmax with ``logq=1``, so that cosines learn
         log p(item | query) and not log p(item | query) / p(item).
         """
         now, n, width = self._round_of(config, t), len(users), self.options["history"]
         seen = now.history(users, pos, width, config.seed, t)
+        f: Tensor | None = None
+        if self.user_side is not None:
+            cold_share = self.options["cold_user_share"]
+            f, sizes = self.user_side.in_batch(users, now.sizes(users, pos), cold_share, config.seed, t)
+            seen = torch.where(sizes.repeat_interleave(width) > 0, seen, -1)
         chosen = torch.cat([pos, negatives.ids.flatten()])
         new = torch.zeros_like(chosen, dtype=torch.bool)
         if self.options["cold_share"]:
@@ -263,7 +298,8 @@ class PinSAGE(Featured, Recommender):
             z = torch.cat([z, self.embed_as_new(as_new)])
 
         share = z.new_full((n, width), 1 / width)
-        queries = normalize(neighbor_pool(z, places(items, seen).view(n, width), share), dim=1)
+        queries = neighbor_pool(z, places(items, seen).view(n, width), share)
+        queries = normalize(queries if f is None else sizes[:, None] * queries + f, dim=1)
         at = torch.where(new, len(items) + places(as_new, chosen), places(items, chosen))
         rows = torch.arange(n, device=z.device)
         bias = item_bias(config, self.graph)
@@ -275,7 +311,8 @@ class PinSAGE(Featured, Recommender):
                 if len(as_new)
                 else self._inputs(items)
             )
-            loss = loss + config.reg / n * l2_loss(inputs, torch.arange(len(inputs), device=z.device))
+            for h in (inputs,) if f is None else (inputs, f):
+                loss = loss + config.reg / n * l2_loss(h, torch.arange(len(h), device=z.device))
         return loss
 
     def _round_of(self, config: TrainConfig, t: int) -> Round:
@@ -288,28 +325,14 @@ class PinSAGE(Featured, Recommender):
             )
             graph = without_pairs(self.graph, users, pos)
             near = self._walk(graph, mixed(config.seed, number))
-            now = Round((number, config), self.graph, graph, near, self._events(graph))
+            events = None if self.options["window"] is None else Events.of(graph, self._times, self.options["window"])
+            now = Round((number, config), self.graph, graph, near, events)
             self._round = now
         return now
 
-    def _events(self, graph: Graph) -> Events | None:
-        window = self.options["window"]
-        if window is None:
-            return None
-        if self._times is None:
-            raise ValueError(
-                f"PinSAGE: training with window={window} needs times, which neither files nor with_items keep; call use_times(dataset)"
-            )
-        return Events(graph, self._times.to(graph.device), window)
-
     def use_times(self, data: Dataset) -> PinSAGE:
         """Takes the times of training pairs, which ``window`` needs, from the Dataset that the model is trained on; returns itself."""
-        if (data.n_users, data.n_items) != (self.n_users, self.n_items):
-            raise ValueError(
-                f"PinSAGE: the model is for {self.n_users} users and {self.n_items} items, {data.name} has {data.n_users} and "
-                f"{data.n_items}; pass the Dataset that it was made from"
-            )
-        self._times, self._round = PairTimes.of(data), None
+        self._times, self._round = PairTimes.of(data, self.n_users, self.n_items), None
         return self
 
     # --- new items --------------------------------------------------------------------------------------------------
@@ -335,6 +358,8 @@ class PinSAGE(Featured, Recommender):
         graph = graph_with(self, n, item_users)
         model = type(self)(graph, **{**self.config(), "n_tokens": both.tokens.shape[1]})
         model._set_features(both)
+        if self.user_side is not None and model.user_side is not None:
+            model.user_side._set_features(self.user_side._encoded())
         model.load_state_dict({name: p.detach() for name, p in self.named_parameters()}, strict=False)
         model.user_ids, model.item_ids = self.user_ids, ids_with(self.item_ids, n, item_ids)
         return model.to(device=self.table.device, dtype=self.table.dtype)
