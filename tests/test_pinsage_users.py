@@ -168,6 +168,16 @@ def test_new_users_with_their_features_get_the_vectors_of_trained_ones():
     assert model.fold_in_users([[]], user_info=unknown).isfinite().all()
 
 
+def test_columns_of_users_come_with_the_dataset():
+    data = timed()
+    known = {"job": np.array(people(60)["job"]), "age": np.array([f"{n}" if n else "" for n in range(60)])}  # as read
+    features = Features({"job": Categorical(), "age": Numeric()})
+    model = make(dataclasses.replace(data, user_info=known), user_features=features, user_info=None)
+    ages = torch.cat([torch.zeros(1), (torch.arange(1, 60) - 30) / torch.arange(1.0, 60).std(correction=0)])
+    assert_close(model.user_side.feature_dense[:, 0], ages)
+    assert make(dataclasses.replace(data, user_info=known), user_features=None, user_info=None).user_side is None
+
+
 def test_files_and_more_items_keep_them(tmp_path):
     model = make(random_graph(), window=None, cold_user_share=0.2)
     model.save(tmp_path / "m.npz")
@@ -207,7 +217,7 @@ def test_the_same_bits_for_any_number_of_threads():
 
 
 def test_the_ridge_takes_in_the_features_of_users():
-    model = make(random_graph()).double()
+    model = make(random_graph(), cold_user_share=0.0).double()
     users, pos, _ = sample_batch(model.graph, 16, 0, seed=0)
     both = [
         model.batch_loss(TrainConfig(batch_size=16, loss="softmax", reg=reg), 0, users, pos, Negatives(NONE.view(0, 0)))

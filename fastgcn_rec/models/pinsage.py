@@ -52,6 +52,7 @@ class PinSAGE(Featured, Recommender):
         Of the users, fitted as those of items are. f_u weighs as |f_u| items do: the more items a user has, the more they decide; a user
         without any has normalize(f_u). New users bring theirs to ``fold_in_users`` and ``recommend_new``, see :meth:`folding`.
     user_info : mapping of column names to values [n_users], in the order of the internal ids
+        Default: the Dataset's.
     embedding_dim, hidden_dim : int
         Of z and of h.
     num_layers : int >= 0
@@ -119,7 +120,7 @@ class PinSAGE(Featured, Recommender):
         window: float | None = None,
         round_share: float = 0.1,
         cold_share: float = 0.3,
-        cold_user_share: float = 0.0,
+        cold_user_share: float = 0.1,
         walk_seed: int = 0,
         init_std: float = 0.1,
         seed: int = 0,
@@ -149,8 +150,9 @@ class PinSAGE(Featured, Recommender):
         }  # fmt: skip
         if not isinstance(features, Features):
             features = Features.from_json(features)
-        if item_info is None and isinstance(data, Dataset):
-            item_info = data.item_info
+        if isinstance(data, Dataset):
+            item_info = data.item_info if item_info is None else item_info
+            user_info = data.user_info if user_info is None and user_features is not None else user_info
         known_users, known_items = self.graph.user_degree > 0, self.graph.item_degree > 0
         self._describe(features, encode(features, item_info, known_items, "item", n_tokens), hidden_dim)
         self.layers = torch.nn.ModuleList(Layer(hidden_dim, linear) for _ in range(num_layers))
