@@ -71,7 +71,8 @@ class PinSAGE(Featured, Recommender):
     window : float >= 0, optional
         Draw them only from the user's items whose event lies at most this long before or after the predicted one's, in the units of the
         Dataset's times: with ``history=1`` the paper's pairs of items of one session. Repeated pairs have the time of their first event. A pair
-        without such items is left out: its query is empty, so that its loss is a constant (its item stays a negative of the others).
+        without such items is left out: its query is empty, so that its loss is a constant (its item stays a negative of the others); with
+        ``user_features`` its query is f_u alone.
         Models of files and of :meth:`with_items` have no times; :meth:`use_times` gives them some.
     round_share : float in (0, 1)
         Training goes in rounds of steps whose pairs are this share of the edges, at least one step; see :meth:`batch_loss`.
