@@ -83,12 +83,19 @@ def test_raw_ids_are_found_and_unknown_ones_are_named():
         data.items_of(["7"])
 
 
-def test_item_columns_and_times_follow_their_rows():
+def test_columns_and_times_follow_their_rows():
     events = Interactions.from_raw(
-        [1, 2, 2], [5, 6, 6], time=[30, 20, 10], item_ids=[5, 6, 7], item_info={"title": ["five", "six", "seven"]}
+        [1, 2, 2],
+        [5, 6, 6],
+        time=[30, 20, 10],
+        item_ids=[5, 6, 7],
+        item_info={"title": ["five", "six", "seven"]},
+        user_ids=[2, 1],
+        user_info={"age": [20, 10]},
     )
     data = make_dataset("toy", events, "none")
     assert data.item_info["title"][data.items_of([7, 5, 6])].tolist() == ["seven", "five", "six"]
+    assert data.user_info["age"][data.users_of([1, 2])].tolist() == [10, 20]
     order = data.users_of([1, 2])
     assert data.train.time[[data.train.users.tolist().index(u) for u in order]].tolist() == [30, 10]
 
@@ -198,7 +205,8 @@ def blocks(n_blocks=8, users=60, items=40):
     own = u % n_blocks + n_blocks * rng.integers(0, items, u.size)
     i = np.where(rng.random(u.size) < 0.9, own, rng.integers(0, n_items, u.size))
     info = {"title": np.array([f"item {n}" for n in range(n_items)])}
-    events = Interactions.from_raw(u, i, item_info=info, item_ids=np.arange(n_items))
+    people, known = {"age": np.arange(n_users) + 7}, np.arange(n_users)
+    events = Interactions.from_raw(u, i, item_info=info, item_ids=np.arange(n_items), user_info=people, user_ids=known)
     return make_dataset("blocks", events, split="random", test=0.2)
 
 
@@ -207,6 +215,7 @@ def test_clusters_lie_together_and_the_data_stay_the_same():
     ordered = data.clustered(8)
     assert ordered.fingerprint() == data.fingerprint()
     assert ordered.item_info["title"].tolist() == [f"item {n}" for n in ordered.item_ids]
+    assert ordered.user_info["age"].tolist() == (ordered.user_ids + 7).tolist()
     assert ordered.clustered(8).user_ids.tolist() == data.clustered(8).clustered(8).user_ids.tolist()
     # A block's items lie within about an eighth of all ids, where by degree they lie everywhere.
     spread = [np.mean([np.std(np.flatnonzero(d.item_ids % 8 == b)) for b in range(8)]) for d in (data, ordered)]
@@ -222,3 +231,10 @@ def test_data_too_small_for_clusters_stay_as_they_are():
     assert data.clustered() is data
     with pytest.raises(ValueError, match="n_clusters must be >= 1, got 0"):
         data.clustered(0)
+
+
+def test_columns_of_another_length_are_refused():
+    ids, edges = np.array([1, 2]), Edges([0, 1], [0, 1])
+    for info, one in (("item_info", "an item"), ("user_info", "a user")):
+        with pytest.raises(ValueError, match=rf"{info}\['x'\] must have one row {one} = 2, got \[3\]"):
+            build_dataset("toy", edges, edges, ids, ids, **{info: {"x": np.zeros(3)}})

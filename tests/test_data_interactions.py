@@ -67,6 +67,7 @@ def test_unsigned_ids_beyond_int64_are_refused():
         ({"item_ids": [4, 5, 4]}, "item_ids must be unique, got 4 more than once"),
         ({"item_info": {"title": ["a", "b"]}}, "item_info needs item_ids"),
         ({"item_ids": [4, 5], "item_info": {"title": ["a"]}}, "one row an item id = 2"),
+        ({"user_info": {"age": [7]}}, "user_info needs user_ids"),
     ],
 )
 def test_bad_values_are_value_errors_that_say_what_is_wrong(arguments, message):
@@ -92,6 +93,9 @@ def test_item_columns_follow_the_sorted_ids():
     events = Interactions.from_raw([1], [8], item_ids=[9, 8, 2], item_info={"title": ["nine", "eight", "two"]})
     assert events.item_info["title"].tolist() == ["two", "eight", "nine"]
     assert events.compact().item_info["title"].tolist() == ["eight"]
+    events = Interactions.from_raw([1], [8], user_ids=[2, 1], user_info={"age": [20, 10]})
+    assert events.user_info["age"].tolist() == [10, 20]
+    assert events.compact().user_info["age"].tolist() == [10]
 
 
 def test_select_keeps_the_id_spaces_and_every_column():

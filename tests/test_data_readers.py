@@ -237,6 +237,11 @@ def test_movielens_100k_reads_alike_from_recbole_files_and_from_the_release(tmp_
     write(tmp_path / "toy.item", ITEM)
     write(tmp_path / "u.data", U_DATA)
     write(tmp_path / "u.item", U_ITEM, "latin-1")
+    write(
+        tmp_path / "toy.user",
+        "user_id:token\tage:token\tgender:token\toccupation:token\tzip_code:token\n2\t53\tF\tother\t94043\n",
+    )
+    write(tmp_path / "u.user", "2|53|F|other|94043\n")
     for events in (read_recbole(tmp_path), read_movielens(tmp_path)):
         assert raw_pairs(events) == [(1, 11), (2, 267), (2, 12)]
         assert events.rating.tolist() == [3, 5, 1]
@@ -246,6 +251,13 @@ def test_movielens_100k_reads_alike_from_recbole_files_and_from_the_release(tmp_
         assert events.item_info["year"].tolist() == [1995, 1995, 0]
         assert events.item_info["genres"].tolist() == ["Drama", "Animation|Children's", "unknown"]
         assert set(events.item_info) == {"title", "year", "genres"}
+        people = {name: column.tolist() for name, column in events.user_info.items()}
+        assert people == {
+            "age": ["", "53"],
+            "gender": ["", "F"],
+            "occupation": ["", "other"],
+            "zip_code": ["", "94043"],
+        }
 
 
 def test_recbole_item_files_of_other_data_sets_keep_their_own_columns(tmp_path):
@@ -257,6 +269,12 @@ def test_recbole_item_files_of_other_data_sets_keep_their_own_columns(tmp_path):
     assert events.item_info["price"].tolist() == ["1.5", ""]
     assert events.item_info["tags"].tolist() == ["red|big", ""]
     assert set(events.item_info) == {"price", "tags"}
+    write(tmp_path / "a.user", "user_id:token\tage:float\tlikes:token_seq\nu2\t30\tred big\nu3\t4\t\n")
+    events = read_recbole(tmp_path / "a.inter")
+    assert {name: column.tolist() for name, column in events.user_info.items()} == {
+        "age": ["", "30"],
+        "likes": ["", "red|big"],
+    }
 
 
 def test_recbole_wrong_headers_and_folders_are_explained(tmp_path):
@@ -275,6 +293,7 @@ def test_movielens_1m_and_csv_releases_read_alike(tmp_path):
     old.mkdir(), new.mkdir()
     write(old / "ratings.dat", "1::73::5::100\n2::2::4::50\n")
     write(old / "movies.dat", "2::Bug's Life, A (1998)::Comedy\n73::Misérables, Les (1995)::Drama|Musical\n", "latin-1")
+    write(old / "users.dat", "1::F::1::10::48067\n2::M::56::16::70072\n")
     write(new / "ratings.csv", "userId,movieId,rating,timestamp\n1,73,5.0,100\n2,2,4.0,50\n")
     write(
         new / "movies.csv",
@@ -285,6 +304,9 @@ def test_movielens_1m_and_csv_releases_read_alike(tmp_path):
         assert events.rating.tolist() == [5, 4]
         assert events.item_info["title"].tolist() == ["Bug's Life, A", "Misérables, Les"]
         assert events.item_info["genres"].tolist() == ["Comedy", "Drama|Musical"]
+    assert read_movielens(old).user_info["age"].tolist() == ["1", "56"]
+    assert read_movielens(old).user_info["occupation"].tolist() == ["10", "16"]
+    assert read_movielens(new).user_info == {}
 
 
 def test_movielens_without_titles_or_ratings(tmp_path):

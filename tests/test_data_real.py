@@ -55,6 +55,9 @@ def test_ml100k_has_titles_years_genres_and_one_cut_in_time():
     assert info["title"] == ["Toy Story", "unknown", "Land Before Time III: The Time of the Great Giving"]
     assert info["year"] == [1995, 0, 1995]
     assert info["genres"][0] == "Animation|Children's|Comedy"
+    if data.user_info:  # the file of users may be missing
+        people = {key: column[data.users_of([1])].tolist() for key, column in data.user_info.items()}
+        assert people == {"age": ["24"], "gender": ["M"], "occupation": ["technician"], "zip_code": ["85711"]}
 
 
 @needs("ml-1m")

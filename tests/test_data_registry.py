@@ -22,6 +22,7 @@ INTER = b"user_id:token\titem_id:token\trating:float\ttimestamp:float\n" + b"".j
     b"%d\t%d\t3\t%d\n" % (n % 3, n, n) for n in range(10)
 )
 ITEM = b"item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n1\tToy Story\t1995\tComedy\n"
+USER = b"user_id:token\tage:token\tgender:token\n1\t24\tM\n"
 
 
 class Answer(io.BytesIO):
@@ -263,7 +264,7 @@ def test_zip_members_are_taken_and_nothing_else(tmp_path, monkeypatch):
 
 
 def wheel(monkeypatch, inter):
-    paths = dict(zip(catalogue._RECBOLE_ML100K, (inter, ITEM), strict=True))
+    paths = dict(zip(catalogue._RECBOLE_ML100K, (inter, ITEM, USER), strict=True))
 
     def run_pip(requirement, folder):
         assert requirement == "recbole==1.2.1"
@@ -277,7 +278,7 @@ def wheel(monkeypatch, inter):
 def test_ml100k_falls_back_to_the_wheel_and_checks_its_files(tmp_path, monkeypatch):
     expected = {
         path: f"sha256:{digest('sha256', body)}"
-        for path, body in zip(catalogue._RECBOLE_ML100K, (INTER, ITEM), strict=True)
+        for path, body in zip(catalogue._RECBOLE_ML100K, (INTER, ITEM, USER), strict=True)
     }
     monkeypatch.setattr(catalogue, "_RECBOLE_ML100K", expected)
     wheel(monkeypatch, INTER + b"1\t2\t3\t4\n")
@@ -285,8 +286,10 @@ def test_ml100k_falls_back_to_the_wheel_and_checks_its_files(tmp_path, monkeypat
         load_dataset("ml-100k")
     assert everything(tmp_path) == []
     wheel(monkeypatch, INTER)
-    assert len(load_dataset("ml-100k").train) == 8
-    assert everything(tmp_path / "cache" / "ml-100k") == ["ml-100k.inter", "ml-100k.item"]
+    data = load_dataset("ml-100k")
+    assert len(data.train) == 8
+    assert data.user_info["age"][data.users_of([1])].tolist() == ["24"]
+    assert everything(tmp_path / "cache" / "ml-100k") == ["ml-100k.inter", "ml-100k.item", "ml-100k.user"]
 
 
 def test_pip_failures_carry_its_last_line(tmp_path, monkeypatch):

@@ -77,6 +77,9 @@ _RECBOLE_ML100K = {
     "recbole/dataset_example/ml-100k/ml-100k.item": (
         "sha256:51d7cdf777ce5c0f5b32c1d947a4a81fe07d75e78abbe761e0cd4d0756064532"
     ),
+    "recbole/dataset_example/ml-100k/ml-100k.user": (
+        "sha256:4f670007d9cfbeb9807e757209af1555b9bcc186bde25e767f67cb67c6dd5972"
+    ),
 }
 
 # Users that rated each of these films in MovieLens 1M: they tie the rows of items.csv to the item numbers.
@@ -150,7 +153,7 @@ ENTRIES: dict[str, Entry] = {
             Form(("ml-100k.inter", "ml-100k.item"), lambda f: read_recbole(f / "ml-100k.inter")),
         ),
         (
-            _grouplens("ml-100k", "0e33842e24a9c977be4e0107933c0723", "u.data", "u.item"),
+            _grouplens("ml-100k", "0e33842e24a9c977be4e0107933c0723", "u.data", "u.item", "u.user"),
             Source(
                 "the PyPI wheel recbole==1.2.1",
                 lambda folder: download_wheel("recbole==1.2.1", folder, _RECBOLE_ML100K),
@@ -165,7 +168,7 @@ ENTRIES: dict[str, Entry] = {
             Form(("ratings.dat", "movies.dat"), read_movielens),
             Form(("interactions.csv", "items.csv"), _read_ml1m_csv),
         ),
-        (_grouplens("ml-1m", "c4d9eecfca2ab87c1945afe126590906", "ratings.dat", "movies.dat"),),
+        (_grouplens("ml-1m", "c4d9eecfca2ab87c1945afe126590906", "ratings.dat", "movies.dat", "users.dat"),),
     ),
     "online-retail": Entry(
         "purchases with times and descriptions: 4,334 users, 3,659 items, 396,337 rows",

@@ -19,6 +19,7 @@ def build_dataset(
     item_ids: Array,
     item_info: Mapping[str, Array] | None = None,
     distinct: bool = False,
+    user_info: Mapping[str, Array] | None = None,
 ) -> Dataset:
     """Make a `Dataset`: drop repeated pairs within a part and number users and items by descending training degree.
 
@@ -34,6 +35,8 @@ def build_dataset(
         Columns aligned with `item_ids`.
     distinct : bool
         The caller vouches that no pair repeats within a part, which saves a sort of the edges.
+    user_info : mapping of str to array [U], optional
+        Columns aligned with `user_ids`.
 
     Raises
     ------
@@ -59,11 +62,12 @@ def build_dataset(
                     f"{part_name}.{side} must lie in [0, {ids.size}), the positions of {side[:-1]}_ids, "
                     f"got {codes.min()} to {codes.max()}"
                 )
-    for column_name, column in (item_info or {}).items():
-        if column.shape[:1] != spaces["items"].shape:
-            raise ValueError(
-                f"item_info[{column_name!r}] must have one row an item = {spaces['items'].size}, got {list(column.shape)}"
-            )
+    for side, one, info in (("items", "an item", item_info), ("users", "a user", user_info)):
+        for column_name, column in (info or {}).items():
+            if column.shape[:1] != spaces[side].shape:
+                raise ValueError(
+                    f"{side[:-1]}_info[{column_name!r}] must have one row {one} = {spaces[side].size}, got {list(column.shape)}"
+                )
     rows = len(train) + len(test)
     if not distinct:
         train, test = (_without_repeats(p, spaces["users"].size, spaces["items"].size) for p in (train, test))
@@ -77,6 +81,7 @@ def build_dataset(
         spaces["items"][order_i],
         {column_name: column[order_i] for column_name, column in (item_info or {}).items()},
         rows - len(train) - len(test),
+        {column_name: column[order_u] for column_name, column in (user_info or {}).items()},
     )
 
 

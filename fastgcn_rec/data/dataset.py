@@ -89,6 +89,8 @@ class Dataset:
         Columns aligned with internal item ids, such as "title". May be empty.
     dropped_duplicates : int
         Rows left out because their pair had occurred before in the same part.
+    user_info : dict of str to array [n_users]
+        Columns aligned with internal user ids, such as "age". May be empty.
 
     Examples
     --------
@@ -108,6 +110,7 @@ class Dataset:
     item_ids: Array
     item_info: dict[str, Array] = field(default_factory=dict)
     dropped_duplicates: int = 0
+    user_info: dict[str, Array] = field(default_factory=dict)
 
     @property
     def n_users(self) -> int:
@@ -147,7 +150,7 @@ class Dataset:
         """Return ``users-items-train-test-<16 hex digits>``: equal for equal data, whatever the order of rows and ids.
 
         The digits are the head of a SHA-256 over the raw ids in sorted order and over the pairs of each part, as pairs of
-        ranks among those ids, in sorted order. Times and item columns do not enter.
+        ranks among those ids, in sorted order. Times and columns do not enter.
 
         Examples
         --------

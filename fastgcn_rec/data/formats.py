@@ -1,7 +1,8 @@
 """Readers of the formats that carry item titles: RecBole's atomic files and the MovieLens releases.
 
 Both give the same columns in `Interactions.item_info`: "title" (without the year), "year" (int32, 0 where unknown) and
-"genres" (joined by "|", "" where unknown), so that one data set reads alike from either format.
+"genres" (joined by "|", "" where unknown), so that one data set reads alike from either format. The users' columns go to
+`Interactions.user_info` as text under RecBole's names: "age", "gender", "occupation", "zip_code".
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from ._arrays import Array
 from ._text import Kind, TextFormat, read_columns, read_header
 from .interactions import Interactions
-from .readers import Path_, _existing, _position, _read_events, with_item_info
+from .readers import Path_, _existing, _position, _read_events, with_item_info, with_user_info
 
 # The year stands in the title's last parentheses; "(V)" and "(TV)" may follow it.
 _TITLE = re.compile(r"^(?P<title>.*?)\s*\((?P<year>\d{4})(?:[-/][^)]*)?\)\s*(?:\((?:V|TV)\))?\s*$")
@@ -66,12 +67,13 @@ def movie_columns(titles: Array, genres: Array, years: Array | None = None) -> d
 
 
 def read_recbole(path: Path_) -> Interactions:
-    """Read RecBole's atomic files: NAME.inter and, where it lies beside it, NAME.item.
+    """Read RecBole's atomic files: NAME.inter and, where they lie beside it, NAME.item and NAME.user.
 
     The header types every field (``user_id:token item_id:token rating:float timestamp:float``, tab separated). The
     first two fields whose names begin with "user" and "item" are the ids; "rating" and "timestamp" are read if
     there. The fields of the .item file go to `item_info`: titles, years and genres under the names "title", "year" and
-    "genres", any other field under its own name, with the tokens of a ``token_seq`` joined by "|".
+    "genres", any other field under its own name, with the tokens of a ``token_seq`` joined by "|". Those of the .user file go to
+    `user_info` under their own names.
 
     Parameters
     ----------
@@ -106,7 +108,9 @@ def read_recbole(path: Path_) -> Interactions:
     at = {"user": _starting(path, names, "user"), "item": _starting(path, names, "item")}
     at |= {key: names.index(name) for key, name in (("rating", "rating"), ("time", "timestamp")) if name in names}
     events = _read_events(path, _RECBOLE, at, len(names))
-    item_path = path.with_suffix(".item")
+    item_path, user_path = path.with_suffix(".item"), path.with_suffix(".user")
+    if user_path.exists():
+        events = _recbole_users(events, user_path)
     return _recbole_items(events, item_path) if item_path.exists() else events
 
 
@@ -125,28 +129,41 @@ def _starting(path: Path, names: list[str], prefix: str) -> int:
     raise ValueError(f"{path}, line 1: no field whose name begins with {prefix!r}; the fields are {', '.join(names)}")
 
 
-def _recbole_items(events: Interactions, path: Path) -> Interactions:
+def _recbole_fields(path: Path, side: str) -> tuple[Array, dict[str, Array], set[str]]:
+    """(ids, the other fields as text, which of these are sequences of tokens)."""
     names, types = _recbole_header(path)
-    at_id = _starting(path, names, "item")
+    at_id = _starting(path, names, side)
     kinds: dict[int, Kind] = {}
     for position, kind in enumerate(types):
         if position != at_id and not kind.endswith("float_seq"):
             kinds[position] = "text"
     columns = read_columns(path, _RECBOLE, {at_id: "id", **kinds}, len(names))
-    fields = {names[position]: columns[position] for position in kinds}
+    sequences = {name for name, kind in zip(names, types, strict=True) if kind == "token_seq"}
+    return columns[at_id], {names[position]: columns[position] for position in kinds}, sequences
+
+
+def _recbole_users(events: Interactions, path: Path) -> Interactions:
+    ids, fields, sequences = _recbole_fields(path, "user")
+    return with_user_info(events, ids, _joined(fields, sequences))
+
+
+def _joined(fields: dict[str, Array], sequences: set[str]) -> dict[str, Array]:
+    return {name: _bars(column) if name in sequences else column for name, column in fields.items()}
+
+
+def _recbole_items(events: Interactions, path: Path) -> Interactions:
+    ids, fields, sequences = _recbole_fields(path, "item")
 
     def take(wanted: tuple[str, ...]) -> Array | None:
         name = next((name for name in wanted if name in fields), None)
         return None if name is None else fields.pop(name)
 
     titles, years, genres = take(_RECBOLE_TITLES), take(_RECBOLE_YEARS), take(_RECBOLE_GENRES)
-    empty = np.full(columns[at_id].size, "")
+    empty = np.full(ids.size, "")
     info = movie_columns(empty if titles is None else titles, _bars(empty if genres is None else genres), years)
     present = {"title": titles, "year": titles if years is None else years, "genres": genres}
     info = {name: column for name, column in info.items() if present[name] is not None}
-    sequences = {name for name, kind in zip(names, types, strict=True) if kind == "token_seq"}
-    info |= {name: _bars(column) if name in sequences else column for name, column in fields.items()}
-    return with_item_info(events, columns[at_id], info)
+    return with_item_info(events, ids, info | _joined(fields, sequences))
 
 
 def _bars(column: Array) -> Array:
@@ -156,7 +173,8 @@ def _bars(column: Array) -> Array:
 def read_movielens(path: Path_) -> Interactions:
     """Read a MovieLens release: 100K (u.data), 1M and 10M (ratings.dat), 20M and later (ratings.csv).
 
-    Titles, years and genres come from u.item, movies.dat or movies.csv where one lies beside the ratings.
+    Titles, years and genres come from u.item, movies.dat or movies.csv, users' columns from u.user or users.dat, where they lie beside the
+    ratings.
 
     Parameters
     ----------
@@ -189,10 +207,12 @@ def read_movielens(path: Path_) -> Interactions:
         path = found
     if path.suffix == ".data":
         events = _read_events(path, TextFormat("\t", False, False), _ratings_at, 4)
+        events = _people(events, path.with_name("u.user"), TextFormat("|", False, False), _USERS_100K)
         return _movielens_100k_items(events, path.with_name("u.item"))
     if path.suffix == ".dat":
         form = TextFormat("::", False, False)
         events = _read_events(path, form, _ratings_at, 4)
+        events = _people(events, path.with_name("users.dat"), form, _USERS_1M)
         return _movies(events, path.with_name("movies.dat"), form)
     form = TextFormat(",", True, True)
     header = read_header(path, form)
@@ -203,6 +223,16 @@ def read_movielens(path: Path_) -> Interactions:
 
 
 _ratings_at = {"user": 0, "item": 1, "rating": 2, "time": 3}
+_USERS_100K = ("age", "gender", "occupation", "zip_code")
+_USERS_1M = ("gender", "age", "occupation", "zip_code")
+
+
+def _people(events: Interactions, path: Path, form: TextFormat, names: tuple[str, ...]) -> Interactions:
+    if not path.exists():
+        return events
+    kinds: dict[int, Kind] = {0: "id", **{n + 1: "text" for n in range(len(names))}}
+    columns = read_columns(path, form, kinds, len(kinds))
+    return with_user_info(events, columns[0], {name: columns[n + 1] for n, name in enumerate(names)})
 
 
 def _movies(events: Interactions, path: Path, form: TextFormat) -> Interactions:

@@ -31,6 +31,8 @@ class Interactions:
         Seconds since 1970 where the source says so, otherwise any increasing number.
     item_info : dict of str to array [I]
         Columns aligned with `item_ids`, such as "title", "year" and "genres". May be empty.
+    user_info : dict of str to array [U]
+        Columns aligned with `user_ids`, such as "age". May be empty.
 
     Examples
     --------
@@ -47,6 +49,7 @@ class Interactions:
     rating: NDArray[np.float32] | None = None
     time: Array | None = None
     item_info: dict[str, Array] = field(default_factory=dict)
+    user_info: dict[str, Array] = field(default_factory=dict)
 
     @classmethod
     def from_raw(
@@ -58,6 +61,7 @@ class Interactions:
         item_info: Mapping[str, Any] | None = None,
         user_ids: Iterable[Any] | Array | None = None,
         item_ids: Iterable[Any] | Array | None = None,
+        user_info: Mapping[str, Any] | None = None,
     ) -> Interactions:
         """Code raw ids and check every column.
 
@@ -72,6 +76,8 @@ class Interactions:
             Columns in the order of `item_ids`, which is then required.
         user_ids, item_ids : array-like, optional
             The id spaces, in any order, where they hold ids without an event. Default: the ids that occur.
+        user_info : mapping of str to array-like [U], optional
+            Columns in the order of `user_ids`, which is then required.
 
         Raises
         ------
@@ -87,25 +93,10 @@ class Interactions:
         >>> events.item_info["title"].tolist()
         ['five', 'six']
         """
-        space_u, codes_u, _ = _code(users, user_ids, "users", "user_ids")
-        space_i, codes_i, order = _code(items, item_ids, "items", "item_ids")
+        space_u, codes_u, order_u = _code(users, user_ids, "users", "user_ids")
+        space_i, codes_i, order_i = _code(items, item_ids, "items", "item_ids")
         if codes_u.size != codes_i.size:
             raise ValueError(f"users and items must have the same length, got {codes_u.size} and {codes_i.size}")
-        info: dict[str, Array] = {}
-        if item_info:
-            if order is None:
-                raise ValueError(
-                    "item_info needs item_ids: its columns are aligned with them; pass item_ids=[...] as well"
-                )
-            for name, column in item_info.items():
-                values = np.asarray(column)
-                if values.dtype == object:
-                    raise TypeError(f"item_info[{name!r}] must hold numbers or strings, got dtype object")
-                if values.shape[:1] != order.shape:
-                    raise ValueError(
-                        f"item_info[{name!r}] must have one row an item id = {order.size}, got {list(values.shape)}"
-                    )
-                info[name] = values[order]
         return cls(
             codes_u,
             codes_i,
@@ -113,7 +104,8 @@ class Interactions:
             space_i,
             _rating(rating, codes_u.size),
             _time(time, codes_u.size),
-            info,
+            _info(item_info, order_i, "an item"),
+            _info(user_info, order_u, "a user"),
         )
 
     def __len__(self) -> int:
@@ -185,6 +177,7 @@ class Interactions:
             user_ids=self.user_ids[used_u],
             item_ids=self.item_ids[used_i],
             item_info={name: column[used_i] for name, column in self.item_info.items()},
+            user_info={name: column[used_u] for name, column in self.user_info.items()},
         )
 
     def filter_rating(self, min_rating: float) -> Interactions:
@@ -249,6 +242,27 @@ def _code(
     if repeated.size:
         raise ValueError(f"{space_name} must be unique, got {repeated[0].item()!r} more than once")
     return ordered, codes_of(ids, ordered, name, space_name), order
+
+
+def _info(info: Mapping[str, Any] | None, order: Ints | None, one: str) -> dict[str, Array]:
+    """The columns of `one`'s ids in sorted order."""
+    side, columns = one.split()[1], {}
+    if not info:
+        return {}
+    if order is None:
+        raise ValueError(
+            f"{side}_info needs {side}_ids: its columns are aligned with them; pass {side}_ids=[...] as well"
+        )
+    for name, column in info.items():
+        values = np.asarray(column)
+        if values.dtype == object:
+            raise TypeError(f"{side}_info[{name!r}] must hold numbers or strings, got dtype object")
+        if values.shape[:1] != order.shape:
+            raise ValueError(
+                f"{side}_info[{name!r}] must have one row {one} id = {order.size}, got {list(values.shape)}"
+            )
+        columns[name] = values[order]
+    return columns
 
 
 def _rating(rating: Iterable[float] | Array | None, n: int) -> NDArray[np.float32] | None:

@@ -43,6 +43,7 @@ def clustered(data: Dataset, n_clusters: int, seed: int) -> Dataset:
         user_ids=data.user_ids[orders[0]],
         item_ids=data.item_ids[orders[1]],
         item_info={name: column[orders[1]] for name, column in data.item_info.items()},
+        user_info={name: column[orders[0]] for name, column in data.user_info.items()},
     )
 
 

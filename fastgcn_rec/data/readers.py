@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
@@ -240,8 +241,8 @@ def read_npz(path: Path_) -> Interactions:
     stored = matrix.data != 0
     users, items, values = matrix.row[stored], matrix.col[stored], matrix.data[stored]
     rating = None if (values == 1).all() else values
-    spaces = (np.arange(extent, dtype=np.int64) for extent in matrix.shape)
-    return Interactions.from_raw(users, items, rating, None, None, *spaces)
+    rows, columns = (np.arange(extent, dtype=np.int64) for extent in matrix.shape)
+    return Interactions.from_raw(users, items, rating, user_ids=rows, item_ids=columns)
 
 
 def _existing(path: Path_) -> Path:
@@ -253,19 +254,24 @@ def _existing(path: Path_) -> Path:
 
 def with_item_info(events: Interactions, item_ids: Array, info: dict[str, Array]) -> Interactions:
     """Attach columns given for `item_ids` (any order, other items allowed); items left out get 0 or ""."""
-    if (item_ids.dtype.kind == "U") != (events.item_ids.dtype.kind == "U"):
-        item_ids, own = item_ids.astype(np.str_), events.item_ids.astype(np.str_)
-    else:
-        own = events.item_ids
-    catalogue, codes = factorize(np.concatenate((own, item_ids)))
+    return replace(events, item_info=_aligned(events.item_ids, item_ids, info))
+
+
+def with_user_info(events: Interactions, user_ids: Array, info: dict[str, Array]) -> Interactions:
+    """Attach columns given for `user_ids`, as `with_item_info`."""
+    return replace(events, user_info=_aligned(events.user_ids, user_ids, info))
+
+
+def _aligned(own: Array, ids: Array, info: dict[str, Array]) -> dict[str, Array]:
+    if (ids.dtype.kind == "U") != (own.dtype.kind == "U"):
+        ids, own = ids.astype(np.str_), own.astype(np.str_)
+    catalogue, codes = factorize(np.concatenate((own, ids)))
     row_of = np.full(catalogue.size, -1, np.int64)
-    row_of[codes[own.size :]] = np.arange(item_ids.size)
+    row_of[codes[own.size :]] = np.arange(ids.size)
     rows = row_of[codes[: own.size]]
     columns: dict[str, Array] = {}
     for name, column in info.items():
         aligned = np.zeros(own.size, column.dtype)
         aligned[rows >= 0] = column[rows[rows >= 0]]
         columns[name] = aligned
-    return Interactions(
-        events.users, events.items, events.user_ids, events.item_ids, events.rating, events.time, columns
-    )
+    return columns

@@ -259,6 +259,6 @@ def make_dataset(
         return Edges(users, items, None if inter.time is None else inter.time[which])
 
     data = build_dataset(
-        name, edges(train), edges(test), inter.user_ids, inter.item_ids, inter.item_info, distinct=True
-    )
+        name, edges(train), edges(test), inter.user_ids, inter.item_ids, inter.item_info, distinct=True, user_info=inter.user_info
+    )  # fmt: skip
     return replace(data, dropped_duplicates=len(inter) - train.size - test.size)

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from ..graph import Graph
+from ..ops.random_walk import random_walk
 from ._pinsage_layers import Neighborhoods
 
 if TYPE_CHECKING:
     from ..train import TrainConfig
+    from ._pinsage_window import Events
 
 Tensor = torch.Tensor
 
@@ -22,6 +24,18 @@ class Round(NamedTuple):
     of: Graph
     graph: Graph
     near: Neighborhoods
+    events: Events | None
+
+    def history(self, users: Tensor, items: Tensor, width: int, seed: int, step: int) -> Tensor:
+        """``width`` items for each pair to be predicted from, int64 [n * width], -1 where there is none."""
+        if self.events is not None:
+            return self.events.draw(users, items, width, seed, step)
+        walks = random_walk(self.graph, users.repeat_interleave(width), 1, mixed(seed, step))
+        return torch.where(walks[:, 1] >= 0, walks[:, 1] - self.graph.n_users, -1)
+
+    def sizes(self, users: Tensor, items: Tensor) -> Tensor:
+        """How many items :meth:`history` draws from for each pair, or their weight, [n]."""
+        return self.graph.degrees()[0][users] if self.events is None else self.events.near(users, items)[1]
 
 
 def distinct(items: Tensor) -> Tensor:

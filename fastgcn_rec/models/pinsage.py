@@ -6,21 +6,22 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.nn.functional import normalize
 
 from ..data import Dataset
-from ..data._arrays import among, as_ids
-from ..features import Encoded, Features
-from ..fold_in import Fold, Side, edges_of_new, sum_rows
+from ..features import Features
+from ..fold_in import Fold, Side, sum_rows
 from ..graph import Graph
 from ..losses import item_bias, loss_of
 from ..negatives import Negatives
-from ..ops import l2_loss, neighbor_pool, random_walk, random_walk_neighbors, sample_batch, uniform_rows
+from ..ops import l2_loss, neighbor_pool, random_walk_neighbors, sample_batch, uniform_rows
+from ._pinsage_inputs import Featured, encode, stacked
 from ._pinsage_layers import Layer, Linear, Neighborhoods
-from ._pinsage_rounds import Round, distinct, edge_arrays, mixed, places, without_pairs
+from ._pinsage_new import graph_with, ids_with
+from ._pinsage_rounds import Round, distinct, mixed, places, without_pairs
+from ._pinsage_users import user_side
+from ._pinsage_window import Events, PairTimes
 from .base import Recommender
 
 if TYPE_CHECKING:
@@ -31,12 +32,13 @@ CANDIDATES = 10  # times ``top``: of the neighbours that degree_power ranks
 _COLD = 1 << 18  # the place of uniform_rows
 
 
-class PinSAGE(Recommender):
+class PinSAGE(Featured, Recommender):
     """PinSAGE (Ying et al. 2018) on a graph of users and items, with users read off their items.
 
     h_i^0 = dense_i D + sum_t weights[i, t] table[tokens[i, t]] from the item's features; K layers h^k of importance pooling over the
     ``top`` items that random walks from i visit most (:func:`fastgcn_rec.random_walk_neighbors`); z_i = normalize(G2 ReLU(G1 h_i^K + g)).
-    A user's vector is normalize(sum of z over the user's items). There is no parameter of an item or a user (unless a feature is one, such as
+    A user's vector is normalize(sum of z over the user's items + f_u), f_u a linear function of the user's features, if there are any
+    (``user_features``), that is 0 before training. There is no parameter of an item or a user (unless a feature is one, such as
     ``Categorical()`` of the ids), so new items get vectors from the same parameters: :meth:`with_items`, :meth:`embed_items`.
 
     Parameters
@@ -45,6 +47,11 @@ class PinSAGE(Recommender):
     features : Features
         Fitted here, on the items that have a user, unless it is fitted already.
     item_info : mapping of column names to values [n_items], in the order of the internal ids
+        Default: the Dataset's.
+    user_features : Features, optional
+        Of the users, fitted as those of items are. f_u weighs as |f_u| items do: the more items a user has, the more they decide; a user
+        without any has normalize(f_u). New users bring theirs to ``fold_in_users`` and ``recommend_new``, see :meth:`folding`.
+    user_info : mapping of column names to values [n_users], in the order of the internal ids
         Default: the Dataset's.
     embedding_dim, hidden_dim : int
         Of z and of h.
@@ -61,17 +68,26 @@ class PinSAGE(Recommender):
     history : int >= 1
         Items drawn (with replacement) of a user's others to predict an item from in training; 1 trains on pairs of items of one user, as
         the paper.
+    window : float >= 0, optional
+        Draw them only from the user's items whose event lies at most this long before or after the predicted one's, in the units of the
+        Dataset's times: with ``history=1`` the paper's pairs of items of one session. Repeated pairs have the time of their first event. A pair
+        without such items is left out: its query is empty, so that its loss is a constant (its item stays a negative of the others); with
+        ``user_features`` its query is f_u alone.
+        Models of files and of :meth:`with_items` have no times; :meth:`use_times` gives them some.
     round_share : float in (0, 1)
         Training goes in rounds of steps whose pairs are this share of the edges, at least one step; see :meth:`batch_loss`.
     cold_share : float in [0, 1)
         The probability that an item that a step is to predict, or to rank below, is computed as a new one would be: without neighbours, and
         with unknown in place of the values that only it has (DropoutNet, Volkovs et al. 2017). So new items are ranked among known ones by
         what training saw of their like, and a column of ids does no harm to them. See :meth:`embed_as_new`.
+    cold_user_share : float in [0, 1)
+        With ``user_features``, the probability that a training query is computed as a new user's without items is: f_u alone, with unknown
+        in place of the values that only this user has.
     walk_seed : int
     init_std, seed : of the normal initial values of D and table; those of the layers have 1 / sqrt(inputs)
     similarity : as for :class:`MF`; the vectors have length 1
-    n_tokens : int
-        Only for reading files: the width of the features' tokens in place of ``item_info``.
+    n_tokens, n_user_tokens : int
+        Only for reading files: the widths of the features' tokens in place of ``item_info`` and ``user_info``.
 
     Examples
     --------
@@ -90,6 +106,8 @@ class PinSAGE(Recommender):
         features: Features | Mapping[str, Any],
         item_info: Mapping[str, Any] | None = None,
         *,
+        user_features: Features | Mapping[str, Any] | None = None,
+        user_info: Mapping[str, Any] | None = None,
         embedding_dim: int = 64,
         hidden_dim: int = 64,
         num_layers: int = 2,
@@ -100,13 +118,16 @@ class PinSAGE(Recommender):
         restart: float = 0.5,
         degree_power: float = 0.5,
         history: int = 30,
+        window: float | None = None,
         round_share: float = 0.1,
         cold_share: float = 0.3,
+        cold_user_share: float = 0.1,
         walk_seed: int = 0,
         init_std: float = 0.1,
         seed: int = 0,
         similarity: str = "dot",
         n_tokens: int | None = None,
+        n_user_tokens: int | None = None,
     ) -> None:
         super().__init__(data, similarity)
         counts = {"embedding_dim": embedding_dim, "hidden_dim": hidden_dim, "top": top, "n_walks": n_walks, "walk_length": walk_length,
@@ -119,38 +140,42 @@ class PinSAGE(Recommender):
             ("round_share", round_share, "lie in (0, 1)", 0 < round_share < 1),
             ("degree_power", degree_power, "be >= 0 and finite", 0 <= degree_power < math.inf),
             ("cold_share", cold_share, "lie in [0, 1)", 0 <= cold_share < 1),
+            ("cold_user_share", cold_user_share, "lie in [0, 1)", 0 <= cold_user_share < 1),
+            ("window", window, "be >= 0 and finite, or None", window is None or 0 <= window < math.inf),
         ):
             if not holds:
                 raise ValueError(f"PinSAGE: {name} must {rule}, got {number}")
         self.options: dict[str, Any] = counts | {
             "num_layers": num_layers, "linear": linear, "restart": restart, "degree_power": degree_power, "round_share": round_share,
-            "cold_share": cold_share, "walk_seed": walk_seed, "init_std": init_std, "seed": seed,
+            "cold_share": cold_share, "cold_user_share": cold_user_share, "window": None if window is None else float(window), "walk_seed": walk_seed, "init_std": init_std, "seed": seed,
         }  # fmt: skip
-        self.features = features if isinstance(features, Features) else Features.from_json(features)
-        if item_info is None and isinstance(data, Dataset):
-            item_info = data.item_info
-        if item_info is not None:
-            self._set_features(self._encode(item_info))
-        elif n_tokens is not None:
-            shape = self.n_items, n_tokens
-            dense = np.zeros((self.n_items, self.features.n_dense), np.float32)
-            self._set_features(Encoded(dense, np.full(shape, -1), np.zeros(shape, np.float32)))
-        else:
-            raise ValueError("PinSAGE: a Graph has no features; pass item_info={column: values [n_items]}")
-        self.dense = Linear(self.features.n_dense, hidden_dim, bias=False)
-        self.table = torch.nn.Parameter(torch.empty(self.features.n_tokens, hidden_dim))
+        if not isinstance(features, Features):
+            features = Features.from_json(features)
+        if isinstance(data, Dataset):
+            item_info = data.item_info if item_info is None else item_info
+            user_info = data.user_info if user_info is None and user_features is not None else user_info
+        known_users, known_items = self.graph.user_degree > 0, self.graph.item_degree > 0
+        self._describe(features, encode(features, item_info, known_items, "item", n_tokens), hidden_dim)
         self.layers = torch.nn.ModuleList(Layer(hidden_dim, linear) for _ in range(num_layers))
         self.G1 = Linear(hidden_dim, hidden_dim)
         self.G2 = Linear(hidden_dim, embedding_dim, bias=False)
+        self.user_side = user_side(user_features, user_info, known_users, n_user_tokens, embedding_dim)
         self.reset_parameters()
         self._near: tuple[Graph, Neighborhoods] | None = None
         self._round: Round | None = None
+        self._times: PairTimes | None = None
+        if window is not None and isinstance(data, Dataset):
+            self.use_times(data)
+        elif window is not None and n_tokens is None:
+            raise ValueError(
+                "PinSAGE: window needs times, and a Graph has none; pass a Dataset or leave window at None"
+            )
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
         generator = torch.Generator().manual_seed(self.options["seed"])
         for name, p in self.named_parameters():
-            if p.dim() == 1:
+            if p.dim() == 1 or name.startswith("user_side"):
                 p.zero_()
                 continue
             std = self.options["init_std"] if name in ("table", "dense.weight") else p.shape[1] ** -0.5
@@ -165,26 +190,10 @@ class PinSAGE(Recommender):
 
     def config(self) -> dict[str, Any]:
         own = {"features": self.features.to_json(), "n_tokens": self.feature_tokens.shape[1], **self.options}
+        if self.user_side is not None:
+            own["user_features"] = self.user_side.features.to_json()
+            own["n_user_tokens"] = self.user_side.feature_tokens.shape[1]
         return super().config() | own
-
-    def _encode(self, item_info: Mapping[str, Any]) -> Encoded:
-        if self.features.learnt is None:
-            self.features.fit(item_info, (self.graph.item_degree > 0).cpu().numpy())
-        encoded = self.features.transform(item_info)
-        if len(encoded.dense) != self.n_items:
-            raise ValueError(
-                f"PinSAGE: item_info must have a row for each of {self.n_items} items, got {len(encoded.dense)}"
-            )
-        return encoded
-
-    def _set_features(self, encoded: Encoded) -> None:
-        self._new: tuple[Tensor, Tensor] | None = None
-        for name, array in encoded._asdict().items():
-            self.register_buffer(f"feature_{name}", torch.from_numpy(array))
-
-    feature_dense: Tensor
-    feature_tokens: Tensor
-    feature_weights: Tensor
 
     # --- vectors ----------------------------------------------------------------------------------------------------
 
@@ -223,55 +232,64 @@ class PinSAGE(Recommender):
             h = layer(h, own, none)
         return self._outputs(h)
 
-    def _inputs(self, items: Tensor, as_new: bool = False) -> Tensor:
-        tokens, weights = self._tokens_as_new() if as_new else (self.feature_tokens, self.feature_weights)
-        pooled: Tensor = neighbor_pool(self.table, tokens[items], weights[items])
-        return self.dense(self.feature_dense[items]) + pooled
-
     def _outputs(self, h: Tensor) -> Tensor:
         return normalize(self.G2(self.G1(h).relu()), dim=1)
 
-    def _tokens_as_new(self) -> tuple[Tensor, Tensor]:
-        if self._new is None or self._new[0].device != self.table.device or self._new[1].dtype != self.table.dtype:
-            buffers = (self.feature_dense, self.feature_tokens, self.feature_weights)
-            new = self.features.as_new(Encoded(*(b.cpu().numpy() for b in buffers)))
-            tokens, weights = torch.from_numpy(new.tokens), torch.from_numpy(new.weights)
-            self._new = tokens.to(self.table.device), weights.to(self.table)
-        return self._new
-
     def get_embedding(self) -> Tensor:
         items = self.embed(torch.arange(self.n_items, device=self.graph.device), self.neighborhoods())
-        return torch.cat([normalize(sum_rows(self.graph, items), dim=1), items])
+        users = sum_rows(self.graph, items)
+        if self.user_side is not None:
+            users = users + self.user_side(torch.arange(self.n_users, device=self.graph.device))
+        return torch.cat([normalize(users, dim=1), items])
 
-    def folding(self) -> Fold:
-        """A new user's vector is normalize(sum of the items' vectors), as a trained one's; new items need their features."""
-        items = self._vectors()[1]
+    def folding(self, user_info: Mapping[str, Any] | None = None) -> Fold:
+        """A new user's vector is normalize(sum of the items' vectors + f), as a trained one's; new items need their features.
+
+        user_info: columns of ``user_features`` with a value for each new user, so that f is computed (default: f = 0). Users need no items
+        then: ``model.recommend_new([[], []], user_info={"age": [31, 64]})``.
+        """
+        items, f = self._vectors()[1], None
+        if user_info is not None:
+            if self.user_side is None:
+                raise ValueError("PinSAGE: user_info is for a model with user_features, which this one has not")
+            f = self.user_side.of_new(user_info)
 
         def fold(edges: Graph, new: Side) -> Tensor:
             if new == "items":
                 raise ValueError(
                     "PinSAGE: edges alone do not make an item's vector; use embed_items(item_info, item_users)"
                 )
-            return normalize(sum_rows(edges, items), dim=1)
+            if f is not None and len(f) != edges.n_users:
+                raise ValueError(
+                    f"PinSAGE: user_info must have a row for each of {edges.n_users} new users, got {len(f)}"
+                )
+            users = sum_rows(edges, items)
+            return normalize(users if f is None else users + f, dim=1)
 
         return fold
 
     # --- training ---------------------------------------------------------------------------------------------------
 
     def batch_loss(self, config: TrainConfig, t: int, users: Tensor, pos: Tensor, negatives: Negatives) -> Tensor:
-        """The loss of pairs (query, item): the query is normalize(mean of z) over ``history`` items drawn of the user's others.
+        """The loss of pairs (query, item): the query is normalize(mean of z) over ``history`` items drawn of the user's others, within the
+        ``window`` if there is one. With ``user_features`` it is normalize(m * mean of z + f_u), m the number of items that are drawn from
+        (or their weight), as the user's vector would be, had the user these m.
 
         No pair is seen by what predicts it: steps go in rounds, and all pairs of a round are taken out of the graph from which
         histories are drawn and in which its walks go. An item is computed once a batch, however often it occurs; of the items to be
         predicted and their negatives, ``cold_share`` as new ones, drawn anew for every (seed, step, item). The ridge is
-        reg / B * 1/2 |h^0|^2 over what is computed.
+        reg / B * 1/2 |h^0|^2 over what is computed, f_u included.
 
         Vectors of length 1 have no place for popularity but their direction: train the softmax with ``logq=1``, so that cosines learn
         log p(item | query) and not log p(item | query) / p(item).
         """
         now, n, width = self._round_of(config, t), len(users), self.options["history"]
-        walks = random_walk(now.graph, users.repeat_interleave(width), 1, mixed(config.seed, t))
-        seen = torch.where(walks[:, 1] >= 0, walks[:, 1] - self.n_users, -1)
+        seen = now.history(users, pos, width, config.seed, t)
+        f: Tensor | None = None
+        if self.user_side is not None:
+            cold_share = self.options["cold_user_share"]
+            f, sizes = self.user_side.in_batch(users, now.sizes(users, pos), cold_share, config.seed, t)
+            seen = torch.where(sizes.repeat_interleave(width) > 0, seen, -1)
         chosen = torch.cat([pos, negatives.ids.flatten()])
         new = torch.zeros_like(chosen, dtype=torch.bool)
         if self.options["cold_share"]:
@@ -283,7 +301,8 @@ class PinSAGE(Recommender):
             z = torch.cat([z, self.embed_as_new(as_new)])
 
         share = z.new_full((n, width), 1 / width)
-        queries = normalize(neighbor_pool(z, places(items, seen).view(n, width), share), dim=1)
+        queries = neighbor_pool(z, places(items, seen).view(n, width), share)
+        queries = normalize(queries if f is None else sizes[:, None] * queries + f, dim=1)
         at = torch.where(new, len(items) + places(as_new, chosen), places(items, chosen))
         rows = torch.arange(n, device=z.device)
         bias = item_bias(config, self.graph)
@@ -295,7 +314,8 @@ class PinSAGE(Recommender):
                 if len(as_new)
                 else self._inputs(items)
             )
-            loss = loss + config.reg / n * l2_loss(inputs, torch.arange(len(inputs), device=z.device))
+            for h in (inputs,) if f is None else (inputs, f):
+                loss = loss + config.reg / n * l2_loss(h, torch.arange(len(h), device=z.device))
         return loss
 
     def _round_of(self, config: TrainConfig, t: int) -> Round:
@@ -307,9 +327,16 @@ class PinSAGE(Recommender):
                 self.graph, steps * size, 0, seed=config.seed, offset=number * steps * size, by=config.sampler
             )
             graph = without_pairs(self.graph, users, pos)
-            now = Round((number, config), self.graph, graph, self._walk(graph, mixed(config.seed, number)))
+            near = self._walk(graph, mixed(config.seed, number))
+            events = None if self.options["window"] is None else Events.of(graph, self._times, self.options["window"])
+            now = Round((number, config), self.graph, graph, near, events)
             self._round = now
         return now
+
+    def use_times(self, data: Dataset) -> PinSAGE:
+        """Takes the times of training pairs, which ``window`` needs, from the Dataset that the model is trained on; returns itself."""
+        self._times, self._round = PairTimes.of(data, self.n_users, self.n_items), None
+        return self
 
     # --- new items --------------------------------------------------------------------------------------------------
 
@@ -330,44 +357,15 @@ class PinSAGE(Recommender):
         ValueError : naming unknown users, known items, or the column that does not fit.
         """
         encoded = self.features.transform(item_info)
-        n = len(encoded.dense)
-        users, items = edge_arrays(self.graph)
-        weight = self.graph.weight
-        if item_users is not None:
-            new = edges_of_new(self, item_users, "users")
-            if new.n_users != n:
-                raise ValueError(f"PinSAGE: item_users must have one row for each of {n} new items, got {new.n_users}")
-            rows, columns = edge_arrays(new)
-            users, items = torch.cat([users, columns]), torch.cat([items, rows + self.n_items])
-            if weight is not None and new.weight is not None:
-                weight = torch.cat([weight, new.weight])
-        graph = Graph.from_edges(users, items, self.n_users, self.n_items + n, weight).to(self.graph.device)
-        tokens, weights = self.feature_tokens, self.feature_weights
-        width = max(tokens.shape[1], encoded.tokens.shape[1])
-        both = Encoded(
-            np.concatenate([self.feature_dense.float().cpu().numpy(), encoded.dense]),
-            np.concatenate([_widened(tokens.cpu().numpy(), width, -1), _widened(encoded.tokens, width, -1)]),
-            np.concatenate([_widened(weights.float().cpu().numpy(), width, 0), _widened(encoded.weights, width, 0)]),
-        )
-        model = type(self)(graph, **{**self.config(), "n_tokens": width})
+        both, n = stacked(self._encoded(), encoded), len(encoded.dense)
+        graph = graph_with(self, n, item_users)
+        model = type(self)(graph, **{**self.config(), "n_tokens": both.tokens.shape[1]})
         model._set_features(both)
+        if self.user_side is not None and model.user_side is not None:
+            model.user_side._set_features(self.user_side._encoded())
         model.load_state_dict({name: p.detach() for name, p in self.named_parameters()}, strict=False)
-        model.user_ids, model.item_ids = self.user_ids, self._ids_of_new(n, item_ids)
+        model.user_ids, model.item_ids = self.user_ids, ids_with(self.item_ids, n, item_ids)
         return model.to(device=self.table.device, dtype=self.table.dtype)
-
-    def _ids_of_new(self, n: int, item_ids: Any) -> NDArray[Any]:
-        if item_ids is None:
-            if self.item_ids.dtype.kind not in "iu":
-                raise ValueError("PinSAGE: ids of this model are text; pass item_ids, one for each new item")
-            item_ids = np.arange(n) + (self.item_ids.max() + 1 if len(self.item_ids) else 0)
-        new = as_ids(item_ids, "item_ids")
-        known = among(np.sort(self.item_ids), new)
-        if len(new) != n or len(np.unique(new)) != n or known.any():
-            raise ValueError(
-                f"PinSAGE: item_ids must be {n} different ids that the model does not have, got {len(new)}, "
-                f"{len(new) - len(np.unique(new))} of them repeated and {known.sum()} known"
-            )
-        return np.concatenate([self.item_ids, new])
 
     def embed_items(self, item_info: Mapping[str, Any], item_users: Any = None) -> Tensor:
         """z [n, embedding_dim] of new items: the rows that :meth:`with_items` puts behind the others; arguments as there."""
@@ -378,7 +376,3 @@ class PinSAGE(Recommender):
             model = self.with_items(item_info, item_users, ids)
             items = torch.arange(self.n_items, model.n_items, device=model.graph.device)
             return model.embed(items, model.neighborhoods())
-
-
-def _widened(array: NDArray[Any], width: int, fill: int) -> NDArray[Any]:
-    return np.pad(array, ((0, 0), (0, width - array.shape[1])), constant_values=fill)
