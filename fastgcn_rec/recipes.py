@@ -88,7 +88,7 @@ RECIPES: dict[str, Recipe] = {
         "LightGCN",
         {"embedding_dim": 256, "num_layers": 1, "init_std": 0.005},
         dataclasses.replace(_SOFTMAX, epochs=8, logq=0.2, eval_every=4),
-        "",
+        "yelp2018 Recall@20 .0744, NDCG@20 .0611, measured (docs/results.md)",
     ),
     "mf": Recipe(
         "MF",
@@ -108,8 +108,8 @@ RECIPES: dict[str, Recipe] = {
     "popularity": Recipe("Popularity", {}, None, "what every model must beat"),
     "ngcf": Recipe(
         "NGCF",
-        {"embedding_dim": 64, "num_layers": 3, "message_dropout": 0.0, "init": "identity", "similarity": "cosine"},
-        dataclasses.replace(_SOFTMAX, epochs=8, temperature=0.06, logq=1.0, lr=2e-3, eval_every=4),
-        "",
+        {"embedding_dim": 64, "num_layers": 1, "message_dropout": 0.0, "init": "identity", "similarity": "cosine"},
+        dataclasses.replace(_SOFTMAX, epochs=12, temperature=0.06, logq=1.0, lr=2e-3, eval_every=6),
+        "gowalla Recall@20 .1393, NDCG@20 .1086, measured; published .1570, .1327 (docs/ngcf.md)",
     ),
 }
