@@ -123,7 +123,8 @@ class TrainConfig:
             raise ValueError(f"TrainConfig: logq must be finite, got {self.logq}")
         if self.loss != "softmax" and (self.logq, self.negative_weight) != (0, 1):
             raise ValueError(
-                f"TrainConfig: logq and negative_weight are the softmax's, got {self.logq} and {self.negative_weight} with loss={self.loss!r}"
+                f"TrainConfig: logq and negative_weight are the softmax's, got {self.logq} and {self.negative_weight} with loss={self.loss!r}; "
+                "leave them at 0 and 1"
             )
         if self.negatives:
             self._take_negatives(parse(self.negatives))

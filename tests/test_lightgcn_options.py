@@ -166,7 +166,9 @@ def test_the_contrast_is_trained_and_a_saved_model_keeps_its_options(device, tmp
         step, plain = make_step(model, TrainConfig(batch_size=64)), LightGCN(graph, 16, 2, noise=0.1, seed=1)
         assert isinstance(step, AutogradStep)
         losses = [step(t, 1e-2) for t in range(3)]
+        assert model._views is None
         assert losses[0] > make_step(plain, TrainConfig(batch_size=64))(0, 1e-2)
+        assert plain._views is None  # nobody would read them
         return [*losses, model.embedding.weight.detach().clone()]
 
     same_bits_in_any_order(run, device)

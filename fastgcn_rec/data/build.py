@@ -71,18 +71,9 @@ def build_dataset(
     rows = len(train) + len(test)
     if not distinct:
         train, test = (_without_repeats(p, spaces["users"].size, spaces["items"].size) for p in (train, test))
-    order_u, new_u = _by_degree(train.users, spaces["users"].size)
-    order_i, new_i = _by_degree(train.items, spaces["items"].size)
-    return Dataset(
-        name,
-        Edges(new_u[train.users], new_i[train.items], train.time),
-        Edges(new_u[test.users], new_i[test.items], test.time),
-        spaces["users"][order_u],
-        spaces["items"][order_i],
-        {column_name: column[order_i] for column_name, column in (item_info or {}).items()},
-        rows - len(train) - len(test),
-        {column_name: column[order_u] for column_name, column in (user_info or {}).items()},
-    )
+    dropped, columns = rows - len(train) - len(test), (dict(item_info or {}), dict(user_info or {}))
+    data = Dataset(name, train, test, spaces["users"], spaces["items"], columns[0], dropped, columns[1])
+    return data._renumbered(_by_degree(train.users, data.n_users), _by_degree(train.items, data.n_items))
 
 
 def _without_repeats(part: Edges, n_users: int, n_items: int) -> Edges:
@@ -90,9 +81,6 @@ def _without_repeats(part: Edges, n_users: int, n_items: int) -> Edges:
     return part if rows.size == len(part) else part.select(np.sort(rows))
 
 
-def _by_degree(codes: NDArray[np.int32], n: int) -> tuple[Ints, NDArray[np.int32]]:
-    """Return (codes by descending degree, ties ascending; the new number of every code)."""
-    order = np.argsort(-np.bincount(codes, minlength=n), kind="stable").astype(np.int64, copy=False)
-    number = np.empty(n, np.int32)
-    number[order] = np.arange(n, dtype=np.int32)
-    return order, number
+def _by_degree(codes: NDArray[np.int32], n: int) -> Ints:
+    """Return the codes by descending degree, ties ascending."""
+    return np.argsort(-np.bincount(codes, minlength=n), kind="stable").astype(np.int64, copy=False)

@@ -75,8 +75,8 @@ class Edges:
 class Dataset:
     """Users, items and their edges in a training and a test part, under internal ids.
 
-    Internal ids are contiguous and ordered by descending training degree, ties by raw id (:meth:`clustered` orders them otherwise). No pair occurs twice within a
-    part. A user or item may have no training edge (cold). Made by `make_dataset`, `load_dataset`, `read_lightgcn`,
+    Internal ids are contiguous and ordered by descending training degree, ties by raw id (:meth:`clustered` orders them
+    otherwise). No pair occurs twice within a part. A user or item may have no training edge (cold). Made by `make_dataset`, `load_dataset`, `read_lightgcn`,
     `synthetic_interactions` or `build_dataset`.
 
     Attributes
@@ -277,7 +277,7 @@ class Dataset:
         Rows that are gathered together then lie together in the cache: docs/performance.md says what it gives. Clusters are those of spectral
         co-clustering (Dhillon 2001, "Co-clustering documents and words using bipartite spectral graph partitioning"): k-means on the singular
         vectors of D^-1/2 R D^-1/2 of the training edges. Raw ids and the fingerprint stay; results differ as they do between seeds, since
-        initial values and ties go by internal id.
+        initial values and ties go by internal id. Data with at most 16 users or items, or without training edges, stay as they are.
 
         Parameters
         ----------
@@ -295,5 +295,25 @@ class Dataset:
 
         return clustered(self, n_clusters, seed)
 
+    def _renumbered(self, users: Ints, items: Ints) -> Dataset:
+        """The same data, where the internal ids 0, 1, ... are those of what had users[0], users[1], ... and items[0], ..."""
+        new_u, new_i = _places_of(users), _places_of(items)
+        return replace(
+            self,
+            train=Edges(new_u[self.train.users], new_i[self.train.items], self.train.time),
+            test=Edges(new_u[self.test.users], new_i[self.test.items], self.test.time),
+            user_ids=self.user_ids[users],
+            item_ids=self.item_ids[items],
+            item_info={name: column[items] for name, column in self.item_info.items()},
+            user_info={name: column[users] for name, column in self.user_info.items()},
+        )
+
     def _keys(self, part: Edges) -> Ints:
         return pair_keys(part.users, part.items, self.n_users, self.n_items)
+
+
+def _places_of(order: Ints) -> NDArray[np.int32]:
+    """The inverse of a permutation."""
+    places = np.empty(order.size, np.int32)
+    places[order] = np.arange(order.size, dtype=np.int32)
+    return places

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,30 +20,12 @@ _ROUNDS = 10  # of k-means
 
 def clustered(data: Dataset, n_clusters: int, seed: int) -> Dataset:
     """See :meth:`Dataset.clustered`."""
-    from .dataset import Edges
-
     if n_clusters < 1:
         raise ValueError(f"n_clusters must be >= 1, got {n_clusters}")
     if min(data.n_users, data.n_items) <= _VECTORS or len(data.train) == 0:
         return data  # too small to tell clusters apart
-    label = _labels(data, n_clusters, seed)
-    orders = [np.argsort(part, kind="stable") for part in np.split(label, [data.n_users])]
-    number = [np.empty(order.size, np.int32) for order in orders]
-    for new, order in zip(number, orders, strict=True):
-        new[order] = np.arange(order.size, dtype=np.int32)
-
-    def renumbered(part: Edges) -> Edges:
-        return Edges(number[0][part.users], number[1][part.items], part.time)
-
-    return replace(
-        data,
-        train=renumbered(data.train),
-        test=renumbered(data.test),
-        user_ids=data.user_ids[orders[0]],
-        item_ids=data.item_ids[orders[1]],
-        item_info={name: column[orders[1]] for name, column in data.item_info.items()},
-        user_info={name: column[orders[0]] for name, column in data.user_info.items()},
-    )
+    users, items = np.split(_labels(data, n_clusters, seed), [data.n_users])
+    return data._renumbered(np.argsort(users, kind="stable"), np.argsort(items, kind="stable"))
 
 
 def _labels(data: Dataset, n_clusters: int, seed: int) -> NDArray[np.int64]:

@@ -134,8 +134,9 @@ class LightGCN(MF):
         if self.edge_dropout > 0 and self.chance is not None and self.training:
             graph = self.chance.thinned(graph, self.edge_dropout, _EDGES, self.edge_dropout_norm == "renormalise")
         if self._noise_enters() and not self._apart():
-            self._views = self._noisy(graph, 0)
-            return self._views[0]
+            views = self._noisy(graph, 0)
+            self._views = views if self.contrast > 0 else None
+            return views[0]
         result: torch.Tensor = propagate(graph, self.embedding.weight, self.alpha, self.norm)
         return result
 

@@ -147,7 +147,8 @@ class PinSAGE(Featured, Recommender):
                 raise ValueError(f"PinSAGE: {name} must {rule}, got {number}")
         self.options: dict[str, Any] = counts | {
             "num_layers": num_layers, "linear": linear, "restart": restart, "degree_power": degree_power, "round_share": round_share,
-            "cold_share": cold_share, "cold_user_share": cold_user_share, "window": None if window is None else float(window), "walk_seed": walk_seed, "init_std": init_std, "seed": seed,
+            "cold_share": cold_share, "cold_user_share": cold_user_share, "window": None if window is None else float(window),
+            "walk_seed": walk_seed, "init_std": init_std, "seed": seed,
         }  # fmt: skip
         if not isinstance(features, Features):
             features = Features.from_json(features)

@@ -8,19 +8,19 @@
 
 namespace fgr {
 
+template <class A>
+struct SoftmaxOptions {
+  double temperature;      // t > 0
+  double negative_weight;  // w >= 0
+  const A* bias;           // [batch] or null (= 0)
+};
+
 // Forward, with the gradient in compressed form (upstream gradient 1):
 //   loss [1]; user_rows, item_rows [batch, dim]: dL/d user_emb[users[b]] and dL/d item_emb[pos[b]], the parts of row b,
 //   already through the normalisation. A row's norm is taken as max(norm, 1e-12).
-// users, pos [batch], equal ids allowed. batch = 0 gives loss 0. temperature t > 0. bias [batch] or null (= 0).
+// users, pos [batch], equal ids allowed. batch = 0 gives loss 0.
 // The softmax is taken with the row's maximum subtracted. Sums run in a fixed order: the same bits for any number of
 // threads. The CPU throws std::out_of_range for an id out of range before anything is written; CUDA traps.
-template <class A>
-struct SoftmaxOptions {
-  double temperature;      // t
-  double negative_weight;  // w
-  const A* bias;
-};
-
 constexpr int64_t softmax_row_block = 192;  // rows of the batch whose scores are held at once
 
 namespace cpu {
