@@ -4,7 +4,7 @@ from ._native import build_info as _build_info
 from .correct_and_smooth import correct_and_smooth
 from .evaluate import evaluate
 from .export import write_recommendations, write_vectors
-from .features import Features
+from .features import Features, guess_columns
 from .fold_in import FoldIn
 from .graph import Graph
 from .index import Index, Indexed
@@ -67,6 +67,7 @@ __all__ = [
     "correct_and_smooth",
     "evaluate",
     "fit",
+    "guess_columns",
     "half_hop",
     "l2_loss",
     "max_margin_loss",

@@ -22,6 +22,8 @@ from .recipes import RECIPES
 from .runs import KS, METRICS, make_and_write, train_and_write
 from .train import Interrupted, TrainConfig
 
+EMBEDDINGS = ("LightGCN", "MF")  # models whose only parameters are a vector of each node
+
 
 def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
@@ -50,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--device", default="cpu")
     train.add_argument("--tensorboard", action="store_true", help="log to OUT/tensorboard (needs the extra)")
     train.add_argument("--quiet", action="store_true", help="no progress bar")
-    train.add_argument("--model", choices=["LightGCN", "MF"], help="instead of the recipe's")
+    train.add_argument("--model", choices=EMBEDDINGS, help="instead of the recipe's")
     train.add_argument("--dim", type=int, help="embedding dimension")
     train.add_argument("--layers", type=int, help="layers of LightGCN")
     for field in dataclasses.fields(TrainConfig):
@@ -142,8 +144,10 @@ def _train(args: argparse.Namespace) -> int:
     config = dataclasses.replace(config, **{n: getattr(args, n) for n in names if getattr(args, n) is not None})
     options = dict(recipe.model_options, seed=config.seed)
     if args.model is not None:
-        if recipe.model == "NGCF":
-            raise ValueError(f"--model {args.model} cannot take the options of recipe 'ngcf'; choose another recipe")
+        if recipe.model not in EMBEDDINGS:
+            raise ValueError(
+                f"--model {args.model} cannot take the options of recipe {args.recipe!r}, a {recipe.model}; choose another recipe"
+            )
         recipe = dataclasses.replace(recipe, model=args.model)
     if recipe.model == "MF":
         options.pop("num_layers", None)
@@ -244,6 +248,10 @@ def _estimate(args: argparse.Namespace) -> int:
     recipe = RECIPES[args.recipe]
     own = {"embedding_dim": args.dim, "num_layers": args.layers}
     config = recipe.training()
+    if recipe.model not in EMBEDDINGS:
+        raise ValueError(
+            f"the memory of {' and '.join(EMBEDDINGS)} is known, not that of {recipe.model}, which recipe {args.recipe!r} makes"
+        )
     options = recipe.model_options | {name: value for name, value in own.items() if value is not None}
     dim, layers = options["embedding_dim"], options.get("num_layers", 0)
     config = dataclasses.replace(config, batch_size=args.batch_size or config.batch_size)

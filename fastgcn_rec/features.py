@@ -204,6 +204,34 @@ class Vector(Column):
         return ((x - learnt[0]) / learnt[1]).astype(np.float32)
 
 
+def guess_columns(columns: Mapping[str, Any]) -> dict[str, Column]:
+    """How each column is probably meant, by its values alone, for :class:`Features`; look at it before you rely on it.
+
+    Arrays [n, width] are :class:`Vector`; numbers :class:`Numeric`, by their logarithm if none is negative and the greatest is above 20 times the
+    median; lists, and texts of which some have a "|", :class:`Categorical` with several values; texts most of which are different
+    :class:`Text` with pairs of words; other texts, and truth values, :class:`Categorical`.
+
+    >>> guess_columns({"title": ["red mug", "blue mug"], "price": [1.5, 2.0], "genres": ["a|b", "a"], "maker": ["m", "m"]})
+    {'title': Text(buckets=4096, words=2, letters=None), 'price': Numeric(log=False), 'genres': Categorical(separator='|', min_count=1), \
+'maker': Categorical(separator='', min_count=1)}
+    """
+    return {name: _guess(columns[name]) for name in columns}
+
+
+def _guess(values: Any) -> Column:
+    if isinstance(values, np.ndarray) and values.ndim == 2:
+        return Vector()
+    if any(isinstance(v, (list, tuple, set, frozenset, np.ndarray)) for v in values):
+        return Categorical("|")
+    known = [v for v in values if v is not None and v == v and v != ""]
+    if known and all(isinstance(v, (int, float, np.integer, np.floating)) and not isinstance(v, bool) for v in known):
+        return Numeric(log=bool(min(known) >= 0 and max(known) > 20 * np.median(known)))
+    texts = [str(v) for v in known]
+    if any("|" in text for text in texts):
+        return Categorical("|")
+    return Text(words=2) if 2 * len(set(texts)) > len(texts) else Categorical()
+
+
 class Features:
     """Named columns and how they are read; other columns are not looked at.
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from .data import Dataset
-from .models import EASE, MF, NGCF, GraphFilter, ItemKNN, LightGCN, Popularity, Recommender, RP3beta
+from .features import Categorical, Features, guess_columns
+from .models import EASE, MF, NGCF, GraphFilter, ItemKNN, LightGCN, PinSAGE, Popularity, Recommender, RP3beta
 from .models.graph_filter import sharpening
 from .train import TrainConfig
 
@@ -39,9 +40,15 @@ class Recipe:
         return self.train
 
 
+def _pinsage(data: Dataset, **options: Any) -> PinSAGE:
+    """With every column that the items have, read as it is guessed to be meant, and the ids as one more."""
+    columns = {**data.item_info, "id": data.item_ids}
+    return PinSAGE(data, Features({**guess_columns(data.item_info), "id": Categorical()}), columns, **options)
+
+
 _MODELS: dict[str, Callable[..., Recommender]] = {
     model.__name__: model for model in (EASE, GraphFilter, ItemKNN, LightGCN, MF, NGCF, Popularity, RP3beta)
-}
+} | {"PinSAGE": _pinsage}
 
 
 _SOFTMAX = TrainConfig(
@@ -111,5 +118,23 @@ RECIPES: dict[str, Recipe] = {
         {"embedding_dim": 64, "num_layers": 1, "message_dropout": 0.0, "init": "identity", "similarity": "cosine"},
         dataclasses.replace(_SOFTMAX, epochs=12, temperature=0.06, logq=1.0, lr=2e-3, eval_every=6),
         "gowalla Recall@20 .1393, NDCG@20 .1086, measured; published .1570, .1327 (docs/ngcf.md)",
+    ),
+    "pinsage": Recipe(
+        "PinSAGE",
+        {},
+        TrainConfig(
+            epochs=8,
+            loss="softmax",
+            logq=1.0,
+            temperature=0.1,
+            batch_size=1024,
+            lr=3e-3,
+            warmup=0.1,
+            lr_schedule="linear",
+            reg=0.0,
+            eval_every=2,
+            patience=0,
+        ),
+        "for items with features; docs/pinsage.md",
     ),
 }

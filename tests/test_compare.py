@@ -10,6 +10,7 @@ import torch
 from fastgcn_rec import Recommender, cli, compare, evaluate
 from fastgcn_rec.compare import NAMES, Als, Row, run, table
 from fastgcn_rec.data import load_dataset, synthetic_interactions
+from fastgcn_rec.features import Categorical, Numeric, Text
 from fastgcn_rec.recipes import RECIPES
 
 WITHOUT_TRAINING = [name for name, recipe in RECIPES.items() if recipe.train is None]
@@ -95,6 +96,48 @@ def test_the_command_train_makes_what_needs_no_training(folder, name):
     assert metrics["recall@20"] == evaluate(model, data.test)["recall@20"]
     assert metrics["model"]["class"] == RECIPES[name].model
     assert cli.main(["evaluate", str(out), "ml-100k"]) == 0
+
+
+def test_the_recipe_pinsage_takes_the_columns_that_the_items_have(folder, capsys):
+    out = folder / "run"
+    assert (
+        cli.main(
+            [
+                "train",
+                "ml-100k",
+                "--recipe",
+                "pinsage",
+                "--epochs",
+                "2",
+                "--dim",
+                "8",
+                "--layers",
+                "1",
+                "--out",
+                str(out),
+                "--quiet",
+            ]
+        )
+        == 0
+    )
+    model = Recommender.load(out / "model.npz")
+    assert model.features.columns == {
+        "title": Text(words=2),
+        "year": Numeric(),
+        "genres": Categorical(),
+        "id": Categorical(),
+    }
+    assert (model.options["embedding_dim"], model.options["num_layers"]) == (8, 1)
+    assert cli.main(["similar", str(out), str(model.item_ids[0]), "-k", "3"]) == 0
+    assert cli.main(["estimate", "ml-100k", "--recipe", "pinsage"]) == 1
+    assert "the memory of LightGCN and MF is known, not that of PinSAGE" in capsys.readouterr().err
+    assert cli.main(["train", "ml-100k", "--recipe", "pinsage", "--model", "MF"]) == 1
+    assert "--model MF cannot take the options of recipe 'pinsage', a PinSAGE" in capsys.readouterr().err
+
+
+def test_the_recipe_pinsage_needs_no_columns():
+    data = synthetic_interactions(30, 20, 100)
+    assert list(RECIPES["pinsage"].make_model(data).features.columns) == ["id"]
 
 
 def test_options_of_training_are_refused_where_nothing_is_trained(folder, capsys):

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from fastgcn_rec.features import Categorical, Features, Numeric, Text, Vector
+from fastgcn_rec.features import Categorical, Features, Numeric, Text, Vector, guess_columns
 
 NAN = float("nan")
 
@@ -92,3 +92,33 @@ def test_errors_name_the_column():
         Categorical(min_count=0)
     with pytest.raises(ValueError, match=r"letters must be \(shortest, longest\)"):
         Text(letters=(4, 3))
+
+
+def test_columns_are_guessed_by_their_values():
+    columns = {
+        "title": np.array(["red mug", "blue mug", ""]),
+        "year": np.array([1995, 2000, 1999], np.int32),
+        "price": [1.0, 2.0, None, 90.0],
+        "change": [-100.0, 1.0, 2.0],
+        "genres": np.array(["a|b", "a", ""]),
+        "tags": [["a"], [], ["b", "c"]],
+        "maker": ["m", "m", "n", "n", None],
+        "sold": np.array([True, False, True, True]),
+        "image": np.eye(3),
+        "nothing": [None, NAN, ""],
+    }
+    assert guess_columns(columns) == {
+        "title": Text(words=2),
+        "year": Numeric(),
+        "price": Numeric(log=True),
+        "change": Numeric(),
+        "genres": Categorical("|"),
+        "tags": Categorical("|"),
+        "maker": Categorical(),
+        "sold": Categorical(),
+        "image": Vector(),
+        "nothing": Categorical(),
+    }
+    same = {name: column for name, column in columns.items() if name != "image"} | {"image": [[1.0, 0.0], [0.0, 1.0]]}
+    for name, values in same.items():  # whatever is guessed can read the values
+        Features(guess_columns({name: values})).fit({name: values}).transform({name: values})
