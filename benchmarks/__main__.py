@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 
-from .harness import Settings, ceilings, measure, read_results, run_context, table, write_results
+from .harness import Record, Settings, ceilings, measure, read_results, run_context, table, write_results
 
 CASES = (
     "propagate",
@@ -41,22 +42,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"{context['machine']} {context['versions']}")
     context["ceilings_gb_per_s"] = ceilings(settings)
     print("ceilings: " + ", ".join(f"{k} {v:.1f} GB/s" for k, v in context["ceilings_gb_per_s"].items()))
-    records = []
-    for case in args.cases:
-        module = importlib.import_module(f".bench_{case}", __package__)
-        if hasattr(module, "records"):  # a case that is not a race between contenders
-            new = module.records(settings)
-            print(f"\n{case}\n" + "\n".join("  " + ", ".join(f"{k} {v}" for k, v in r.items()) for r in new))
-            records += new
-            continue
-        for comparison in module.comparisons(settings):
-            new = measure(comparison, settings, context["ceilings_gb_per_s"])
-            print(table(new), flush=True)
-            records += new
-    if args.json:
-        write_results(args.json, context, records)
+    records: list[Record] = []
+    failed = []
+    for case in args.cases:  # one that fails costs the others nothing, and what was measured is written at once
+        try:
+            for new in _run(case, settings, context["ceilings_gb_per_s"]):
+                records += new
+                if args.json:
+                    write_results(args.json, context, records)
+        except Exception:
+            failed.append(case)
+            traceback.print_exc()
+    if args.json and records:
         print(f"\nwritten: {args.json}")
-    return 0
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _run(case: str, settings: Settings, ceilings: dict[str, float]) -> Iterator[list[Record]]:
+    """The case's records, comparison by comparison, printed as they come."""
+    module = importlib.import_module(f".bench_{case}", __package__)
+    if hasattr(module, "records"):  # a case that is not a race between contenders
+        new = module.records(settings)
+        print(f"\n{case}\n" + "\n".join("  " + ", ".join(f"{k} {v}" for k, v in r.items()) for r in new))
+        yield new
+        return
+    for comparison in module.comparisons(settings):
+        new = measure(comparison, settings, ceilings)
+        print(table(new), flush=True)
+        yield new
 
 
 def _parser() -> argparse.ArgumentParser:

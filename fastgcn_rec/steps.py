@@ -187,12 +187,19 @@ class CapturedStep(NativeStep):
         return loss
 
     def _capture(self, t: int) -> None:
+        device = self._offset.device
+        before = torch.cuda.current_stream(device)
         try:
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):  # records, does not run
-                self._loss = self._both(t)
+            # by default torch captures a stream of the current device, which need not be the model's
+            with torch.cuda.device(device), torch.cuda.graph(graph, stream=torch.cuda.Stream(device)):
+                self._loss = self._both(t)  # is recorded, does not run
             self._replay = graph.replay
         except RuntimeError as error:
+            with torch.cuda.device(device):
+                torch.cuda.set_stream(before)  # a capture that fails while it ends leaves its own
+                torch.cuda.synchronize()
+            self._loss = None
             warnings.warn(
                 f"fit: the training step could not be captured as a CUDA graph, it goes on without, slower: {error}",
                 stacklevel=2,

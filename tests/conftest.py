@@ -33,6 +33,10 @@ if EMULATED:
     spec.loader.exec_module(_native._C)
     _native.emulates_cuda = True
 
+FEW = (
+    bool(EMULATED) or os.environ.get("HYPOTHESIS_PROFILE") == "few"
+)  # tens of times slower: fewer draws, smaller graphs
+
 on_the_cpu = pytest.mark.skipif(bool(EMULATED), reason="about the CPU's kernels")
 gpu = pytest.param(
     "cuda",

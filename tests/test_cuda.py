@@ -92,6 +92,7 @@ def test_a_captured_op_replays_with_new_values(name):
     graph, x = inputs("cuda")
     run = every_op(graph, x)[name]
     side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         run()
     torch.cuda.synchronize()
@@ -141,7 +142,7 @@ def test_the_numbers_are_the_cpus(name):
 
 def test_ranks_of_pagerank_are_the_cpus():
     graph = random_graph(200, 150, 3000)
-    mine, theirs = (ppr_topk(graph.to(device), torch.arange(80), 40) for device in ("cuda", "cpu"))
+    mine, theirs = (ppr_topk(graph.to(device), torch.arange(80, device=device), 40) for device in ("cuda", "cpu"))
     assert_close(mine.scores, theirs.scores)
     assert (mine.ids.cpu() == theirs.ids).float().mean() > 0.99  # neighbours in rank may be equal up to rounding
 
@@ -204,7 +205,7 @@ def test_fit_trains_by_a_captured_graph_and_like_the_cpu(monkeypatch):
     data = synthetic_interactions(300, 200, 4000)
     captured = []
     original = CapturedStep._capture
-    monkeypatch.setattr(CapturedStep, "_capture", lambda self: (original(self), captured.append(self._replay)))
+    monkeypatch.setattr(CapturedStep, "_capture", lambda self, t: (original(self, t), captured.append(self._replay)))
     config = TrainConfig(epochs=3, batch_size=256, protocol="none")
     histories = [
         fit(LightGCN(data, 32, 2).to(device), data, config, progress=False) for device in ("cpu", "cuda", "cuda")

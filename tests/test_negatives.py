@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from conftest import EMULATED, graphs, on_the_cpu, random_graph, same_bits_in_any_order
+from conftest import FEW, graphs, on_the_cpu, random_graph, same_bits_in_any_order
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
@@ -29,7 +29,7 @@ from fastgcn_rec.negatives import (
     parse,
 )
 
-MANY = 4_000 if EMULATED else 40_000  # draws of a distribution test
+MANY = 4_000 if FEW else 40_000  # draws of a distribution test
 
 
 class Band:
@@ -117,8 +117,8 @@ def test_a_row_depends_on_its_place_in_the_stream_alone(device, kind):
 
 @pytest.mark.parametrize("kind", SAMPLERS)
 def test_the_same_bits_for_any_number_of_threads(device, kind):
-    graph = random_graph(60, 50, 500).to(device) if EMULATED else random_graph(600, 500, 9000).to(device)
-    users, pos, _ = sample_batch(graph, 90 if EMULATED else 900, 0, seed=3)
+    graph = random_graph(60, 50, 500).to(device) if FEW else random_graph(600, 500, 9000).to(device)
+    users, pos, _ = sample_batch(graph, 90 if FEW else 900, 0, seed=3)
     sampler = SAMPLERS[kind](graph.n_items)
     same_bits_in_any_order(lambda: [draw(sampler, graph, users, pos).per_row(len(users))], device)
 

@@ -3,7 +3,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from conftest import EMULATED, graphs, on_the_cpu, random_graph, same_bits_in_any_order
+from conftest import FEW, graphs, on_the_cpu, random_graph, same_bits_in_any_order
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
@@ -151,7 +151,7 @@ def test_traces_use_edges_only(device, graph, restarts):
 def test_every_step_has_the_distribution_of_the_reference(device, restart, with_weights):
     graph = random_graph(5, 4, 12, seed=3)
     graph = weighted(graph) if with_weights else graph
-    n, length, node = 3000 if EMULATED else 60_000, 5, 6
+    n, length, node = 3000 if FEW else 60_000, 5, 6
     traces = random_walk(graph.to(device), [node] * n, length, 12, restart).cpu()
     expected = n * reference.random_walk(graph, node, length, restart).numpy()
     for t in range(1, length + 1):
@@ -171,7 +171,7 @@ def test_every_step_has_the_distribution_of_the_reference(device, restart, with_
 def test_visits_have_the_distribution_of_the_reference(device, with_weights):
     graph = random_graph(5, 4, 12, seed=3)
     graph = weighted(graph) if with_weights else graph
-    n_walks, length, restart, node = (2000 if EMULATED else 100_000), 4, 0.3, 1
+    n_walks, length, restart, node = (2000 if FEW else 100_000), 4, 0.3, 1
     ids, weights = (t[0].cpu() for t in random_walk_neighbors(graph.to(device), [node], n_walks, length, restart, 5, 6))
     share = reference.random_walk_neighbors(graph, node, length, restart)
     counted = 1 - float(share[node])
@@ -186,7 +186,7 @@ def test_visits_have_the_distribution_of_the_reference(device, with_weights):
 
 def test_one_step_neighbors_are_uniform_over_two_hops(device):
     graph = Graph.from_edges([0, 1, 2, 3, 4, 5, 6, 7], [0] * 8, 8, 1).to(device)
-    n = 2000 if EMULATED else 80_000
+    n = 2000 if FEW else 80_000
     ids, weights = random_walk_neighbors(graph, [2], n, 1, 0.5, 8, seed=1)
     assert sorted(ids[0, :7].tolist()) == [0, 1, 3, 4, 5, 6, 7]
     assert (ids[0, 7], weights[0, 7]) == (-1, 0)
@@ -226,7 +226,7 @@ def test_a_seed_does_not_depend_on_the_others_nor_a_trace_on_its_length(device):
 def test_the_same_bits_in_any_order(device):
     graph = random_graph(300, 200, 1500).to(device)
     heavy = weighted(random_graph(300, 200, 1500)).to(device)
-    nodes = torch.arange(300 if EMULATED else 500, device=device)
+    nodes = torch.arange(300 if FEW else 500, device=device)
     for g in (graph, heavy):
         same_bits_in_any_order(lambda g=g: (random_walk(g, nodes, 6, 1, 0.2),), device)
         same_bits_in_any_order(lambda g=g: random_walk_neighbors(g, nodes, 12, 3, 0.5, 5, 1), device)

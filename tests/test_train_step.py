@@ -49,22 +49,27 @@ def table_of(graph, dim, dtype=torch.float64):
     batch=st.integers(1, 12),
     dim=st.sampled_from([1, 3, 8, 33, 64, 100]),
 )
-def test_steps_follow_autograd_and_adam(graph, alphas, norm, loss, shared, with_mask, softmax, n_neg, batch, dim):
-    table = table_of(graph, dim)
+def test_steps_follow_autograd_and_adam(
+    device, graph, alphas, norm, loss, shared, with_mask, softmax, n_neg, batch, dim
+):
+    table = table_of(graph, dim).to(device)
     weight, bias = softmax[0], torch.linspace(-1, 2, graph.n_items, dtype=torch.float64) if softmax[1] else None
-    options = {"temperature": 0.2, "negative_weight": weight, "item_bias": bias, "reg": 0.1, "lr": 0.01}
-    step = TrainStep(graph, table, alphas, norm=norm, loss=loss, **options)
+    options = {"temperature": 0.2, "negative_weight": weight, "reg": 0.1, "lr": 0.01}
+    own = None if bias is None else bias.to(device)
+    step = TrainStep(graph.to(device), table, alphas, norm=norm, loss=loss, item_bias=own, **options)
     for t in range(3):
-        param, moments = table.clone().requires_grad_(), (step.exp_avg.clone(), step.exp_avg_sq.clone())
+        param = table.detach().cpu().clone().requires_grad_()
+        moments = step.exp_avg.cpu().clone(), step.exp_avg_sq.cpu().clone()
         users, pos, neg = batch_of(graph, batch, n_neg, shared, seed=t)
         mask = None
         if with_mask and shared and batch > 1 and loss != "softmax":
             mask = torch.rand(batch, n_neg, generator=torch.Generator().manual_seed(t)) < 0.6
         value = composed_loss(graph, param, alphas, norm, loss, 0.1, users, pos, neg, mask, 0.2, weight, bias)
         value.backward()
-        got = step(users, pos, None if loss == "softmax" else neg, mask)
+        there = [None if given is None else given.to(device) for given in (neg, mask)]
+        got = step(users.to(device), pos.to(device), None if loss == "softmax" else there[0], there[1])
         assert_close(got, value, terms=1.0)
-        gradient = 10 * (step.exp_avg - 0.9 * moments[0])
+        gradient = 10 * (step.exp_avg.cpu() - 0.9 * moments[0])
         assert_close(gradient, param.grad, terms=10 * float(param.grad.abs().max()) + 1.0)
         # Adam divides by |gradient|, so its sign must be ours even where that is rounding noise.
         expected = param.detach().clone()
@@ -75,15 +80,15 @@ def test_steps_follow_autograd_and_adam(graph, alphas, norm, loss, shared, with_
 @pytest.mark.parametrize("loss", ["bpr", "softmax"])
 @pytest.mark.parametrize(("storage", "dtype"), [(None, torch.float32), (torch.bfloat16, torch.bfloat16)])
 @pytest.mark.parametrize("alphas", ALPHAS)
-def test_the_gradient_in_single_precision(alphas, storage, dtype, loss):
+def test_the_gradient_in_single_precision(device, alphas, storage, dtype, loss):
     """After one step from zero moments, exp_avg is a tenth of the gradient."""
     graph = random_graph(300, 200, 3000)
     table = table_of(graph, 64, torch.float32)
     exact = table.double().requires_grad_()
     users, pos, neg = batch_of(graph, 128, 2, False)
     composed_loss(graph, exact, alphas, "sym", loss, 0.01, users, pos, neg).backward()
-    step = TrainStep(graph, table, alphas, loss=loss, temperature=0.2, reg=0.01, storage=storage)
-    step(users, pos, None if loss == "softmax" else neg)
+    step = TrainStep(graph.to(device), table.to(device), alphas, loss=loss, temperature=0.2, reg=0.01, storage=storage)
+    step(users.to(device), pos.to(device), None if loss == "softmax" else neg.to(device))
     assert_close(10 * step.exp_avg, exact.grad, dtype)
 
 

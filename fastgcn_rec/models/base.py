@@ -34,7 +34,7 @@ class Recommender(torch.nn.Module):
     Parameters
     ----------
     data : Dataset or Graph
-        The training edges. A Dataset also brings the raw ids; for a Graph they are 0, 1, ...
+        The training edges. A Dataset also brings the raw ids; for a Graph they are 0, 1, ... The model is made on the graph's device.
     similarity : "dot" or "cosine"
         How vectors are scored when ranking.
     """
@@ -72,7 +72,7 @@ class Recommender(torch.nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Recommender:
         super()._apply(fn, recurse)
-        self.graph = self.graph.to(fn(torch.empty(0)).device)
+        self.graph = self.graph.to(fn(torch.empty(0, device=self.graph.device)).device)
         return self
 
     def config(self) -> dict[str, Any]:

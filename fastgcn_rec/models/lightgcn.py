@@ -122,6 +122,7 @@ class LightGCN(MF):
             self.alpha = torch.nn.Parameter(values)
         else:
             self.register_buffer("alpha", values)
+        self.to(self.graph.device)
 
     def config(self) -> dict[str, Any]:
         names = ("num_layers", "learn_alpha", "edge_dropout", "edge_dropout_norm")

@@ -50,6 +50,7 @@ class MF(Recommender):
         self.embedding_dim, self.init_std, self.seed = embedding_dim, init_std, seed
         self.embedding = torch.nn.Embedding(self.graph.n_nodes, embedding_dim)
         self.reset_parameters()
+        self.to(self.graph.device)
 
     @torch.no_grad()
     def reset_parameters(self) -> None:

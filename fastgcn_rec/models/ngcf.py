@@ -93,6 +93,7 @@ class NGCF(Recommender):
         self.own, self.neighbors = (torch.nn.Parameter(torch.empty(square)) for _ in range(2))
         self.bias = torch.nn.Parameter(torch.empty(num_layers, embedding_dim))
         self.reset_parameters()
+        self.to(self.graph.device)
 
     @torch.no_grad()
     def reset_parameters(self) -> None:

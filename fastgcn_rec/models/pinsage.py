@@ -162,6 +162,7 @@ class PinSAGE(Featured, Recommender):
         self.G2 = Linear(hidden_dim, embedding_dim, bias=False)
         self.user_side = user_side(user_features, user_info, known_users, n_user_tokens, embedding_dim)
         self.reset_parameters()
+        self.to(self.graph.device)
         self._near: tuple[Graph, Neighborhoods] | None = None
         self._round: Round | None = None
         self._times: PairTimes | None = None

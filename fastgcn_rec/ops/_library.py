@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -135,7 +135,14 @@ def scalar(value: int | float | Tensor, dtype: torch.dtype, device: torch.device
         if value.device != device:
             raise ValueError(f"{op}: {name} is on {value.device}, expected {device}; move it with .to(...)")
         return value
-    return torch.tensor(value, dtype=dtype, device=device)
+    return torch.full((), value, dtype=dtype, device=device)  # not a copy, as in numbers
+
+
+def numbers(values: Sequence[float], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """[n]; on a GPU by kernels, since a copy from the host waits for all that is under way."""
+    if device.type == "cpu" or len(values) == 0:
+        return torch.tensor(values, dtype=dtype, device=device)
+    return torch.stack([torch.full((), value, dtype=dtype, device=device) for value in values])
 
 
 def same_float(op: str, a: Tensor, b: Tensor, names: str) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ import torch
 
 from .. import _native
 from ..graph import Graph, Norm
-from ._library import accepts_arrays, check_float, check_graph_device, check_matrix, register
+from ._library import accepts_arrays, check_float, check_graph_device, check_matrix, numbers, register
 
 Tensor = torch.Tensor
 GRAPH_ARGUMENTS = (
@@ -152,7 +152,7 @@ def _with_loops(graph: Graph, x: Tensor, alphas: Tensor) -> Tensor:
 
 def _alphas(alphas: Tensor | Sequence[float], dtype: torch.dtype, device: torch.device) -> Tensor:
     if not isinstance(alphas, Tensor):
-        alphas = torch.tensor(alphas, dtype=dtype, device=device)
+        alphas = numbers(alphas, dtype, device)
     if alphas.dim() != 1 or alphas.numel() == 0:
         raise ValueError(f"propagate: alphas must have shape [K + 1] with K >= 0, got {list(alphas.shape)}")
     if alphas.device != device:
