@@ -195,14 +195,14 @@ __global__ void __launch_bounds__(block_threads)
   }
 }
 
-// The best of what a query's blocks have kept; a warp a query.
-template <class T>
+// The best of what a query's blocks have kept; a group a query.
+template <class T, class Group>
 __global__ void finish_kernel(Retrieval<T> job, Space<T> s, int64_t n_queries, int64_t* ids, T* scores) {
-  const int64_t q = global_warp();
+  const int64_t q = global_thread() / Group::size();
   if (q >= n_queries) return;
   Entry<T>* entries = s.entries + q * s.n_splits * s.capacity;
-  sort<WholeWarp>(entries, s.n_splits * s.capacity);
-  for (int64_t j = lane(); j < job.k; j += warp) {
+  sort<Group>(entries, s.n_splits * s.capacity);
+  for (int64_t j = Group::rank(); j < job.k; j += Group::size()) {
     const bool found = j < s.n_best && entries[j].id != INT32_MAX;
     ids[q * job.k + j] = found ? item_at(job, entries[j].id) : -1;
     scores[q * job.k + j] = found ? score_of_key<T>(entries[j].key) : -static_cast<T>(INFINITY);
@@ -232,8 +232,13 @@ void retrieve(const Retrieval<T>& job, int64_t* ids, T* scores, void* workspace,
              job.queries + q * job.dim, Itself{}, n, job.dim, s.query_factor);
     }
     launch(op, retrieve_kernel<T>, blocks_for(n, tile) * s.n_splits, block_threads, 0, stream, job, s, q, n);
-    launch(op, finish_kernel<T>, blocks_for(n, per_block), block_threads, 0, stream, job, s, n, ids + q * job.k,
-           scores + q * job.k);
+    if (s.n_splits > 1) {  // few queries with much to sort
+      launch(op, finish_kernel<T, WholeBlock>, n, 4 * block_threads, 0, stream, job, s, n, ids + q * job.k,
+             scores + q * job.k);
+    } else {
+      launch(op, finish_kernel<T, WholeWarp>, blocks_for(n, per_block), block_threads, 0, stream, job, s, n,
+             ids + q * job.k, scores + q * job.k);
+    }
   }
 }
 

@@ -7,13 +7,25 @@ namespace {
 constexpr int block_threads = 128;
 constexpr int tile = 32;  // a block of 32 x 8 threads makes a 32 x 32 tile of a product
 
+// Rows of the batch whose scores are held at once: as many as 2^22 scores allow, since the products share out a GPU by
+// their tiles.
+int64_t rows_at_once(int64_t batch) {
+#if defined(FGR_EMULATE)
+  constexpr int64_t scores = 1 << 10;  // so that the tests' small batches take several passes
+#else
+  constexpr int64_t scores = 1 << 22;
+#endif
+  const int64_t rows = scores / (batch > 0 ? batch : 1);
+  return rows < softmax_row_block ? softmax_row_block : rows < batch ? rows : batch;
+}
+
 // The workspace: the same parts as on the CPU, without the packed transpose.
 template <class A>
 struct Space {
   double* row_loss;                  // [batch]
   A *user_unit, *item_unit;          // [batch, dim]
   A *user_inv_norm, *item_inv_norm;  // [batch]
-  A* scores;                         // [softmax_row_block, batch]
+  A* scores;                         // [rows_at_once, batch]
 
   Space(void* workspace, int64_t batch, int64_t dim) {
     row_loss = static_cast<double*>(workspace);
@@ -134,7 +146,7 @@ __global__ void project_kernel(A* grad, const A* unit, const A* inv_norm, int64_
 
 int64_t softmax_loss_workspace_bytes(int64_t batch, int64_t dim, int64_t accumulator_size) {
   return batch * static_cast<int64_t>(sizeof(double)) +
-         (2 * batch * dim + 2 * batch + softmax_row_block * batch) * accumulator_size;
+         (2 * batch * dim + 2 * batch + rows_at_once(batch) * batch) * accumulator_size;
 }
 
 template <class T>
@@ -152,8 +164,9 @@ void softmax_loss(const T* user_emb, int64_t n_users, const T* item_emb, int64_t
          s.user_inv_norm);
   launch(op, unit_kernel<T>, blocks, block_threads, 0, stream, item_emb, n_items, pos, batch, dim, s.item_unit,
          s.item_inv_norm);
-  for (int64_t first = 0; first < batch; first += softmax_row_block) {
-    const int64_t rows = batch - first < softmax_row_block ? batch - first : softmax_row_block;
+  const int64_t most = rows_at_once(batch);
+  for (int64_t first = 0; first < batch; first += most) {
+    const int64_t rows = batch - first < most ? batch - first : most;
     const A* unit = s.user_unit + first * dim;
     product<A>({unit, dim, 1}, {s.item_unit, 1, dim}, rows, batch, dim, s.scores, batch, false, stream);
     launch(op, softmax_kernel<A>, rows, block_threads, 0, stream, s.scores, first, batch, options, grad_scale,
