@@ -47,6 +47,12 @@ TRAIN = TrainConfig(
     eval_every=1,
     patience=0,
 )
+CONTENDERS = {  # with ids as a column, with the graph
+    "features only": (False, False),
+    "features and ids": (True, False),
+    "features and graph": (False, True),
+    "PinSAGE": (True, True),
+}
 GIVEN = (0, 5)
 KS = (20,)
 
@@ -129,9 +135,11 @@ def compare(task: Task, args: argparse.Namespace, seed: int) -> list[Record]:
     chance = torch.rand(task.whole.n_users, task.whole.n_items, generator=torch.Generator().manual_seed(seed))
     records += [judged(task, given, "random", lambda users: chance[users]) for given in GIVEN]
     held_info = {name: column[task.held] for name, column in task.whole.item_info.items()}
-    for name, layers in (("features only", 0), ("features and ids", 0), ("PinSAGE", args.layers)):
-        columns = {key: kind for key, kind in COLUMNS[args.data].items() if key != "id" or name != "features only"}
-        model = PinSAGE(task.train, Features(columns), num_layers=layers, seed=seed, **MODEL)
+    for name in args.contenders:
+        with_ids, with_graph = CONTENDERS[name]
+        columns = {key: kind for key, kind in COLUMNS[args.data].items() if key != "id" or with_ids}
+        layers = args.layers if with_graph else 0
+        model = PinSAGE(task.train, Features(columns), num_layers=layers, seed=seed, **MODEL | {"top": args.top})
         start = time.perf_counter()
         history = fit(model, task.train, TRAIN, epochs=args.epochs or EPOCHS[args.data], seed=seed, progress=False)
         trained: Record = {
@@ -173,6 +181,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", choices=sorted(COLUMNS), default="online-retail")
     parser.add_argument("--share", type=float, default=0.1, help="of the items to hold out")
     parser.add_argument("--layers", type=int, default=2)
+    parser.add_argument("--top", type=int, default=MODEL["top"], help="neighbours of an item")
+    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
     parser.add_argument("--epochs", type=int, help="default: by data set")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--json", type=Path)
@@ -185,7 +195,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.json:
         context: dict[str, Any] = run_context(argv, Settings(args.data, torch.device("cpu")))
         context["command"] = "python -m benchmarks.compare_pinsage " + " ".join(argv)
-        write_results(args.json, context | {"model": MODEL, "train": dataclasses.asdict(TRAIN)}, records)
+        write_results(args.json, context | {"model": MODEL | {"top": args.top}, "train": dataclasses.asdict(TRAIN)}, records)
         print(f"written: {args.json}")
     return 0
 
