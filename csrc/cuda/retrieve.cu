@@ -197,7 +197,8 @@ __global__ void __launch_bounds__(block_threads)
 
 // The best of what a query's blocks have kept; a group a query.
 template <class T, class Group>
-__global__ void finish_kernel(Retrieval<T> job, Space<T> s, int64_t n_queries, int64_t* ids, T* scores) {
+__global__ void __launch_bounds__(2 * block_threads)
+    finish_kernel(Retrieval<T> job, Space<T> s, int64_t n_queries, int64_t* ids, T* scores) {
   const int64_t q = global_thread() / Group::size();
   if (q >= n_queries) return;
   Entry<T>* entries = s.entries + q * s.n_splits * s.capacity;
@@ -233,7 +234,7 @@ void retrieve(const Retrieval<T>& job, int64_t* ids, T* scores, void* workspace,
     }
     launch(op, retrieve_kernel<T>, blocks_for(n, tile) * s.n_splits, block_threads, 0, stream, job, s, q, n);
     if (s.n_splits > 1) {  // few queries with much to sort
-      launch(op, finish_kernel<T, WholeBlock>, n, 4 * block_threads, 0, stream, job, s, n, ids + q * job.k,
+      launch(op, finish_kernel<T, WholeBlock>, n, 2 * block_threads, 0, stream, job, s, n, ids + q * job.k,
              scores + q * job.k);
     } else {
       launch(op, finish_kernel<T, WholeWarp>, blocks_for(n, per_block), block_threads, 0, stream, job, s, n,
