@@ -115,9 +115,11 @@ RECIPES: dict[str, Recipe] = {
     "popularity": Recipe("Popularity", {}, None, "what every model must beat"),
     "ngcf": Recipe(
         "NGCF",
-        {"embedding_dim": 64, "num_layers": 1, "message_dropout": 0.0, "init": "identity", "similarity": "cosine"},
-        dataclasses.replace(_SOFTMAX, epochs=12, temperature=0.06, logq=1.0, lr=2e-3, eval_every=6),
-        "gowalla Recall@20 .1393, NDCG@20 .1086, measured; published .1570, .1327 (docs/ngcf.md)",
+        {"embedding_dim": 128, "num_layers": 1, "message_dropout": 0.0, "init": "identity", "similarity": "cosine"},
+        dataclasses.replace(
+            _SOFTMAX, epochs=12, temperature=0.09, logq=1.2, lr=2e-3, eval_every=6, valid_fraction=0.2
+        ),
+        "gowalla Recall@20 .1683, NDCG@20 .1321, measured; published .1570, .1327 (docs/ngcf.md)",
     ),
     "pinsage": Recipe(
         "PinSAGE",
@@ -135,6 +137,6 @@ RECIPES: dict[str, Recipe] = {
             eval_every=2,
             patience=0,
         ),
-        "for items with features; docs/pinsage.md",
+        "items by their features, ids and graph: ml-1m Recall@20 .2492, NDCG@20 .3803; online-retail .0855, .1008, measured (docs/pinsage.md)",
     ),
 }
