@@ -195,7 +195,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.json:
         context: dict[str, Any] = run_context(argv, Settings(args.data, torch.device("cpu")))
         context["command"] = "python -m benchmarks.compare_pinsage " + " ".join(argv)
-        write_results(args.json, context | {"model": MODEL | {"top": args.top}, "train": dataclasses.asdict(TRAIN)}, records)
+        write_results(
+            args.json, context | {"model": MODEL | {"top": args.top}, "train": dataclasses.asdict(TRAIN)}, records
+        )
         print(f"written: {args.json}")
     return 0
 

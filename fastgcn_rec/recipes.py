@@ -116,9 +116,7 @@ RECIPES: dict[str, Recipe] = {
     "ngcf": Recipe(
         "NGCF",
         {"embedding_dim": 128, "num_layers": 1, "message_dropout": 0.0, "init": "identity", "similarity": "cosine"},
-        dataclasses.replace(
-            _SOFTMAX, epochs=12, temperature=0.09, logq=1.2, lr=2e-3, eval_every=6, valid_fraction=0.2
-        ),
+        dataclasses.replace(_SOFTMAX, epochs=12, temperature=0.09, logq=1.2, lr=2e-3, eval_every=6, valid_fraction=0.2),
         "gowalla Recall@20 .1683, NDCG@20 .1321, measured; published .1570, .1327 (docs/ngcf.md)",
     ),
     "pinsage": Recipe(
