@@ -6,7 +6,7 @@ import pytest
 import torch
 from conftest import assert_close, random_graph, same_bits_in_any_order
 
-from fastgcn_rec import MF, LightGCN, Popularity, Recommender, TrainConfig, evaluate, fit, reference
+from fastgcn_rec import MF, NGCF, Graph, LightGCN, Popularity, Recommender, TrainConfig, evaluate, fit, reference
 from fastgcn_rec.cli import main
 from fastgcn_rec.data import synthetic_interactions
 from fastgcn_rec.steps import AutogradStep, CapturedStep, NativeStep, batch_loss, make_step
@@ -361,3 +361,14 @@ def test_where_a_step_cannot_be_captured_it_goes_on_without(loss, data):
         assert all("could not be captured as a CUDA graph" in str(w.message) for w in caught)
         tables.append(model.embedding.weight)
     assert torch.equal(*tables)
+
+
+@pytest.mark.parametrize("make", [MF, LightGCN, lambda g, d: LightGCN(g, d, learn_alpha=True), NGCF])
+def test_a_model_is_made_on_its_graphs_device_and_stays_there(make, monkeypatch):
+    # torch's meta device, which holds no data, stands for a GPU
+    monkeypatch.setattr(Graph, "_make_schedule", lambda self: (None, None))
+    model = make(synthetic_interactions(30, 20, 100).graph().to("meta"), 8)
+    for change in (lambda m: m, lambda m: m.double(), lambda m: m.to(dtype=torch.float32)):
+        change(model)
+        tensors = [*model.parameters(), *model.buffers(), *model.graph.tensors()]
+        assert {t.device.type for t in tensors if t is not None} == {"meta"}
