@@ -70,7 +70,7 @@ check-cpu-only: $(VENV)/.installed-dev
 # The CUDA backend with all warnings errors, where nvcc is; no GPU is needed.
 check-cuda: $(VENV)/.installed-dev
 	@if command -v nvcc > /dev/null && ls csrc/cuda/*.cu > /dev/null 2>&1; then \
-	  $(BIN)/cmake -S . -B build/cuda -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) -DFGR_CUDA=ON \
+	  $(BIN)/cmake -S . -B build/cuda -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) -DFGR_CUDA=ON -DFGR_PYTHON=ON \
 	    -DFGR_WERROR=ON -DFGR_CUDA_ARCHITECTURES=$(CUDA_ARCH) -DFGR_VERSION=cuda \
 	    -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir) -DPython_EXECUTABLE=$(abspath $(BIN)/python) > /dev/null && \
 	  $(BIN)/cmake --build build/cuda && cd build/cuda && \

@@ -43,17 +43,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     context["ceilings_gb_per_s"] = ceilings(settings)
     print("ceilings: " + ", ".join(f"{k} {v:.1f} GB/s" for k, v in context["ceilings_gb_per_s"].items()))
     records: list[Record] = []
-    failed = []
+    failed: list[str] = []
+
+    def write() -> None:
+        if args.json:
+            write_results(args.json, context | {"failed": failed}, records)
+
+    write()
     for case in args.cases:  # one that fails costs the others nothing, and what was measured is written at once
         try:
             for new in _run(case, settings, context["ceilings_gb_per_s"]):
                 records += new
-                if args.json:
-                    write_results(args.json, context, records)
+                write()
         except Exception:
             failed.append(case)
             traceback.print_exc()
-    if args.json and records:
+            write()
+    if args.json:
         print(f"\nwritten: {args.json}")
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)

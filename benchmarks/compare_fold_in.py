@@ -24,7 +24,7 @@ from fastgcn_rec.data import Dataset
 from fastgcn_rec.fold_in import FoldIn
 from fastgcn_rec.recipes import RECIPES
 
-from .harness import Record, Settings, dataset_named, quartiles, run_context, write_results
+from .harness import Record, Settings, command_of, dataset_named, quartiles, run_context, write_results
 
 
 def without(data: Dataset, side: str, held: np.ndarray) -> Dataset:
@@ -117,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         figures = ", ".join(f"{name} {value:.4f}" for name, value in r.items() if isinstance(value, float))
         print(f"{r['n_new']} new {r['new']}, {r['contender']}: {figures}")
     context = run_context(argv, Settings(args.data, torch.device("cpu")))
-    context["command"] = "python -m benchmarks.compare_fold_in " + " ".join(argv)
+    context["command"] = command_of("benchmarks.compare_fold_in", argv)
     write_results(args.json, context | {"options": {k: v for k, v in vars(args).items() if k != "json"}}, records)
     print(f"written: {args.json}")
     return 0

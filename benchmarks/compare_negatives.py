@@ -21,7 +21,7 @@ from fastgcn_rec import Graph, LightGCN, TrainConfig, evaluate
 from fastgcn_rec.negatives import parse
 from fastgcn_rec.steps import make_step
 
-from .harness import Record, Settings, dataset_named, run_context, write_results
+from .harness import Record, Settings, command_of, dataset_named, run_context, write_results
 
 SAMPLERS = (
     "uniform(1)",
@@ -114,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     records = [summary(text, runs[text]) for text in texts]
     print(table(records))
     context = run_context(argv, Settings(args.data, torch.device("cpu"), args.dim))
-    context["command"] = "python -m benchmarks.compare_negatives " + " ".join(argv)
+    context["command"] = command_of("benchmarks.compare_negatives", argv)
     options = {k: v for k, v in vars(args).items() if k not in ("json", "samplers")}
     write_results(args.json, context | {"options": options}, records)
     print(f"written: {args.json}")

@@ -25,7 +25,7 @@ from fastgcn_rec.data import Dataset, Edges
 from fastgcn_rec.data._arrays import last_ranks
 from fastgcn_rec.features import Categorical, Features, Numeric, Text
 
-from .harness import Record, Settings, dataset_named, run_context, write_results
+from .harness import Record, Settings, command_of, dataset_named, run_context, write_results
 
 COLUMNS = {
     "online-retail": {"id": Categorical(), "title": Text(words=2), "median_price": Numeric(log=True)},
@@ -194,7 +194,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(table(records), flush=True)
     if args.json:
         context: dict[str, Any] = run_context(argv, Settings(args.data, torch.device("cpu")))
-        context["command"] = "python -m benchmarks.compare_pinsage " + " ".join(argv)
+        context["command"] = command_of("benchmarks.compare_pinsage", argv)
         write_results(
             args.json, context | {"model": MODEL | {"top": args.top}, "train": dataclasses.asdict(TRAIN)}, records
         )

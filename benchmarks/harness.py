@@ -9,6 +9,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import shlex
 import statistics
 import sys
 import time
@@ -213,7 +214,7 @@ def run_context(argv: Sequence[str], settings: Settings) -> Record:
     if settings.device.type == "cuda":
         machine["gpu"] = torch.cuda.get_device_name(settings.device)
     return {
-        "command": "python -m benchmarks " + " ".join(argv),
+        "command": command_of("benchmarks", argv),
         "date": datetime.date.today().isoformat(),
         "machine": machine,
         "versions": versions,
@@ -246,6 +247,12 @@ def table(records: Sequence[Record]) -> str:
         rate = f"  {r['units_per_s'] / 1e6:.1f} M {r['unit']}/s" if "unit" in r else ""
         lines.append(f"  {name:40s} {r['median_ms']:10.3f} {r['q1_ms']:9.3f} {r['q3_ms']:9.3f} {ratio}{rate}")
     return "\n".join(lines)
+
+
+def command_of(module: str, argv: Sequence[str]) -> str:
+    """What was run, to be run again; without the place of the results."""
+    at = argv.index("--json") if "--json" in argv else len(argv)
+    return f"python -m {module} {shlex.join([*argv[:at], *argv[at + 2 :]])}".rstrip()
 
 
 def write_results(path: Path, context: Record, records: Sequence[Record]) -> None:

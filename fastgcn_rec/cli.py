@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--quiet", action="store_true", help="no progress bar")
     train.add_argument("--model", choices=EMBEDDINGS, help="instead of the recipe's")
     train.add_argument("--dim", type=int, help="embedding dimension")
-    train.add_argument("--layers", type=int, help="layers of LightGCN")
+    train.add_argument("--layers", type=int, help="layers of LightGCN, NGCF or PinSAGE")
     for field in dataclasses.fields(TrainConfig):
         kind: Any = {"int": int, "float": float}.get(str(field.type), str)
         how: dict[str, Any] = {"action": argparse.BooleanOptionalAction} if field.type == "bool" else {"type": kind}

@@ -207,9 +207,10 @@ class Vector(Column):
 def guess_columns(columns: Mapping[str, Any]) -> dict[str, Column]:
     """How each column is probably meant, by its values alone, for :class:`Features`; look at it before you rely on it.
 
-    Arrays [n, width] are :class:`Vector`; numbers :class:`Numeric`, by their logarithm if none is negative and the greatest is above 20 times the
-    median; lists, and texts of which some have a "|", :class:`Categorical` with several values; texts most of which are different
-    :class:`Text` with pairs of words; other texts, and truth values, :class:`Categorical`.
+    Arrays [n, width] of numbers are :class:`Vector`; numbers, also as text with decimal points, :class:`Numeric`, by their logarithm if none is
+    negative and the greatest is above 20 times the median; lists, and texts of which a tenth have a "|", :class:`Categorical` with several
+    values; truth values :class:`Categorical`; texts most of which are different :class:`Text` with pairs of words; other texts
+    :class:`Categorical`.
 
     >>> guess_columns({"title": ["red mug", "blue mug"], "price": [1.5, 2.0], "genres": ["a|b", "a"], "maker": ["m", "m"]})
     {'title': Text(buckets=4096, words=2, letters=None), 'price': Numeric(log=False), 'genres': Categorical(separator='|', min_count=1), \
@@ -219,17 +220,32 @@ def guess_columns(columns: Mapping[str, Any]) -> dict[str, Column]:
 
 
 def _guess(values: Any) -> Column:
-    if isinstance(values, np.ndarray) and values.ndim == 2:
+    if getattr(values, "ndim", 1) == 2 and np.asarray(values).dtype.kind in "iuf":
         return Vector()
     if any(isinstance(v, (list, tuple, set, frozenset, np.ndarray)) for v in values):
         return Categorical("|")
     known = [v for v in values if v is not None and v == v and v != ""]
-    if known and all(isinstance(v, (int, float, np.integer, np.floating)) and not isinstance(v, bool) for v in known):
-        return Numeric(log=bool(min(known) >= 0 and max(known) > 20 * np.median(known)))
+    if all(isinstance(v, (bool, np.bool_)) for v in known):
+        return Categorical()
+    numbers = _numbers(known)
+    if numbers is not None:
+        return Numeric(log=bool(numbers.min() >= 0 and numbers.max() > 20 * np.median(numbers)))
     texts = [str(v) for v in known]
-    if any("|" in text for text in texts):
+    if 10 * sum("|" in text for text in texts) >= len(texts):
         return Categorical("|")
     return Text(words=2) if 2 * len(set(texts)) > len(texts) else Categorical()
+
+
+def _numbers(known: Sequence[Any]) -> NDArray[np.float64] | None:
+    """Numbers, or texts that all are numbers and of which some have a decimal point (others may be codes); None for anything else."""
+    as_text = all(isinstance(v, str) for v in known) and any("." in v for v in known)
+    if not as_text and not all(isinstance(v, (int, float, np.integer, np.floating)) for v in known):
+        return None
+    try:
+        numbers = np.array([float(v) for v in known])
+    except (ValueError, OverflowError):
+        return None
+    return numbers if np.isfinite(numbers).all() else None
 
 
 class Features:

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from .data import Dataset
 from .features import Categorical, Features, guess_columns
 from .models import EASE, MF, NGCF, GraphFilter, ItemKNN, LightGCN, PinSAGE, Popularity, Recommender, RP3beta
@@ -41,9 +43,15 @@ class Recipe:
 
 
 def _pinsage(data: Dataset, **options: Any) -> PinSAGE:
-    """With every column that the items have, read as it is guessed to be meant, and the ids as one more."""
-    columns = {**data.item_info, "id": data.item_ids}
-    return PinSAGE(data, Features({**guess_columns(data.item_info), "id": Categorical()}), columns, **options)
+    """With every column that the items have, read as it is guessed to be meant, and the ids as one more, "id" or "id_", ..."""
+    info = dict(data.item_info)
+    if "year" in info and info["year"].dtype.kind in "iu":  # 0: unknown
+        info["year"] = np.where(info["year"] == 0, np.nan, info["year"].astype(np.float64))
+    ids = "id"
+    while ids in info:
+        ids += "_"
+    features = Features({**guess_columns(info), ids: Categorical()})
+    return PinSAGE(data, features, {**info, ids: data.item_ids}, **options)
 
 
 _MODELS: dict[str, Callable[..., Recommender]] = {

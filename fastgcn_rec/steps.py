@@ -187,18 +187,21 @@ class CapturedStep(NativeStep):
         return loss
 
     def _capture(self, t: int) -> None:
-        device = self._offset.device
-        before = torch.cuda.current_stream(device)
+        device, before = self._offset.device, None
         try:
+            if device.type != "cuda":
+                raise RuntimeError(f"{device} has none")
+            before = torch.cuda.current_stream(device)
             graph = torch.cuda.CUDAGraph()
             # by default torch captures a stream of the current device, which need not be the model's
             with torch.cuda.device(device), torch.cuda.graph(graph, stream=torch.cuda.Stream(device)):
                 self._loss = self._both(t)  # is recorded, does not run
             self._replay = graph.replay
         except RuntimeError as error:
-            with torch.cuda.device(device):
-                torch.cuda.set_stream(before)  # a capture that fails while it ends leaves its own
-                torch.cuda.synchronize()
+            if before is not None:
+                with torch.cuda.device(device):
+                    torch.cuda.set_stream(before)  # a capture that fails while it ends leaves its own
+                    torch.cuda.synchronize()
             self._loss = None
             warnings.warn(
                 f"fit: the training step could not be captured as a CUDA graph, it goes on without, slower: {error}",

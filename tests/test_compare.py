@@ -140,6 +140,14 @@ def test_the_recipe_pinsage_needs_no_columns():
     assert list(RECIPES["pinsage"].make_model(data).features.columns) == ["id"]
 
 
+def test_the_recipe_pinsage_keeps_a_column_of_that_name_and_takes_year_0_for_unknown():
+    data = synthetic_interactions(30, 20, 100)
+    data.item_info.update(id=np.array(["x", "y"] * 10), year=np.array([0] + [1990] * 19, np.int32))
+    features = RECIPES["pinsage"].make_model(data).features
+    assert features.columns == {"id": Categorical(), "year": Numeric(), "id_": Categorical()}
+    assert features.learnt["year"][0] == 1990
+
+
 def test_options_of_training_are_refused_where_nothing_is_trained(folder, capsys):
     assert cli.main(["train", "ml-100k", "--recipe", "filter", "--lr", "0.1", "--dim", "8"]) == 1
     assert "recipe 'filter' is made without training, --lr, --dim does not apply" in capsys.readouterr().err

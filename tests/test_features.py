@@ -105,6 +105,11 @@ def test_columns_are_guessed_by_their_values():
         "maker": ["m", "m", "n", "n", None],
         "sold": np.array([True, False, True, True]),
         "image": np.eye(3),
+        "new": [True, None, False],
+        "weight": np.array(["1.5", "2", "", "7e-1"]),
+        "zip": np.array(["10019", "29206", "60657"]),
+        "slogan": ["a|b", *(f"word {n}" for n in range(12))],
+        "huge": [10**400, 1],
         "nothing": [None, NAN, ""],
     }
     assert guess_columns(columns) == {
@@ -117,6 +122,11 @@ def test_columns_are_guessed_by_their_values():
         "maker": Categorical(),
         "sold": Categorical(),
         "image": Vector(),
+        "new": Categorical(),
+        "weight": Numeric(),
+        "zip": Text(words=2),
+        "slogan": Text(words=2),
+        "huge": Text(words=2),
         "nothing": Categorical(),
     }
     same = {name: column for name, column in columns.items() if name != "image"} | {"image": [[1.0, 0.0], [0.0, 1.0]]}

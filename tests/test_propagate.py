@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from fastgcn_rec import Graph, _native, propagate, reference
 from fastgcn_rec.graph import NORMS as SCALED
+from fastgcn_rec.ops._library import numbers, scalar
 
 NORMS = (*SCALED, "gcn")
 DTYPES = [torch.float32, torch.float64, torch.bfloat16]
@@ -145,3 +146,14 @@ def test_errors_name_the_rule_and_both_values():
         propagate(graph, torch.ones(70, 4), [1.0], "symmetric")
     with pytest.raises(ValueError, match=r"alphas must have shape \[K \+ 1\]"):
         propagate(graph, torch.ones(70, 4), [])
+
+
+def test_numbers_for_another_device_are_made_there():
+    meta = torch.device("meta")  # has no data; stands for a GPU
+    for values in ([0.5, 0.25], np.array([0.5, 0.25]), [torch.tensor(0.5), 1], []):
+        assert (numbers(values, torch.float64, meta).shape, numbers(values, torch.float64, meta).device) == (
+            (len(values),),
+            meta,
+        )
+    assert scalar(np.int64(3), torch.int64, meta, "op", "seed").device == meta
+    assert numbers([0.5, 0.25], torch.float64, torch.device("cpu")).tolist() == [0.5, 0.25]

@@ -34,7 +34,8 @@ class Recommender(torch.nn.Module):
     Parameters
     ----------
     data : Dataset or Graph
-        The training edges. A Dataset also brings the raw ids; for a Graph they are 0, 1, ... The model is made on the graph's device.
+        The training edges. A Dataset also brings the raw ids; for a Graph they are 0, 1, ... A model is made on the graph's device: a subclass's
+        ``__init__`` ends with ``self.to(self.graph.device)``.
     similarity : "dot" or "cosine"
         How vectors are scored when ranking.
     """

@@ -135,14 +135,15 @@ def scalar(value: int | float | Tensor, dtype: torch.dtype, device: torch.device
         if value.device != device:
             raise ValueError(f"{op}: {name} is on {value.device}, expected {device}; move it with .to(...)")
         return value
-    return torch.full((), value, dtype=dtype, device=device)  # not a copy, as in numbers
+    return torch.full((), np.asarray(value).item(), dtype=dtype, device=device)  # not a copy, as in numbers
 
 
 def numbers(values: Sequence[float], dtype: torch.dtype, device: torch.device) -> Tensor:
     """[n]; on a GPU by kernels, since a copy from the host waits for all that is under way."""
-    if device.type == "cpu" or len(values) == 0:
-        return torch.tensor(values, dtype=dtype, device=device)
-    return torch.stack([torch.full((), value, dtype=dtype, device=device) for value in values])
+    here = torch.tensor(values, dtype=dtype)
+    if device.type == "cpu" or here.dim() != 1 or len(here) == 0:
+        return here.to(device)
+    return torch.stack([torch.full((), value, dtype=dtype, device=device) for value in here.tolist()])
 
 
 def same_float(op: str, a: Tensor, b: Tensor, names: str) -> tuple[Tensor, Tensor]:

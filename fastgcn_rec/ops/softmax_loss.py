@@ -82,7 +82,8 @@ def softmax_loss(
     recommendation", eq. 7). Such negatives come as often as they are positives; bias[j] = -log q, q the probability that a
     positive is the item p_j, corrects for it (Yi et al. 2019, "Sampling-bias-corrected neural modeling", eq. 4: logQ). With a weight
     w other than 1 positives and negatives are smoothed apart, as the bilateral softmax does (Wu et al. 2024, "BSL", whose code has
-    it as a power of the denominator, and leaves j = b out of that). The scores are taken 192 rows at a time: memory grows with B, not with B^2.
+    it as a power of the denominator, and leaves j = b out of that). The scores are taken 192 rows at a time (on a GPU
+    2^22 scores, where these are more rows): memory grows with B, not with B^2.
 
     Parameters
     ----------

@@ -128,9 +128,8 @@ class TrainStep:
         if storage == torch.bfloat16 and len(self.alphas) > 1:
             self._shadow = torch.empty_like(self.embedding, dtype=storage)
             self.refresh()
-        self._workspaces = [
-            _native.workspace(0, embedding.device)
-        ]  # the last is used; a captured graph may still write to the others
+        self._workspace = _native.workspace(0, embedding.device)
+        self._outgrown: list[Tensor] = []
         self._times = torch.zeros(len(_PARTS), dtype=torch.float64)
 
     @property
@@ -187,14 +186,16 @@ class TrainStep:
         n_bytes = _native.size(
             "train_step", self.embedding.device, self._code, self._graph, dim, len(self.alphas), batch, n_neg, shared
         )
-        if n_bytes > len(self._workspaces[-1]):
-            self._workspaces.append(_native.workspace(n_bytes, self.embedding.device))
+        if n_bytes > len(self._workspace):
+            if self.embedding.device.type == "cuda":
+                self._outgrown.append(self._workspace)  # a captured graph may still write to it
+            self._workspace = _native.workspace(n_bytes, self.embedding.device)
         loss = self.embedding.new_empty(())
         _native.call(
             "train_step", self.embedding.device, self._code, self._graph, dim, self.alphas, len(self.alphas), *self._scales,
             self.embedding, self.exp_avg, self.exp_avg_sq, self.item_bias, self._shadow, users, pos, neg, batch, n_neg, shared, mask,
             _LOSSES[self.loss], self.temperature, self.negative_weight, self.margin, self.reg, *self.betas, self.eps, self.weight_decay,
-            self._lr, self._next_step, loss, self._times, self._workspaces[-1],
+            self._lr, self._next_step, loss, self._times, self._workspace,
         )  # fmt: skip
         self._next_step.add_(1)
         torch.autograd.graph.increment_version(self.embedding)
