@@ -135,15 +135,15 @@ def scalar(value: int | float | Tensor, dtype: torch.dtype, device: torch.device
         if value.device != device:
             raise ValueError(f"{op}: {name} is on {value.device}, expected {device}; move it with .to(...)")
         return value
-    return torch.full((), np.asarray(value).item(), dtype=dtype, device=device)  # not a copy, as in numbers
+    number = value.item() if hasattr(value, "item") else value
+    return torch.full((), number, dtype=dtype, device=device)  # not a copy, as in numbers
 
 
 def numbers(values: Sequence[float], dtype: torch.dtype, device: torch.device) -> Tensor:
     """[n]; on a GPU by kernels, since a copy from the host waits for all that is under way."""
-    here = torch.tensor(values, dtype=dtype)
-    if device.type == "cpu" or here.dim() != 1 or len(here) == 0:
-        return here.to(device)
-    return torch.stack([torch.full((), value, dtype=dtype, device=device) for value in here.tolist()])
+    if device.type == "cpu" or len(values) == 0 or not all(isinstance(value, (int, float)) for value in values):
+        return torch.tensor(values, dtype=dtype, device=device)
+    return torch.stack([torch.full((), value, dtype=dtype, device=device) for value in values])
 
 
 def same_float(op: str, a: Tensor, b: Tensor, names: str) -> tuple[Tensor, Tensor]:
