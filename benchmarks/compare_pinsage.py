@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from fastgcn_rec import Graph, PinSAGE, Popularity, TrainConfig, evaluate, fit
+from fastgcn_rec import Graph, PinSAGE, Popularity, evaluate, fit
 from fastgcn_rec.data import Dataset, Edges
 from fastgcn_rec.data._arrays import last_ranks
 from fastgcn_rec.features import Categorical, Features, Numeric, Text
+from fastgcn_rec.recipes import RECIPES
 
 from .harness import Record, Settings, command_of, dataset_named, run_context, write_results
 
@@ -35,18 +36,7 @@ COLUMNS = {
 EPOCHS = {"online-retail": 8, "ml-1m": 4, "ml-100k": 8}
 MODEL = {"linear": True, "top": 20, "n_walks": 1000, "walk_length": 1, "degree_power": 0.5, "history": 30, "round_share": 0.1,
          "cold_share": 0.3}  # fmt: skip
-TRAIN = TrainConfig(
-    loss="softmax",
-    logq=1.0,
-    temperature=0.1,
-    batch_size=1024,
-    lr=3e-3,
-    warmup=0.1,
-    lr_schedule="linear",
-    reg=0.0,
-    eval_every=1,
-    patience=0,
-)
+TRAIN = dataclasses.replace(RECIPES["pinsage"].training(), eval_every=1)
 CONTENDERS = {  # with ids as a column, with the graph
     "features only": (False, False),
     "features and ids": (True, False),
@@ -141,7 +131,7 @@ def compare(task: Task, args: argparse.Namespace, seed: int) -> list[Record]:
         layers = args.layers if with_graph else 0
         model = PinSAGE(task.train, Features(columns), num_layers=layers, seed=seed, **MODEL | {"top": args.top})
         start = time.perf_counter()
-        history = fit(model, task.train, TRAIN, epochs=args.epochs or EPOCHS[args.data], seed=seed, progress=False)
+        history = fit(model, task.train, TRAIN, epochs=args.epochs, seed=seed, progress=False)
         trained: Record = {
             "seconds": time.perf_counter() - start,
             "best_epoch": history.best_epoch,
@@ -187,6 +177,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--json", type=Path)
     args = parser.parse_args(argv)
+    args.epochs = args.epochs or EPOCHS[args.data]
     whole = described(dataset_named(args.data))
     records: list[Record] = []
     for seed in args.seeds:
@@ -195,9 +186,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.json:
         context: dict[str, Any] = run_context(argv, Settings(args.data, torch.device("cpu")))
         context["command"] = command_of("benchmarks.compare_pinsage", argv)
-        write_results(
-            args.json, context | {"model": MODEL | {"top": args.top}, "train": dataclasses.asdict(TRAIN)}, records
-        )
+        context["model"] = MODEL | {"top": args.top}
+        context["train"] = dataclasses.asdict(dataclasses.replace(TRAIN, epochs=args.epochs))
+        write_results(args.json, context, records)
         print(f"written: {args.json}")
     return 0
 

@@ -190,7 +190,7 @@ class CapturedStep(NativeStep):
         device, before = self._offset.device, None
         try:
             if device.type != "cuda":
-                raise RuntimeError(f"{device} has none")
+                raise RuntimeError(f"{device} has no CUDA graphs")
             before = torch.cuda.current_stream(device)
             graph = torch.cuda.CUDAGraph()
             # by default torch captures a stream of the current device, which need not be the model's
