@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _META = "meta.json"
+_TEXT, _ENDS = ".text", ".ends"  # members of an array of texts
 
 
 def write_atomically(path: str | os.PathLike[str], write: Callable[[IO[bytes]], None]) -> None:
@@ -38,9 +39,11 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
 
 
 def save_arrays(path: str | os.PathLike[str], meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
-    """An .npz with the arrays and ``meta`` as JSON text."""
-    text = np.frombuffer(json.dumps(meta).encode(), np.uint8)
-    write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **{_META: text, **arrays}))  # type: ignore[arg-type]
+    """An .npz with the arrays and ``meta`` as JSON text. An object array [n] of texts is stored as their UTF-8 bytes and where each ends."""
+    members: dict[str, NDArray[Any]] = {_META: np.frombuffer(json.dumps(meta).encode(), np.uint8)}
+    for name, array in arrays.items():
+        members |= _text_members(name, array) if array.dtype == object else {name: array}
+    write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **members))  # type: ignore[arg-type]
 
 
 def load_arrays(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -49,6 +52,9 @@ def load_arrays(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any]
         with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         meta: dict[str, Any] = json.loads(arrays.pop(_META).tobytes())
+        for name in [name for name in arrays if name.endswith(_ENDS)]:
+            own = name.removesuffix(_ENDS)
+            arrays[own] = _texts(own, arrays.pop(own + _TEXT), arrays.pop(name))
     except FileNotFoundError:
         raise
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
@@ -56,3 +62,19 @@ def load_arrays(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any]
     if meta.get("kind") != kind:
         raise ValueError(f"{path} holds a {meta.get('kind')!r}, not a {kind!r}")
     return meta, arrays
+
+
+def _text_members(name: str, texts: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    encoded = [text.encode("utf-8", "surrogatepass") for text in texts.tolist()]
+    ends = np.cumsum([len(text) for text in encoded], dtype=np.int64)
+    return {name + _TEXT: np.frombuffer(b"".join(encoded), np.uint8), name + _ENDS: ends}
+
+
+def _texts(name: str, data: NDArray[Any], ends: NDArray[Any]) -> NDArray[Any]:
+    starts = np.concatenate(([0], ends[:-1])) if ends.size else ends
+    fits = data.dtype == np.uint8 and ends.dtype == np.int64 and data.ndim == ends.ndim == 1
+    if not fits or (ends < starts).any() or (starts < 0).any() or (int(ends[-1]) if ends.size else 0) != data.size:
+        raise ValueError(f"{name}: the ends of the texts do not fit their {data.size} bytes")
+    raw, texts = data.tobytes(), np.empty(ends.size, object)
+    texts[:] = [raw[a:b].decode("utf-8", "surrogatepass") for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
+    return texts

@@ -12,6 +12,11 @@ Array: TypeAlias = NDArray[Any]
 Ints: TypeAlias = NDArray[np.int64]
 
 
+def is_text(ids: Array) -> bool:
+    """Whether ids are texts: an object array of str."""
+    return ids.dtype.kind in "OU"
+
+
 def as_ids(values: Iterable[Any] | Array, name: str) -> Array:
     """Return raw ids as an int64 or unicode array [n]; `name` is the argument named in errors."""
     if not isinstance(values, np.ndarray) and not hasattr(values, "__array__"):
