@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ._same import check_ids
 from .data import Edges
 from .graph import Graph
 from .ops import retrieve, topk, unseen_mask
@@ -203,6 +204,7 @@ def evaluate(
         raise ValueError(f"evaluate: degrees must be ascending and >= 1, got {list(degrees)}")
     if resamples < 0 or not 0 < confidence < 1:
         raise ValueError(f"evaluate: resamples must be >= 0 and confidence in (0, 1), got {resamples} and {confidence}")
+    check_ids("evaluate", model, test.ids, "test")
     relevant = Graph.from_edges(test.users, test.items, exclude.n_users, exclude.n_items).to(exclude.device)
     users = torch.nonzero(relevant.user_degree).flatten()
     of_users = [m for m in metrics if m in USER_METRICS]

@@ -234,6 +234,27 @@ class Graph:
         weight = None if self.weight is None else self.weight[edges]
         return Graph.from_edges(rows, self.indices[edges], len(users), self.n_items, weight).to(self.device)
 
+    def edges(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """(users, items) of the edges, int64 [n_edges] each, by user, then item.
+
+        >>> Graph.from_edges([1, 0], [0, 2]).edges()
+        (tensor([0, 1]), tensor([2, 0]))
+        """
+        return torch.repeat_interleave(self.user_degree), self.indices.long()
+
+    def without_edges(self, users: torch.Tensor, items: torch.Tensor) -> Graph:
+        """The graph without these pairs, int64 [n] each; the weights of the others stay. Pairs that are no edges change nothing.
+
+        >>> import torch
+        >>> Graph.from_edges([0, 0, 1], [0, 1, 1]).without_edges(torch.tensor([0]), torch.tensor([1])).edges()
+        (tensor([0, 1]), tensor([0, 1]))
+        """
+        of_users, of_items = self.edges()
+        kept = ~torch.isin(of_users * self.n_items + of_items, users * self.n_items + items)
+        weight = None if self.weight is None else self.weight[kept]
+        edges = of_users[kept], of_items[kept]
+        return Graph.from_edges(*edges, self.n_users, self.n_items, weight).to(self.device)
+
     def degrees(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Sums of edge weights of the users and of the items, float64: the diagonal of D."""
         return _row_sums(self.indptr, self.weight), _row_sums(self.indptr_t, self.weight_t)

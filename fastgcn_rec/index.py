@@ -225,7 +225,7 @@ class Indexed:
         self.index = Index.build(items, kind, ids=model.item_ids, **options)
         self._users = users.cpu().numpy()
         self.n_users, self.n_items = model.n_users, model.n_items
-        self.user_rows, self.raw_items = model.user_rows, model.raw_items
+        self.user_rows, self.raw_items, self.ids = model.user_rows, model.raw_items, model.ids
 
     def recommend(self, users: Any, k: int = 20, exclude_seen: bool = True) -> tuple[NDArray[Any], Floats]:
         """As :meth:`Recommender.recommend`; what the index does not find is missing."""

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from tqdm import tqdm
 
+from ._same import check_dataset
 from .data import Dataset, Edges
 from .evaluate import evaluate
 from .models import Recommender
@@ -45,7 +46,8 @@ class TrainConfig:
     margin : float
         Of max_margin.
     sampler : "user" or "edge"
-        How positives are drawn: see :func:`fastgcn_rec.sample_batch`.
+        How positives are drawn: see :func:`fastgcn_rec.sample_batch`. Weights of edges do not enter here: they say how much a node takes from
+        its neighbours (propagation, walks), so that MF, whose vectors take nothing from neighbours, trains as without them.
     n_neg : int
         Uniform negatives per positive (all losses but softmax, which takes none).
     negatives : str or Sampler
@@ -191,13 +193,14 @@ def fit(
     on_epoch: Callable[[dict[str, float]], None] | None = None,
     **options: Any,
 ) -> History:
-    """Trains ``model`` on ``dataset.train``; afterwards it holds the chosen epoch's parameters and the whole training graph.
+    """Trains ``model`` on the edges of its graph, with their weights; afterwards it holds the chosen epoch's parameters.
 
     Parameters
     ----------
     model : MF, LightGCN, ...
     dataset : Dataset
-        The one that the model was made for.
+        The one that the model was made from: its ids and training edges are compared with the model's. A model of a Graph of these edges, which
+        may have weights of its own, is taken as well.
     config : TrainConfig; ``options`` replace single fields of it
     checkpoint : path, optional
         Written every ``eval_every`` epochs, after the last and on Ctrl-C. If it exists, training goes on from it exactly: the
@@ -224,11 +227,7 @@ def fit(
     2
     """
     config = dataclasses.replace(config or TrainConfig(), **options)
-    if (model.n_users, model.n_items) != (dataset.n_users, dataset.n_items):
-        raise ValueError(
-            f"fit: the model is for {model.n_users} users and {model.n_items} items, {dataset.name} has "
-            f"{dataset.n_users} and {dataset.n_items}; make the model from this data set"
-        )
+    check_dataset("fit", model, dataset)
     if len(dataset.train) == 0:
         raise ValueError(f"fit: {dataset.name} has no training edges")
     initial = {name: p.detach().clone() for name, p in model.named_parameters()}
@@ -258,8 +257,11 @@ class _Run:
         self.full_graph = model.graph
         self.judge: Edges | None = None
         if config.protocol == "validation":
-            reduced, self.judge = dataset.split_valid(config.valid_fraction, seed=config.seed)
-            model.graph = reduced.graph(self.full_graph.device)
+            _, self.judge = dataset.split_valid(config.valid_fraction, seed=config.seed)
+            held = (
+                torch.from_numpy(side).long().to(model.graph.device) for side in (self.judge.users, self.judge.items)
+            )
+            model.graph = self.full_graph.without_edges(*held)
         elif config.protocol == "published":
             self.judge = dataset.test
         chosen_on = {"validation": "validation", "published": "test (published protocol)", "none": "none"}
@@ -273,6 +275,7 @@ class _Run:
             "config": dataclasses.asdict(config),
             "model": model.config(),
             "data": dataset.fingerprint(),
+            "graph": self.full_graph.fingerprint(),  # has the weights
         }
         if self.checkpoint is not None and self.checkpoint.exists():
             self._resume()

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ._same import check_dataset, edge_keys
 from .data import Dataset, Edges
 from .data._arrays import among, pair_keys
 from .evaluate import evaluate, ranked
@@ -103,6 +104,11 @@ class TwoStage:
         self.training: Training | None = None
 
     @property
+    def ids(self) -> tuple[NDArray[Any], NDArray[Any]] | None:
+        """As :attr:`Recommender.ids`."""
+        return self.serving.ids
+
+    @property
     def feature_names(self) -> list[str]:
         own = ["score", "rank", "gap", "popularity", "user_degree"] + ["ppr"] * self.use_ppr
         return own + [f"item_{n}" for n in range(self.item_features.shape[1])]
@@ -110,14 +116,12 @@ class TwoStage:
     def fit(self, dataset: Dataset) -> TwoStage:
         """Trains the ranker on the candidates of every user with a label; afterwards :attr:`graph` holds all of ``dataset.train``.
 
-        Raises ValueError where the data set is another one than the model's, or no label is left.
+        Raises ValueError where the data set is another one than that of ``candidates`` and ``serving`` (other ids, or training edges that it
+        lacks), or no label is left.
         """
         model = self.candidates
-        if (model.n_users, model.n_items) != (dataset.n_users, dataset.n_items):
-            raise ValueError(
-                f"TwoStage: candidates is for {model.n_users} users and {model.n_items} items, {dataset.name} has {dataset.n_users} and "
-                f"{dataset.n_items}; make it from this data set's split_valid()"
-            )
+        for name in ("candidates", "serving"):
+            check_dataset("TwoStage", getattr(self, name), dataset, name, part=True)
         labels = _labels(model.graph, dataset)
         if not len(labels):
             raise ValueError(
@@ -209,8 +213,5 @@ def _item_features(given: Any, n_items: int) -> NDArray[np.float32]:
 
 def _labels(seen: Graph, dataset: Dataset) -> Edges:
     """The training edges that are not in ``seen``."""
-    rows = np.repeat(np.arange(seen.n_users), seen.user_degree.cpu().numpy())
-    known = pair_keys(rows, seen.indices.cpu().numpy(), seen.n_users, seen.n_items)  # sorted, as a CSR's edges are
-    return dataset.train.select(
-        ~among(known, pair_keys(dataset.train.users, dataset.train.items, seen.n_users, seen.n_items))
-    )
+    train = dataset.train
+    return train.select(~among(edge_keys(seen), pair_keys(train.users, train.items, seen.n_users, seen.n_items)))

@@ -9,7 +9,6 @@ from fastgcn_rec import Graph, PinSAGE, Recommender, TrainConfig, evaluate, fit,
 from fastgcn_rec.data import Edges, synthetic_interactions
 from fastgcn_rec.features import Categorical, Features, Numeric, Text
 from fastgcn_rec.models._pinsage_layers import Neighborhoods
-from fastgcn_rec.models._pinsage_rounds import edge_arrays, without_pairs
 from fastgcn_rec.negatives import Negatives
 from fastgcn_rec.steps import make_step
 
@@ -125,12 +124,12 @@ def test_a_pair_is_out_of_sight_while_it_is_learnt(monkeypatch):
         return embed(nodes, near)
 
     monkeypatch.setattr(model, "embed", spy)
-    all_pairs = set(zip(*(t.tolist() for t in edge_arrays(model.graph)), strict=True))
+    all_pairs = set(zip(*(t.tolist() for t in model.graph.edges()), strict=True))
     for t in range(12):
         users, pos, _ = step.batches(t, config.seed, t * config.batch_size)
         step(t, 0.01)
         near, now = seen[-1]
-        left = set(zip(*(e.tolist() for e in edge_arrays(now.graph)), strict=True))
+        left = set(zip(*(e.tolist() for e in now.graph.edges()), strict=True))
         targets = set(zip(users.tolist(), pos.tolist(), strict=True))
         assert targets <= all_pairs
         assert not targets & left
@@ -148,7 +147,7 @@ def test_a_neighbourhood_only_through_the_pair_is_gone():
     graph = Graph.from_edges([0, 0, 1, 2], [0, 1, 0, 1], 3, 2)
     model = make(graph)
     assert model.neighborhoods().ids[:, 0].tolist() == [1, 0]
-    left = without_pairs(graph, torch.tensor([0]), torch.tensor([0]))
+    left = graph.without_edges(torch.tensor([0]), torch.tensor([0]))
     near = model.neighborhoods(left)
     assert (near.ids == -1).all()
     assert not near.weights.any()
@@ -158,10 +157,8 @@ def test_an_item_of_a_user_does_not_move_the_loss_of_that_pair():
     """With the pair in the graph or not, its loss is the same: nothing looks at it."""
     users, pos = torch.tensor([0]), torch.tensor([1])
     graph = random_graph(12, 9, 40, seed=2)
-    with_it = Graph.from_edges(
-        *(torch.cat([a, b]) for a, b in zip(edge_arrays(graph), (users, pos), strict=True)), 12, 9
-    )
-    without = without_pairs(with_it, users, pos)
+    with_it = Graph.from_edges(*(torch.cat([a, b]) for a, b in zip(graph.edges(), (users, pos), strict=True)), 12, 9)
+    without = with_it.without_edges(users, pos)
     a = make(with_it).neighborhoods(without)
     b = make(without).neighborhoods()
     assert torch.equal(a.ids, b.ids)
@@ -223,7 +220,7 @@ def test_the_file_gives_the_same_model(tmp_path):
 
 def test_new_items_get_the_vectors_of_a_model_that_had_them():
     graph, n = random_graph(), 26
-    users, columns = edge_arrays(graph)
+    users, columns = graph.edges()
     old = columns < n
     info = items(graph.n_items)
     head, tail = ({k: v[part] for k, v in info.items()} for part in (slice(None, n), slice(n, None)))
@@ -275,7 +272,7 @@ def test_an_embedding_by_id_is_a_column():
 
 def test_weighted_graphs_train_too():
     base = random_graph()
-    users, columns = edge_arrays(base)
+    users, columns = base.edges()
     graph = Graph.from_edges(users, columns, 40, 30, torch.rand(base.n_edges) + 0.1)
     model = make(graph)
     loss = model.batch_loss(

@@ -12,7 +12,7 @@ from fastgcn_rec import Graph, PinSAGE, Recommender, TrainConfig, fit, random_wa
 from fastgcn_rec.data import Interactions, make_dataset, synthetic_interactions
 from fastgcn_rec.features import Categorical, Features, Numeric
 from fastgcn_rec.models import _pinsage_users
-from fastgcn_rec.models._pinsage_rounds import edge_arrays, mixed
+from fastgcn_rec.models._pinsage_rounds import mixed
 from fastgcn_rec.negatives import Negatives
 
 USER_COLUMNS = {"id": Categorical(), "job": Categorical(), "age": Numeric()}
@@ -56,7 +56,7 @@ def test_before_training_features_of_users_change_nothing():
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_vectors_are_those_of_the_formula(weighted):
-    users, columns = edge_arrays(random_graph())
+    users, columns = random_graph().edges()
     weight = torch.rand(len(users)) + 0.1 if weighted else None
     model = make(Graph.from_edges(users, columns, 42, 30, weight)).double()  # two users have no items
     z = model.get_embedding()

@@ -11,7 +11,6 @@ from test_pinsage import COLUMNS, PAPER, items
 from fastgcn_rec import PinSAGE, Recommender, TrainConfig, fit
 from fastgcn_rec.data import Dataset, Interactions, make_dataset, synthetic_interactions
 from fastgcn_rec.features import Categorical, Features
-from fastgcn_rec.models._pinsage_rounds import edge_arrays, without_pairs
 from fastgcn_rec.models._pinsage_window import Events, PairTimes
 from fastgcn_rec.negatives import Negatives
 from fastgcn_rec.steps import make_step
@@ -34,7 +33,7 @@ def model_of(dataset, **options):
 
 
 def times_of(dataset):
-    return PairTimes.of(dataset, dataset.n_users, dataset.n_items)
+    return PairTimes.of(dataset)
 
 
 def time_of(dataset):
@@ -47,11 +46,11 @@ def time_of(dataset):
 def test_items_within_the_window_are_drawn_equally_often_and_no_others(kind, window):
     dataset = with_times(kind=kind)
     when, graph = time_of(dataset), dataset.graph()
-    users, columns = edge_arrays(graph)
-    left = without_pairs(graph, users[::5], columns[::5])
+    users, columns = graph.edges()
+    left = graph.without_edges(users[::5], columns[::5])
     events = Events(left, times_of(dataset), window)
     there = {}
-    for user, item in zip(*(e.tolist() for e in edge_arrays(left)), strict=True):
+    for user, item in zip(*(e.tolist() for e in left.edges()), strict=True):
         there.setdefault(user, []).append(item)
     users, columns, draws = users[::5], columns[::5], 4000
     drawn = events.draw(users, columns, draws, 3, 0).view(-1, draws)
@@ -71,7 +70,7 @@ def test_a_window_reaches_as_far_from_a_pair_that_is_taken_out_of_the_graph():
     train = Interactions.from_raw([1, 1, 1], [1, 2, 3], time=[0, 10, 20])
     dataset = make_dataset("toy", train, split="none")
     pair = torch.tensor([0]), torch.from_numpy(dataset.items_of([1]))
-    events = Events(without_pairs(dataset.graph(), *pair), times_of(dataset), 15)
+    events = Events(dataset.graph().without_edges(*pair), times_of(dataset), 15)
     assert dataset.item_ids[events.draw(*pair, 3, 0, 0)].tolist() == [2, 2, 2]
 
 
@@ -80,14 +79,14 @@ def test_long_times_are_exact():
     train = Interactions.from_raw([1, 1, 1, 1], [1, 2, 3, 4], time=[start, start + 3, start + 4, start - 4])
     dataset = make_dataset("toy", train, split="none")
     pair = torch.tensor([0]), torch.from_numpy(dataset.items_of([1]))
-    first, count = Events(without_pairs(dataset.graph(), *pair), times_of(dataset), 3.9).near(*pair)
+    first, count = Events(dataset.graph().without_edges(*pair), times_of(dataset), 3.9).near(*pair)
     assert (first.tolist(), count.tolist()) == ([1], [1])
 
 
 def test_a_repeated_pair_has_the_time_of_its_first_event():
     train = Interactions.from_raw([1, 1, 1], [1, 2, 1], time=[30, 31, 10])
     dataset = make_dataset("toy", train, split="none")
-    users, columns = edge_arrays(dataset.graph())
+    users, columns = dataset.graph().edges()
     assert sorted(times_of(dataset).at(users, columns).tolist()) == [10, 31]
 
 
@@ -106,13 +105,13 @@ def test_queries_come_from_the_graph_that_is_trained_on(protocol, monkeypatch):
     monkeypatch.setattr(Events, "draw", spy)
     model = model_of(dataset, round_share=0.2)
     fit(model, dataset, epochs=1, batch_size=32, loss="softmax", protocol=protocol, progress=False)
-    held_out = set(zip(*(e.tolist() for e in edge_arrays(model.graph)), strict=True))
+    held_out = set(zip(*(e.tolist() for e in model.graph.edges()), strict=True))
     assert held_out == set(when)
     some = 0
     for users, columns, drawn, now, graph in seen:
         assert (graph.n_edges < len(when)) is (protocol == "validation")
-        left = set(zip(*(e.tolist() for e in edge_arrays(now.graph)), strict=True))
-        trained = set(zip(*(e.tolist() for e in edge_arrays(graph)), strict=True))
+        left = set(zip(*(e.tolist() for e in now.graph.edges()), strict=True))
+        trained = set(zip(*(e.tolist() for e in graph.edges()), strict=True))
         assert left < trained
         for user, item, row in zip(users.tolist(), columns.tolist(), drawn.tolist(), strict=True):
             for other in row:
@@ -228,6 +227,7 @@ def test_errors_say_what_is_missing():
     with pytest.raises(ValueError, match=r"window needs times, and a Graph has none; pass a Dataset"):
         model_of(random_graph())
     fewer, _ = dataset.split_valid(0.5)
-    model = model_of(dataset).use_times(fewer)
+    with pytest.raises(ValueError, match=r"are no training edges of .*; make the model from this data set"):
+        model_of(dataset).use_times(fewer)
     with pytest.raises(ValueError, match="lacks some; train on the Dataset"):
-        fit(model, dataset, epochs=1, loss="softmax", protocol="none", progress=False)
+        PairTimes.of(fewer).at(*dataset.graph().edges())

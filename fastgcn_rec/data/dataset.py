@@ -35,7 +35,10 @@ _INT32_MAX = np.iinfo(np.int32).max
 
 @dataclass(frozen=True, eq=False)
 class Edges:
-    """Pairs of internal ids: `users` and `items`, int32 [E], and `time` [E] or None.
+    """Pairs of internal ids: `users` and `items`, int32 [E], with a `time` [E] and a `weight` float32 [E], > 0, or None.
+
+    `ids` are the raw ids that the internal ones stand for, (of users, of items), where the edges are those of a `Dataset`, which sets it;
+    else None. By them `fit` and `evaluate` notice edges that mean others than the model's.
 
     Examples
     --------
@@ -48,6 +51,8 @@ class Edges:
     users: NDArray[np.int32]
     items: NDArray[np.int32]
     time: Array | None = None
+    weight: NDArray[np.float32] | None = None
+    ids: tuple[Array, Array] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         # Any integers are taken, so that callers need not cast; they are int32 from here on.
@@ -62,13 +67,16 @@ class Edges:
             raise ValueError(f"users and items must have one length, got {self.users.size} and {self.items.size}")
         if self.time is not None and self.time.shape != self.users.shape:
             raise ValueError(f"time must have shape [{self.users.size}], got {list(self.time.shape)}")
+        if self.weight is not None:
+            object.__setattr__(self, "weight", _weights(self.weight, self.users.size))
 
     def __len__(self) -> int:
         return int(self.users.size)
 
     def select(self, which: Array) -> Edges:
         """Return the edges that a boolean mask [E] or an index array picks."""
-        return Edges(self.users[which], self.items[which], None if self.time is None else self.time[which])
+        time, weight = (None if column is None else column[which] for column in (self.time, self.weight))
+        return replace(self, users=self.users[which], items=self.items[which], time=time, weight=weight)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +91,7 @@ class Dataset:
     ----------
     name : str
     train, test : Edges
+        With weights where `make_dataset` was asked for them: those of `train` are the graph's.
     user_ids, item_ids : int64 or unicode [n_users], [n_items]
         Raw id of every internal id.
     item_info : dict of str to array [n_items]
@@ -112,6 +121,12 @@ class Dataset:
     dropped_duplicates: int = 0
     user_info: dict[str, Array] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for part in ("train", "test"):
+            edges: Edges = getattr(self, part)
+            if edges.ids is None or edges.ids[0] is not self.user_ids or edges.ids[1] is not self.item_ids:
+                object.__setattr__(self, part, replace(edges, ids=(self.user_ids, self.item_ids)))
+
     @property
     def n_users(self) -> int:
         """Number of users, cold ones included."""
@@ -125,7 +140,7 @@ class Dataset:
     def __repr__(self) -> str:
         return (
             f"Dataset({self.name!r}, {self.n_users} users, {self.n_items} items, "
-            f"{len(self.train)} train + {len(self.test)} test edges)"
+            f"{len(self.train)} train + {len(self.test)} test edges{', weighted' if self.train.weight is not None else ''})"
         )
 
     def users_of(self, raw_ids: Iterable[Any] | Array) -> Ints:
@@ -150,7 +165,7 @@ class Dataset:
         """Return ``users-items-train-test-<16 hex digits>``: equal for equal data, whatever the order of rows and ids.
 
         The digits are the head of a SHA-256 over the raw ids in sorted order and over the pairs of each part, as pairs of
-        ranks among those ids, in sorted order. Times and columns do not enter.
+        ranks among those ids, in sorted order, followed by the pairs' weights where there are some. Times and columns do not enter.
 
         Examples
         --------
@@ -171,8 +186,15 @@ class Dataset:
             ranks.append(rank)
         for part in (self.train, self.test):
             keys = pair_keys(ranks[0][part.users], ranks[1][part.items], self.n_users, self.n_items)
-            keys.sort()
+            weight = part.weight
+            if weight is None:
+                keys.sort()
+            else:
+                order = np.argsort(keys)
+                keys, weight = keys[order], weight[order]
             digest.update(f"pairs {keys.size}\0".encode() + keys.astype("<i8", copy=False).tobytes())
+            if weight is not None:
+                digest.update(b"weights\0" + weight.astype("<f4", copy=False).tobytes())
         counts = (self.n_users, self.n_items, len(self.train), len(self.test))
         return "-".join([*map(str, counts), digest.hexdigest()[:16]])
 
@@ -214,11 +236,11 @@ class Dataset:
         )
 
     def graph(self, device: str | torch.device = "cpu") -> Graph:
-        """Return the `fastgcn_rec.Graph` of the training edges on a device."""
+        """Return the `fastgcn_rec.Graph` of the training edges, with their weights, on a device."""
         from ..graph import Graph
 
-        graph = Graph.from_edges(self.train.users, self.train.items, self.n_users, self.n_items)
-        return graph.to(device)
+        train = self.train
+        return Graph.from_edges(train.users, train.items, self.n_users, self.n_items, train.weight).to(device)
 
     def split_valid(
         self, fraction: float = 0.1, seed: int = 0, by: Literal["random", "temporal"] = "random"
@@ -300,8 +322,8 @@ class Dataset:
         new_u, new_i = _places_of(users), _places_of(items)
         return replace(
             self,
-            train=Edges(new_u[self.train.users], new_i[self.train.items], self.train.time),
-            test=Edges(new_u[self.test.users], new_i[self.test.items], self.test.time),
+            train=replace(self.train, users=new_u[self.train.users], items=new_i[self.train.items]),
+            test=replace(self.test, users=new_u[self.test.users], items=new_i[self.test.items]),
             user_ids=self.user_ids[users],
             item_ids=self.item_ids[items],
             item_info={name: column[items] for name, column in self.item_info.items()},
@@ -310,6 +332,23 @@ class Dataset:
 
     def _keys(self, part: Edges) -> Ints:
         return pair_keys(part.users, part.items, self.n_users, self.n_items)
+
+
+def _weights(given: Any, n_edges: int) -> NDArray[np.float32]:
+    values = np.asarray(given)
+    if values.dtype.kind not in "iuf":
+        raise TypeError(f"weight must be numbers [E], got dtype {values.dtype}")
+    if values.shape != (n_edges,):
+        raise ValueError(f"weight must have shape [{n_edges}], got {list(values.shape)}")
+    with np.errstate(over="ignore"):
+        weight = values.astype(np.float32, copy=False)
+    bad = ~(np.isfinite(weight) & (weight > 0))
+    if bad.any():
+        at = int(bad.argmax())
+        raise ValueError(
+            f"weight must be positive and finite in float32, got {values[at]} at edge {at}; leave such edges out"
+        )
+    return weight
 
 
 def _places_of(order: Ints) -> NDArray[np.int32]:

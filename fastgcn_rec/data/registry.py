@@ -100,7 +100,7 @@ def load_dataset(
     download : bool
         Fetch the data set into the cache if it is not on this machine.
     **options
-        Those of `make_dataset`: `split`, `test`, `seed`, `k`, `by`, `min_rating`, `k_core`. Default: the published split
+        Those of `make_dataset`: `split`, `test`, `seed`, `k`, `by`, `min_rating`, `k_core`, `weight`. Default: the published split
         where there is one; otherwise the latest 20 % of all events for the test ("temporal"), or 20 % of each user's
         at random where the files hold no times.
 

@@ -204,6 +204,7 @@ def make_dataset(
     *,
     min_rating: float | None = None,
     k_core: int | tuple[int, int] | None = None,
+    weight: Literal["rating"] | None = None,
     **options: Any,
 ) -> Dataset:
     """Filter, split and number events: from `Interactions` to a `Dataset`.
@@ -221,6 +222,10 @@ def make_dataset(
         Keep events rated so or higher.
     k_core : int or (int, int), optional
         Then keep the k-core, see `Interactions.k_core`.
+    weight : "rating" or None
+        What weighs the edges, of both parts: the events' ratings, which must be > 0 then, or nothing. For a weight of another kind (a count,
+        1 + alpha * rating) put it in their place: ``dataclasses.replace(events, rating=...)``. A repeated pair has its earliest event's, as it
+        has its time.
     **options
         Arguments of the split: `test`, `seed`, `k`, `by`.
 
@@ -245,6 +250,10 @@ def make_dataset(
         raise ValueError(
             f"split={split!r} has no option {unknown[0]!r}; it has {', '.join(known) if known else 'none'}"
         )
+    if weight not in (None, "rating"):
+        raise ValueError(f"weight must be 'rating' or None, got {weight!r}")
+    if weight and inter.rating is None:
+        raise ValueError(f"weight='rating' needs ratings, but {name} has none; leave weight at None")
     rows = len(inter)
     if min_rating is not None:
         inter = inter.filter_rating(min_rating).compact()
@@ -256,7 +265,8 @@ def make_dataset(
 
     def edges(which: Ints) -> Edges:
         users, items = inter.users[which].astype(np.int32), inter.items[which].astype(np.int32)
-        return Edges(users, items, None if inter.time is None else inter.time[which])
+        time = None if inter.time is None else inter.time[which]
+        return Edges(users, items, time, inter.rating[which] if weight and inter.rating is not None else None)
 
     data = build_dataset(
         name, edges(train), edges(test), inter.user_ids, inter.item_ids, inter.item_info, distinct=True, user_info=inter.user_info

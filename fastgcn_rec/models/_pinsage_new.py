@@ -11,19 +11,18 @@ from numpy.typing import NDArray
 from ..data._arrays import among, as_ids
 from ..fold_in import edges_of_new
 from ..graph import Graph
-from ._pinsage_rounds import edge_arrays
 from .base import Recommender
 
 
 def graph_with(model: Recommender, n: int, item_users: Any) -> Graph:
     """The model's graph with n more items and their edges; ``item_users`` as for :meth:`PinSAGE.with_items`."""
-    users, items = edge_arrays(model.graph)
+    users, items = model.graph.edges()
     weight = model.graph.weight
     if item_users is not None:
         new = edges_of_new(model, item_users, "users")
         if new.n_users != n:
             raise ValueError(f"PinSAGE: item_users must have one row for each of {n} new items, got {new.n_users}")
-        rows, columns = edge_arrays(new)
+        rows, columns = new.edges()
         users, items = torch.cat([users, columns]), torch.cat([items, rows + model.n_items])
         if weight is not None and new.weight is not None:
             weight = torch.cat([weight, new.weight])

@@ -51,16 +51,3 @@ def places(items: Tensor, ids: Tensor) -> Tensor:
 def mixed(seed: int, number: int) -> int:
     """A seed of its own for every number."""
     return (seed * 0x9E3779B97F4A7C15 + number) % 2**63
-
-
-def edge_arrays(graph: Graph) -> tuple[Tensor, Tensor]:
-    """(users, items) of the edges in their order, int64."""
-    return torch.repeat_interleave(graph.user_degree), graph.indices.long()
-
-
-def without_pairs(graph: Graph, users: Tensor, items: Tensor) -> Graph:
-    """The graph without these edges."""
-    of_users, of_items = edge_arrays(graph)
-    kept = ~torch.isin(of_users * graph.n_items + of_items, users * graph.n_items + items)
-    weight = None if graph.weight is None else graph.weight[kept]
-    return Graph.from_edges(of_users[kept], of_items[kept], graph.n_users, graph.n_items, weight).to(graph.device)

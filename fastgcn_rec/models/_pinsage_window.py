@@ -12,7 +12,6 @@ from ..data import Dataset
 from ..data._arrays import pair_keys
 from ..graph import Graph
 from ..ops import uniform_rows
-from ._pinsage_rounds import edge_arrays
 
 Tensor = torch.Tensor
 _PLACE = (1 << 18) + 1  # of uniform_rows
@@ -26,14 +25,9 @@ class PairTimes(NamedTuple):
     n_items: int
 
     @staticmethod
-    def of(data: Dataset, n_users: int, n_items: int) -> PairTimes:
-        """The training edges', for a model of so many users and items."""
-        edges = data.train
-        if (data.n_users, data.n_items) != (n_users, n_items):
-            raise ValueError(
-                f"PinSAGE: the model is for {n_users} users and {n_items} items, {data.name} has {data.n_users} and {data.n_items}; "
-                "pass the Dataset that it was made from"
-            )
+    def of(data: Dataset) -> PairTimes:
+        """The training edges'."""
+        edges, n_users, n_items = data.train, data.n_users, data.n_items
         if edges.time is None:
             raise ValueError(f"PinSAGE: window needs times, but {data.name} has none; leave window at None")
         keys = pair_keys(edges.users, edges.items, n_users, n_items)
@@ -77,7 +71,7 @@ class Events:
 
     def __init__(self, graph: Graph, times: PairTimes, window: float) -> None:
         self.times, self.reach = times, times.reach(window)
-        users, items = edge_arrays(graph)
+        users, items = graph.edges()
         self.moments, rank = times.at(users, items).unique(return_inverse=True)
         self.keys, order = (users * (len(self.moments) + 1) + rank).sort(stable=True)
         self.items = torch.cat([items[order], items.new_full((1,), -1)])

@@ -57,9 +57,11 @@ class Recommender(torch.nn.Module):
             self.graph = data
             self.user_ids: NDArray[Any] = np.arange(data.n_users)
             self.item_ids: NDArray[Any] = np.arange(data.n_items)
+            self.has_raw_ids = False
         elif isinstance(data, Dataset):
             self.graph = data.graph()
             self.user_ids, self.item_ids = data.user_ids, data.item_ids
+            self.has_raw_ids = True
         else:
             raise TypeError(f"{type(self).__name__}: data must be a Dataset or a Graph, got {type(data).__name__}")
 
@@ -70,6 +72,11 @@ class Recommender(torch.nn.Module):
     @property
     def n_items(self) -> int:
         return self.graph.n_items
+
+    @property
+    def ids(self) -> tuple[NDArray[Any], NDArray[Any]] | None:
+        """The raw ids (of users, of items) behind the internal ones; None for a model of a Graph, which says nothing of them."""
+        return (self.user_ids, self.item_ids) if self.has_raw_ids else None
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Recommender:
         super()._apply(fn, recurse)
@@ -283,7 +290,8 @@ class Recommender(torch.nn.Module):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes parameters, configuration, training graph and raw ids to an .npz (no pickle), whole or not at all."""
-        meta = {"kind": "model", "format": 1, "class": type(self).__name__, "config": self.config()}
+        meta = {"kind": "model", "format": 1, "class": type(self).__name__, "config": self.config(),
+                "raw_ids": self.has_raw_ids}  # fmt: skip
         state = {name: t.detach().cpu() for name, t in self.state_dict().items()}
         arrays = {f"state.{n}": (t.float() if t.is_floating_point() else t).numpy() for n, t in state.items()}
         graph = self.graph.to("cpu")
@@ -305,6 +313,7 @@ class Recommender(torch.nn.Module):
         state = {n.removeprefix("state."): torch.from_numpy(a) for n, a in arrays.items() if n.startswith("state.")}
         model = kind._restored(graph, meta["config"], state)
         model.user_ids, model.item_ids = arrays["user_ids"], arrays["item_ids"]
+        model.has_raw_ids = meta["raw_ids"]
         return model
 
     @classmethod

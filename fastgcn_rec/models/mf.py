@@ -18,6 +18,8 @@ _SOLVED_AT_ONCE = 1024  # new nodes, each with a matrix [dim, dim]
 class MF(Recommender):
     """Matrix factorization: a free vector per user and item.
 
+    Weights of edges play no part in its training (positives are drawn by edge) but in :meth:`folding`.
+
     Parameters
     ----------
     data : Dataset or Graph

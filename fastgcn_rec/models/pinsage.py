@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.functional import normalize
 
+from .._same import check_dataset
 from ..data import Dataset
 from ..features import Features
 from ..fold_in import Fold, Side, sum_rows
@@ -19,7 +20,7 @@ from ..ops import l2_loss, neighbor_pool, random_walk_neighbors, sample_batch, u
 from ._pinsage_inputs import Featured, encode, stacked
 from ._pinsage_layers import Layer, Linear, Neighborhoods
 from ._pinsage_new import graph_with, ids_with
-from ._pinsage_rounds import Round, distinct, mixed, places, without_pairs
+from ._pinsage_rounds import Round, distinct, mixed, places
 from ._pinsage_users import user_side
 from ._pinsage_window import Events, PairTimes
 from .base import Recommender
@@ -328,7 +329,7 @@ class PinSAGE(Featured, Recommender):
             users, pos, _ = sample_batch(
                 self.graph, steps * size, 0, seed=config.seed, offset=number * steps * size, by=config.sampler
             )
-            graph = without_pairs(self.graph, users, pos)
+            graph = self.graph.without_edges(users, pos)
             near = self._walk(graph, mixed(config.seed, number))
             events = None if self.options["window"] is None else Events.of(graph, self._times, self.options["window"])
             now = Round((number, config), self.graph, graph, near, events)
@@ -337,7 +338,8 @@ class PinSAGE(Featured, Recommender):
 
     def use_times(self, data: Dataset) -> PinSAGE:
         """Takes the times of training pairs, which ``window`` needs, from the Dataset that the model is trained on; returns itself."""
-        self._times, self._round = PairTimes.of(data, self.n_users, self.n_items), None
+        check_dataset("PinSAGE", self, data, part=True)
+        self._times, self._round = PairTimes.of(data), None
         return self
 
     # --- new items --------------------------------------------------------------------------------------------------
@@ -367,6 +369,7 @@ class PinSAGE(Featured, Recommender):
             model.user_side._set_features(self.user_side._encoded())
         model.load_state_dict({name: p.detach() for name, p in self.named_parameters()}, strict=False)
         model.user_ids, model.item_ids = self.user_ids, ids_with(self.item_ids, n, item_ids)
+        model.has_raw_ids = self.has_raw_ids
         return model.to(device=self.table.device, dtype=self.table.dtype)
 
     def embed_items(self, item_info: Mapping[str, Any], item_users: Any = None) -> Tensor:

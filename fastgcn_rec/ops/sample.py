@@ -209,7 +209,7 @@ def sample_batch(
 
     by="edge": edges without replacement; every n_edges consecutive samples visit each edge once, in an order that depends on
     (seed, t // n_edges) (a Feistel permutation, no table). by="user": a user uniform over those with an edge, then one of the
-    user's items, uniform (the sampling of LightGCN's published code and of CS224W).
+    user's items, uniform (the sampling of LightGCN's published code and of CS224W). Weights of edges do not enter the draw.
 
     Raises
     ------
