@@ -1,8 +1,11 @@
 // The Python module fastgcn_rec._C: addresses, sizes, a dtype code and a thread count or stream in; nothing out. The
 // only file that knows of pybind11. Checks of shapes, dtypes and devices stand in fastgcn_rec/ops and
 // fastgcn_rec/graph.py.
+#include <pthread.h>
 #include <pybind11/pybind11.h>
 
+#include <atomic>
+#include <exception>
 #include <stdexcept>
 #include <string>
 
@@ -11,6 +14,7 @@
 #endif
 
 #include "cpu/isa/levels.h"
+#include "cpu/parallel.h"
 #include "fgr/adam_step.h"
 #include "fgr/build.h"
 #include "fgr/half_hop.h"
@@ -38,6 +42,37 @@ using Address = uintptr_t;
 template <class T>
 T* at(Address address) {
   return reinterpret_cast<T*>(address);
+}
+
+// For the time of a call: without the GIL, and open to interrupts.
+struct Call {
+  Call() { cpu::begin_call(); }
+  py::gil_scoped_release release;
+};
+
+// Python's main thread, which alone runs handlers of signals.
+std::atomic<unsigned long> main_thread{0};
+
+// True, with Python's error set, if a signal's handler raised; what handlers else do leaves the call as it is.
+bool signal_raised() {
+  if (PyThread_get_thread_ident() != main_thread) return false;
+  const py::gil_scoped_acquire acquire;
+  return PyErr_CheckSignals() != 0;
+}
+
+void bind_threads(py::module_& m) {
+  main_thread = py::cast<unsigned long>(py::module_::import("threading").attr("main_thread")().attr("ident"));
+  pthread_atfork(nullptr, nullptr, [] { main_thread = PyThread_get_thread_ident(); });
+  cpu::set_poll(&signal_raised);
+  py::register_local_exception_translator([](std::exception_ptr error) {
+    try {
+      std::rethrow_exception(error);
+    } catch (const cpu::Interrupted&) {  // Python's error is set
+    }
+  });
+  m.def("parallel_regions", &cpu::parallel_regions);
+  m.def("grain", &cpu::grain);
+  m.def("set_grain", &cpu::set_grain);
 }
 
 // fn(tag of the storage type) for a dtype code.
@@ -116,7 +151,7 @@ py::dict build_info() {
 void bind_build(py::module_& m) {
   m.def("bucket_edges", [](bool wide, Address rows, Address cols, Address weight, int64_t n_edges, int64_t n_rows,
                            int64_t n_cols, Address indptr, Address indices, Address out_weight, int threads) {
-    py::gil_scoped_release release;
+    const Call call;
     if (wide) {
       cpu::bucket_edges(at<const int64_t>(rows), at<const int64_t>(cols), at<const float>(weight), n_edges, n_rows,
                         n_cols, at<int64_t>(indptr), at<int32_t>(indices), at<float>(out_weight), threads);
@@ -127,22 +162,22 @@ void bind_build(py::module_& m) {
   });
   m.def("transpose", [](Address indptr, Address indices, Address weight, int64_t n_rows, int64_t n_cols,
                         Address indptr_t, Address indices_t, Address weight_t, int threads) {
-    py::gil_scoped_release release;
+    const Call call;
     cpu::transpose({at<const int64_t>(indptr), at<const int32_t>(indices), at<const float>(weight), n_rows, n_cols},
                    at<int64_t>(indptr_t), at<int32_t>(indices_t), at<float>(weight_t), threads);
   });
   m.def("merge_duplicates", [](Address indptr, Address indices, Address weight, int64_t n_rows) {
-    py::gil_scoped_release release;
+    const Call call;
     return cpu::merge_duplicates(at<int64_t>(indptr), at<int32_t>(indices), at<float>(weight), n_rows);
   });
   m.def("alias_table", [](Address indptr, Address indices, Address weight, int64_t n_rows, int64_t n_cols,
                           Address alias, int threads) {
-    py::gil_scoped_release release;
+    const Call call;
     cpu::alias_table({at<const int64_t>(indptr), at<const int32_t>(indices), at<const float>(weight), n_rows, n_cols},
                      at<uint64_t>(alias), threads);
   });
   m.def("check_csr", [](Address indptr, Address indices, int64_t n_rows, int64_t n_cols, int64_t n_edges) {
-    py::gil_scoped_release release;
+    const Call call;
     cpu::check_csr(at<const int64_t>(indptr), at<const int32_t>(indices), n_rows, n_cols, n_edges);
   });
 }
@@ -184,13 +219,13 @@ void bind_push(py::module_& m) {
   py::class_<Push>(m, "PprPush", py::module_local())
       .def(py::init([](const Graph& g, Address inv_degree, Address nodes, int64_t n_sources, double restart,
                        double epsilon, int threads) {
-        py::gil_scoped_release release;
+        const Call call;
         return cpu::ppr_push(g.both(), at<const double>(inv_degree), at<const int64_t>(nodes), n_sources, restart,
                              epsilon, threads);
       }))
       .def("n_entries", &Push::n_entries)
       .def("copy", [](const Push& push, Address indptr, Address ids, Address scores) {
-        py::gil_scoped_release release;
+        const Call call;
         push.copy(at<int64_t>(indptr), at<int64_t>(ids), at<double>(scores));
       });
 }
@@ -241,6 +276,7 @@ PYBIND11_MODULE(_C, m) {
   m.def("pair_loss_workspace_bytes", &pair_loss_workspace_bytes);
   m.def("l2_loss_workspace_bytes", &l2_loss_workspace_bytes);
   m.def("select_negatives_workspace_bytes", &select_negatives_workspace_bytes);
+  bind_threads(m);
   bind_build(m);
   bind_push(m);
   bind_cpu(m);

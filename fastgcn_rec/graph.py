@@ -227,10 +227,9 @@ class Graph:
         >>> Graph.from_edges([0, 1, 1], [0, 1, 2]).select_users(torch.tensor([1])).to_scipy().toarray().tolist()
         [[0.0, 1.0, 1.0]]
         """
-        degree = self.user_degree[users]
-        rows = torch.arange(len(users), dtype=torch.int32, device=self.device).repeat_interleave(degree)
-        skipped = (self.indptr[:-1][users] - degree.cumsum(0) + degree).repeat_interleave(degree)
-        edges = torch.arange(len(rows), device=self.device) + skipped
+        begin, degree = self.indptr[users], self.indptr[users + 1] - self.indptr[users]
+        rows = row_of_each_edge(degree)
+        edges = torch.arange(len(rows), device=self.device) + (begin - degree.cumsum(0) + degree)[rows]
         weight = None if self.weight is None else self.weight[edges]
         return Graph.from_edges(rows, self.indices[edges], len(users), self.n_items, weight).to(self.device)
 
@@ -324,6 +323,13 @@ class Graph:
     def __repr__(self) -> str:
         weighted = "" if self.weight is None else ", weighted"
         return f"Graph(n_users={self.n_users}, n_items={self.n_items}, n_edges={self.n_edges}, {self.device}{weighted})"
+
+
+def row_of_each_edge(degree: torch.Tensor) -> torch.Tensor:
+    """Row r degree[r] times, for every row in order, int64. (torch.repeat_interleave opens a parallel region however small its input is.)"""
+    if degree.device.type != "cpu":
+        return torch.repeat_interleave(degree)
+    return torch.from_numpy(np.repeat(np.arange(len(degree)), degree.numpy()))
 
 
 def exponents(norm: Norm) -> tuple[float, float]:

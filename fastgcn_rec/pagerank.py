@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from .graph import Graph
+from .graph import Graph, row_of_each_edge
 from .ops._library import accepts_arrays, check_ids
 from .ops.ppr import check_nodes, check_sources, plan, size_text, source_blocks
 from .ops.sample import sample_listed
@@ -285,7 +285,7 @@ def _neighbours(graph: Graph, nodes: Tensor) -> tuple[Tensor, Tensor]:
     indptr, indices = (graph.indptr, graph.indices) if is_user else (graph.indptr_t, graph.indices_t)
     own = nodes if is_user else nodes - graph.n_users
     begin, degree = indptr[own], indptr[own + 1] - indptr[own]
-    row = torch.repeat_interleave(degree)
+    row = row_of_each_edge(degree)
     edge = torch.arange(len(row), device=row.device) - (degree.cumsum(0) - degree)[row] + begin[row]
     return row, indices[edge] + (graph.n_users if is_user else 0)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from fastgcn_rec import Graph, _native
+from fastgcn_rec import _C, Graph, _native
 
 hypothesis.settings.register_profile("default", deadline=None, derandomize=True, max_examples=25)
 hypothesis.settings.register_profile("few", deadline=None, derandomize=True, max_examples=3)  # under a memory checker
@@ -86,15 +86,15 @@ def random_graph(n_users: int = 40, n_items: int = 30, n_edges: int = 200, seed:
 
 
 def same_bits_in_any_order(fn, device: torch.device, counts=(2, 3)) -> None:
-    """fn() -> tensors. On the CPU with one and with more threads; emulated under several orders of a grid's threads; on a
+    """fn() -> tensors. On the CPU with one and with more threads, these with so small a grain that tiny inputs are cut and shared out; emulated under several orders of a grid's threads; on a
     GPU twice."""
     if device.type == "cuda":
         runs = [(lambda: None)] * 2
     elif EMULATED:
         runs = [lambda order=order: _native._C.set_thread_order(order) for order in (0, 1, 2, 3)]
     else:
-        runs = [lambda n=n: torch.set_num_threads(n) for n in (1, *counts)]
-    before = torch.get_num_threads()
+        runs = [lambda n=n: (torch.set_num_threads(n), _C.set_grain(grain if n == 1 else 16)) for n in (1, *counts)]
+    before, grain = torch.get_num_threads(), _C.grain()
     try:
         results = []
         for prepare in runs:
@@ -105,5 +105,6 @@ def same_bits_in_any_order(fn, device: torch.device, counts=(2, 3)) -> None:
                 assert torch.equal(a, b)
     finally:
         torch.set_num_threads(before)
+        _C.set_grain(grain)
         if EMULATED:
             _native._C.set_thread_order(0)

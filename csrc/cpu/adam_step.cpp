@@ -21,7 +21,7 @@ template <class T>
 void adam_step(T* param, const T* grad, T* exp_avg, T* exp_avg_sq, int64_t n, const int64_t* step, const double* lr,
                const AdamOptions& o, int threads) {
   const AdamScalars s = adam_scalars(o, *lr, *step);
-  parallel_for(n, 1 << 14, threads, [&](int64_t begin, int64_t end) {
+  parallel_for(n, adam_cost, threads, [&](int64_t begin, int64_t end) {
     dense<T>().adam(param + begin, grad + begin, exp_avg + begin, exp_avg_sq + begin, end - begin, s);
   });
 }

@@ -69,7 +69,7 @@ void alias_row(const float* weight, const int32_t* indices, int64_t degree, uint
 }  // namespace
 
 void alias_table(const Csr& in, uint64_t* alias, int threads) {
-  parallel_rows(in.indptr, in.n_rows, threads, [&](int64_t begin, int64_t end) {
+  parallel_rows(in.indptr, in.n_rows, 16, threads, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
       const int64_t first = in.indptr[r];
       alias_row(in.weight + first, in.indices + first, in.indptr[r + 1] - first, alias + first);

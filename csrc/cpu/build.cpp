@@ -20,6 +20,7 @@ struct Pair {
 // Keys whose edges are put in place at a time, each key a stream of writes: their lines and starts stay in an L2 of 1
 // MiB. Beyond most_blocks of them the blocks grow instead, for the first pass has a stream for each.
 constexpr int64_t block_keys = 1 << 13, most_blocks = 1 << 11;
+constexpr int64_t most_of_a_stretch = 1 << 22, rows_of_a_look = 1 << 16;  // edges, rows: some milliseconds
 
 // Stable counting sort of edges by key, in two passes that write where the cache holds it: to blocks of keys, then by
 // key within a block. each(t, n, fn) calls fn(key, value, weight) for every edge of the t-th of n stretches, in order.
@@ -30,10 +31,12 @@ void sort_by_key(const Each& each, int64_t n_edges, int64_t n_keys, int64_t* ind
                  int threads) {
   int shift = 0;
   while ((int64_t{1} << shift) < block_keys || (n_keys >> shift) >= most_blocks) ++shift;
-  const int64_t blocks = (n_keys + (int64_t{1} << shift) - 1) >> shift, stretches = std::max(threads, 1);
+  const int64_t blocks = (n_keys + (int64_t{1} << shift) - 1) >> shift;
+  const int64_t most = std::max<int64_t>(threads, n_edges / most_of_a_stretch);
+  const int64_t stretches = std::clamp<int64_t>(n_edges / grain(), 1, std::max<int64_t>(most, 1));
   std::vector<int64_t> at(static_cast<size_t>(stretches * blocks));  // of [stretch, block]: edges, then where they go
   const auto in_parallel = [&](const auto& fn) {
-    parallel_for(stretches, 1, threads, [&](int64_t begin, int64_t end) {
+    parallel_for(stretches, n_edges / stretches, threads, [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; ++t) fn(t, at.data() + t * blocks);
     });
   };
@@ -64,25 +67,33 @@ void sort_by_key(const Each& each, int64_t n_edges, int64_t n_keys, int64_t* ind
   });
 
   indptr[0] = 0;
-  parallel_for(blocks, 1, threads, [&](int64_t begin, int64_t end) {
+  parallel_for(blocks, (n_edges + n_keys) / std::max<int64_t>(blocks, 1), threads, [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b) {
       const int64_t key = b << shift, last_key = std::min(n_keys, (b + 1) << shift);
       const Pair *from = pairs.get() + first[static_cast<size_t>(b)],
                  *to = pairs.get() + first[static_cast<size_t>(b) + 1];
       // indptr[k + 1] counts key k's edges, then is where its next one goes, and so in the end where it stops.
       std::memset(indptr + key + 1, 0, static_cast<size_t>(last_key - key) * sizeof(int64_t));
-      for (const Pair* p = from; p != to; ++p) ++indptr[p->key + 1];
+      const auto each_pair = [&](const auto& fn) {  // false: interrupted
+        for (const Pair* p = from; p != to;) {
+          if (interrupted()) return false;
+          for (const Pair* stop = p + std::min<int64_t>(to - p, most_of_a_stretch); p != stop; ++p) fn(p);
+        }
+        return true;
+      };
+      if (!each_pair([&](const Pair* p) { ++indptr[p->key + 1]; })) return;
       int64_t next = from - pairs.get();
       for (int64_t k = key; k < last_key; ++k) {
         const int64_t count = indptr[k + 1];
         indptr[k + 1] = next;
         next += count;
       }
-      for (const Pair* p = from; p != to; ++p) {
+      const bool done = each_pair([&](const Pair* p) {
         const int64_t e = indptr[p->key + 1]++;
         values[e] = p->value;
         if (weights != nullptr) weights[e] = pair_weights[static_cast<size_t>(p - pairs.get())];
-      }
+      });
+      if (!done) return;
     }
   });
 }
@@ -100,7 +111,7 @@ template <class I>
 void bucket_edges(const I* rows, const I* cols, const float* weight, int64_t n_edges, int64_t n_rows, int64_t n_cols,
                   int64_t* indptr, int32_t* indices, float* out_weight, int threads) {
   std::atomic<bool> good{true};
-  parallel_for(n_edges, 1 << 16, threads, [&](int64_t begin, int64_t end) {
+  parallel_for(n_edges, 1, threads, [&](int64_t begin, int64_t end) {
     bool inside = true;
     for (int64_t e = begin; e < end; ++e)
       inside &= (rows[e] >= 0) & (rows[e] < n_rows) & (cols[e] >= 0) & (cols[e] < n_cols);
@@ -140,6 +151,7 @@ void transpose(const Csr& in, int64_t* indptr_t, int32_t* indices_t, float* weig
 int64_t merge_duplicates(int64_t* indptr, int32_t* indices, float* weight, int64_t n_rows) {
   int64_t kept = 0, begin = 0;
   for (int64_t r = 0; r < n_rows; ++r) {
+    if (r % rows_of_a_look == 0) throw_if_interrupted();
     const int64_t end = indptr[r + 1], row_start = kept;
     for (int64_t e = begin; e < end; ++e) {
       if (kept > row_start && indices[kept - 1] == indices[e]) {
@@ -162,12 +174,16 @@ void check_csr(const int64_t* indptr, const int32_t* indices, int64_t n_rows, in
                                 ", got " + std::to_string(indptr[0]) + " to " + std::to_string(indptr[n_rows]));
   }
   for (int64_t r = 0; r < n_rows; ++r) {
+    if (r % rows_of_a_look == 0) throw_if_interrupted();
     if (indptr[r + 1] < indptr[r]) {
       throw std::invalid_argument("CSR row pointer must not decrease, but row " + std::to_string(r) + " runs from " +
                                   std::to_string(indptr[r]) + " to " + std::to_string(indptr[r + 1]));
     }
   }
-  for (int64_t e = 0; e < n_edges; ++e) check_edge("column", indices[e], n_cols, e);
+  for (int64_t e = 0; e < n_edges; ++e) {
+    if (e % most_of_a_stretch == 0) throw_if_interrupted();
+    check_edge("column", indices[e], n_cols, e);
+  }
 }
 
 }  // namespace fgr::cpu

@@ -16,7 +16,7 @@ void half_hop(const Bipartite& graph, Side side, const T* x, int64_t dim, const 
   hop.left = left;
   hop.y = y;
   hop.dim = dim;
-  parallel_rows(csr.indptr, csr.n_rows, threads,
+  parallel_rows(csr.indptr, csr.n_rows, dim, threads,
                 [&](int64_t begin, int64_t end) { kernels<T>().hop(hop, begin, end); });
 }
 

@@ -40,7 +40,8 @@ template <class T, class B, class Kernel>
 void run_half(const Bipartite& g, const Hop<T, B>& whole, Side side, const Kernel& kernel, int threads) {
   const Hop<T, B> half = half_of(g, whole, side);
   const Csr& csr = csr_of(g, side);
-  parallel_rows(csr.indptr, csr.n_rows, threads, [&](int64_t begin, int64_t end) { kernel(half, begin, end); });
+  parallel_rows(csr.indptr, csr.n_rows, whole.dim, threads,
+                [&](int64_t begin, int64_t end) { kernel(half, begin, end); });
 }
 
 // Horner's scheme (docs/design.md) for the rows of `end`, up to its last hop, which the caller runs on what `hop` then

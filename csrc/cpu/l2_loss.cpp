@@ -10,7 +10,7 @@ void l2_loss(const T* emb, int64_t n_rows, int64_t dim, const int64_t* ids, int6
              int threads) {
   check_ids("ids", ids, n, -1, n_rows);
   double* row = static_cast<double*>(workspace);
-  parallel_for(n, 256, threads, [&](int64_t begin, int64_t end) {
+  parallel_for(n, dim, threads, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const T* e = emb + std::max<int64_t>(ids[i], 0) * dim;
       row[i] = ids[i] < 0 ? 0.0 : static_cast<double>(kernels<T>().dot(e, e, dim));

@@ -17,7 +17,7 @@ void pair_loss(PairLoss kind, double margin, const T* user_emb, int64_t n_users,
   const A inv_batch = batch.batch > 0 ? A(1) / static_cast<A>(batch.batch) : A(0);
   const int64_t m = batch.n_neg;
 
-  parallel_for(batch.batch, 64, threads, [&](int64_t begin, int64_t end) {
+  parallel_for(batch.batch, 2 * dim * (m + 1), threads, [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b) {
       const T* u = user_emb + batch.users[b] * dim;
       const T* p = item_emb + batch.pos[b] * dim;
@@ -52,7 +52,9 @@ void pair_loss(PairLoss kind, double margin, const T* user_emb, int64_t n_users,
     }
   });
   if (batch.shared) {
-    parallel_for(m, 8, threads, [&](int64_t begin, int64_t end) {
+    constexpr int64_t block = 8;  // negatives that share a pass over the users' rows
+    parallel_for((m + block - 1) / block, block * batch.batch * dim, threads, [&](int64_t first, int64_t last) {
+      const int64_t begin = first * block, end = std::min(m, last * block);
       for (int64_t i = begin * dim; i < end * dim; ++i) neg_rows[i] = 0;
       for (int64_t b = 0; b < batch.batch; ++b) {
         const T* u = user_emb + batch.users[b] * dim;

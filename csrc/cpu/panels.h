@@ -30,7 +30,7 @@ struct ScaledRow {
 // out = the n rows that row(j) -> ScaledRow gives, in panels; places beyond n hold zeros.
 template <class T, class Row>
 void pack_panels(int64_t n, int64_t dim, const Row& row, acc_t<T>* out, int threads) {
-  parallel_for(panels(n), 4, threads, [&](int64_t begin, int64_t end) {
+  parallel_for(panels(n), panel * dim, threads, [&](int64_t begin, int64_t end) {
     for (int64_t p = begin; p < end; ++p) {
       const T* rows[panel];
       acc_t<T> factors[panel];

@@ -22,7 +22,7 @@ void half_hop(const Bipartite& graph, const Hop<T>& whole, Side side, int thread
   const Hop<T> half = half_of(graph, whole, side);
   const Csr& csr = csr_of(graph, side);
   const int64_t first = nodes_of(graph, side).begin;
-  parallel_rows(csr.indptr, csr.n_rows, threads, [&](int64_t begin, int64_t end) {
+  parallel_rows(csr.indptr, csr.n_rows, whole.dim, threads, [&](int64_t begin, int64_t end) {
     alignas(64) T scratch[scratch_bytes / sizeof(T)];
     for (int64_t from = begin; from < end; from += block_rows) {
       const int64_t to = std::min(end, from + block_rows);
@@ -43,7 +43,7 @@ void sum_series(const Bipartite& graph, const PprBatch<T>& batch, const PprSpace
                 int threads) {
   const NodeRange own = nodes_of(graph, batch.side);
   const auto clear = [&](T* rows, int64_t n_rows) {
-    parallel_for(n_rows, 256, threads, [&](int64_t begin, int64_t end) {
+    parallel_for(n_rows, width, threads, [&](int64_t begin, int64_t end) {
       memset(rows + begin * width, 0, static_cast<size_t>((end - begin) * width) * sizeof(T));
     });
   };
@@ -80,7 +80,7 @@ template <class Weight>
 void add_norms(const double* x, NodeRange nodes, int64_t width, int64_t n_sources, double* row_sums, bool add,
                const Weight& weight, double* bound, int threads) {
   const int64_t blocks = (nodes.size() + ppr_sum_rows - 1) / ppr_sum_rows;
-  parallel_for(blocks, 1, threads, [&](int64_t begin, int64_t end) {
+  parallel_for(blocks, ppr_sum_rows * width, threads, [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b) {
       double* sums = row_sums + b * width;
       std::fill(sums, sums + width, 0.0);
@@ -101,9 +101,9 @@ void add_norms(const double* x, NodeRange nodes, int64_t width, int64_t n_source
 template <class T>
 void write_scores(const double* x, int64_t width, int64_t n_sources, NodeRange nodes, T* scores, int threads) {
   constexpr int64_t block = 64;  // rows whose columns stay in L1 while they are read one by one
-  parallel_for(nodes.size(), block, threads, [&](int64_t begin, int64_t end) {
-    for (int64_t from = begin; from < end; from += block) {
-      const int64_t to = std::min(end, from + block);
+  parallel_for((nodes.size() + block - 1) / block, block * n_sources, threads, [&](int64_t begin, int64_t end) {
+    for (int64_t from = begin * block; from < std::min(nodes.size(), end * block); from += block) {
+      const int64_t to = std::min(nodes.size(), from + block);
       for (int64_t s = 0; s < n_sources; ++s) {
         for (int64_t i = from; i < to; ++i) {
           scores[s * nodes.size() + i] = static_cast<T>(x[(nodes.begin + i) * width + s]);
@@ -137,7 +137,7 @@ void ppr(const Bipartite& graph, const PprBatch<T>& batch, int64_t first_node, i
   sum_series(graph, batch, space, width, threads);
 
   double* p = space.scores;
-  parallel_for(own.size(), 256, threads, [&](int64_t begin, int64_t end) {
+  parallel_for(own.size(), width, threads, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t node = own.begin + i;
       const double degree = inv_degree[node] > 0 ? 1 / inv_degree[node] : 0;

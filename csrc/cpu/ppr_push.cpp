@@ -1,5 +1,6 @@
 #include "fgr/ppr_push.h"
 
+#include <cmath>
 #include <deque>
 #include <exception>
 #include <memory>
@@ -27,16 +28,22 @@ class Push {
 
   std::vector<std::pair<int64_t, double>> run(int64_t source) {
     add(source, 1);
+    int64_t work = 0;
     while (!queue_.empty()) {
+      if (work > grain()) {
+        work = 0;
+        if (interrupted()) break;
+      }
       const int32_t slot = queue_.front();
       queue_.pop_front();
-      push(slot);
+      work += push(slot);
     }
     std::vector<std::pair<int64_t, double>> row;
     for (const Node& node : nodes_) {
       if (node.score > 0) row.emplace_back(node.id, node.score);
       slot_[static_cast<size_t>(node.id)] = -1;
     }
+    queue_.clear();
     nodes_.clear();
     std::sort(row.begin(), row.end());
     return row;
@@ -57,7 +64,8 @@ class Push {
     queue_.push_back(slot);
   }
 
-  void push(int32_t slot) {
+  // Returns the edges that it took.
+  int64_t push(int32_t slot) {
     Node& node = nodes_[static_cast<size_t>(slot)];
     const int64_t v = node.id;
     const double amount = node.residual, inv_degree = inv_degree_[v];
@@ -71,6 +79,7 @@ class Push {
     for (int64_t e = csr.indptr[row]; e < csr.indptr[row + 1]; ++e) {
       add(other + csr.indices[e], csr.weight != nullptr ? share * static_cast<double>(csr.weight[e]) : share);
     }
+    return 1 + csr.indptr[row + 1] - csr.indptr[row];
   }
 
   const Bipartite& graph_;
@@ -134,7 +143,10 @@ PprPush ppr_push(const Bipartite& graph, const double* inv_degree, const int64_t
   PprPush result;
   result.rows.resize(static_cast<size_t>(n_sources));
   Pool pool;
-  parallel_for(n_sources, 4, threads, [&](int64_t begin, int64_t end) {
+  // A source takes at most 1 / (restart * epsilon) edges, and on a small graph a number of rounds over all of them.
+  const double edges = static_cast<double>(graph.users.indptr[graph.users.n_rows]);
+  const double cost = std::min(1 / (restart * epsilon), 2 * edges * (1 - std::log(epsilon)) / restart);
+  parallel_for(n_sources, static_cast<int64_t>(std::min(cost, 1e15)), threads, [&](int64_t begin, int64_t end) {
     try {
       auto push = pool.take([&] { return std::make_unique<Push>(graph, inv_degree, restart, epsilon); });
       for (int64_t s = begin; s < end; ++s) result.rows[static_cast<size_t>(s)] = push->run(nodes[s]);

@@ -12,7 +12,7 @@ void propagate(const Bipartite& graph, const T* x, int64_t dim, const acc_t<T>* 
   const int64_t hops = n_alphas - 1;
   if (hops == 0) {
     const acc_t<T> a = alphas[0];
-    parallel_for(graph.n_nodes() * dim, 1 << 15, threads, [&](int64_t begin, int64_t end) {
+    parallel_for(graph.n_nodes() * dim, 1, threads, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) store(y[i], a * load(x[i]));
     });
     return;
@@ -51,7 +51,7 @@ void propagate_dots(const Bipartite& graph, const T* x, const T* g, int64_t dim,
       for (const Side side : {Side::users, Side::items}) run_half(graph, hop, side, kernels<T>().hop, threads);
       power = out;
     }
-    parallel_for(blocks, 1, threads, [&](int64_t begin, int64_t end) {
+    parallel_for(blocks, dots_block_rows * dim, threads, [&](int64_t begin, int64_t end) {
       for (int64_t b = begin; b < end; ++b) {
         double sum = 0;
         for (int64_t r = b * dots_block_rows; r < std::min(n_nodes, (b + 1) * dots_block_rows); ++r) {

@@ -13,7 +13,9 @@ namespace {
 // Walkers that go side by side: what one waits for is fetched while the others are served. On a graph of 30 M edges 64
 // make 1.5 times the steps of 16 (one core of an EPYC), on one that fits in the caches as many.
 constexpr int lanes = 64;
-constexpr int pair_block = 16;  // of Level::random_pairs
+constexpr int pair_block = 16;     // of Level::random_pairs
+constexpr int64_t step_cost = 32;  // operations of a step
+constexpr int64_t stretch = 256;   // steps of all walkers after which an interrupt is looked for
 
 struct Walkers {
   int width = 0;  // how many there are
@@ -100,7 +102,7 @@ void random_walk(const WalkGraph& graph, const int64_t* nodes, int64_t n_seeds, 
                  const int64_t* seed, int64_t* out, int threads) {
   check_ids("nodes", nodes, n_seeds, 0, graph.n_nodes());
   const uint64_t key = static_cast<uint64_t>(*seed), threshold = restart_threshold(restart);
-  parallel_for((n_seeds + lanes - 1) / lanes, 1, threads, [&](int64_t begin, int64_t end) {
+  parallel_for((n_seeds + lanes - 1) / lanes, lanes * length * step_cost, threads, [&](int64_t begin, int64_t end) {
     for (int64_t first = begin * lanes; first < std::min(n_seeds, end * lanes); first += lanes) {
       const int n = static_cast<int>(std::min<int64_t>(lanes, n_seeds - first));
       Walkers w;
@@ -124,6 +126,7 @@ void random_walk(const WalkGraph& graph, const int64_t* nodes, int64_t n_seeds, 
           draw(w, 0, n, key, Stream::walk, static_cast<uint64_t>(first), t / 2);
           for (int i = 0; i < w.width; ++i) w.bits[i] = w.bits[element[i]];
         }
+        if (t % stretch == stretch - 1 && interrupted()) return;
         step(graph, w, t % 2 == 0 ? &RandomPair::first : &RandomPair::second, threshold);
         for (int i = 0; i < w.width; ++i) {
           go_back_if(w.restart[i], w.row[i], home[i].row);
@@ -146,12 +149,14 @@ void random_walk_neighbors(const WalkGraph& graph, const int64_t* nodes, int64_t
   check_ids("nodes", nodes, n_seeds, 0, graph.n_nodes());
   const uint64_t key = static_cast<uint64_t>(*seed), threshold = restart_threshold(restart);
   const Plan plan(graph.n_nodes(), n_seeds, n_walks, length);
-  parallel_for(n_seeds, plan.grain, threads, [&](int64_t begin, int64_t end) {
-    Visit* tables = static_cast<Visit*>(workspace) + (begin / plan.grain * plan.group << plan.bits);
+  const auto run_chunk = [&](int64_t chunk) {
+    Visit* tables = static_cast<Visit*>(workspace) + (chunk * plan.group << plan.bits);
+    const int64_t begin = chunk * plan.grain, end = std::min(n_seeds, begin + plan.grain);
     for (int64_t s = begin; s < end; s += plan.group) {
       const int n = static_cast<int>(std::min(plan.group, end - s));
       std::memset(tables, 0, (sizeof(Visit) << plan.bits) * static_cast<size_t>(n));
       for (int64_t walk = 0; walk < n_walks; walk += lanes) {
+        if (walk / lanes % stretch == stretch - 1 && interrupted()) return;
         const int share = static_cast<int>(std::min<int64_t>(lanes, n_walks - walk));  // walkers of a seed
         Walkers w;
         int64_t home[lanes];
@@ -165,6 +170,7 @@ void random_walk_neighbors(const WalkGraph& graph, const int64_t* nodes, int64_t
           }
         }
         for (int64_t k = 0; k < length; ++k) {
+          if (k % stretch == stretch - 1 && interrupted()) return;
           for (int i = 0; i < w.width; i += share) {
             const uint64_t first = static_cast<uint64_t>(nodes[s + owner[i]]) << 32 | static_cast<uint64_t>(walk);
             draw(w, i, share, key, Stream::walk_of_node, first, k);
@@ -183,6 +189,9 @@ void random_walk_neighbors(const WalkGraph& graph, const int64_t* nodes, int64_t
                   weights + (s + j) * top);
       }
     }
+  };
+  parallel_for(plan.chunks, plan.grain * n_walks * length * 2 * step_cost, threads, [&](int64_t begin, int64_t end) {
+    for (int64_t chunk = begin; chunk < end; ++chunk) run_chunk(chunk);
   });
 }
 

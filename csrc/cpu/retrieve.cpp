@@ -113,7 +113,7 @@ class Retriever {
   int64_t item_at(int64_t position) const { return job_.subset != nullptr ? job_.subset[position] : position; }
 
   void begin(int64_t q, int64_t n) {
-    parallel_for(n, 64, threads_, [&](int64_t from, int64_t to) {
+    parallel_for(n, job_.cosine ? 2 * job_.dim : 8, threads_, [&](int64_t from, int64_t to) {
       for (int64_t r = from; r < to; ++r) {
         const int64_t* indptr = job_.exclude.indptr;
         const int64_t row = job_.rows != nullptr ? job_.rows[q + r] : q + r;
@@ -140,16 +140,22 @@ class Retriever {
 
   // A panel is packed, multiplied and forgotten while it is in a core's nearest cache.
   void score_few(int64_t q, int64_t n, int64_t first, int64_t n_packed) {
-    const int64_t grain = (panels(n_packed) + few_chunks - 1) / few_chunks;
-    parallel_for(panels(n_packed), grain, threads_, [&](int64_t begin, int64_t end) {
-      T* packed = s_.packed + begin / grain * job_.dim * panel;
-      for (int64_t p = begin; p < end; ++p) {
+    constexpr int64_t stretch = 64;  // panels after which an interrupt is looked for
+    const int64_t share = (panels(n_packed) + few_chunks - 1) / few_chunks,
+                  chunks = (panels(n_packed) + share - 1) / share;
+    const auto run_chunk = [&](int64_t chunk) {
+      T* packed = s_.packed + chunk * job_.dim * panel;
+      for (int64_t p = chunk * share; p < std::min(panels(n_packed), (chunk + 1) * share); ++p) {
+        if (p % stretch == stretch - 1 && interrupted()) return;
         pack(first + p * panel, std::min(panel, n_packed - p * panel), packed, 1);
         dense<T>().gemm(n, panel, job_.dim, vectors(q), job_.dim, 1, packed, panel, s_.few + p * panel, s_.few_ld,
                         false);
       }
+    };
+    parallel_for(chunks, share * panel * job_.dim * (n + 1), threads_, [&](int64_t begin, int64_t end) {
+      for (int64_t chunk = begin; chunk < end; ++chunk) run_chunk(chunk);
     });
-    parallel_for(n, 1, threads_, [&](int64_t begin, int64_t end) {
+    parallel_for(n, n_packed, threads_, [&](int64_t begin, int64_t end) {
       for (int64_t r = begin; r < end; ++r) {
         for (int64_t j = 0; j < n_packed; j += tile<T>) {
           judge(q, r, s_.few + r * s_.few_ld + j, first + j, std::min(tile<T>, n_packed - j));
@@ -161,22 +167,24 @@ class Retriever {
   // Queries [q, q + n) and the packed candidates [first, first + n_packed).
   void score(int64_t q, int64_t n, int64_t first, int64_t n_packed) {
     const int64_t share = (n + threads_ - 1) / std::max(threads_, 1);
-    const int64_t grain = std::min(row_block, (share + 5) / 6 * 6);  // rows of a product come in sixes
-    parallel_for(n, grain, threads_, [&](int64_t begin, int64_t end) {
-      alignas(64) T scores[row_block * (tile<T> + tile_pad)];
-      constexpr int64_t ld = tile<T> + tile_pad;
-      for (int64_t at = begin; at < end; at += row_block) {
-        const int64_t m = std::min(row_block, end - at);
-        for (int64_t j = 0; j < n_packed; j += tile<T>) {
-          const int64_t width = std::min(tile<T>, n_packed - j);
-          for (int64_t p = 0; p < panels(width); ++p) {
-            dense<T>().gemm(m, panel, job_.dim, vectors(q) + at * job_.dim, job_.dim, 1,
-                            s_.packed + (j / panel + p) * job_.dim * panel, panel, scores + p * panel, ld, false);
+    const int64_t rows = std::min(row_block, (share + 5) / 6 * 6);  // of a product come in sixes
+    parallel_for(
+        (n + rows - 1) / rows, rows * n_packed * job_.dim, threads_, [&](int64_t first_block, int64_t last_block) {
+          alignas(64) T scores[row_block * (tile<T> + tile_pad)];
+          constexpr int64_t ld = tile<T> + tile_pad;
+          for (int64_t at = first_block * rows; at < std::min(n, last_block * rows); at += rows) {
+            const int64_t m = std::min(rows, n - at);
+            for (int64_t j = 0; j < n_packed; j += tile<T>) {
+              if (interrupted()) return;
+              const int64_t width = std::min(tile<T>, n_packed - j);
+              for (int64_t p = 0; p < panels(width); ++p) {
+                dense<T>().gemm(m, panel, job_.dim, vectors(q) + at * job_.dim, job_.dim, 1,
+                                s_.packed + (j / panel + p) * job_.dim * panel, panel, scores + p * panel, ld, false);
+              }
+              for (int64_t r = 0; r < m; ++r) judge(q, at + r, scores + r * ld, first + j, width);
+            }
           }
-          for (int64_t r = 0; r < m; ++r) judge(q, at + r, scores + r * ld, first + j, width);
-        }
-      }
-    });
+        });
   }
 
   // The scores [n] of query q + r and the candidates from position `first` on.
@@ -207,7 +215,7 @@ class Retriever {
   }
 
   void finish(int64_t n, int64_t* ids, T* scores) {
-    parallel_for(n, 64, threads_, [&](int64_t from, int64_t to) {
+    parallel_for(n, 8 * s_.capacity, threads_, [&](int64_t from, int64_t to) {
       for (int64_t r = from; r < to; ++r) {
         Query<T>& query = s_.queries[r];
         Word<T>* words = s_.words + r * s_.capacity;

@@ -6,11 +6,17 @@
 #include "cpu/parallel.h"
 
 namespace fgr::cpu {
+namespace {
+
+constexpr int64_t draw_cost = 64;  // operations of a random number and of looking up what it chose
+
+}  // namespace
 
 void sample_negatives(const Csr& r, const int64_t* cumulative, const int64_t* users, int64_t n_rows, int64_t n_draws,
                       const Draws& draws, int64_t* out, int threads) {
   check_ids("users", users, n_rows, 0, r.n_rows);
-  parallel_for(n_rows, 64, threads, [&](int64_t begin, int64_t end) {
+  const int64_t cost = n_draws * draw_cost * (cumulative != nullptr ? 4 : 1);
+  parallel_for(n_rows, cost, threads, [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b) {
       for (int64_t j = 0; j < n_draws; ++j) {
         out[b * n_draws + j] = drawn_negative(r, cumulative, users[b], draws, b, static_cast<uint32_t>(j));
@@ -23,7 +29,9 @@ void unseen_mask(const Csr& r, const int64_t* users, int64_t n_rows, const int64
                  int64_t n, uint8_t* out, int threads) {
   check_ids("users", users, n_rows, 0, r.n_rows);
   check_ids("items", items, order != nullptr ? n : n_rows * n, -1, r.n_cols);
-  parallel_for(n_rows, 64, threads, [&](int64_t begin, int64_t end) {
+  constexpr int64_t search = 16;
+  const int64_t degree = r.n_rows > 0 ? r.indptr[r.n_rows] / r.n_rows : 0;
+  parallel_for(n_rows, order != nullptr ? n + degree * search : n * search, threads, [&](int64_t begin, int64_t end) {
     uint8_t* first = out + begin * n;  // shared items: every row begins as this one
     if (order != nullptr) {
       for (int64_t k = 0; k < n; ++k) first[order[k]] = items[k] >= 0;
@@ -47,7 +55,7 @@ void sample_batch(const Csr& r, int64_t n_edges, BatchLaw law, const int32_t* ac
                   int64_t* pos, int64_t* neg, int threads) {
   const uint64_t key = static_cast<uint64_t>(*seed);
   const int64_t first = *offset;
-  parallel_for(batch, 256, threads, [&](int64_t begin, int64_t end) {
+  parallel_for(batch, (8 + n_neg) * draw_cost, threads, [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b) {
       const int64_t t = first + b;
       const UserItem p = law == BatchLaw::by_edge ? positive_by_edge(r, n_edges, key, t)
@@ -67,7 +75,7 @@ void sample_listed(const int32_t* lists, const int32_t* counts, int64_t n_lists,
                    int threads) {
   check_ids("rows", rows, n_rows, 0, n_lists);
   const uint64_t key = static_cast<uint64_t>(*seed);
-  parallel_for(n_rows, 256, threads, [&](int64_t begin, int64_t end) {
+  parallel_for(n_rows, n_draws * draw_cost, threads, [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b) {
       for (int64_t j = 0; j < n_draws; ++j) {
         out[b * n_draws + j] = listed_item(lists + rows[b] * width, counts[rows[b]], key,
@@ -81,7 +89,7 @@ void uniform_rows(const int64_t* ids, int64_t n_rows, int64_t dim, const int64_t
                   int64_t place, float* out, int threads) {
   const uint64_t key = static_cast<uint64_t>(*seed);
   const int64_t t = *step, n_blocks = (dim + 3) / 4;
-  parallel_for(n_rows, 256, threads, [&](int64_t begin, int64_t end) {
+  parallel_for(n_rows, n_blocks * draw_cost, threads, [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b) {
       for (int64_t block = 0; block < n_blocks; ++block) {
         const Uniform4 u = uniform4(key, t, place, ids[b], block, n_blocks);

@@ -57,12 +57,12 @@ void scatter_rows(const int64_t* ids, const acc_t<T>* coef, const S* src, const 
   }
   start[segments] = count;
 
-  parallel_for(n_out * dim, 1 << 17, threads, [&](int64_t begin, int64_t end) {
+  parallel_for(n_out * dim, 1, threads, [&](int64_t begin, int64_t end) {
     std::memset(static_cast<void*>(out + begin), 0, static_cast<size_t>(end - begin) * sizeof(T));
   });
   const A factor = scale != nullptr ? *scale : A(1);
   constexpr int64_t width = 256;  // columns summed at a time, on the stack
-  parallel_for(segments, 64, threads, [&](int64_t begin, int64_t end) {
+  parallel_for(segments, dim * (1 + count / std::max<int64_t>(segments, 1)), threads, [&](int64_t begin, int64_t end) {
     A sum[width];
     for (int64_t s = begin; s < end; ++s) {
       T* row = out + sorted[start[s]].id * dim;

@@ -13,7 +13,7 @@ void select_negatives(const SelectOptions& options, const T* user_emb, int64_t n
   check_ids("pos", batch.pos, batch.batch, 0, n_items);
   check_ids("candidates", batch.candidates, batch.batch * batch.m, -1, n_items);
   const auto dot = [&](const T* a, const T* b) { return static_cast<double>(kernels<T>().dot(a, b, dim)); };
-  parallel_for(batch.batch, 16, threads, [&](int64_t begin, int64_t end) {
+  parallel_for(batch.batch, 2 * dim * batch.m, threads, [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b) {
       const T* u = user_emb + batch.users[b] * dim;
       const bool score = options.law == Selection::hardest;

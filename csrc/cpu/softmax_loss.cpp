@@ -66,7 +66,7 @@ double row_loss(const SoftmaxOptions<A>& options, double sum, double top, double
 template <class T>
 void unit_rows(const T* emb, const int64_t* ids, int64_t batch, int64_t dim, acc_t<T>* unit, acc_t<T>* inv_norm,
                int threads) {
-  parallel_for(batch, 64, threads, [&](int64_t begin, int64_t end) {
+  parallel_for(batch, 2 * dim, threads, [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b) {
       const T* e = emb + ids[b] * dim;
       inv_norm[b] = inverse_norm(e, dim);
@@ -78,7 +78,7 @@ void unit_rows(const T* emb, const int64_t* ids, int64_t batch, int64_t dim, acc
 // In place, through the normalisation: d e = (d unit - <d unit, unit> unit) / norm.
 template <class A>
 void project(A* grad, const A* unit, const A* inv_norm, int64_t batch, int64_t dim, int threads) {
-  parallel_for(batch, 64, threads, [&](int64_t begin, int64_t end) {
+  parallel_for(batch, 2 * dim, threads, [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b) {
       A* g = grad + b * dim;
       const A* u = unit + b * dim;
@@ -110,7 +110,7 @@ void softmax_loss(const T* user_emb, int64_t n_users, const T* item_emb, int64_t
   unit_rows(item_emb, pos, batch, dim, s.item_unit, s.item_inv_norm, threads);
   pack_panels<A>(
       batch, dim, [&](int64_t b) { return ScaledRow<A>{s.item_unit + b * dim, A(1)}; }, s.item_columns, threads);
-  parallel_for(batch, 64, threads, [&](int64_t begin, int64_t end) {
+  parallel_for(batch, 2 * dim, threads, [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b) {
       to_panels(s.item_unit + b * dim, A(1), dim, batch, b, s.item_panels);
       for (int64_t c = 0; c < dim; ++c) item_rows[b * dim + c] = -grad_scale * s.user_unit[b * dim + c];
@@ -121,9 +121,9 @@ void softmax_loss(const T* user_emb, int64_t n_users, const T* item_emb, int64_t
   // dL/d user(b) = f(b) sum_j e(b, j) item(j) - item(b) / (t B), and the same for the items with the roles exchanged.
   for (int64_t first = 0; first < batch; first += softmax_row_block) {
     const int64_t rows = std::min(softmax_row_block, batch - first);
-    parallel_for(rows, chunk, threads, [&](int64_t begin, int64_t end) {
-      for (int64_t at = begin; at < end; at += chunk) {  // one thread is handed all rows at once
-        const int64_t m = std::min(chunk, end - at);
+    parallel_for((rows + chunk - 1) / chunk, 2 * chunk * batch * dim, threads, [&](int64_t begin, int64_t end) {
+      for (int64_t at = begin * chunk; at < std::min(rows, end * chunk); at += chunk) {
+        const int64_t m = std::min(chunk, rows - at);
         A *scores = s.scores + at * ld, *grad = user_rows + (first + at) * dim;
         const A *user = s.user_unit + (first + at) * dim, *item = s.item_unit + (first + at) * dim;
         for (int64_t r = 0; options.bias != nullptr && r < m; ++r) {  // times t, as exp_row divides by it
@@ -156,10 +156,12 @@ void softmax_loss(const T* user_emb, int64_t n_users, const T* item_emb, int64_t
       }
     });
     // The items' part, added block by block in the order of the batch.
-    parallel_for(batch, 48, threads, [&](int64_t begin, int64_t end) {
-      gemm_panels(end - begin, rows, s.scores + begin, 1, ld, s.user_panels, softmax_row_block, 0, dim,
-                  item_rows + begin * dim, true);
-    });
+    parallel_for((batch + 2 * chunk - 1) / (2 * chunk), 2 * chunk * rows * dim, threads,
+                 [&](int64_t first_chunk, int64_t last_chunk) {
+                   const int64_t begin = 2 * chunk * first_chunk, end = std::min(batch, 2 * chunk * last_chunk);
+                   gemm_panels(end - begin, rows, s.scores + begin, 1, ld, s.user_panels, softmax_row_block, 0, dim,
+                               item_rows + begin * dim, true);
+                 });
   }
   project(user_rows, s.user_unit, s.user_inv_norm, batch, dim, threads);
   project(item_rows, s.item_unit, s.item_inv_norm, batch, dim, threads);

@@ -108,7 +108,7 @@ template <class T>
 void topk(const T* scores, int64_t n_rows, int64_t n_items, const Csr& seen, const int64_t* rows, int64_t k,
           int64_t* ids, T* values, void*, int threads) {
   if (rows != nullptr) check_ids("rows", rows, n_rows, 0, seen.n_rows);
-  parallel_for(n_rows, 8, threads, [&](int64_t begin, int64_t end) {
+  parallel_for(n_rows, 2 * n_items, threads, [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b) {
       Row<T> row{scores + b * n_items, n_items, nullptr, nullptr};
       if (rows != nullptr) {

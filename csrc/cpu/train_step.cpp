@@ -123,7 +123,7 @@ struct Step {
   void forward() const {
     const int64_t dim = model.dim;
     if (hops() == 0) {
-      parallel_for(n_rows, 64, threads, [&](int64_t begin, int64_t end) {
+      parallel_for(n_rows, dim, threads, [&](int64_t begin, int64_t end) {
         for (int64_t r = begin; r < end; ++r) {
           const A* e = model.emb + node(r) * dim;
           for (int64_t c = 0; c < dim; ++c) store(s.z[r * dim + c], model.alphas[0] * e[c]);
@@ -150,7 +150,10 @@ struct Step {
       const int64_t from = end == Side::users ? 0 : n_user_rows, to = end == Side::users ? n_user_rows : n_rows;
       half.rows = s.rows + from;
       half.y = s.z + from * dim;
-      parallel_for(to - from, 16, threads, [&](int64_t b, int64_t e) { kernels<T>().step_hop(half, b, e); });
+      const Csr& csr = csr_of(graph, end);
+      const int64_t degree = csr.indptr[csr.n_rows] / std::max<int64_t>(csr.n_rows, 1);
+      parallel_for(to - from, dim * (1 + degree), threads,
+                   [&](int64_t b, int64_t e) { kernels<T>().step_hop(half, b, e); });
     }
   }
 
@@ -206,7 +209,8 @@ struct Step {
     sort_positions();
     const int64_t dim = model.dim;
     const double per_row = options.reg / static_cast<double>(batch.batch);
-    parallel_for(n_rows, 64, threads, [&](int64_t begin, int64_t end) {
+    const int64_t per_node = s.first[n_rows] / std::max<int64_t>(n_rows, 1);
+    parallel_for(n_rows, dim * (2 + per_node), threads, [&](int64_t begin, int64_t end) {
       for (int64_t r = begin; r < end; ++r) {
         A* seed = s.seed + r * dim;
         std::fill(seed, seed + dim, A(0));
@@ -260,9 +264,9 @@ struct Step {
     const auto run = [&](int64_t begin, int64_t to) { kernels<T>().adam_hop(hop, begin, to); };
     if (hops() == 0) {
       hop.hop.indptr = nullptr;
-      parallel_for(csr.n_rows, 256, threads, run);
+      parallel_for(csr.n_rows, adam_cost * model.dim, threads, run);
     } else {
-      parallel_rows(csr.indptr, csr.n_rows, threads, run);
+      parallel_rows(csr.indptr, csr.n_rows, model.dim, threads, run);
     }
   }
 };

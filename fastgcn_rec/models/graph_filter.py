@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ..data import Dataset
-from ..graph import Graph
+from ..graph import Graph, row_of_each_edge
 from ..ops import half_hop
 from ..spectral import top_singular
 from .item_item import ItemItem, State
@@ -127,7 +127,7 @@ class GraphFilter(ItemItem):
     def score_rows(self, edges: Graph) -> Tensor:
         state = dict(self.named_buffers())
         project, back = state.pop("project", None), state.pop("back", None)
-        rows = torch.arange(edges.n_users, device=edges.device).repeat_interleave(edges.user_degree)
+        rows = row_of_each_edge(edges.user_degree)
         columns = edges.indices.long()
         weight = torch.ones_like(columns, dtype=torch.float32) if edges.weight is None else edges.weight
         scores = weight.new_empty((edges.n_users, self.n_items))

@@ -8,7 +8,7 @@ import scipy.sparse as sp
 import torch
 
 from .. import _native
-from ..graph import Graph
+from ..graph import Graph, row_of_each_edge
 from ._library import accepts_arrays, check_device, check_float, check_ids, check_matrix, register, same_float
 
 Tensor = torch.Tensor
@@ -199,7 +199,7 @@ def _exclusion(exclude: Any, queries: Tensor, n_items: int) -> tuple[Tensor, Ten
     if len(outside):
         at = int(outside[0])
         raise IndexError(f"{op}: exclude's indices: id {int(indices[at])} at position {at} is outside [0, {n_items})")
-    keys = torch.repeat_interleave(sizes) * n_items + indices
+    keys = row_of_each_edge(sizes) * n_items + indices
     if bool((keys.diff() < 0).any()):
         indices = keys.sort().values % n_items
     return indptr, indices.to(torch.int32)

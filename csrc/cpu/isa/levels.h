@@ -38,6 +38,7 @@ struct AdamScalars {  // of one step: see adam_step.h
   double beta1, beta2, eps, weight_decay, step_size, inv_sqrt_bias2;
 };
 AdamScalars adam_scalars(const AdamOptions& options, double lr, int64_t step);
+constexpr int64_t adam_cost = 4;  // operations of an element
 
 // A hop whose result is the gradient of param [rows, dim]: Adam's update takes the place of storing y. If shadow is
 // given, the new parameters are stored there too, as T, times shadow_scale[i] (null: 1).
