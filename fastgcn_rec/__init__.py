@@ -35,7 +35,8 @@ from .ops import (
     unseen_mask,
 )
 from .pagerank import PprRanks, ppr_rank_band, ppr_topk
-from .train import TrainConfig, fit
+from .train import fit
+from .train_config import TrainConfig
 from .two_stage import TwoStage
 
 __version__: str = _build_info()["version"]

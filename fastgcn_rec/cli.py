@@ -20,7 +20,8 @@ from .memory import estimate_memory
 from .models import Recommender
 from .recipes import RECIPES
 from .runs import KS, METRICS, make_and_write, train_and_write
-from .train import Interrupted, TrainConfig
+from .train import Interrupted
+from .train_config import TrainConfig
 
 EMBEDDINGS = ("LightGCN", "MF")  # models whose only parameters are a vector of each node
 

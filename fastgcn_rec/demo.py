@@ -13,7 +13,8 @@ from .evaluate import evaluate
 from .models import Popularity, Recommender
 from .recipes import RECIPES
 from .runs import train_and_write
-from .train import TrainConfig, fit
+from .train import fit
+from .train_config import TrainConfig
 from .two_stage import TwoStage
 
 _LIKED = ("Star Wars", "Empire Strikes Back, The", "Raiders of the Lost Ark", "Alien", "Terminator, The")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -18,8 +19,24 @@ from .ops import retrieve, topk, unseen_mask
 USER_METRICS = ("recall", "ndcg", "precision", "hit", "mrr", "map")
 LIST_METRICS = ("coverage", "gini", "popularity")
 METRICS = USER_METRICS + LIST_METRICS
+LOWER_IS_BETTER = ("gini", "popularity")
 Scorer = Callable[[torch.Tensor], torch.Tensor]
 RANKED_AT_ONCE = 1 << 15  # users, by vectors: their lists and metrics take some hundred bytes each
+
+
+def parse_metric(text: str) -> tuple[str, int]:
+    """("recall", 20) of "recall@20"."""
+    name, _, k = text.partition("@")
+    if name not in METRICS or not re.fullmatch("[1-9][0-9]{0,8}", k):
+        raise ValueError(f"metric must be NAME@K with K >= 1 and NAME out of {', '.join(METRICS)}, got {text!r}")
+    return name, int(k)
+
+
+def is_better(metric: str, value: float, than: float | None) -> bool:
+    """Whether a value of ``metric``, such as "recall@20", is better than another, or there is no other."""
+    if than is None:
+        return True
+    return value < than if parse_metric(metric)[0] in LOWER_IS_BETTER else value > than
 
 
 def ranked(

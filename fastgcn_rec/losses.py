@@ -12,7 +12,7 @@ from .ops import binary_loss, bpr_loss, max_margin_loss, softmax_loss
 from .ops.pair_loss import masked
 
 if TYPE_CHECKING:
-    from .train import TrainConfig
+    from .train_config import TrainConfig
 
 Tensor = torch.Tensor
 

@@ -9,7 +9,7 @@ import torch
 from . import _native
 from .evaluate import RANKED_AT_ONCE
 from .negatives import parse
-from .train import TrainConfig
+from .train_config import TrainConfig
 
 
 @dataclasses.dataclass(frozen=True)

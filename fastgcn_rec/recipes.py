@@ -12,7 +12,7 @@ from .data import Dataset
 from .features import Categorical, Features, guess_columns
 from .models import EASE, MF, NGCF, GraphFilter, ItemKNN, LightGCN, PinSAGE, Popularity, Recommender, RP3beta
 from .models.graph_filter import sharpening
-from .train import TrainConfig
+from .train_config import TrainConfig
 
 
 @dataclasses.dataclass(frozen=True)

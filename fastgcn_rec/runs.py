@@ -12,7 +12,8 @@ from .evaluate import evaluate
 from .models import Recommender
 from .recipes import Recipe
 from .storage import write_json
-from .train import History, TrainConfig, fit, refit_checkpoint
+from .train import History, fit, refit_checkpoint
+from .train_config import TrainConfig
 
 KS = (10, 20, 50)
 METRICS = ("recall", "ndcg", "precision", "hit", "mrr", "map", "coverage")
@@ -33,7 +34,7 @@ def train_and_write(
         "seconds_train": history.seconds_train,
         "best_epoch": history.best_epoch,
         "chosen_on": history.chosen_on,
-        f"best_{config.metric}": history.best_metric if history.best_epoch and history.chosen_on != "none" else None,
+        f"best_{config.metric}": history.best_metric,
         "stopped": history.stopped or "all epochs done",
         "fingerprint": data.fingerprint(),
         "config": dataclasses.asdict(config),

@@ -16,7 +16,7 @@ from .ops import Adam, TrainStep, l2_loss, sample_batch
 from .ops.pair_loss import masked
 
 if TYPE_CHECKING:
-    from .train import TrainConfig
+    from .train_config import TrainConfig
 
 Tensor = torch.Tensor
 MOMENTS = ("exp_avg", "exp_avg_sq")

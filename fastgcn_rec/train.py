@@ -8,169 +8,29 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from tqdm import tqdm
 
 from ._same import check_dataset
 from .data import Dataset, Edges
-from .evaluate import evaluate
+from .evaluate import evaluate, is_better, parse_metric
 from .models import Recommender
-from .negatives import Sampler, parse
-from .ops.softmax_loss import check_negative_weight
 from .steps import make_step
 from .storage import load_arrays, save_arrays
-
-LOSSES = ("bpr", "binary", "max_margin", "softmax")
-PROTOCOLS = ("validation", "published", "none")
-STORAGES = ("float32", "bfloat16")
-SCHEDULES = ("constant", "linear")
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainConfig:
-    """How to train.
-
-    Attributes
-    ----------
-    epochs : int
-        At most; an epoch is ceil(n_edges / batch_size) steps.
-    batch_size : int
-    loss : "bpr", "binary", "max_margin" or "softmax" (in-batch, on cosines)
-    temperature, negative_weight : float
-        Of the softmax: see :func:`fastgcn_rec.softmax_loss`.
-    logq : float
-        The softmax's bias of an item is -logq * log q, q the probability that it is drawn as a positive. 1 corrects for negatives that
-        are drawn by popularity, which vectors of length 1 need; 0, the default, leaves popularity to the vectors' lengths (docs/results.md).
-    margin : float
-        Of max_margin.
-    sampler : "user" or "edge"
-        How positives are drawn: see :func:`fastgcn_rec.sample_batch`. Weights of edges do not enter here: they say how much a node takes from
-        its neighbours (propagation, walks), so that MF, whose vectors take nothing from neighbours, trains as without them.
-    n_neg : int
-        Uniform negatives per positive (all losses but softmax, which takes none).
-    negatives : str or Sampler
-        What takes their place: a sampler of :mod:`fastgcn_rec.negatives` or its text, which is what is kept, such as
-        "uniform(1)+dynamic(1, candidates=32)". "": ``n_neg`` uniform ones.
-    lr : float
-        Of Adam.
-    warmup : float in [0, 1)
-        The part w of all steps in which the learning rate rises from 0 to ``lr``: step t of T takes lr * min(1, f / w) with
-        f = (t + 1/2) / T. Adam's first steps have one size whatever the gradient; a warmup keeps them small.
-    lr_schedule : "constant" or "linear"
-        What follows the warmup; linear: lr * (1 - f) / (1 - w), so that ``epochs`` is part of the recipe.
-    reg : float
-        lambda in lambda * 1/2 * sum |e|^2 / B over the ego embeddings of the batch's users, positives and negatives, repeated
-        rows counted as often as they occur (LightGCN's published formula).
-    protocol : "validation", "published" or "none"
-        validation: a part of train is held out, the epoch with the best metric there is kept, the test part is not looked at;
-        published: the epoch is picked on the test part, as most published code does, and the result says so;
-        none: no evaluation, the last epoch is kept.
-    valid_fraction, metric, eval_every, patience : of the choice
-        Stop after ``patience`` evaluations without a better metric (0: never).
-    refit : bool
-        After the choice, train anew on all of train for the chosen number of epochs (a linear schedule ends there), so that
-        the held-out part is not lost.
-    seed : int
-    storage : "float32" or "bfloat16"
-        Of the layers between hops; parameters and sums stay float32. docs/performance.md says what it gives.
-    """
-
-    epochs: int = 100
-    batch_size: int = 2048
-    loss: Literal["bpr", "binary", "max_margin", "softmax"] = "bpr"
-    temperature: float = 0.1
-    negative_weight: float = 1.0
-    logq: float = 0.0
-    margin: float = 1.0
-    sampler: Literal["user", "edge"] = "edge"
-    n_neg: int = 1
-    negatives: str | Sampler = ""
-    lr: float = 1e-3
-    warmup: float = 0.0
-    lr_schedule: Literal["constant", "linear"] = "constant"
-    reg: float = 1e-4
-    protocol: Literal["validation", "published", "none"] = "validation"
-    valid_fraction: float = 0.1
-    metric: str = "recall@20"
-    eval_every: int = 5
-    patience: int = 5
-    refit: bool = False
-    seed: int = 0
-    storage: Literal["float32", "bfloat16"] = "float32"
-
-    def __post_init__(self) -> None:
-        choices = {
-            "loss": LOSSES,
-            "sampler": ("user", "edge"),
-            "lr_schedule": SCHEDULES,
-            "protocol": PROTOCOLS,
-            "storage": STORAGES,
-        }
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"TrainConfig: {name} must be one of {allowed}, got {getattr(self, name)!r}")
-        if self.refit and self.protocol != "validation":
-            raise ValueError(
-                f"TrainConfig: refit needs protocol='validation', got {self.protocol!r}: nothing is held out"
-            )
-        for name, least in (("epochs", 0), ("batch_size", 1), ("n_neg", 1), ("eval_every", 1), ("patience", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"TrainConfig: {name} must be >= {least}, got {getattr(self, name)}")
-        if not 0 <= self.margin < math.inf:
-            raise ValueError(f"TrainConfig: margin must be >= 0 and finite, got {self.margin}")
-        check_negative_weight("TrainConfig", self.negative_weight)
-        if not math.isfinite(self.logq):
-            raise ValueError(f"TrainConfig: logq must be finite, got {self.logq}")
-        if self.loss != "softmax" and (self.logq, self.negative_weight) != (0, 1):
-            raise ValueError(
-                f"TrainConfig: logq and negative_weight are the softmax's, got {self.logq} and {self.negative_weight} with loss={self.loss!r}; "
-                "leave them at 0 and 1"
-            )
-        if self.negatives:
-            self._take_negatives(parse(self.negatives))
-        if not 0 <= self.warmup < 1:
-            raise ValueError(f"TrainConfig: warmup is a part of all steps, 0 <= warmup < 1, got {self.warmup}")
-
-    def _take_negatives(self, sampler: Sampler) -> None:
-        text = str(sampler)
-        if parse(text) != sampler:
-            raise ValueError(
-                f"TrainConfig: negatives={text} leaves out a part of the sampler, so that a checkpoint could not name it; write a "
-                "sampler class of your own (fastgcn_rec.negatives.Sampler)"
-            )
-        if self.loss == "softmax":
-            raise ValueError(
-                f"TrainConfig: the softmax takes the batch's positives as negatives, not negatives={text!r}"
-            )
-        if self.n_neg != 1:
-            raise ValueError(
-                f"TrainConfig: negatives={text!r} has counts of its own; leave n_neg at 1, got {self.n_neg}"
-            )
-        object.__setattr__(self, "negatives", text)  # frozen: the text is the one form
-
-    def depends_on_epochs(self) -> bool:
-        """Whether a step's learning rate depends on the number of epochs."""
-        return self.warmup > 0 or self.lr_schedule != "constant"
-
-    def lr_at(self, step: int, total: int) -> float:
-        """The learning rate of step ``step`` (from 0) of ``total``."""
-        part = (step + 0.5) / total
-        if part < self.warmup:
-            return self.lr * part / self.warmup
-        return self.lr * (1 - part) / (1 - self.warmup) if self.lr_schedule == "linear" else self.lr
+from .train_config import TrainConfig
 
 
 @dataclasses.dataclass
 class History:
-    """What happened: one record an epoch ({"epoch", "loss", "seconds"} and the metrics, where evaluated), and the choice; ``refit``
-    holds the epochs on all of train that followed it."""
+    """What happened: one record an epoch ({"epoch", "loss", "seconds"} and the metrics, where evaluated), and the choice (``best_metric``
+    is None where nothing was evaluated); ``refit`` holds the epochs on all of train that followed it."""
 
     epochs: list[dict[str, float]] = dataclasses.field(default_factory=list)
     refit: list[dict[str, float]] = dataclasses.field(default_factory=list)
     best_epoch: int = 0
-    best_metric: float = -math.inf
+    best_metric: float | None = None
     chosen_on: str = "none"
     stopped: str = ""
 
@@ -258,12 +118,14 @@ class _Run:
         self.judge: Edges | None = None
         if config.protocol == "validation":
             _, self.judge = dataset.split_valid(config.valid_fraction, seed=config.seed)
+            _check_judge(self.judge, dataset, config)
             held = (
                 torch.from_numpy(side).long().to(model.graph.device) for side in (self.judge.users, self.judge.items)
             )
             model.graph = self.full_graph.without_edges(*held)
         elif config.protocol == "published":
             self.judge = dataset.test
+            _check_judge(self.judge, dataset, config)
         chosen_on = {"validation": "validation", "published": "test (published protocol)", "none": "none"}
         self.history = History(chosen_on=chosen_on[config.protocol])
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -299,10 +161,13 @@ class _Run:
             bar.close()
             self.model.graph = self.full_graph
         if self.judge is not None:
-            with torch.no_grad():
-                for name, p in self.parameters.items():
-                    p.copy_(self.best[name])
+            self._put_back()
         return self.history
+
+    @torch.no_grad()
+    def _put_back(self) -> None:
+        for name, p in self.parameters.items():
+            p.copy_(self.best[name])
 
     def _one_step(self, bar: Any, steps: int, total: int) -> None:
         start = time.perf_counter()
@@ -320,9 +185,16 @@ class _Run:
         record = {"epoch": float(epoch), "loss": float(self.loss_sum) / steps, "seconds": self.seconds}
         self.loss_sum.zero_()
         self.seconds = 0.0
-        if not math.isfinite(record["loss"]):
+        if not (math.isfinite(record["loss"]) and all(map(_is_finite, self.parameters.values()))):
+            self._put_back()
             raise FloatingPointError(
-                f"fit: the loss of epoch {epoch} is {record['loss']}; lower lr (now {self.config.lr})"
+                f"fit: training has diverged, after epoch {epoch} the loss is {record['loss']:.4g} and parameters are not finite; lower lr "
+                f"(now {self.config.lr}) or raise reg (now {self.config.reg}). The model holds "
+                + (
+                    f"epoch {self.history.best_epoch}, the best"
+                    if self.history.best_metric is not None
+                    else "what it held before"
+                )
             )
         history, config = self.history, self.config
         history.epochs.append(record)
@@ -330,12 +202,17 @@ class _Run:
         if self.judge is None:
             history.best_epoch = epoch
         elif due:
-            name, k = config.metric.split("@")
+            name, k = parse_metric(config.metric)
             names = tuple(dict.fromkeys((name, "recall", "ndcg")))
-            record |= evaluate(self.model, self.judge, self.model.graph, ks=[int(k)], metrics=names)
+            record |= evaluate(self.model, self.judge, self.model.graph, ks=[k], metrics=names)
             del record["n_users_evaluated"]
             value = record[config.metric]
-            if value > history.best_metric:
+            if math.isnan(value):
+                raise ValueError(
+                    f"fit: {config.metric} on {history.chosen_on} is not a number after epoch {epoch}, so that no epoch can be chosen by it: the "
+                    "users there have no item left to be shown; choose by another metric, or pass protocol='none'"
+                )
+            if is_better(config.metric, value, history.best_metric):
                 history.best_epoch, history.best_metric = epoch, value
                 self.best = {name: p.detach().clone() for name, p in self.parameters.items()}
             elif config.patience and epoch - history.best_epoch >= config.patience * config.eval_every:
@@ -386,3 +263,24 @@ class _Run:
                 self.best[name].copy_(torch.from_numpy(arrays[f"best.{name}"]))
             own = {n: torch.from_numpy(a) for n, a in arrays.items() if not n.startswith(("now.", "best."))}
             self.take_step.resume(self.step, own)
+
+
+def _check_judge(judge: Edges, dataset: Dataset, config: TrainConfig) -> None:
+    """The part that an epoch is chosen on has an edge."""
+    if len(judge):
+        return
+    if config.protocol == "published":
+        raise ValueError(
+            f"fit: protocol='published' chooses the epoch on the test part, and {dataset.name} has none; pass protocol='validation', or "
+            "protocol='none' to keep the last epoch"
+        )
+    most = int(dataset.graph().user_degree.max())
+    larger = f", or valid_fraction={math.ceil(5000 / most) / 10000:g} or more" if most > 1 else ""
+    raise ValueError(
+        f"fit: valid_fraction={config.valid_fraction} of a user's training edges, rounded, is none for every user of {dataset.name}, where no user "
+        f"has more than {most}: there is nothing to choose an epoch on; pass protocol='none' to keep the last epoch{larger}"
+    )
+
+
+def _is_finite(parameter: torch.Tensor) -> bool:
+    return not parameter.numel() or all(map(math.isfinite, torch.aminmax(parameter.detach())))

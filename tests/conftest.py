@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from fastgcn_rec import _C, Graph, _native
+from fastgcn_rec import _C, Graph, _native, train
 
 hypothesis.settings.register_profile("default", deadline=None, derandomize=True, max_examples=25)
 hypothesis.settings.register_profile("few", deadline=None, derandomize=True, max_examples=3)  # under a memory checker
@@ -108,3 +108,19 @@ def same_bits_in_any_order(fn, device: torch.device, counts=(2, 3)) -> None:
         _C.set_grain(grain)
         if EMULATED:
             _native._C.set_thread_order(0)
+
+
+def watch_steps(monkeypatch: pytest.MonkeyPatch, hook) -> None:
+    """``fit`` calls hook(step, t, lr) in place of its steps; the hook returns the loss, step(t, lr)'s."""
+    make_step = train.make_step
+
+    def watched(model, config):
+        step = make_step(model, config)
+
+        def take(t, lr):
+            return hook(step, t, lr)
+
+        take.state, take.resume = step.state, step.resume
+        return take
+
+    monkeypatch.setattr(train, "make_step", watched)

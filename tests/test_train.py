@@ -1,10 +1,11 @@
 import json
+import math
 import warnings
 
 import numpy as np
 import pytest
 import torch
-from conftest import assert_close, random_graph, same_bits_in_any_order
+from conftest import assert_close, random_graph, same_bits_in_any_order, watch_steps
 
 from fastgcn_rec import MF, NGCF, Graph, LightGCN, Popularity, Recommender, TrainConfig, evaluate, fit, reference
 from fastgcn_rec.cli import main
@@ -102,23 +103,16 @@ def test_an_interrupted_refit_goes_on_to_the_same_bits(data, tmp_path, monkeypat
     options = {**SMALL, "refit": True}
     straight = LightGCN(data, 8, 2)
     whole = fit(straight, data, **options)
-    made = []
+    calls = iter(range(len(whole.epochs) * math.ceil(0.9 * len(data.train) / 128) + 5))
 
-    def stop_in_the_refit(model, config):
-        made.append(make_step(model, config))
-        calls = iter(range(5 if len(made) == 2 else 10**9))
-
-        def step(t, lr):
-            if next(calls, None) is None:
-                raise KeyboardInterrupt
-            return made[-1](t, lr)
-
-        step.state, step.resume = made[-1].state, made[-1].resume
-        return step
+    def stop_in_the_refit(step, t, lr):
+        if next(calls, None) is None:
+            raise KeyboardInterrupt
+        return step(t, lr)
 
     path = tmp_path / "checkpoint.npz"
     with monkeypatch.context() as patched:
-        patched.setattr("fastgcn_rec.train.make_step", stop_in_the_refit)
+        watch_steps(patched, stop_in_the_refit)
         with pytest.raises(Interrupted, match="interrupted in step 5"):
             fit(LightGCN(data, 8, 2), data, **options, checkpoint=path)
     resumed = LightGCN(data, 8, 2)
@@ -156,18 +150,12 @@ def test_fit_takes_the_rates_of_its_schedule(schedule, data, tmp_path, monkeypat
     options = {**SMALL, "protocol": "none", "lr_schedule": schedule, "checkpoint": tmp_path / "c.npz"}
     seen = []
 
-    def spy(model, config):
-        step = make_step(model, config)
-
-        def take(t, lr):
-            seen.append(lr)
-            return step(t, lr)
-
-        take.state, take.resume = step.state, step.resume
-        return take
+    def spy(step, t, lr):
+        seen.append(lr)
+        return step(t, lr)
 
     with monkeypatch.context() as patched:
-        patched.setattr("fastgcn_rec.train.make_step", spy)
+        watch_steps(patched, spy)
         fit(MF(data, 8), data, **options)
     config = TrainConfig(lr_schedule=schedule)
     assert seen == [config.lr_at(t, len(seen)) for t in range(len(seen))]

@@ -11,7 +11,7 @@ from ..ops.random_walk import random_walk
 from ._pinsage_layers import Neighborhoods
 
 if TYPE_CHECKING:
-    from ..train import TrainConfig
+    from ..train_config import TrainConfig
     from ._pinsage_window import Events
 
 Tensor = torch.Tensor

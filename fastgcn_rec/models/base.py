@@ -23,7 +23,7 @@ from .chance import Chance
 
 if TYPE_CHECKING:
     from ..negatives import Negatives
-    from ..train import TrainConfig
+    from ..train_config import TrainConfig
 
 Tensor = torch.Tensor
 

@@ -26,7 +26,7 @@ from ._pinsage_window import Events, PairTimes
 from .base import Recommender
 
 if TYPE_CHECKING:
-    from ..train import TrainConfig
+    from ..train_config import TrainConfig
 
 Tensor = torch.Tensor
 CANDIDATES = 10  # times ``top``: of the neighbours that degree_power ranks
