@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
+from .data._arrays import is_text
 from .models import Recommender
-from .storage import write_atomically
+from .storage import check_target, write_atomically
 
 Columns = dict[str, Any]  # NumPy arrays, or pyarrow's
 _SUFFIXES = (".csv", ".parquet")
 _VECTOR_SUFFIXES = (".npz", ".parquet")
+_MOST_UNICODE = 1 << 30  # bytes of ids in an .npz
 
 
 def write_recommendations(
@@ -46,7 +49,8 @@ def write_recommendations(
 
     Raises
     ------
-    ValueError : another suffix; unknown users (before anything is written). ImportError : pyarrow is missing.
+    ValueError : another suffix; unknown users. OSError : ``path`` is a folder or cannot be written. ImportError : pyarrow is missing. All of these
+        before anything is ranked.
 
     Examples
     --------
@@ -102,7 +106,8 @@ def write_vectors(model: Recommender, path: str | os.PathLike[str], side: Litera
 
     Raises
     ------
-    ValueError : another suffix or side. TypeError : a model that does not score by vectors. ImportError : pyarrow is missing.
+    ValueError : another suffix or side; texts as ids that an .npz cannot hold. TypeError : a model that does not score by vectors.
+        OSError : ``path`` is a folder or cannot be written. ImportError : pyarrow is missing.
 
     Examples
     --------
@@ -119,18 +124,31 @@ def write_vectors(model: Recommender, path: str | os.PathLike[str], side: Litera
         raise ValueError(f"{path}: the suffix must be one of {', '.join(_VECTOR_SUFFIXES)}, got {path.suffix!r}")
     if side not in ("items", "users"):
         raise ValueError(f"write_vectors: side must be 'items' or 'users', got {side!r}")
+    check_target(path)
     if model.vectors() is None:
         raise TypeError(f"write_vectors: {type(model).__name__} does not score by vectors")
     users, items = model.scoring_vectors()
     vectors, ids = (items, model.item_ids) if side == "items" else (users, model.user_ids)
     table = np.ascontiguousarray(vectors.cpu().numpy())
     if path.suffix == ".npz":
+        ids = _unicode(ids, path) if is_text(ids) else ids
         write_atomically(path, lambda file: np.savez(file, allow_pickle=False, ids=ids, vectors=table))
         return len(table)
     pyarrow, writer = _pyarrow(), _parquet_writer()
     lists = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(table.ravel()), table.shape[1])
     write_atomically(path, lambda file: writer(file, iter([{"id": ids, "vector": lists}])))
     return len(table)
+
+
+def _unicode(ids: NDArray[Any], path: Path) -> NDArray[Any]:
+    """Texts as NumPy reads them without pickle: each as wide as the longest."""
+    texts = ids.tolist()
+    if any(text.endswith("\0") for text in texts):
+        raise ValueError(f"{path}: an .npz drops the NUL at the end of an id; take a .parquet file")
+    size = 4 * max(map(len, texts), default=0) * len(texts)
+    if size > _MOST_UNICODE:
+        raise ValueError(f"{path}: ids as wide as the longest take {size >> 20} MiB in an .npz; take a .parquet file")
+    return np.array(texts, np.str_)
 
 
 def _write_csv(file: IO[bytes], blocks: Iterator[Columns]) -> None:
@@ -162,10 +180,17 @@ def _parquet_writer() -> Callable[[IO[bytes], Iterator[Columns]], None]:
     pyarrow = _pyarrow()
 
     def write(file: IO[bytes], blocks: Iterator[Columns]) -> None:
-        first = pyarrow.table(next(blocks))
+        first = table(next(blocks))
         with pyarrow.parquet.ParquetWriter(file, first.schema) as writer:
             writer.write_table(first)
             for columns in blocks:
-                writer.write_table(pyarrow.table(columns))
+                writer.write_table(table(columns))
+
+    def table(columns: Columns) -> Any:
+        return pyarrow.table({name: typed(column) for name, column in columns.items()})
+
+    def typed(column: Any) -> Any:  # no texts would be of no type
+        texts = isinstance(column, np.ndarray) and is_text(column)
+        return pyarrow.array(column.tolist(), pyarrow.string()) if texts else column
 
     return write

@@ -178,7 +178,7 @@ class PprRanks:
 
         cache_dir : a folder
             Where the result is kept as an .npz, named after the graph's fingerprint and every parameter, and looked for first. A file that
-            is damaged is made anew, with a warning.
+            is damaged or cannot be read is made anew, with a warning; one that cannot be written is one too.
 
         Other parameters as for :func:`ppr_rank_band`. ``progress``: a bar.
 
@@ -226,7 +226,10 @@ class PprRanks:
                 lists[rows], counts[rows] = _thin(ids[:, low:], kept)
                 bar.update(len(rows))
         if path is not None:
-            save_arrays(path, key, {"lists": lists.cpu().numpy(), "counts": counts.cpu().numpy()})
+            try:
+                save_arrays(path, key, {"lists": lists.cpu().numpy(), "counts": counts.cpu().numpy()})
+            except (OSError, ValueError) as error:  # the ranks are made: nothing is lost but their copy
+                warnings.warn(f"PprRanks: the ranks are not kept for the next time: {error}", stacklevel=2)
         return cls(lists, counts, users, graph.n_users)
 
     @accepts_arrays
@@ -330,7 +333,7 @@ def _load(path: Path, key: dict[str, Any]) -> tuple[Tensor, Tensor] | None:
             raise ValueError(f"{path} is not what its name says")
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError) as error:
         warnings.warn(f"PprRanks: {error}; it is made anew", stacklevel=3)
         return None
     return torch.from_numpy(lists), torch.from_numpy(counts)

@@ -43,9 +43,9 @@ def train_and_write(
         "refit": history.refit,
     }
     write_json(out / "metrics.json", metrics)
+    _plot(history, out / "curves.png", f"{type(model).__name__} on {data.name}", config.metric)
     for file in (checkpoint, refit_checkpoint(checkpoint)):
         file.unlink(missing_ok=True)
-    _plot(history, out / "curves.png", f"{type(model).__name__} on {data.name}", config.metric)
     if len(data.test):
         print(f"test: Recall@20 {metrics['recall@20']:.4f}, NDCG@20 {metrics['ndcg@20']:.4f}, ", end="")
         print(f"{metrics['n_users_evaluated']} users; epoch {history.best_epoch} chosen on {history.chosen_on}")

@@ -18,7 +18,7 @@ from .data import Dataset, Edges
 from .evaluate import evaluate, is_better, parse_metric
 from .models import Recommender
 from .steps import make_step
-from .storage import load_arrays, save_arrays
+from .storage import check_target, load_arrays, save_arrays
 from .train_config import TrainConfig
 
 
@@ -114,6 +114,8 @@ class _Run:
     ) -> None:
         self.model, self.config = model, config
         self.checkpoint = None if checkpoint is None else Path(checkpoint)
+        if self.checkpoint is not None:
+            check_target(self.checkpoint)
         self.full_graph = model.graph
         self.judge: Edges | None = None
         if config.protocol == "validation":

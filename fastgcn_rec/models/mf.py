@@ -56,7 +56,7 @@ class MF(Recommender):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        generator = torch.Generator().manual_seed(self.seed)
+        generator = torch.Generator().manual_seed(int(self.seed))
         shape = self.embedding.weight.shape
         self.embedding.weight.copy_(torch.randn(shape, generator=generator) * self.init_std)
 

@@ -98,7 +98,7 @@ class NGCF(Recommender):
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Xavier's uniform law, +- sqrt(6 / (rows + columns)) of each matrix: of [W1; W2] as one in the lecture's form. The biases are 0. Then ``init``."""
-        generator, dim = torch.Generator().manual_seed(self.seed), self.embedding_dim
+        generator, dim = torch.Generator().manual_seed(int(self.seed)), self.embedding_dim
         rows = dim if self.form == "paper" else 2 * dim
         tables = [*self.embedding.weight.split([self.n_users, self.n_items]), self.own, self.neighbors]
         for table, n in zip(tables, (self.n_users, self.n_items, rows, rows), strict=True):

@@ -176,7 +176,7 @@ class PinSAGE(Featured, Recommender):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        generator = torch.Generator().manual_seed(self.options["seed"])
+        generator = torch.Generator().manual_seed(int(self.options["seed"]))
         for name, p in self.named_parameters():
             if p.dim() == 1 or name.startswith("user_side"):
                 p.zero_()
