@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ import scipy.sparse as sp
 import torch
 from tqdm import tqdm
 
+from ._process import explain, python_module, traceback_wanted
 from .data import Dataset, load_dataset
 from .evaluate import evaluate
 from .recipes import RECIPES
@@ -72,18 +74,22 @@ def compare(
     and lists of all users with test items, and the metrics. ``peak_bytes`` is the largest resident size while training and ranking less that
     before, with the data loaded; None where the system has no /proc.
 
-    Raises ValueError for an unknown name.
+    Raises ValueError for an unknown name, and whatever loading the data raises. The rows are written as they come, so that an interrupted
+    comparison leaves those that it has.
     """
     unknown = [name for name in models if name not in NAMES]
     if unknown or not models:
         raise ValueError(f"compare: models must be names out of {', '.join(NAMES)}, got {', '.join(unknown) or 'none'}")
-    rows = []
+    load(dataset, split)  # what is wrong with the data is said once, and a download made once
+    rows: list[Row] = []
     with tqdm(models, disable=not progress, unit="model") as bar:
         for name in bar:
             bar.set_description(name)
             rows.append(_in_a_process({"dataset": dataset, "model": name, "split": split, "epochs": epochs}))
+            if out is not None:
+                written = {"dataset": dataset, "split": split, "rows": [dataclasses.asdict(r) for r in rows]}
+                write_json(Path(out) / "comparison.json", written)
     if out is not None:
-        write_json(Path(out) / "comparison.json", {"dataset": dataset, "rows": [dataclasses.asdict(r) for r in rows]})
         from .plots import plot_comparison
 
         try:
@@ -113,19 +119,23 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def _in_a_process(task: dict[str, Any]) -> Row:
-    threads = str(torch.get_num_threads())
-    command = [sys.executable, "-m", "fastgcn_rec.compare", json.dumps(task), threads]
+    command = python_module("fastgcn_rec.compare", json.dumps(task), str(torch.get_num_threads()))
     done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if traceback_wanted():
+        sys.stderr.write(done.stderr)
     last = (done.stdout.strip().splitlines() or [""])[-1]
     if done.returncode == 0 and last.startswith("{"):
         return Row(**json.loads(last))
     said = done.stderr.strip().splitlines() or [f"ended with code {done.returncode}"]
+    if done.returncode < 0:
+        guess = "; was memory short?" if done.returncode == -9 else ""
+        said = [f"ended by signal {-done.returncode} ({signal.strsignal(-done.returncode)}{guess})"]
     return Row(task["model"], error=said[-1])
 
 
 def run(dataset: str, model: str, split: str | None = None, epochs: int | None = None) -> Row:
     """One model, in this process."""
-    data = load_dataset(dataset) if split is None else load_dataset(dataset, split=split)
+    data = load(dataset, split)
     before = _reset_peak()
     start = time.perf_counter()
     ranker = _trained(data, model, epochs)
@@ -134,6 +144,11 @@ def run(dataset: str, model: str, split: str | None = None, epochs: int | None =
     ranked = time.perf_counter()
     peak = None if before is None else _status("VmHWM") - before
     return Row(model, found["recall@20"], found["ndcg@20"], trained - start, ranked - trained, peak)
+
+
+def load(dataset: str, split: str | None) -> Dataset:
+    """A known data set by the split of that name, or by its own."""
+    return load_dataset(dataset) if split is None else load_dataset(dataset, split=split)
 
 
 def _trained(data: Dataset, name: str, epochs: int | None) -> Any:
@@ -188,8 +203,8 @@ def _main(task: str, threads: str) -> int:
     try:
         print(json.dumps(dataclasses.asdict(run(**json.loads(task)))))
         return 0
-    except (ValueError, TypeError, RuntimeError, OSError, ImportError, MemoryError) as error:
-        print(str(error).replace("\n", " "), file=sys.stderr)
+    except Exception as error:
+        print(explain(error).replace("\n", " "), file=sys.stderr)
         return 1
 
 

@@ -32,11 +32,28 @@ def lines() -> list[str]:
         ("pyarrow", "parquet", "Parquet files"),
         ("tensorboard", "tensorboard", "logging to TensorBoard"),
     ):
-        found = importlib.util.find_spec(module) is not None
-        state = importlib.metadata.version(module) if found else f"not installed: pip install 'fastgcn_rec[{extra}]'"
+        state = _version(module) or f"not installed: pip install 'fastgcn_rec[{extra}]'"
         out.append(f"{module} ({use}): {state}")
     out.append("self-test: " + _self_test())
     return out
+
+
+def _version(module: str) -> str | None:
+    if importlib.util.find_spec(module) is None:
+        return None
+    try:
+        return importlib.metadata.version(module)
+    except importlib.metadata.PackageNotFoundError:
+        return "there, of unknown version"
+
+
+def require_cuda(device: torch.device) -> None:
+    """A RuntimeError that says why a GPU cannot be used here, where it cannot."""
+    state = _cuda(_C.build_info())
+    if not state.startswith("on"):
+        raise RuntimeError(f"device {device}: CUDA is {state}; `fastgcn-rec doctor` says more, or take the device cpu")
+    if (device.index or 0) >= torch.cuda.device_count():
+        raise RuntimeError(f"device {device}: torch sees {torch.cuda.device_count()} GPUs, numbered from 0")
 
 
 def _cuda(info: dict[str, object]) -> str:
@@ -44,7 +61,7 @@ def _cuda(info: dict[str, object]) -> str:
         return "off: built without it (no nvcc was found, or FGR_CUDA=OFF); reinstall where nvcc is on PATH"
     if not torch.cuda.is_available():
         why = "this torch is a CPU build" if torch.version.cuda is None else "torch finds no GPU or no driver"
-        return f"built with {info['cuda']} for {info['cuda_architectures']}, but off: {why}"
+        return f"off: {why} (built with {info['cuda']} for {info['cuda_architectures']})"
     return f"on: built with {info['cuda']} for {info['cuda_architectures']}; {torch.cuda.get_device_name()}"
 
 

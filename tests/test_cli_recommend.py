@@ -119,17 +119,18 @@ def test_errors(tmp_path, capsys, monkeypatch):
     model, out = saved(tmp_path), tmp_path / "recs.csv"
 
     def fails(*arguments):
-        assert main([str(a) for a in arguments]) == 1
+        assert main([str(a) for a in arguments]) == 2
         return capsys.readouterr().err
 
     assert "either as arguments or by --users" in fails("recommend", tmp_path)
     assert "either as arguments or by --users" in fails("recommend", tmp_path, "1", "--users", "all")
-    assert "item ids are integers, got 'x'" in fails("similar", tmp_path, "x")
+    assert "item ids are integers of 64 bits, got 'x'" in fails("similar", tmp_path, "x")
     assert "holds 1 ids that are not among the 40 users" in fails("recommend", tmp_path, 999, "--out", out)
     assert "one of .csv, .parquet, got '.txt'" in fails("recommend", tmp_path, "--users", "all", "--out", "recs.txt")
     assert "nowhere.txt" in fails("recommend", tmp_path, "--users", tmp_path / "nowhere.txt")
-    assert "k must be >= 1, got 0" in fails("recommend", tmp_path, "--users", "all", "-k", 0, "--out", out)
     assert not out.exists()
+    with pytest.raises(ValueError, match="k must be >= 1, got 0"):
+        write_recommendations(model, out, k=0)
     with pytest.raises(ValueError, match="block_users must be >= 1, got 0"):
         write_recommendations(model, out, block_users=0)
     monkeypatch.setitem(sys.modules, "pyarrow", None)

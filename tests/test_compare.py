@@ -129,9 +129,9 @@ def test_the_recipe_pinsage_takes_the_columns_that_the_items_have(folder, capsys
     }
     assert (model.options["embedding_dim"], model.options["num_layers"]) == (8, 1)
     assert cli.main(["similar", str(out), str(model.item_ids[0]), "-k", "3"]) == 0
-    assert cli.main(["estimate", "ml-100k", "--recipe", "pinsage"]) == 1
+    assert cli.main(["estimate", "ml-100k", "--recipe", "pinsage"]) == 2
     assert "the memory of LightGCN and MF is known, not that of PinSAGE" in capsys.readouterr().err
-    assert cli.main(["train", "ml-100k", "--recipe", "pinsage", "--model", "MF"]) == 1
+    assert cli.main(["train", "ml-100k", "--recipe", "pinsage", "--model", "MF"]) == 2
     assert "--model MF cannot take the options of recipe 'pinsage', a PinSAGE" in capsys.readouterr().err
 
 
@@ -149,7 +149,7 @@ def test_the_recipe_pinsage_keeps_a_column_of_that_name_and_takes_year_0_for_unk
 
 
 def test_options_of_training_are_refused_where_nothing_is_trained(folder, capsys):
-    assert cli.main(["train", "ml-100k", "--recipe", "filter", "--lr", "0.1", "--dim", "8"]) == 1
+    assert cli.main(["train", "ml-100k", "--recipe", "filter", "--lr", "0.1", "--dim", "8"]) == 2
     assert "recipe 'filter' is made without training, --lr, --dim does not apply" in capsys.readouterr().err
-    assert cli.main(["estimate", "ml-100k", "--recipe", "ease"]) == 1
+    assert cli.main(["estimate", "ml-100k", "--recipe", "ease"]) == 2
     assert "EASE is made without training" in capsys.readouterr().err

@@ -292,7 +292,7 @@ def small_gowalla(tmp_path, monkeypatch):
 def test_the_command_line_trains_evaluates_and_recommends(tmp_path, capsys):
     out = tmp_path / "run"
     train = ["train", "gowalla", "--epochs", "4", "--dim", "8", "--out", str(out), "--quiet", "--lr", "0.01"]
-    assert main([*train, "--negatives", "nearest(1)"]) == 1
+    assert main([*train, "--negatives", "nearest(1)"]) == 2
     assert "no sampler is called 'nearest'" in capsys.readouterr().err
     assert main([*train, "--loss", "max_margin", "--margin", "0.5", "--negatives", "uniform(1) + dynamic(1)"]) == 0
     written = json.loads((out / "metrics.json").read_text())["config"]
@@ -308,7 +308,7 @@ def test_the_command_line_trains_evaluates_and_recommends(tmp_path, capsys):
     assert f"{metrics['recall@20']:.4f}" in capsys.readouterr().out
     assert main(["recommend", str(out), "7", "-k", "3"]) == 0
     assert capsys.readouterr().out.startswith("user 7: ")
-    assert main(["recommend", str(out), "abc"]) == 1
+    assert main(["recommend", str(out), "abc"]) == 2
     assert "integers" in capsys.readouterr().err
     assert main(["doctor"]) == 0
     assert "self-test: passed" in capsys.readouterr().out
@@ -331,7 +331,7 @@ def test_estimate_needs_no_data_and_names_what_it_takes(capsys):
     out = capsys.readouterr().out
     assert out.startswith("1,000 users, 2,000 items, 50,000 pairs; 2 layers, dim 32")
     assert f"parameters  {16 * 3000 * 32 / 2**20:10.1f} MiB" in out
-    assert main(["estimate", "nowhere"]) == 1
+    assert main(["estimate", "nowhere"]) == 2
     assert "USERS,ITEMS,PAIRS, got 'nowhere'" in capsys.readouterr().err
 
 

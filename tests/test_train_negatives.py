@@ -55,6 +55,7 @@ def test_errors_of_texts_and_configurations():
         ("uniform(", "cannot read 'uniform\\('"),
         ("uniform(0)", r"n must be in \[1, 1048575\], got 0"),
         ("uniform('a')", "'a' is no number"),
+        ("3", "3 is no sampler"),
         ("uniform(1) * 2", "cannot read"),
         ("uniform(2, 3)", "cannot read"),
         ("__import__('os')", "no sampler is called '__import__'"),

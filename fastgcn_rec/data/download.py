@@ -6,7 +6,6 @@ import hashlib
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import urllib.error
 import urllib.request
@@ -15,6 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+from .._process import python_module
 
 CONNECT_TIMEOUT = 10.0  # seconds without an answer, or without a byte while reading
 PIP_TIMEOUT = 300.0
@@ -128,7 +129,7 @@ def download_wheel(requirement: str, folder: Path, members: dict[str, str]) -> N
 def run_pip(requirement: str, folder: Path) -> None:
     """Run ``pip download`` for one requirement without its dependencies. Tests replace it."""
     options = ["--no-deps", "--only-binary=:all:", "--quiet", "--disable-pip-version-check", "--no-input"]
-    command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(folder), requirement]
+    command = python_module("pip", "download", *options, "--dest", str(folder), requirement)
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PIP_TIMEOUT, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:

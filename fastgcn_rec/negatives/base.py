@@ -266,8 +266,10 @@ def parse(text: str | Sampler) -> Sampler:
     if isinstance(text, Sampler):
         return text
     try:
-        tree = ast.parse(text.strip(), mode="eval").body
-        return _read(tree)
+        sampler = _read(ast.parse(text.strip(), mode="eval").body)
+        if not isinstance(sampler, Sampler):
+            raise ValueError(f"{sampler!r} is no sampler")
+        return sampler
     except (SyntaxError, TypeError, ValueError) as error:
         known = ", ".join(sorted(Sampler.registry))
         raise ValueError(f"negatives: cannot read {text!r}: {error}; it is a sum of {known}") from None
