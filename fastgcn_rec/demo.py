@@ -50,7 +50,7 @@ def _show_user(model: Recommender, data: Dataset) -> None:
     """What the user with the median number of training items liked, beside what the model recommends."""
     degree = model.graph.user_degree
     row = int(degree.argsort(stable=True)[int((degree == 0).sum()) + int((degree > 0).sum()) // 2])
-    titles = data.item_info.get("title", data.item_ids.astype(str))
+    titles = data.item_info.get("title", data.item_ids)
     graph = model.graph
     seen = graph.indices[graph.indptr[row] : graph.indptr[row + 1]].tolist()
     ids, _ = model.recommend([data.user_ids[row]], 10)
@@ -82,7 +82,7 @@ def _show_two_stage(serving: Recommender, data: Dataset, config: TrainConfig, on
     fit(candidates, part, config, protocol="none", refit=False, epochs=one_stage["best_epoch"], progress=False)
     genres = data.item_info["genres"]
     names = sorted({name for row in genres.tolist() for name in row.split("|")})
-    features = np.stack([data.item_info["year"], *(np.char.find(genres, name) >= 0 for name in names)], 1)
+    features = np.stack([data.item_info["year"], *([name in row for row in genres] for name in names)], 1)
     ranker = HistGradientBoostingClassifier(max_iter=100, learning_rate=0.05, random_state=0)
     two = TwoStage(candidates, ranker, serving=serving, item_features=features).fit(data)
     found = evaluate(two, data.test)

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 
-from .data._arrays import among, as_ids, codes_of, sorted_index
+from .data._arrays import among, as_ids, codes_of, ids_at, sorted_index
 from .graph import Graph
 from .models import Recommender
 from .ops.retrieve import retrieve
@@ -29,7 +29,7 @@ class Index:
 
     Attributes
     ----------
-    vectors : float32 [n, dim]; ids : int64 or unicode [n]; kind : "exact" or "faiss"
+    vectors : float32 [n, dim]; ids : int64, or str (dtype object) [n]; kind : "exact" or "faiss"
 
     Examples
     --------
@@ -101,10 +101,7 @@ class Index:
         ValueError : shapes; ids in ``exclude`` that the index does not hold, by name.
         """
         positions, scores = self.positions(queries, k, exclude)
-        none: Any = "" if self.ids.dtype.kind == "U" else -1
-        if not len(self.ids):
-            return np.full(positions.shape, none), scores
-        return np.where(positions >= 0, self.ids[np.maximum(positions, 0)], none), scores
+        return ids_at(self.ids, positions), scores
 
     def positions(self, queries: Any, k: int, exclude: Any = None) -> tuple[NDArray[np.int64], Floats]:
         """:meth:`search` with positions in ``vectors`` for ids, -1 where there is none."""

@@ -12,9 +12,9 @@ from typing import Literal
 
 import numpy as np
 
-from ._arrays import Array
+from ._arrays import Array, as_texts, is_text
 
-CHUNK_ROWS = 1 << 17
+CHUNK_ROWS = 1 << 14
 
 Kind = Literal["id", "number", "time", "text"]
 
@@ -61,12 +61,13 @@ def read_header(path: Path, form: TextFormat) -> list[str]:
 def read_columns(path: Path, form: TextFormat, columns: dict[int, Kind], width: int) -> dict[int, Array]:
     """Read some columns of a delimited file.
 
-    `columns` maps positions to kinds: "id" gives int64 where every value is a canonical integer and unicode
-    otherwise, "number" float64, "time" int64, float64 or datetime64 and "text" unicode. Every row must have `width`
+    `columns` maps positions to kinds: "id" gives int64 where every value is a canonical integer and texts (an object array)
+    otherwise, "number" float64, "time" int64, float64 or datetime64 and "text" texts. Every row must have `width`
     fields. A row that does not fit raises a ValueError with the file, the line number and the line.
     """
     parts: dict[int, list[Array]] = {position: [] for position in columns}
     done = 0
+    known: dict[str, str] = {}  # ids, each of which is kept once
     with form.rows(path) as rows:
         rows = filter(None, rows)
         if form.header:
@@ -82,11 +83,14 @@ def read_columns(path: Path, form: TextFormat, columns: dict[int, Kind], width: 
             if wrong is not None:
                 raise _malformed(path, form, done + wrong, f"{width} fields expected, got {len(chunk[wrong])}")
             for position, kind in columns.items():
-                values = np.array([row[position] for row in chunk], dtype=np.str_)
+                values = [row[position] for row in chunk]
                 try:
-                    parts[position].append(_parse(values, kind))
+                    part = _parse(values, kind)
                 except _BadValue as bad:
                     raise _malformed(path, form, done + bad.row, bad.reason) from None
+                if kind == "id" and is_text(part):
+                    part = as_texts(known.setdefault(value, value) for value in values)
+                parts[position].append(part)
             done += len(chunk)
     return {position: _join(parts[position], columns[position]) for position in columns}
 
@@ -98,26 +102,25 @@ class _BadValue(Exception):
         self.reason = reason
 
 
-def _parse(values: Array, kind: Kind) -> Array:
+def _parse(values: list[str], kind: Kind) -> Array:
     if kind == "text":
-        return values
-    empty = np.flatnonzero(values == "")
-    if empty.size:
-        raise _BadValue(int(empty[0]), f"the {kind} is empty")
+        return as_texts(values)
+    if "" in values:
+        raise _BadValue(values.index(""), f"the {kind} is empty")
     if kind in ("id", "time"):
         whole = _canonical_integers(values)
         if whole is not None or kind == "id":
-            return values if whole is None else whole
+            return as_texts(values) if whole is None else whole
     try:
-        return values.astype(np.float64)
+        return np.array(list(map(float, values)))
     except ValueError:
         pass
-    if kind == "time":
+    if kind == "time" and max(map(len, values)) < 40:
         try:
-            return values.astype("datetime64[us]")
+            return np.array(values, np.str_).astype("datetime64[us]")
         except ValueError:
             pass
-    for row, value in enumerate(values.tolist()):
+    for row, value in enumerate(values):
         try:
             float(value)
         except ValueError:
@@ -126,23 +129,22 @@ def _parse(values: Array, kind: Kind) -> Array:
     raise AssertionError("unreachable: a value that float() refuses was announced")
 
 
-def _canonical_integers(values: Array) -> Array | None:
+def _canonical_integers(values: list[str]) -> Array | None:
     """Return int64 values where str(int(v)) == v for all of them ("007", "+7" and "7.0" are not), else None."""
     try:
-        whole = values.astype(np.int64)
+        whole = list(map(int, values))
+        return np.array(whole, np.int64) if list(map(str, whole)) == values else None
     except (ValueError, OverflowError):
         return None
-    return whole if (whole.astype("U20") == values).all() else None
 
 
 def _join(parts: list[Array], kind: Kind) -> Array:
     """Concatenate the chunks of one column; where their dtypes differ, the more general one wins."""
     if not parts:
-        return np.zeros(0, {"text": "U1", "number": "f8"}.get(kind, "i8"))
-    kinds = {part.dtype.kind for part in parts}
-    if "U" in kinds and len(kinds) > 1:
-        parts = [part if part.dtype.kind == "U" else part.astype("U20") for part in parts]
-    elif "M" in kinds and len(kinds) > 1:
+        return np.zeros(0, {"text": "O", "number": "f8"}.get(kind, "i8"))
+    if any(map(is_text, parts)):
+        parts = [part if is_text(part) else as_texts(map(str, part.tolist())) for part in parts]
+    elif len({part.dtype.kind == "M" for part in parts}) > 1:
         raise ValueError("the times mix numbers and dates; use one form")
     return np.concatenate(parts)
 

@@ -29,7 +29,7 @@ def build_dataset(
     train, test : Edges
         Pairs of positions in `user_ids` and `item_ids`. Of a repeated pair the earliest event is kept (the first row where
         times tie or are not there), with its weight: add weights up beforehand where their sum is meant.
-    user_ids, item_ids : int64 or unicode [U], [I]
+    user_ids, item_ids : int64, or str (dtype object) [U], [I]
         Raw ids, sorted and unique.
     item_info : mapping of str to array [I], optional
         Columns aligned with `item_ids`.

@@ -19,6 +19,7 @@ from ._arrays import (
     codes_of,
     generator,
     held_out,
+    is_text,
     last_ranks,
     pair_keys,
     sorted_index,
@@ -92,7 +93,7 @@ class Dataset:
     name : str
     train, test : Edges
         With weights where `make_dataset` was asked for them: those of `train` are the graph's.
-    user_ids, item_ids : int64 or unicode [n_users], [n_items]
+    user_ids, item_ids : int64, or str (dtype object) [n_users], [n_items]
         Raw id of every internal id.
     item_info : dict of str to array [n_items]
         Columns aligned with internal item ids, such as "title". May be empty.
@@ -178,8 +179,8 @@ class Dataset:
         digest = hashlib.sha256(b"fastgcn_rec data set 1\0")
         ranks: list[Ints] = []
         for order, ordered in (self._user_index, self._item_index):
-            text = ordered.dtype.kind == "U"
-            raw = "\0".join(ordered.tolist()).encode() if text else ordered.astype("<i8").tobytes()
+            text = is_text(ordered)
+            raw = _between_nuls(ordered) if text else ordered.astype("<i8").tobytes()
             digest.update(f"{'text' if text else 'int'} {ordered.size} {len(raw)}\0".encode() + raw)
             rank = np.empty(order.size, np.int64)
             rank[order] = np.arange(order.size)
@@ -349,6 +350,14 @@ def _weights(given: Any, n_edges: int) -> NDArray[np.float32]:
             f"weight must be positive and finite in float32, got {values[at]} at edge {at}; leave such edges out"
         )
     return weight
+
+
+def _between_nuls(texts: Array) -> bytes:
+    """The texts' UTF-8 bytes with a NUL between any two; a NUL within one is 0xFF, which is in no UTF-8."""
+    joined = "\0".join(texts.tolist())
+    if joined.count("\0") < max(texts.size, 1):
+        return joined.encode("utf-8", "surrogatepass")
+    return b"\0".join(text.encode("utf-8", "surrogatepass").replace(b"\0", b"\xff") for text in texts.tolist())
 
 
 def _places_of(order: Ints) -> NDArray[np.int32]:

@@ -8,11 +8,12 @@ Both give the same columns in `Interactions.item_info`: "title" (without the yea
 from __future__ import annotations
 
 import re
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
 
-from ._arrays import Array
+from ._arrays import Array, as_texts
 from ._text import Kind, TextFormat, read_columns, read_header
 from .interactions import Interactions
 from .readers import Path_, _existing, _position, _read_events, with_item_info, with_user_info
@@ -63,7 +64,7 @@ def movie_columns(titles: Array, genres: Array, years: Array | None = None) -> d
         year = np.where(np.array(given, np.int32) > 0, given, year).astype(np.int32)
     # RecBole spells the one nameless film of MovieLens 100K so.
     plain = ["unknown" if t == "unkonwn" else t for t, _ in split]
-    return {"title": np.array(plain, np.str_), "year": year, "genres": genres}
+    return {"title": as_texts(plain), "year": year, "genres": genres}
 
 
 def read_recbole(path: Path_) -> Interactions:
@@ -159,7 +160,7 @@ def _recbole_items(events: Interactions, path: Path) -> Interactions:
         return None if name is None else fields.pop(name)
 
     titles, years, genres = take(_RECBOLE_TITLES), take(_RECBOLE_YEARS), take(_RECBOLE_GENRES)
-    empty = np.full(ids.size, "")
+    empty = as_texts([""] * ids.size)
     info = movie_columns(empty if titles is None else titles, _bars(empty if genres is None else genres), years)
     present = {"title": titles, "year": titles if years is None else years, "genres": genres}
     info = {name: column for name, column in info.items() if present[name] is not None}
@@ -167,7 +168,7 @@ def _recbole_items(events: Interactions, path: Path) -> Interactions:
 
 
 def _bars(column: Array) -> Array:
-    return np.array(["|".join(value.split()) for value in column.tolist()], np.str_)
+    return as_texts("|".join(value.split()) for value in column.tolist())
 
 
 def read_movielens(path: Path_) -> Interactions:
@@ -250,5 +251,5 @@ def _movielens_100k_items(events: Interactions, path: Path) -> Interactions:
     kinds: dict[int, Kind] = {0: "id", 1: "text", **dict.fromkeys(range(5, 24), "number")}
     columns = read_columns(path, TextFormat("|", False, False), kinds, 24)
     flags = np.stack([columns[position] for position in range(5, 24)], axis=1) > 0
-    genres = np.array(["|".join(np.compress(row, _ML100K_GENRES)) for row in flags], np.str_)
+    genres = as_texts("|".join(compress(_ML100K_GENRES, row)) for row in flags.tolist())
     return with_item_info(events, columns[0], movie_columns(columns[1], genres))

@@ -9,7 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._arrays import Array, Ints, as_ids, check_count, codes_of, factorize, first_events, pair_keys
+from ._arrays import (
+    Array,
+    Ints,
+    as_column,
+    as_ids,
+    check_count,
+    codes_of,
+    factorize,
+    first_events,
+    pair_keys,
+    sorted_index,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +35,7 @@ class Interactions:
         Codes into `user_ids`.
     items : int64 [E]
         Codes into `item_ids`.
-    user_ids, item_ids : int64 or unicode [U], [I]
+    user_ids, item_ids : int64, or str (dtype object) [U], [I]
         Raw ids, sorted and unique. An id may have no event.
     rating : float32 [E] or None
     time : int64 or float64 [E] or None
@@ -236,27 +247,25 @@ def _code(
     if space is None:
         return *factorize(ids), None
     given = as_ids(space, space_name)
-    order = np.argsort(given, kind="stable").astype(np.int64, copy=False)
-    ordered = given[order]
-    repeated = ordered[1:][ordered[1:] == ordered[:-1]]
-    if repeated.size:
-        raise ValueError(f"{space_name} must be unique, got {repeated[0].item()!r} more than once")
+    order, ordered = sorted_index(given)
+    repeated = ordered[1:][ordered[1:] == ordered[:-1]].tolist()
+    if repeated:
+        raise ValueError(f"{space_name} must be unique, got {repeated[0]!r} more than once")
     return ordered, codes_of(ids, ordered, name, space_name), order
 
 
 def _info(info: Mapping[str, Any] | None, order: Ints | None, one: str) -> dict[str, Array]:
     """The columns of `one`'s ids in sorted order."""
     side, columns = one.split()[1], {}
-    if not info:
+    given = {} if info is None else dict(info.items())  # a pandas DataFrame has no truth value
+    if not given:
         return {}
     if order is None:
         raise ValueError(
             f"{side}_info needs {side}_ids: its columns are aligned with them; pass {side}_ids=[...] as well"
         )
-    for name, column in info.items():
-        values = np.asarray(column)
-        if values.dtype == object:
-            raise TypeError(f"{side}_info[{name!r}] must hold numbers or strings, got dtype object")
+    for name, column in given.items():
+        values = as_column(column, f"{side}_info[{name!r}]")
         if values.shape[:1] != order.shape:
             raise ValueError(
                 f"{side}_info[{name!r}] must have one row {one} id = {order.size}, got {list(values.shape)}"

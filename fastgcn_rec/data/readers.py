@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ._arrays import Array, Ints, factorize
+from ._arrays import Array, Ints, as_texts, factorize, is_text
 from ._text import Kind, TextFormat, malformed_line, read_columns, read_header
 from .build import build_dataset
 from .dataset import Dataset, Edges
@@ -99,7 +99,7 @@ def read_csv(
 ) -> Interactions:
     """Read events from a delimited text file.
 
-    Ids become int64 where every one of a column is a canonical integer ("7", not "07"), and unicode otherwise. Times may
+    Ids become int64 where every one of a column is a canonical integer ("7", not "07"), and texts otherwise. Times may
     be numbers or ISO dates (``2011-12-09 12:50:00``, read as UTC). The file is UTF-8, or else taken as Latin-1.
 
     Parameters
@@ -263,15 +263,15 @@ def with_user_info(events: Interactions, user_ids: Array, info: dict[str, Array]
 
 
 def _aligned(own: Array, ids: Array, info: dict[str, Array]) -> dict[str, Array]:
-    if (ids.dtype.kind == "U") != (own.dtype.kind == "U"):
-        ids, own = ids.astype(np.str_), own.astype(np.str_)
+    if is_text(ids) != is_text(own):
+        ids, own = (as_texts(map(str, kind.tolist())) for kind in (ids, own))
     catalogue, codes = factorize(np.concatenate((own, ids)))
     row_of = np.full(catalogue.size, -1, np.int64)
     row_of[codes[own.size :]] = np.arange(ids.size)
     rows = row_of[codes[: own.size]]
     columns: dict[str, Array] = {}
     for name, column in info.items():
-        aligned = np.zeros(own.size, column.dtype)
+        aligned = np.full(own.size, "" if is_text(column) else 0, column.dtype)
         aligned[rows >= 0] = column[rows[rows >= 0]]
         columns[name] = aligned
     return columns

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..data import Dataset
-from ..data._arrays import as_ids, codes_of, sorted_index
+from ..data._arrays import as_ids, ids_at, positions_of
 from ..evaluate import Scorer, ranked
 from ..fold_in import Fold, FoldIn
 from ..graph import Graph, Norm
@@ -224,7 +224,7 @@ class Recommender(torch.nn.Module):
         rows = torch.from_numpy(_position(space, raw_ids, what)).to(self.graph.device)
         itself = torch.arange(len(rows) + 1, device=rows.device), rows
         ids, cosines = retrieve(z[rows], z, k, itself, metric="cosine")
-        return _raw(space, ids), cosines.cpu().numpy()
+        return ids_at(space, ids.cpu().numpy()), cosines.cpu().numpy()
 
     def user_rows(self, users: Any) -> NDArray[np.int64]:
         """The internal ids of raw user ids; a ValueError names those that the model does not know."""
@@ -232,7 +232,7 @@ class Recommender(torch.nn.Module):
 
     def raw_items(self, ids: Tensor) -> NDArray[Any]:
         """The raw ids of internal item ids, the item id's "none" for -1."""
-        return _raw(self.item_ids, ids)
+        return ids_at(self.item_ids, ids.cpu().numpy())
 
     # --- new users and items ----------------------------------------------------------------------------------------
 
@@ -324,14 +324,6 @@ class Recommender(torch.nn.Module):
 
 
 def _position(space: NDArray[Any], raw_ids: Any, what: str) -> NDArray[np.int64]:
-    order, ordered = sorted_index(space)
-    ids = as_ids([raw_ids] if np.ndim(raw_ids) == 0 else raw_ids, what)
-    return order[codes_of(ids, ordered, what, f"{what} of the model")]
-
-
-def _raw(space: NDArray[Any], ids: Tensor) -> NDArray[Any]:
-    internal = ids.cpu().numpy()
-    none: Any = "" if space.dtype.kind == "U" else -1
-    if not space.size:
-        return np.full(internal.shape, none)
-    return np.where(internal >= 0, space[np.maximum(internal, 0)], none)
+    single = isinstance(raw_ids, str) or getattr(raw_ids, "ndim", int(isinstance(raw_ids, Iterable))) == 0
+    ids = as_ids([raw_ids] if single else raw_ids, what)
+    return positions_of(ids, space, what, f"{what} of the model")
