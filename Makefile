@@ -56,7 +56,7 @@ check-emulated: $(VENV)/.installed-dev
 	find $(EMULATED) -name '*.gcda' -delete
 	FASTGCN_REC_EMULATED=$$(ls $(abspath $(EMULATED))/_C*.so) ASAN_OPTIONS=detect_leaks=0 \
 	  LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
-	  $(BIN)/python -m pytest -q -rfE $(addprefix tests/test_,propagate.py half_hop.py losses.py sample.py adam_topk.py retrieve.py train_step.py random_walk.py neighbor_pool.py negatives.py ppr.py pagerank.py ngcf.py lightgcn_options.py emulator.py)
+	  $(BIN)/python -m pytest -q -rfE $(addprefix tests/test_,propagate.py half_hop.py dense.py losses.py sample.py adam_topk.py retrieve.py train_step.py random_walk.py neighbor_pool.py negatives.py ppr.py pagerank.py ngcf.py lightgcn_options.py emulator.py)
 	$(BIN)/gcovr --root . --filter csrc/cuda/ --merge-lines --fail-under-line 90 $(EMULATED)
 
 # A wheel without CUDA, built in isolation, installed into an environment of its own, and the tests there.

@@ -17,6 +17,7 @@ CASES = (
     "propagate",
     "step",
     "ngcf",
+    "dense",
     "loss",
     "sampler",
     "negatives",

@@ -17,6 +17,7 @@
 #include "cpu/parallel.h"
 #include "fgr/adam_step.h"
 #include "fgr/build.h"
+#include "fgr/dense.h"
 #include "fgr/half_hop.h"
 #include "fgr/l2_loss.h"
 #include "fgr/pair_loss.h"

@@ -48,6 +48,14 @@ def half_hop(graph: Graph, x: Tensor, to: str, left: Tensor | None = None, right
     return y if left is None else left[:, None] * y
 
 
+def dense(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
+    return torch.nn.functional.linear(x, w, b)
+
+
+def outer_sum(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    return a.T @ b, a.sum(0)
+
+
 def _scores(
     user_emb: Tensor, item_emb: Tensor, users: Tensor, pos: Tensor, neg: Tensor, mask: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:

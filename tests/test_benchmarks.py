@@ -24,7 +24,20 @@ def benchmarks(*arguments):
 
 def test_every_race_writes_whole_records_and_a_picture(tmp_path):
     file, picture = tmp_path / "result.json", tmp_path / "picture.png"
-    cases = ["propagate", "step", "loss", "sampler", "negatives", "adam", "graph", "topk", "ppr", "walks", "pinsage"]
+    cases = [
+        "propagate",
+        "step",
+        "dense",
+        "loss",
+        "sampler",
+        "negatives",
+        "adam",
+        "graph",
+        "topk",
+        "ppr",
+        "walks",
+        "pinsage",
+    ]
     done = benchmarks(*cases, "--quick", "--data", "synthetic:3e3", "--dim", 16, "--json", file)
     assert done.returncode == 0, done.stderr
     result = json.loads(file.read_text())

@@ -22,7 +22,7 @@ void adam_step(T* param, const T* grad, T* exp_avg, T* exp_avg_sq, int64_t n, co
                const AdamOptions& o, int threads) {
   const AdamScalars s = adam_scalars(o, *lr, *step);
   parallel_for(n, adam_cost, threads, [&](int64_t begin, int64_t end) {
-    dense<T>().adam(param + begin, grad + begin, exp_avg + begin, exp_avg_sq + begin, end - begin, s);
+    dense_kernels<T>().adam(param + begin, grad + begin, exp_avg + begin, exp_avg_sq + begin, end - begin, s);
   });
 }
 

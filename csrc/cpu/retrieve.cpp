@@ -148,8 +148,8 @@ class Retriever {
       for (int64_t p = chunk * share; p < std::min(panels(n_packed), (chunk + 1) * share); ++p) {
         if (p % stretch == stretch - 1 && interrupted()) return;
         pack(first + p * panel, std::min(panel, n_packed - p * panel), packed, 1);
-        dense<T>().gemm(n, panel, job_.dim, vectors(q), job_.dim, 1, packed, panel, s_.few + p * panel, s_.few_ld,
-                        false);
+        dense_kernels<T>().gemm(n, panel, job_.dim, vectors(q), job_.dim, 1, packed, panel, s_.few + p * panel,
+                                s_.few_ld, false);
       }
     };
     parallel_for(chunks, share * panel * job_.dim * (n + 1), threads_, [&](int64_t begin, int64_t end) {
@@ -168,23 +168,24 @@ class Retriever {
   void score(int64_t q, int64_t n, int64_t first, int64_t n_packed) {
     const int64_t share = (n + threads_ - 1) / std::max(threads_, 1);
     const int64_t rows = std::min(row_block, (share + 5) / 6 * 6);  // of a product come in sixes
-    parallel_for(
-        (n + rows - 1) / rows, rows * n_packed * job_.dim, threads_, [&](int64_t first_block, int64_t last_block) {
-          alignas(64) T scores[row_block * (tile<T> + tile_pad)];
-          constexpr int64_t ld = tile<T> + tile_pad;
-          for (int64_t at = first_block * rows; at < std::min(n, last_block * rows); at += rows) {
-            const int64_t m = std::min(rows, n - at);
-            for (int64_t j = 0; j < n_packed; j += tile<T>) {
-              if (interrupted()) return;
-              const int64_t width = std::min(tile<T>, n_packed - j);
-              for (int64_t p = 0; p < panels(width); ++p) {
-                dense<T>().gemm(m, panel, job_.dim, vectors(q) + at * job_.dim, job_.dim, 1,
-                                s_.packed + (j / panel + p) * job_.dim * panel, panel, scores + p * panel, ld, false);
-              }
-              for (int64_t r = 0; r < m; ++r) judge(q, at + r, scores + r * ld, first + j, width);
-            }
-          }
-        });
+    parallel_for((n + rows - 1) / rows, rows * n_packed * job_.dim, threads_,
+                 [&](int64_t first_block, int64_t last_block) {
+                   alignas(64) T scores[row_block * (tile<T> + tile_pad)];
+                   constexpr int64_t ld = tile<T> + tile_pad;
+                   for (int64_t at = first_block * rows; at < std::min(n, last_block * rows); at += rows) {
+                     const int64_t m = std::min(rows, n - at);
+                     for (int64_t j = 0; j < n_packed; j += tile<T>) {
+                       if (interrupted()) return;
+                       const int64_t width = std::min(tile<T>, n_packed - j);
+                       for (int64_t p = 0; p < panels(width); ++p) {
+                         dense_kernels<T>().gemm(m, panel, job_.dim, vectors(q) + at * job_.dim, job_.dim, 1,
+                                                 s_.packed + (j / panel + p) * job_.dim * panel, panel,
+                                                 scores + p * panel, ld, false);
+                       }
+                       for (int64_t r = 0; r < m; ++r) judge(q, at + r, scores + r * ld, first + j, width);
+                     }
+                   }
+                 });
   }
 
   // The scores [n] of query q + r and the candidates from position `first` on.
@@ -194,7 +195,7 @@ class Retriever {
     int32_t above[tile<T>];
     for (int64_t at = 0, stretch; at < n; at += stretch) {
       stretch = query.bound == query.bound ? n - at : std::min(n - at, first_stretch);
-      const int64_t n_above = dense<T>().above(scores + at, stretch, query.bound, above);
+      const int64_t n_above = dense_kernels<T>().above(scores + at, stretch, query.bound, above);
       for (int64_t a = 0; a < n_above; ++a) {
         const int64_t j = at + above[a];
         if (scores[j] <= query.bound) continue;  // which has risen since

@@ -52,7 +52,8 @@ void gemm_panels(int64_t m, int64_t k, const A* a, int64_t a_row, int64_t a_col,
                  int64_t first, int64_t dim, A* c, bool accumulate) {
   for (int64_t q = 0; q < panels(dim); ++q) {
     const int64_t w = std::min(panel, dim - q * panel);
-    dense<A>().gemm(m, w, k, a, a_row, a_col, b + (q * rows + first) * panel, panel, c + q * panel, dim, accumulate);
+    dense_kernels<A>().gemm(m, w, k, a, a_row, a_col, b + (q * rows + first) * panel, panel, c + q * panel, dim,
+                            accumulate);
   }
 }
 
@@ -132,15 +133,15 @@ void softmax_loss(const T* user_emb, int64_t n_users, const T* item_emb, int64_t
         }
         for (int64_t q = 0; q < panels(batch); ++q) {
           const int64_t w = std::min(panel, batch - q * panel);
-          dense<A>().gemm(m, w, dim, user, dim, 1, s.item_columns + q * dim * panel, panel, scores + q * panel, ld,
-                          options.bias != nullptr);
+          dense_kernels<A>().gemm(m, w, dim, user, dim, 1, s.item_columns + q * dim * panel, panel, scores + q * panel,
+                                  ld, options.bias != nullptr);
         }
         A factor[chunk];
         for (int64_t r = 0; r < m; ++r) {
           A* row = scores + r * ld;
           const A own = row[first + at + r];
           A top;
-          const A sum = dense<A>().exp_row(row, batch, inv_t, &top);
+          const A sum = dense_kernels<A>().exp_row(row, batch, inv_t, &top);
           s.row_loss[first + at + r] = row_loss(options, sum, top, own);
           factor[r] = weight * grad_scale / sum;
           to_panels(user + r * dim, factor[r], dim, softmax_row_block, at + r, s.user_panels);

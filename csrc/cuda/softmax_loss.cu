@@ -1,11 +1,10 @@
-#include "cuda/device.cuh"
+#include "cuda/product.cuh"
 #include "fgr/softmax_loss.h"
 
 namespace fgr::cuda {
 namespace {
 
 constexpr int block_threads = 128;
-constexpr int tile = 32;  // a block of 32 x 8 threads makes a 32 x 32 tile of a product
 
 // Rows of the batch whose scores are held at once: as many as 2^22 scores allow, since the products share out a GPU by
 // their tiles.
@@ -48,55 +47,6 @@ __global__ void unit_kernel(const T* emb, int64_t n_rows, const int64_t* ids, in
   const A inv = A(1) / (norm > A(1e-12) ? norm : A(1e-12));
   for (int64_t c = lane(); c < dim; c += warp) unit[b * dim + c] = inv * load(e[c]);
   if (lane() == 0) inv_norm[b] = inv;
-}
-
-// A strided matrix: element (i, j) at p[i * row + j * col].
-template <class A>
-struct Strided {
-  const A* p;
-  int64_t row, col;
-};
-
-// C [m, n] (+)= X [m, k] Y [k, n], C row-major; every element is one thread's sum over k in order.
-template <class A>
-__global__ void __launch_bounds__(tile * 8)
-    product_kernel(Strided<A> x, Strided<A> y, int64_t m, int64_t n, int64_t k, A* c, int64_t ldc, bool accumulate) {
-  FGR_SHARED(A, xs, [tile][tile + 1]);
-  FGR_SHARED(A, ys, [tile][tile + 1]);
-  const int64_t tiles_n = (n + tile - 1) / tile;
-  const int64_t i0 = blockIdx.x / tiles_n * tile, j0 = blockIdx.x % tiles_n * tile;
-  const int tx = threadIdx.x % tile, ty = threadIdx.x / tile;
-  A acc[tile / 8] = {};
-  for (int64_t k0 = 0; k0 < k; k0 += tile) {
-#pragma unroll
-    for (int r = 0; r < tile / 8; ++r) {
-      const int a = ty + 8 * r;
-      // whichever index is contiguous in memory runs along the threads of a warp
-      const int xi = x.col == 1 ? a : tx, xk = x.col == 1 ? tx : a;
-      const int yk = y.col == 1 ? a : tx, yj = y.col == 1 ? tx : a;
-      xs[xi][xk] = i0 + xi < m && k0 + xk < k ? x.p[(i0 + xi) * x.row + (k0 + xk) * x.col] : A(0);
-      ys[yk][yj] = k0 + yk < k && j0 + yj < n ? y.p[(k0 + yk) * y.row + (j0 + yj) * y.col] : A(0);
-    }
-    __syncthreads();
-#pragma unroll 8
-    for (int q = 0; q < tile; ++q) {
-#pragma unroll
-      for (int r = 0; r < tile / 8; ++r) acc[r] += xs[ty + 8 * r][q] * ys[q][tx];
-    }
-    __syncthreads();
-  }
-#pragma unroll
-  for (int r = 0; r < tile / 8; ++r) {
-    const int64_t i = i0 + ty + 8 * r, j = j0 + tx;
-    if (i < m && j < n) c[i * ldc + j] = accumulate ? c[i * ldc + j] + acc[r] : acc[r];
-  }
-}
-
-template <class A>
-void product(Strided<A> x, Strided<A> y, int64_t m, int64_t n, int64_t k, A* c, int64_t ldc, bool accumulate,
-             void* stream) {
-  launch("softmax_loss", product_kernel<A>, blocks_for(m, tile) * blocks_for(n, tile), tile * 8, 0, stream, x, y, m, n,
-         k, c, ldc, accumulate);
 }
 
 // One block a row of scores: the row's loss, and dL/dcosine = (w softmax - 1[j = b]) / (t B) in place.
@@ -168,12 +118,14 @@ void softmax_loss(const T* user_emb, int64_t n_users, const T* item_emb, int64_t
   for (int64_t first = 0; first < batch; first += most) {
     const int64_t rows = batch - first < most ? batch - first : most;
     const A* unit = s.user_unit + first * dim;
-    product<A>({unit, dim, 1}, {s.item_unit, 1, dim}, rows, batch, dim, s.scores, batch, false, stream);
+    product<A>(op, {unit, dim, 1}, {s.item_unit, 1, dim}, rows, batch, dim, s.scores, batch, Onto::nothing, nullptr,
+               stream);
     launch(op, softmax_kernel<A>, rows, block_threads, 0, stream, s.scores, first, batch, options, grad_scale,
            s.row_loss);
-    product<A>({s.scores, batch, 1}, {s.item_unit, dim, 1}, rows, dim, batch, user_rows + first * dim, dim, false,
-               stream);
-    product<A>({s.scores, 1, batch}, {unit, dim, 1}, batch, dim, rows, item_rows, dim, first > 0, stream);
+    product<A>(op, {s.scores, batch, 1}, {s.item_unit, dim, 1}, rows, dim, batch, user_rows + first * dim, dim,
+               Onto::nothing, nullptr, stream);
+    product<A>(op, {s.scores, 1, batch}, {unit, dim, 1}, batch, dim, rows, item_rows, dim,
+               first > 0 ? Onto::itself : Onto::nothing, nullptr, stream);
   }
   launch(op, project_kernel<A>, blocks, block_threads, 0, stream, user_rows, s.user_unit, s.user_inv_norm, batch, dim);
   launch(op, project_kernel<A>, blocks, block_threads, 0, stream, item_rows, s.item_unit, s.item_inv_norm, batch, dim);

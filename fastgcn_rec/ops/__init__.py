@@ -1,6 +1,7 @@
 """The ops, one file each: checks, registration with torch, and the public function."""
 
 from .adam_step import Adam, adam_step
+from .dense import dense, outer_sum
 from .half_hop import half_hop
 from .l2_loss import l2_loss
 from .neighbor_pool import neighbor_pool
@@ -26,10 +27,12 @@ __all__ = [
     "adam_step",
     "binary_loss",
     "bpr_loss",
+    "dense",
     "half_hop",
     "l2_loss",
     "max_margin_loss",
     "neighbor_pool",
+    "outer_sum",
     "ppr",
     "ppr_push",
     "propagate",

@@ -116,13 +116,13 @@ inline const Kernels<bf16>& kernels<bf16>() {
 }
 
 template <class A>
-const DenseKernels<A>& dense();
+const DenseKernels<A>& dense_kernels();
 template <>
-inline const DenseKernels<float>& dense<float>() {
+inline const DenseKernels<float>& dense_kernels<float>() {
   return level().dense_f32;
 }
 template <>
-inline const DenseKernels<double>& dense<double>() {
+inline const DenseKernels<double>& dense_kernels<double>() {
   return level().dense_f64;
 }
 
