@@ -65,7 +65,8 @@ class FoldIn:
                 )
             return
         self._fold = model.folding(**options)
-        self._items = model.scoring_vectors()[1].contiguous()
+        users, items = model._vectors()
+        self._items, self._typical = model.as_scored(items).contiguous(), model.typical_user(users)
         self._scale = {"users": 1.0, "items": 1.0}
         if calibrate:
             edges, trained = model.graph.to_scipy(), model.get_embedding().split([model.n_users, model.n_items])
@@ -110,7 +111,10 @@ class FoldIn:
             raise NotImplementedError(
                 f"{type(self.model).__name__} scores by a user's items and has no vectors to fold in; use recommend_new()"
             )
-        return self._fold(edges, side) * self._scale[side]
+        vectors = self._fold(edges, side) * self._scale[side]
+        if side == "items":
+            return vectors
+        return self.model.with_guesses(vectors, edges.user_degree == 0, self._typical.to(vectors))
 
     def _fit_scale(self, side: Side, edges: Any, trained: Tensor) -> float:
         """<Z, F> / <F, F> of the nodes that calibrate."""

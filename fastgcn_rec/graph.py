@@ -13,6 +13,7 @@ import torch
 
 from . import _C, _native
 from ._native import address
+from .data._arrays import plain
 
 Norm = Literal["sym", "left", "right", "none"] | tuple[float, float]
 NORMS = ("sym", "left", "right", "none")
@@ -239,7 +240,7 @@ class Graph:
         >>> Graph.from_edges([1, 0], [0, 2]).edges()
         (tensor([0, 1]), tensor([2, 0]))
         """
-        return torch.repeat_interleave(self.user_degree), self.indices.long()
+        return row_of_each_edge(self.user_degree), self.indices.long()
 
     def without_edges(self, users: torch.Tensor, items: torch.Tensor) -> Graph:
         """The graph without these pairs, int64 [n] each; the weights of the others stay. Pairs that are no edges change nothing.
@@ -334,7 +335,7 @@ def row_of_each_edge(degree: torch.Tensor) -> torch.Tensor:
 
 def exponents(norm: Norm) -> tuple[float, float]:
     """(p, q) of a normalisation D^-p A D^-q."""
-    pair = _EXPONENTS.get(norm) if isinstance(norm, str) else norm
+    pair = _EXPONENTS.get(norm) if isinstance(norm, str) else plain(norm)
     numbers = isinstance(pair, (tuple, list)) and len(pair) == 2 and all(isinstance(p, (int, float)) for p in pair)
     if pair is None or not numbers or not all(map(math.isfinite, pair)):
         raise ValueError(f"norm must be one of {NORMS} or two finite exponents (left, right), got {norm!r}")

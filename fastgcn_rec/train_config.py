@@ -9,9 +9,7 @@ import typing
 from collections.abc import Callable
 from typing import Any, Literal
 
-import numpy as np
-import torch
-
+from .data._arrays import plain
 from .evaluate import parse_metric
 from .negatives import Sampler, parse
 
@@ -115,7 +113,7 @@ class TrainConfig:
     storage: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self) -> None:
-        given = {name: _plain(getattr(self, name)) for name in _kinds()}
+        given = {name: plain(getattr(self, name)) for name in _kinds()}
         kinds = {name: kind for name, of in _kinds().items() if (kind := _wrong_kind(given[name], of))}
         if kinds:
             raise TypeError(_listed([f"{name} must be {kind}, got {given[name]!r}" for name, kind in kinds.items()]))
@@ -182,11 +180,6 @@ class TrainConfig:
 def _kinds() -> dict[str, Any]:
     """The fields' types, by name."""
     return typing.get_type_hints(TrainConfig)
-
-
-def _plain(value: Any) -> Any:
-    """A scalar of NumPy or torch as Python's, anything else as it is."""
-    return value.item() if isinstance(value, np.generic | np.ndarray | torch.Tensor) and value.ndim == 0 else value
 
 
 def _wrong_kind(value: Any, kind: Any) -> str:

@@ -30,3 +30,9 @@ MADE = {
     "Popularity": Popularity,
 }
 EVERY = TRAINED | MADE
+
+
+def with_guesses(scores, rows):
+    """Scores [n_users, n_items], where users whose row of R is empty get the mean of the others'."""
+    known = np.asarray(rows).any(1)
+    return np.where(known[:, None], scores, scores[known].mean(0))

@@ -166,9 +166,9 @@ def test_k_core_counts_distinct_pairs():
 
 def test_k_core_refuses_what_is_no_count():
     events = Interactions.from_raw([1], [1])
-    with pytest.raises(TypeError, match="k_user must be an int, got float"):
+    with pytest.raises(TypeError, match="k_user must be an int, got "):
         events.k_core(2.0)
-    with pytest.raises(ValueError, match="k_item must be at least 0, got -1"):
+    with pytest.raises(ValueError, match="k_item must be >= 0, got -1"):
         events.k_core(1, -1)
 
 

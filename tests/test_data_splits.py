@@ -133,10 +133,10 @@ def test_seeds_differ_and_random_splits_are_fair():
     ("call", "message"),
     [
         (lambda e: split_random(e, 1.0), "test must lie strictly between 0 and 1, got 1.0"),
-        (lambda e: split_random(e, seed=-1), "seed must be at least 0, got -1"),
+        (lambda e: split_random(e, seed=-1), "seed must be >= 0, got -1"),
         (lambda e: split_temporal(e), "needs times"),
         (lambda e: split_leave_k_out(e), "needs times"),
-        (lambda e: split_leave_k_out(e, 0), "k must be at least 1, got 0"),
+        (lambda e: split_leave_k_out(e, 0), "k must be >= 1, got 0"),
         (lambda e: split_leave_k_out(e, by="later"), "by must be 'time' or 'random', got 'later'"),
         (lambda e: make_dataset("x", e, "weekly"), "split must be one of 'random'"),
         (lambda e: make_dataset("x", e, "temporal", seed=1), "split='temporal' has no option 'seed'; it has test"),

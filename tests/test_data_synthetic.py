@@ -101,9 +101,9 @@ def test_a_model_of_the_planted_rank_beats_popularity():
     [
         ((10, 8, 9), "n_edges must lie between n_users = 10 and .* = 20, got 9"),
         ((10, 8, 21), "= 20, got 21"),
-        ((0, 8, 9), "n_users must be at least 1, got 0"),
+        ((0, 8, 9), "n_users must be >= 1, got 0"),
         ((10, 8, 15, 9), "dim must be at most n_items = 8, got 9"),
-        ((10, 8, 15, 2, -1), "seed must be at least 0, got -1"),
+        ((10, 8, 15, 2, -1), "seed must be >= 0, got -1"),
         ((10, 8, 15, 2, 0, -0.5), r"power must lie in \[0, 4\], got -0.5"),
         ((2**31, 8, 15), r"n_users must be below 2\*\*31"),
     ],

@@ -258,7 +258,7 @@ def test_new_users_are_the_sum_of_their_items():
     model = make()
     graph = model.graph
     own = [graph.indices[graph.indptr[u] : graph.indptr[u + 1]].tolist() for u in range(graph.n_users)]
-    assert_close(model.fold_in_users(own), model.get_embedding()[: graph.n_users])
+    assert_close(model.fold_in_users(own), model.vectors()[0])
     with pytest.raises(ValueError, match="use embed_items"):
         model.fold_in_items([[0]])
 

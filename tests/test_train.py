@@ -262,7 +262,7 @@ def test_pyg_style_methods():
     assert torch.equal(model.predict_link(pairs), (scores > 0).float())
     assert model.link_pred_loss(scores, torch.tensor([1, 0])) > 0
     loss = model.recommendation_loss(scores[:1], scores[1:], torch.tensor([0]), lambda_reg=2.0)
-    expected = torch.nn.functional.softplus(scores[1] - scores[0]) + model.embedding.weight[0].square().sum()
+    expected = torch.nn.functional.softplus(scores[1] - scores[0]) + 2 * model.embedding.weight[0].square().sum()
     assert_close(loss, expected)
 
 

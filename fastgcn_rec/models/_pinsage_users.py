@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch.nn.functional import normalize
 
 from ..features import Encoded, Features
+from ..fold_in import Side, sum_rows
+from ..graph import Graph
 from ..ops.uniform_rows import uniform_rows
 from ._pinsage_inputs import Featured, encode
 
@@ -59,3 +63,23 @@ def user_side(features: Any, info: Any, known: Tensor, n_tokens: int | None, dim
         return None
     features = features if isinstance(features, Features) else Features.from_json(features)
     return UserSide(features, encode(features, info, known, "user", n_tokens), dim)
+
+
+@dataclasses.dataclass(frozen=True)
+class Summed:
+    """Folds in users: normalize(sum of the items' vectors + f)."""
+
+    items: Tensor
+    f: Tensor | None
+
+    def __call__(self, edges: Graph, new: Side) -> Tensor:
+        if new == "items":
+            raise ValueError(
+                "PinSAGE: edges alone do not make an item's vector; use embed_items(item_info, item_users)"
+            )
+        if self.f is not None and len(self.f) != edges.n_users:
+            raise ValueError(
+                f"PinSAGE: user_info must have a row for each of {edges.n_users} new users, got {len(self.f)}"
+            )
+        users = sum_rows(edges, self.items)
+        return normalize(users if self.f is None else users + self.f, dim=1)

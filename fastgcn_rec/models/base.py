@@ -115,7 +115,11 @@ class Recommender(torch.nn.Module):
 
     def vectors(self) -> tuple[Tensor, Tensor, str] | None:
         """(users [n_users, dim], items [n_items, dim], similarity) that rank the items, float32 and computed now; None for a model with
-        another :meth:`scorer`, which then ranks them."""
+        another :meth:`scorer`, which then ranks them.
+
+        They are the rows of :meth:`get_embedding`, but for nodes without an edge, whose rows only ever were initial noise: such an item has the
+        vector 0, such a user the mean of the vectors of users with an edge, as these enter a score (:meth:`as_scored`). A user's score of an
+        item then is the mean of theirs: the best guess where nothing is known, near popularity (docs/retrieval.md)."""
         if type(self).scorer is not Recommender.scorer:
             return None
         return *self._vectors(), self.similarity
@@ -128,15 +132,35 @@ class Recommender(torch.nn.Module):
 
     @torch.no_grad()
     def _vectors(self) -> tuple[Tensor, Tensor]:
-        users, items = self.get_embedding().detach().float().split([self.n_users, self.n_items])
-        return users, items
+        both = self.get_embedding().detach().float().split([self.n_users, self.n_items])
+        users, items = map(self._without_noise, both, (self.graph.user_degree, self.graph.item_degree))
+        bare = self.graph.user_degree == 0
+        return (self.with_guesses(users, bare, self.typical_user(users)) if bool(bare.any()) else users), items
+
+    def _without_noise(self, vectors: Tensor, degree: Tensor) -> Tensor:
+        """0 in place of what says nothing. A model that knows nodes by more than their edges keeps it."""
+        bare = degree == 0
+        return vectors.masked_fill(bare[:, None], 0) if bool(bare.any()) else vectors
+
+    def typical_user(self, users: Tensor) -> Tensor:
+        """[dim]: the mean of ``users`` [n_users, dim] over those with an edge, as they enter a score; summed in float64 in their order."""
+        known = self.as_scored(users[self.graph.user_degree > 0])
+        if not len(known):
+            return users.new_zeros(users.shape[1])
+        return torch.from_numpy(known.cpu().numpy().mean(0, dtype=np.float64)).to(users)
+
+    @staticmethod
+    def with_guesses(users: Tensor, bare: Tensor, typical: Tensor) -> Tensor:
+        """``users`` [n, dim] with ``typical`` in place of the zeros of those without an edge, ``bare`` bool [n]."""
+        blank = bare & ~users.any(1)
+        return torch.where(blank[:, None], typical, users) if bool(blank.any()) else users
 
     def row_scorer(self) -> Callable[[Graph], Tensor] | None:
         """For a model that scores a user by his items alone: from edges, a Graph [b, n_items], to scores [b, n_items]. None for any other."""
         return None
 
     def scoring_vectors(self) -> tuple[Tensor, Tensor]:
-        """(users [n_users, dim], items [n_items, dim]), float32, whose inner products are the scores."""
+        """(users [n_users, dim], items [n_items, dim]), float32, whose inner products are the scores: :meth:`vectors`, :meth:`as_scored`."""
         users, items = self._vectors()
         return self.as_scored(users), self.as_scored(items)
 
@@ -145,9 +169,12 @@ class Recommender(torch.nn.Module):
         return torch.nn.functional.normalize(vectors, dim=1) if self.similarity == "cosine" else vectors
 
     def forward(self, edge_label_index: Tensor) -> Tensor:
-        """Scores of pairs of nodes int64 [2, n] (users first, items from n_users on): the inner product."""
+        """Scores of pairs of nodes int64 [2, n] (users first, items from n_users on), differentiable: the inner product, or the cosine where
+        ``similarity`` says so, of their rows of :meth:`get_embedding`. It is the score that :meth:`recommend` ranks by, but for nodes without an
+        edge, of which :meth:`vectors` makes a guess."""
         z = self.get_embedding()
-        return (z[edge_label_index[0]] * z[edge_label_index[1]]).sum(-1)
+        users, items = (self.as_scored(z[nodes]) for nodes in edge_label_index)
+        return (users * items).sum(-1)
 
     def predict_link(self, edge_label_index: Tensor, prob: bool = False) -> Tensor:
         """sigmoid of the scores, or whether it exceeds 1/2."""
@@ -161,16 +188,17 @@ class Recommender(torch.nn.Module):
     def recommendation_loss(
         self, pos_edge_rank: Tensor, neg_edge_rank: Tensor, node_id: Tensor | None = None, lambda_reg: float = 1e-4
     ) -> Tensor:
-        """BPR of paired scores plus lambda * 1/2 |x_n|^2 / (number of pairs) over the ego embeddings of ``node_id``."""
+        """torch_geometric's: mean over the pairs of -log sigmoid(pos - neg), plus lambda_reg * sum_n |x_n|^2 / (number of pairs) over the ego
+        embeddings x of the nodes ``node_id`` (repeated ones as often as they occur; default: all). Twice the ridge of ``TrainConfig.reg``."""
         loss = -torch.nn.functional.logsigmoid(pos_edge_rank - neg_edge_rank).mean()
         if lambda_reg == 0:
             return loss
         table = self.ego_embedding()
         nodes = torch.arange(table.shape[0], device=table.device) if node_id is None else node_id
-        return loss + lambda_reg * l2_loss(table, nodes) / max(pos_edge_rank.numel(), 1)
+        return loss + 2 * lambda_reg * l2_loss(table, nodes) / max(pos_edge_rank.numel(), 1)
 
     def bpr_loss(self, users: Tensor, pos: Tensor, neg: Tensor) -> Tensor:
-        """The fused BPR loss of a batch by internal ids; see :func:`fastgcn_rec.bpr_loss`."""
+        """The fused BPR loss of a batch by internal ids, of inner products whatever ``similarity`` is; see :func:`fastgcn_rec.bpr_loss`."""
         user_emb, item_emb = self.get_embedding().split([self.n_users, self.n_items])
         return bpr_loss(user_emb, item_emb, users, pos, neg)
 
@@ -239,7 +267,7 @@ class Recommender(torch.nn.Module):
     def fold_in_users(self, user_items: Any, **options: Any) -> Tensor:
         """Vectors [n, dim] of users whom the model was not trained on, from their items; nothing is trained or changed.
 
-        They stand to the item vectors as those of :meth:`get_embedding` do. For one call after the other make a :class:`FoldIn` once:
+        They stand to the item vectors as those of :meth:`get_embedding` do; users without items get :meth:`typical_user`. For one call after the other make a :class:`FoldIn` once:
         it keeps what all calls share.
 
         Parameters

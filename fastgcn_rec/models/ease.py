@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.linalg import lapack
 
 from ..data import Dataset
+from ..data._arrays import check_number
 from ..graph import Graph
 from ..ops import half_hop
 from .item_item import ItemItem, State
@@ -56,11 +57,12 @@ class EASE(ItemItem):
         self, data: Dataset | Graph, reg: float = 500.0, precision: str = "auto", *, state: State | None = None
     ) -> None:
         super().__init__(data)
-        if not 0 < reg < math.inf:
+        self.reg = check_number(reg, "EASE: reg")
+        if not 0 < self.reg < math.inf:
             raise ValueError(f"EASE: reg must be > 0 and finite, got {reg}")
         if precision not in PRECISIONS:
             raise ValueError(f"EASE: precision must be one of {PRECISIONS}, got {precision!r}")
-        self.reg, self.precision = reg, precision
+        self.precision = precision
         self._keep(state)
 
     def config(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from ..data import Dataset
+from ..data._arrays import check_count, check_number, check_numbers
 from ..graph import Graph, row_of_each_edge
 from ..ops import half_hop
 from ..spectral import top_singular
@@ -85,14 +86,17 @@ class GraphFilter(ItemItem):
     ) -> None:
         super().__init__(data)
         most = min(self.n_users, self.n_items)
+        rank, seed = check_count(rank, "GraphFilter: rank"), check_count(seed, "GraphFilter: seed")
+        ideal = check_number(ideal, "GraphFilter: ideal")
         if not 0 <= rank <= most:
             raise ValueError(f"GraphFilter: rank must lie in [0, min(n_users, n_items)] = [0, {most}], got {rank}")
         if not 0 <= ideal < math.inf:
             raise ValueError(f"GraphFilter: ideal must be >= 0 and finite, got {ideal}")
-        self.polynomial = [float(c) for c in polynomial]
+        self.polynomial = [check_number(c, "GraphFilter: polynomial") for c in polynomial]
         if not self.polynomial or not all(map(math.isfinite, self.polynomial)):
             raise ValueError(f"GraphFilter: polynomial must be at least one finite number, got {list(polynomial)}")
-        self.powers = {"user_power": user_power, "item_power": item_power, "ideal_power": ideal_power}
+        powers = {"user_power": user_power, "item_power": item_power, "ideal_power": ideal_power}
+        self.powers = dict(zip(powers, check_numbers("GraphFilter", **powers), strict=True))
         for name, power in self.powers.items():
             if not math.isfinite(power):
                 raise ValueError(f"GraphFilter: {name} must be finite, got {power}")

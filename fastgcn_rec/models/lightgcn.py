@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -9,6 +10,7 @@ from typing import Any, Literal
 import torch
 
 from ..data import Dataset
+from ..data._arrays import check_count, check_numbers, plain
 from ..fold_in import Fold, Side, sum_rows
 from ..graph import Graph, Norm, exponents
 from ..ops import propagate, softmax_loss
@@ -81,8 +83,15 @@ class LightGCN(MF):
         similarity: str = "dot",
     ) -> None:
         super().__init__(data, embedding_dim, init_std=init_std, seed=seed, similarity=similarity)
-        if num_layers < 0:
-            raise ValueError(f"LightGCN: num_layers must be >= 0, got {num_layers}")
+        num_layers, norm = check_count(num_layers, "LightGCN: num_layers", 0), plain(norm)
+        gamma, contrast_layer, learn_alpha = plain(gamma), plain(contrast_layer), plain(learn_alpha)
+        edge_dropout, noise, contrast, contrast_temperature = check_numbers(
+            "LightGCN",
+            edge_dropout=edge_dropout,
+            noise=noise,
+            contrast=contrast,
+            contrast_temperature=contrast_temperature,
+        )
         if gamma is not None:
             if alpha is not None or num_layers == 0:
                 raise ValueError(
@@ -189,7 +198,7 @@ class LightGCN(MF):
 
         For the edges of a node of the graph this is z - alpha_0 e exactly. Neglected, against propagating through a graph with the new node:
         that d_i grows by w_i, and, from K = 3 on, paths that come back through the new node. Edges to nodes without any
-        trained edge add nothing but their weight in d_new; a node without edges gets 0.
+        trained edge add nothing but their weight in d_new; a node without edges gets 0 (for users :class:`FoldIn` knows better).
 
         method="ridge", and a model without layers (K = 0): :meth:`MF.folding` against the final vectors, with its ``options``.
         docs/retrieval.md compares the two.
@@ -207,10 +216,18 @@ class LightGCN(MF):
         sent = propagate(self.graph, weight, self.alpha[1:], self.norm)
         sent = sent if right is None else sent * right[:, None]
         by_users, by_items = sent.split([self.n_users, self.n_items])
+        return _Received(by_users, by_items, self.norm)
 
-        def fold(edges: Graph, new: Side) -> torch.Tensor:
-            left = edges.scales(self.norm, sent.dtype)[0]
-            received = sum_rows(edges, by_items if new == "users" else by_users)
-            return received if left is None else received * left[: edges.n_users, None]
 
-        return fold
+@dataclasses.dataclass(frozen=True)
+class _Received:
+    """What the trained nodes send a new one, added up and scaled."""
+
+    by_users: torch.Tensor
+    by_items: torch.Tensor
+    norm: Norm
+
+    def __call__(self, edges: Graph, new: Side) -> torch.Tensor:
+        left = edges.scales(self.norm, self.by_users.dtype)[0]
+        received = sum_rows(edges, self.by_items if new == "users" else self.by_users)
+        return received if left is None else received * left[: edges.n_users, None]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from typing import Any
 
 import torch
 
 from ..data import Dataset
+from ..data._arrays import check_count, check_number
 from ..fold_in import Fold, Side
 from ..graph import Graph
 from .base import Recommender
@@ -47,10 +49,10 @@ class MF(Recommender):
         similarity: str = "dot",
     ) -> None:
         super().__init__(data, similarity)
-        if embedding_dim < 1:
-            raise ValueError(f"{type(self).__name__}: embedding_dim must be >= 1, got {embedding_dim}")
-        self.embedding_dim, self.init_std, self.seed = embedding_dim, init_std, seed
-        self.embedding = torch.nn.Embedding(self.graph.n_nodes, embedding_dim)
+        name = type(self).__name__
+        self.embedding_dim = check_count(embedding_dim, f"{name}: embedding_dim", 1)
+        self.init_std, self.seed = check_number(init_std, f"{name}: init_std"), check_count(seed, f"{name}: seed")
+        self.embedding = torch.nn.Embedding(self.graph.n_nodes, self.embedding_dim)
         self.reset_parameters()
         self.to(self.graph.device)
 
@@ -99,15 +101,24 @@ class MF(Recommender):
             gram = y.T @ y
             ridge = reg * gram.trace().clamp_min(1e-30) / len(gram)
             base[side] = unobserved * gram + ridge * torch.eye(len(gram), dtype=y.dtype, device=y.device)
+        return _Ridge(others, base, self.embedding.weight.dtype)
 
-        def fold(edges: Graph, new: Side) -> torch.Tensor:
-            x = others[new].new_empty((edges.n_users, len(base[new])))
-            for begin in range(0, edges.n_users, _SOLVED_AT_ONCE):
-                end = min(begin + _SOLVED_AT_ONCE, edges.n_users)
-                x[begin:end] = _least_squares(others[new], base[new], edges, begin, end)
-            return x.to(self.embedding.weight.dtype)
 
-        return fold
+@dataclasses.dataclass(frozen=True)
+class _Ridge:
+    """By the side of the new nodes: the other side's vectors, and what of the normal matrix does not depend on the new nodes."""
+
+    others: dict[str, torch.Tensor]
+    base: dict[str, torch.Tensor]
+    dtype: torch.dtype
+
+    def __call__(self, edges: Graph, new: Side) -> torch.Tensor:
+        y, base = self.others[new], self.base[new]
+        x = y.new_empty((edges.n_users, len(base)))
+        for begin in range(0, edges.n_users, _SOLVED_AT_ONCE):
+            end = min(begin + _SOLVED_AT_ONCE, edges.n_users)
+            x[begin:end] = _least_squares(y, base, edges, begin, end)
+        return x.to(self.dtype)
 
 
 def _least_squares(y: torch.Tensor, base: torch.Tensor, edges: Graph, begin: int, end: int) -> torch.Tensor:

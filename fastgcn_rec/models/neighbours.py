@@ -11,6 +11,7 @@ import scipy.sparse as sp
 import torch
 
 from ..data import Dataset
+from ..data._arrays import check_count, check_number, check_numbers
 from ..graph import Graph
 from ..ops.topk import best_columns
 from .item_item import ItemItem, State
@@ -102,9 +103,10 @@ class ItemKNN(Neighbours):
         super().__init__(data)
         if similarity not in SIMILARITIES:
             raise ValueError(f"ItemKNN: similarity must be one of {SIMILARITIES}, got {similarity!r}")
-        if not 0 <= shrinkage < math.inf:
+        self.neighbours, self.kind = check_count(neighbours, "ItemKNN: neighbours", 1), similarity
+        self.shrinkage = check_number(shrinkage, "ItemKNN: shrinkage")
+        if not 0 <= self.shrinkage < math.inf:
             raise ValueError(f"ItemKNN: shrinkage must be >= 0 and finite, got {shrinkage}")
-        self.neighbours, self.kind, self.shrinkage = _checked("ItemKNN", neighbours), similarity, shrinkage
         self._keep(state)
 
     def config(self) -> dict[str, Any]:
@@ -155,9 +157,10 @@ class RP3beta(Neighbours):
         state: State | None = None,
     ) -> None:
         super().__init__(data)
-        if not 0 < alpha < math.inf or not 0 <= beta < math.inf:
+        self.neighbours = check_count(neighbours, "RP3beta: neighbours", 1)
+        self.alpha, self.beta = check_numbers("RP3beta", alpha=alpha, beta=beta)
+        if not 0 < self.alpha < math.inf or not 0 <= self.beta < math.inf:
             raise ValueError(f"RP3beta: alpha must be > 0, beta >= 0, both finite, got {alpha} and {beta}")
-        self.neighbours, self.alpha, self.beta = _checked("RP3beta", neighbours), alpha, beta
         self._keep(state)
 
     def config(self) -> dict[str, Any]:
@@ -174,9 +177,3 @@ class RP3beta(Neighbours):
 
 def _inverse(degree: np.ndarray) -> sp.dia_array:
     return sp.diags_array(np.divide(1.0, degree, out=np.zeros_like(degree), where=degree > 0))
-
-
-def _checked(model: str, neighbours: int) -> int:
-    if neighbours < 1:
-        raise ValueError(f"{model}: neighbours must be >= 1, got {neighbours}")
-    return int(neighbours)

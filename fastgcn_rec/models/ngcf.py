@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, Literal
 
 import torch
 from torch.nn.functional import embedding, leaky_relu, linear, normalize, relu
 
 from ..data import Dataset
+from ..data._arrays import check_count, check_numbers
 from ..fold_in import Fold, Side, sum_rows
 from ..graph import Graph
 from ..ops import propagate
@@ -81,9 +83,11 @@ class NGCF(Recommender):
             raise ValueError(f"NGCF: form must be one of {FORMS}, got {form!r}")
         if init not in INITS:
             raise ValueError(f"NGCF: init must be one of {INITS}, got {init!r}")
-        for name, value in (("embedding_dim", embedding_dim), ("num_layers", num_layers)):
-            if value < 1:
-                raise ValueError(f"NGCF: {name} must be >= 1, got {value}")
+        embedding_dim = check_count(embedding_dim, "NGCF: embedding_dim", 1)
+        num_layers, seed = check_count(num_layers, "NGCF: num_layers", 1), check_count(seed, "NGCF: seed")
+        message_dropout, node_dropout = check_numbers(
+            "NGCF", message_dropout=message_dropout, node_dropout=node_dropout
+        )
         check_dropout("NGCF", message_dropout=message_dropout, node_dropout=node_dropout)
         self.embedding_dim, self.num_layers, self.form, self.seed = embedding_dim, num_layers, form, seed
         self.message_dropout, self.node_dropout, self.init = message_dropout, node_dropout, init
@@ -166,7 +170,7 @@ class NGCF(Recommender):
 
         received = d_new^-1/2 sum_{i in N} w_i d_i^-1/2 e_i^(k) (paper) or the weighted mean of the e_i^(k) (lecture) takes the place of
         (L E^(k))_new or (D^-1 A E^(k))_new in the class's formulas, layer by layer. For the edges of a node of the graph whose row of E is
-        0 this is its z exactly. A node without edges receives 0.
+        0 this is its z exactly. A node without edges gets 0.
         """
         x, sent = self.embedding.weight, []
         every = torch.arange(self.graph.n_nodes, device=self.graph.device)
@@ -175,18 +179,28 @@ class NGCF(Recommender):
             sent.append((x if right is None else x * right[:, None]).split([self.n_users, self.n_items]))
             if k < self.num_layers - 1:
                 x = self._combined(k, x, self._received(k, x, every))
+        return _Forward(self, sent)
 
-        def fold(edges: Graph, new: Side) -> Tensor:
-            left = edges.scales(self._norm, x.dtype)[0]
-            assert left is not None
-            rows = [x.new_zeros(edges.n_users, self.embedding_dim)]
-            for k, (by_users, by_items) in enumerate(sent):
-                received = sum_rows(edges, by_items if new == "users" else by_users) * left[: edges.n_users, None]
-                rows.append(self._combined(k, rows[-1], received))
-            return (
-                rows[-1]
-                if self.form == "lecture"
-                else torch.cat([rows[0], *(normalize(r, dim=1) for r in rows[1:])], 1)
-            )
 
-        return fold
+@dataclasses.dataclass(frozen=True)
+class _Forward:
+    """One pass over new nodes' rows; ``sent``: by layer what trained users and items send."""
+
+    model: NGCF
+    sent: list[tuple[Tensor, ...]]
+
+    @torch.no_grad()
+    def __call__(self, edges: Graph, new: Side) -> Tensor:
+        model, like = self.model, self.sent[0][0]
+        left = edges.scales(model._norm, like.dtype)[0]
+        assert left is not None
+        scale = left[: edges.n_users, None]
+        rows = [like.new_zeros(edges.n_users, model.embedding_dim)]
+        for k, (by_users, by_items) in enumerate(self.sent):
+            received = sum_rows(edges, by_items if new == "users" else by_users) * scale
+            rows.append(model._combined(k, rows[-1], received))
+        if model.form == "lecture":
+            vectors = rows[-1]
+        else:
+            vectors = torch.cat([rows[0], *(normalize(r, dim=1) for r in rows[1:])], 1)
+        return vectors * (scale > 0)

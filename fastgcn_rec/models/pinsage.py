@@ -11,8 +11,9 @@ from torch.nn.functional import normalize
 
 from .._same import check_dataset
 from ..data import Dataset
+from ..data._arrays import check_count, check_number, check_numbers, plain
 from ..features import Features
-from ..fold_in import Fold, Side, sum_rows
+from ..fold_in import Fold, sum_rows
 from ..graph import Graph
 from ..losses import item_bias, loss_of
 from ..negatives import Negatives
@@ -21,7 +22,7 @@ from ._pinsage_inputs import Featured, encode, stacked
 from ._pinsage_layers import Layer, Linear, Neighborhoods
 from ._pinsage_new import graph_with, ids_with
 from ._pinsage_rounds import Round, distinct, mixed, places
-from ._pinsage_users import user_side
+from ._pinsage_users import Summed, user_side
 from ._pinsage_window import Events, PairTimes
 from .base import Recommender
 
@@ -133,9 +134,15 @@ class PinSAGE(Featured, Recommender):
         super().__init__(data, similarity)
         counts = {"embedding_dim": embedding_dim, "hidden_dim": hidden_dim, "top": top, "n_walks": n_walks, "walk_length": walk_length,
                   "history": history}  # fmt: skip
-        for name, value in counts.items():
-            if value < 1:
-                raise ValueError(f"PinSAGE: {name} must be >= 1, got {value}")
+        counts = {name: check_count(value, f"PinSAGE: {name}", 1) for name, value in counts.items()}
+        embedding_dim, hidden_dim = counts["embedding_dim"], counts["hidden_dim"]
+        num_layers = check_count(num_layers, "PinSAGE: num_layers")
+        walk_seed, seed = check_count(walk_seed, "PinSAGE: walk_seed"), check_count(seed, "PinSAGE: seed")
+        window, linear = None if window is None else check_number(window, "PinSAGE: window"), plain(linear)
+        restart, degree_power, round_share, cold_share, cold_user_share, init_std = check_numbers(
+            "PinSAGE", restart=restart, degree_power=degree_power, round_share=round_share, cold_share=cold_share,
+            cold_user_share=cold_user_share, init_std=init_std,
+        )  # fmt: skip
         for name, number, rule, holds in (
             ("num_layers", num_layers, "be >= 0", num_layers >= 0),
             ("round_share", round_share, "lie in (0, 1)", 0 < round_share < 1),
@@ -148,7 +155,7 @@ class PinSAGE(Featured, Recommender):
                 raise ValueError(f"PinSAGE: {name} must {rule}, got {number}")
         self.options: dict[str, Any] = counts | {
             "num_layers": num_layers, "linear": linear, "restart": restart, "degree_power": degree_power, "round_share": round_share,
-            "cold_share": cold_share, "cold_user_share": cold_user_share, "window": None if window is None else float(window),
+            "cold_share": cold_share, "cold_user_share": cold_user_share, "window": window,
             "walk_seed": walk_seed, "init_std": init_std, "seed": seed,
         }  # fmt: skip
         if not isinstance(features, Features):
@@ -245,6 +252,9 @@ class PinSAGE(Featured, Recommender):
             users = users + self.user_side(torch.arange(self.n_users, device=self.graph.device))
         return torch.cat([normalize(users, dim=1), items])
 
+    def _without_noise(self, vectors: Tensor, degree: Tensor) -> Tensor:
+        return vectors  # features say what edges do not
+
     def folding(self, user_info: Mapping[str, Any] | None = None) -> Fold:
         """A new user's vector is normalize(sum of the items' vectors + f), as a trained one's; new items need their features.
 
@@ -256,20 +266,7 @@ class PinSAGE(Featured, Recommender):
             if self.user_side is None:
                 raise ValueError("PinSAGE: user_info is for a model with user_features, which this one has not")
             f = self.user_side.of_new(user_info)
-
-        def fold(edges: Graph, new: Side) -> Tensor:
-            if new == "items":
-                raise ValueError(
-                    "PinSAGE: edges alone do not make an item's vector; use embed_items(item_info, item_users)"
-                )
-            if f is not None and len(f) != edges.n_users:
-                raise ValueError(
-                    f"PinSAGE: user_info must have a row for each of {edges.n_users} new users, got {len(f)}"
-                )
-            users = sum_rows(edges, items)
-            return normalize(users if f is None else users + f, dim=1)
-
-        return fold
+        return Summed(items, f)
 
     # --- training ---------------------------------------------------------------------------------------------------
 

@@ -29,9 +29,9 @@ class Popularity(Recommender):
 
     def folding(self) -> Fold:
         """A new item's vector is its number of users; new users are like all others."""
+        return _count
 
-        def fold(edges: Graph, new: Side) -> torch.Tensor:
-            degree = edges.user_degree.float()[:, None]  # the rows are the new nodes
-            return torch.ones_like(degree) if new == "users" else degree
 
-        return fold
+def _count(edges: Graph, new: Side) -> torch.Tensor:
+    degree = edges.user_degree.float()[:, None]  # the rows are the new nodes
+    return torch.ones_like(degree) if new == "users" else degree

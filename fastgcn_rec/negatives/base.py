@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 
+from ..data._arrays import plain
 from ..graph import Graph
 from ..ops.sample import NEGATIVE_OF_BATCH, draw_negatives
 
@@ -243,7 +244,8 @@ class Sum(Sampler):
 
 
 def check_count(sampler: Sampler, name: str, least: int, most: int | None = None) -> None:
-    value = getattr(sampler, name)
+    value = plain(getattr(sampler, name))
+    object.__setattr__(sampler, name, value)  # frozen: its text is to name Python's number
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{sampler.name}: {name} must be an integer, got {value!r}")
     if value < least or (most is not None and value > most):

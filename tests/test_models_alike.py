@@ -1,0 +1,234 @@
+"""What holds for every model, whatever its class: one score for a pair, guesses for whom nothing is known of, plain settings."""
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from every_model import EVERY, TRAINED, pinsage
+
+from fastgcn_rec import (
+    EASE,
+    MF,
+    NGCF,
+    FoldIn,
+    Graph,
+    GraphFilter,
+    ItemKNN,
+    LightGCN,
+    Recommender,
+    RP3beta,
+    evaluate,
+    fit,
+)
+from fastgcn_rec.data import Interactions, make_dataset
+from fastgcn_rec.negatives import Dynamic, Uniform
+
+COLD_USERS, COLD_ITEMS = 5, 4
+
+
+@pytest.fixture(scope="module")
+def data():
+    """40 users and 30 items with edges, few of them popular; behind them users and items without any."""
+    rng = np.random.default_rng(0)
+    law = 1 / np.arange(1, 31)
+    pairs = [(u, i) for u in range(40) for i in rng.choice(30, 6, replace=False, p=law / law.sum())]
+    pairs += [(i, i) for i in range(30)]
+    ids = {"user_ids": range(40 + COLD_USERS), "item_ids": range(30 + COLD_ITEMS)}
+    return make_dataset("cold", Interactions.from_raw(*np.array(pairs).T, **ids), split="none")
+
+
+@pytest.fixture(scope="module")
+def models(data):
+    made = {name: make(data) for name, make in EVERY.items()}
+    for name in TRAINED:
+        fit(made[name], data, epochs=3, batch_size=64, lr=0.02, protocol="none", progress=False)
+    return made
+
+
+def scores_of(model):
+    return model.scorer()(torch.arange(model.n_users))
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_a_pair_has_one_score(models, kind):
+    model = models[kind]
+    known = np.flatnonzero(model.graph.user_degree.numpy())
+    ids, scores = model.recommend(model.user_ids[known], 5)
+    rows = torch.from_numpy(known).repeat_interleave(5)
+    columns = torch.from_numpy(np.searchsorted(model.item_ids, ids.ravel(), sorter=np.argsort(model.item_ids)))
+    columns = torch.from_numpy(np.argsort(model.item_ids))[columns]
+    pairs = torch.stack([rows, model.n_users + columns])
+    edge = model.graph.item_degree[columns] > 0  # of items without an edge forward() has no guess
+    with torch.no_grad():
+        forward, chance = model(pairs), model.predict_link(pairs, prob=True)
+    listed = torch.from_numpy(scores.ravel())
+    torch.testing.assert_close(forward[edge], listed[edge], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(chance[edge], listed[edge].sigmoid(), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(scores_of(model)[rows, columns], listed, rtol=1e-5, atol=1e-5)
+    if model.vectors() is not None:
+        users, items = model.scoring_vectors()
+        torch.testing.assert_close((users[rows] * items[columns]).sum(1), listed, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_users_without_an_edge_are_scored_as_users_are_on_average(models, kind):
+    model = models[kind]
+    cold = model.graph.user_degree == 0
+    assert int(cold.sum()) == COLD_USERS
+    scores = scores_of(model)
+    expected = scores[~cold].mean(0)
+    if model.similarity == "cosine":  # of the mean of the vectors of length 1: the same order
+        users, items = model.scoring_vectors()
+        mean = users[~cold].mean(0)
+        expected = items @ (mean / mean.norm())
+    for row in scores[cold]:
+        torch.testing.assert_close(row, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_an_unknown_user_without_items_is_recommended_the_same(models, kind):
+    model = models[kind]
+    cold = model.user_ids[(model.graph.user_degree == 0).numpy()]
+    of_new = model.recommend_new([[], []], 8)
+    for ids, scores in zip(*model.recommend(cold, 8), strict=True):
+        assert ids.tolist() == of_new[0][0].tolist() == of_new[0][1].tolist()
+        np.testing.assert_allclose(scores, of_new[1][0], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in TRAINED if kind != "PinSAGE"])
+def test_nodes_without_an_edge_have_no_noise_in_what_ranks_and_keep_their_parameters(models, kind):
+    model = models[kind]
+    bare = model.graph.item_degree == 0
+    z = model.get_embedding().detach()
+    assert bool(z[model.n_users :][bare].any(1).all())
+    users, items, _ = model.vectors()
+    assert not items[bare].any()
+    assert torch.equal(items[~bare], z[model.n_users :][~bare])
+    known = model.graph.user_degree > 0
+    assert torch.equal(users[known], z[: model.n_users][known])
+    assert (scores_of(model)[:, bare] == 0).all()
+    one = model.item_ids[bare.numpy()][:1]
+    assert (model.similar_items(one, 3)[1] == 0).all()
+
+
+def test_items_that_features_describe_keep_their_vectors(models):
+    model = models["PinSAGE"]
+    bare = model.graph.item_degree == 0
+    assert torch.equal(model.vectors()[1], model.get_embedding().detach()[model.n_users :])
+    assert bool(model.vectors()[1][bare].any(1).all())
+
+
+@pytest.mark.parametrize("kind", [kind for kind in TRAINED if not kind.startswith("LightGCN by")])
+def test_with_edges_everywhere_vectors_are_the_embedding(kind):
+    model = EVERY[kind](Graph.from_edges(np.arange(20) % 10, np.arange(20) % 7, 10, 7))
+    z = model.get_embedding().detach()
+    assert torch.equal(torch.cat(model.vectors()[:2]), z)
+
+
+def test_a_model_without_any_edge_recommends():
+    empty = Graph.from_edges([], [], 3, 4)
+    for make in (lambda g: MF(g, 4), lambda g: LightGCN(g, 4, similarity="cosine"), lambda g: NGCF(g, 4), ItemKNN):
+        ids, scores = make(empty).recommend([0, 1], 4)
+        assert sorted(ids[0].tolist()) == [0, 1, 2, 3]
+        assert (scores == 0).all()
+
+
+def test_guesses_find_what_others_like():
+    rng = np.random.default_rng(0)
+    law = 1 / np.arange(1, 101)
+    events = [(u, i) for u in range(120) for i in rng.choice(100, 12, replace=False, p=law / law.sum())]
+    data = make_dataset(
+        "growing", Interactions.from_raw(*np.array(events).T, time=np.repeat(np.arange(120), 12)), split="temporal"
+    )
+    new = "recall@20[0,1)"
+    best = evaluate(EVERY["Popularity"](data), data.test, degrees=[1])[new]
+    for model, options in ((MF(data, 8), {}), (LightGCN(data, 8, 1, similarity="cosine"), {"loss": "softmax"})):
+        fit(model, data, epochs=15, batch_size=256, lr=0.02, protocol="none", progress=False, **options)
+        assert evaluate(model, data.test, degrees=[1])[new] > 0.7 * best
+    for kind in ("EASE", "ItemKNN", "GraphFilter"):
+        assert evaluate(EVERY[kind](data), data.test, degrees=[1])[new] > 0.7 * best
+
+
+# --- FoldIn -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_a_fold_in_is_pickled_whole(models, kind):
+    fold = FoldIn(models[kind])
+    again = pickle.loads(pickle.dumps(fold))
+    new = [[0, 3, 7], [], [2]]
+    for one, two in zip(fold.recommend(new, 5), again.recommend(new, 5), strict=True):
+        assert (one == two).all()
+
+
+# --- settings ---------------------------------------------------------------------------------------------------------
+
+INT, FLOAT = np.int64(3), np.float32(0.5)
+SETTINGS = {
+    "MF": lambda data: MF(data, INT, init_std=FLOAT, seed=np.int32(1)),
+    "LightGCN": lambda data: LightGCN(
+        data, torch.tensor(3), INT, alpha=FLOAT, norm=(FLOAT, torch.tensor(0.5)), edge_dropout=FLOAT, noise=FLOAT, contrast=FLOAT,
+        contrast_layer=np.int64(1), contrast_temperature=FLOAT, learn_alpha=np.bool_(False), init_std=torch.tensor(0.5), seed=INT,
+    ),
+    "LightGCN gamma": lambda data: LightGCN(data, 3, 2, gamma=FLOAT),
+    "NGCF": lambda data: NGCF(data, INT, INT, message_dropout=FLOAT, node_dropout=FLOAT, seed=INT),
+    "PinSAGE": lambda data: pinsage(
+        data, embedding_dim=INT, hidden_dim=INT, num_layers=INT, linear=np.bool_(True), top=INT, n_walks=INT, walk_length=INT, restart=FLOAT,
+        degree_power=FLOAT, history=INT, round_share=FLOAT, cold_share=FLOAT, cold_user_share=FLOAT, walk_seed=INT, init_std=FLOAT, seed=INT,
+    ),
+    "EASE": lambda data: EASE(data, reg=np.int64(100)),
+    "GraphFilter": lambda data: GraphFilter(
+        data, rank=INT, ideal=FLOAT, polynomial=np.array([1, 2], np.float32), user_power=FLOAT, item_power=FLOAT, ideal_power=FLOAT, seed=INT
+    ),
+    "ItemKNN": lambda data: ItemKNN(data, INT, shrinkage=FLOAT),
+    "RP3beta": lambda data: RP3beta(data, INT, alpha=FLOAT, beta=FLOAT),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_settings_of_numpy_and_torch_are_kept_as_pythons(data, kind, tmp_path):
+    model = SETTINGS[kind](data)
+    config = model.config()
+    assert json.loads(json.dumps(config)) == config
+    model.save(tmp_path / "m.npz")
+    assert Recommender.load(tmp_path / "m.npz").config() == config
+
+
+def test_samplers_take_numpys_integers_too():
+    assert (
+        str(Uniform(np.int64(4)) + Dynamic(np.int32(1), candidates=INT))
+        == "uniform(4)+dynamic(1, candidates=3, refresh=1)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda data: MF(data, 8.0), "MF: embedding_dim must be an int, got 8.0"),
+        (lambda data: MF(data, True), "MF: embedding_dim must be an int, got True"),
+        (lambda data: MF(data, init_std="a"), "MF: init_std must be a number, got str"),
+        (lambda data: LightGCN(data, 8, 2.5), "LightGCN: num_layers must be an int, got 2.5"),
+        (lambda data: LightGCN(data, noise=None), "LightGCN: noise must be a number, got NoneType"),
+        (lambda data: NGCF(data, 8, 1.5), "NGCF: num_layers must be an int, got 1.5"),
+        (lambda data: pinsage(data, top=2.5), "PinSAGE: top must be an int, got 2.5"),
+        (lambda data: EASE(data, reg="5"), "EASE: reg must be a number, got str"),
+        (lambda data: GraphFilter(data, rank=2.0), "GraphFilter: rank must be an int, got 2.0"),
+        (lambda data: ItemKNN(data, 2.5), "ItemKNN: neighbours must be an int, got 2.5"),
+        (lambda data: RP3beta(data, alpha="x"), "RP3beta: alpha must be a number, got str"),
+    ],
+)
+def test_settings_of_another_kind_are_refused(data, make, message):
+    with pytest.raises(TypeError, match=message.replace("(", r"\(")):
+        make(data)
+
+
+def test_the_ridge_of_recommendation_loss_is_torch_geometrics(data):
+    model = MF(data, 4)
+    ranks = torch.tensor([0.5, -1.0, 2.0])
+    nodes = torch.tensor([0, 3, 3])
+    x = model.embedding.weight.detach()
+    for given, rows in ((None, x), (nodes, x[nodes])):
+        plain, full = (float(model.recommendation_loss(ranks, -ranks, given, lam).detach()) for lam in (0.0, 0.7))
+        assert full - plain == pytest.approx(0.7 * float(rows.norm() ** 2) / 3, rel=1e-5)
