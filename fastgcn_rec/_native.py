@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from typing import Any
 
 import torch  # before _C, so that both use torch's OpenMP runtime
@@ -25,6 +26,36 @@ if _level:
         _C.select_isa_level(_level)
     except ValueError as error:
         raise ImportError(f"FASTGCN_REC_ISA={_level}: {error}") from None
+
+
+_lost_threads = False  # in a forked child that still has to be told so
+
+
+def _after_fork_in_child() -> None:
+    """A child has none of the threads that OpenMP keeps. Our kernels notice (csrc/cpu/parallel.cpp); torch's large ops would wait for
+    them for ever."""
+    global _lost_threads
+    if _C.parallel_regions() > 0 and torch.get_num_threads() > 1:
+        torch.set_num_threads(1)
+        _lost_threads = True
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def threads() -> int:
+    """How many threads a kernel may take."""
+    global _lost_threads
+    if _lost_threads:
+        _lost_threads = False
+        warnings.warn(
+            "this process was forked after fastgcn_rec had used several threads, which a fork does not copy: torch and fastgcn_rec use one "
+            "thread here, because torch's large operations would hang with more. For more start processes by the method 'spawn' or "
+            "'forkserver', or fork before the first large operation",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return torch.get_num_threads()
 
 
 def accumulator(dtype: torch.dtype) -> torch.dtype:
@@ -65,8 +96,7 @@ def retrieval(queries: Tensor, items: Tensor, cosine: bool, subset: Tensor | Non
 
 def ppr_push(native_graph: Any, inv_degree: Tensor | None, nodes: Tensor, restart: float, epsilon: float) -> Any:
     """The rows of csrc/include/fgr/ppr_push.h, which know their size and copy themselves out; on the CPU."""
-    threads = torch.get_num_threads()
-    return _C.PprPush(native_graph, address(inv_degree), address(nodes), len(nodes), restart, epsilon, threads)
+    return _C.PprPush(native_graph, address(inv_degree), address(nodes), len(nodes), restart, epsilon, threads())
 
 
 def workspace(n_bytes: int, device: torch.device) -> Tensor:
@@ -79,7 +109,7 @@ def call(name: str, device: torch.device, *args: Any) -> Any:
     plain = [address(a) if a is None or isinstance(a, Tensor) else a for a in args]
     function = _function(name, device)
     if device.type == "cpu":
-        return function(*plain, 0 if emulates_cuda else torch.get_num_threads())
+        return function(*plain, 0 if emulates_cuda else threads())
     with torch.cuda.device(device):
         return function(*plain, torch.cuda.current_stream(device).cuda_stream)
 

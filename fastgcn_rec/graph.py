@@ -112,7 +112,7 @@ class Graph:
                 address(indptr),
                 address(indices),
                 address(values_by_item),
-                torch.get_num_threads(),
+                _native.threads(),
             )
         except IndexError as error:
             message = str(error).replace("row id", "item id").replace("column id", "user id")
@@ -393,7 +393,7 @@ def _transpose(
     n_rows = indptr.numel() - 1
     _C.transpose(
         address(indptr), address(indices), address(weight), n_rows, n_cols, address(out[0]), address(out[1]), address(out[2]),
-        torch.get_num_threads(),
+        _native.threads(),
     )  # fmt: skip
     return out
 
@@ -406,7 +406,7 @@ def _alias_table(
     device = indptr.device
     indptr, indices, weight = indptr.cpu(), indices.cpu(), weight.cpu()
     alias = torch.empty(indices.numel(), dtype=torch.int64)
-    n_rows, threads = indptr.numel() - 1, torch.get_num_threads()
+    n_rows, threads = indptr.numel() - 1, _native.threads()
     _C.alias_table(address(indptr), address(indices), address(weight), n_rows, n_cols, address(alias), threads)
     return alias.to(device)
 

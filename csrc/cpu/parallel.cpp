@@ -13,7 +13,6 @@ namespace fgr::cpu {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr std::chrono::milliseconds poll_interval{100};
 
 std::atomic<int64_t> grain_{1 << 16}, regions_{0};
 std::atomic<Poll> poll_{nullptr};
@@ -87,7 +86,9 @@ int64_t grain() { return grain_.load(std::memory_order_relaxed); }
 void set_grain(int64_t work) { grain_ = std::max<int64_t>(work, 1); }
 int64_t parallel_regions() { return regions_; }
 void set_poll(Poll poll) { poll_ = poll; }
-void begin_call() { due = Clock::now() + poll_interval; }
+void begin_call(double quiet) {
+  due = Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(quiet));
+}
 
 bool interrupted() {
   if (region == nullptr) return false;

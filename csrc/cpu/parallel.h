@@ -26,7 +26,7 @@ struct Interrupted {};
 // Whether the call that the current thread is in shall end; asked on that thread only, about ten times a second.
 using Poll = bool (*)();
 void set_poll(Poll poll);
-void begin_call();  // a call begins: nothing is asked for a tenth of a second
+void begin_call(double quiet = 0.1);  // a call begins: nothing is asked for so many seconds
 
 // For chunks that last: whether to return at once, whatever is done; for loops outside chunks: throws then. They look
 // at the clock, so they are asked once in thousands of operations.

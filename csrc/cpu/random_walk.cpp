@@ -151,12 +151,12 @@ void random_walk_neighbors(const WalkGraph& graph, const int64_t* nodes, int64_t
   const Plan plan(graph.n_nodes(), n_seeds, n_walks, length);
   const auto run_chunk = [&](int64_t chunk) {
     Visit* tables = static_cast<Visit*>(workspace) + (chunk * plan.group << plan.bits);
+    int64_t steps = 0;
     const int64_t begin = chunk * plan.grain, end = std::min(n_seeds, begin + plan.grain);
     for (int64_t s = begin; s < end; s += plan.group) {
       const int n = static_cast<int>(std::min(plan.group, end - s));
       std::memset(tables, 0, (sizeof(Visit) << plan.bits) * static_cast<size_t>(n));
       for (int64_t walk = 0; walk < n_walks; walk += lanes) {
-        if (walk / lanes % stretch == stretch - 1 && interrupted()) return;
         const int share = static_cast<int>(std::min<int64_t>(lanes, n_walks - walk));  // walkers of a seed
         Walkers w;
         int64_t home[lanes];
@@ -170,7 +170,7 @@ void random_walk_neighbors(const WalkGraph& graph, const int64_t* nodes, int64_t
           }
         }
         for (int64_t k = 0; k < length; ++k) {
-          if (k % stretch == stretch - 1 && interrupted()) return;
+          if (++steps % stretch == 0 && interrupted()) return;
           for (int i = 0; i < w.width; i += share) {
             const uint64_t first = static_cast<uint64_t>(nodes[s + owner[i]]) << 32 | static_cast<uint64_t>(walk);
             draw(w, i, share, key, Stream::walk_of_node, first, k);

@@ -56,6 +56,9 @@ class TrainStep:
     Raises
     ------
     TypeError, ValueError : wrong dtype, shape, device or option. IndexError : an id out of range.
+    KeyboardInterrupt : or what else a signal's handler raises, during a step: it is half taken. Some rows of embedding, exp_avg and
+        exp_avg_sq may have their new values, others the old ones, and ``step`` is as before; the next call is possible, but for exact results
+        go back to a copy. A handler that raises nothing leaves the step whole (:func:`fastgcn_rec.fit` has one).
 
     Notes
     -----
@@ -191,12 +194,14 @@ class TrainStep:
                 self._outgrown.append(self._workspace)  # a captured graph may still write to it
             self._workspace = _native.workspace(n_bytes, self.embedding.device)
         loss = self.embedding.new_empty(())
-        _native.call(
-            "train_step", self.embedding.device, self._code, self._graph, dim, self.alphas, len(self.alphas), *self._scales,
-            self.embedding, self.exp_avg, self.exp_avg_sq, self.item_bias, self._shadow, users, pos, neg, batch, n_neg, shared, mask,
-            _LOSSES[self.loss], self.temperature, self.negative_weight, self.margin, self.reg, *self.betas, self.eps, self.weight_decay,
-            self._lr, self._next_step, loss, self._times, self._workspace,
-        )  # fmt: skip
+        try:
+            _native.call(
+                "train_step", self.embedding.device, self._code, self._graph, dim, self.alphas, len(self.alphas), *self._scales,
+                self.embedding, self.exp_avg, self.exp_avg_sq, self.item_bias, self._shadow, users, pos, neg, batch, n_neg, shared, mask,
+                _LOSSES[self.loss], self.temperature, self.negative_weight, self.margin, self.reg, *self.betas, self.eps,
+                self.weight_decay, self._lr, self._next_step, loss, self._times, self._workspace,
+            )  # fmt: skip
+        finally:  # an interrupt leaves some rows updated
+            torch.autograd.graph.increment_version(self.embedding)
         self._next_step.add_(1)
-        torch.autograd.graph.increment_version(self.embedding)
         return loss
