@@ -39,7 +39,8 @@ class Encoded(NamedTuple):
 
 
 class Column:
-    """One kind of column; subclasses are frozen dataclasses whose fields are JSON values. ``fit`` returns what was learnt, JSON too."""
+    """One kind of column; subclasses are frozen dataclasses whose fields are JSON values. ``fit`` returns what was learnt, JSON too;
+    ``check`` is a ValueError unless it could have returned that."""
 
     kinds: ClassVar[dict[str, type[Column]]] = {}
 
@@ -48,6 +49,10 @@ class Column:
 
     def fit(self, values: Sequence[Any]) -> Any:
         return None
+
+    def check(self, learnt: Any) -> None:
+        if learnt is not None:
+            raise ValueError(f"{type(self).__name__} learns nothing, got {learnt!r}")
 
     def n_dense(self, learnt: Any) -> int:
         return 0
@@ -86,6 +91,9 @@ class Numeric(Column):
         x = self._values(values)
         known = x[~np.isnan(x)]
         return [float(known.mean()), float(known.std()) or 1.0] if known.size else [0.0, 1.0]
+
+    def check(self, learnt: Any) -> None:
+        _check_scaling("Numeric", learnt, 2)
 
     def n_dense(self, learnt: Any) -> int:
         return 2
@@ -127,6 +135,11 @@ class Categorical(Column):
     def fit(self, values: Sequence[Any]) -> list[str]:
         counts = Counter(v for value in values for v in self._values(value))
         return sorted(v for v, n in counts.items() if n >= self.min_count)
+
+    def check(self, learnt: Any) -> None:
+        texts = isinstance(learnt, list) and all(isinstance(v, str) for v in learnt)
+        if not texts or sorted(set(learnt)) != learnt:
+            raise ValueError("Categorical learns sorted, distinct texts")
 
     def n_tokens(self, learnt: Any) -> int:
         return len(learnt) + 1
@@ -194,6 +207,11 @@ class Vector(Column):
         x = self._values(values)
         return [float(x.mean()), float(x.std()) or 1.0, x.shape[1]] if x.size else [0.0, 1.0, x.shape[1]]
 
+    def check(self, learnt: Any) -> None:
+        _check_scaling("Vector", learnt, 3)
+        if type(learnt[2]) is not int or learnt[2] < 0:
+            raise ValueError(f"Vector learns a width >= 0, got {learnt[2]!r}")
+
     def n_dense(self, learnt: Any) -> int:
         return int(learnt[2])
 
@@ -202,6 +220,12 @@ class Vector(Column):
         if x.shape[1] != learnt[2]:
             raise ValueError(f"must have width {int(learnt[2])} as the fitted items, got {x.shape[1]}")
         return ((x - learnt[0]) / learnt[1]).astype(np.float32)
+
+
+def _check_scaling(kind: str, learnt: Any, length: int) -> None:
+    numbers = isinstance(learnt, list) and len(learnt) == length and all(type(v) in (int, float) for v in learnt)
+    if not numbers or not np.isfinite(learnt).all() or learnt[1] <= 0:
+        raise ValueError(f"{kind} learns {length} numbers, a mean and a deviation > 0 first, got {learnt!r}")
 
 
 def guess_columns(columns: Mapping[str, Any]) -> dict[str, Column]:
@@ -280,11 +304,18 @@ class Features:
         """Learns means and values from the items of training, ``rows`` of them (indices or a mask) if given; returns itself."""
         taken = self._take(columns, rows)
         learnt = {name: _naming(name, column.fit, taken[name]) for name, column in self.columns.items()}
-        self.learnt = learnt
-        if self.n_tokens > MOST_TOKENS:
-            self.learnt = None
-            raise ValueError(f"Features: all columns have {self.n_tokens} tokens, more than 2^24; use fewer buckets")
+        self._take_over(learnt)
         return self
+
+    def _take_over(self, learnt: Mapping[str, Any]) -> None:
+        if learnt.keys() != self.columns.keys():
+            raise ValueError(f"Features: {list(learnt)} are learnt of the columns {list(self.columns)}")
+        for name, column in self.columns.items():
+            _naming(name, column.check, learnt[name])
+        n_tokens = sum(column.n_tokens(learnt[name]) for name, column in self.columns.items())
+        if n_tokens > MOST_TOKENS:
+            raise ValueError(f"Features: all columns have {n_tokens} tokens, more than 2^24; use fewer buckets")
+        self.learnt = dict(learnt)
 
     @property
     def n_dense(self) -> int:
@@ -351,9 +382,15 @@ class Features:
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> Features:
-        """The way back."""
+        """The way back; ValueError for what ``to_json`` does not give."""
+        kinds = {kind for kind, _ in value["columns"].values()}
+        if not kinds <= Column.kinds.keys():
+            raise ValueError(
+                f"Features: the kinds of columns are {', '.join(Column.kinds)}, got {', '.join(sorted(kinds))}"
+            )
         features = Features({name: Column.kinds[kind](**options) for name, (kind, options) in value["columns"].items()})
-        features.learnt = value["learnt"]
+        if value["learnt"] is not None:
+            features._take_over(value["learnt"])
         return features
 
     def _of(self, name: str) -> Any:

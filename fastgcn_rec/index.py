@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 import scipy.sparse as sp
@@ -16,7 +16,7 @@ from .data._arrays import among, as_ids, codes_of, ids_at, sorted_index
 from .graph import Graph
 from .models import Recommender
 from .ops.retrieve import retrieve
-from .storage import load_arrays, save_arrays
+from .storage import Spec, check_arrays, check_distinct, check_keys, load_arrays, refusing, save_arrays
 
 Kind = Literal["exact", "faiss"]
 KINDS = ("exact", "faiss")
@@ -121,19 +121,38 @@ class Index:
         ]
         return float(np.mean(shares)) if shares else float("nan")
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes vectors, ids and FAISS's index to an .npz (no pickle), whole or not at all."""
+    def save(self, path: str | os.PathLike[str] | IO[bytes]) -> None:
+        """Writes vectors, ids and FAISS's index to an .npz (no pickle), whole or not at all; or to a binary file that is open for writing."""
         arrays: dict[str, NDArray[Any]] = {"vectors": self.vectors, "ids": self.ids}
         if self._ann is not None:
             arrays["ann"] = _faiss().serialize_index(self._ann)
         save_arrays(path, {"kind": "index", "format": 1, "index": self.kind}, arrays)
 
     @staticmethod
-    def load(path: str | os.PathLike[str]) -> Index:
-        """The index that :meth:`save` wrote. FAISS reads its part: load files of a source you trust."""
+    def load(path: str | os.PathLike[str] | IO[bytes]) -> Index:
+        """The index that :meth:`save` wrote. FAISS reads its part: load files of a source you trust.
+
+        Raises
+        ------
+        ValueError : naming the file; it is damaged or changed, or not an index's. OSError : it is missing or cannot be read.
+        """
         meta, arrays = load_arrays(path, "index")
-        ann = _faiss().deserialize_index(arrays["ann"]) if meta["index"] == "faiss" else None
-        return Index(arrays["vectors"], arrays["ids"], meta["index"], ann)
+        with refusing(path):
+            check_keys(meta, index=str)
+            if meta["index"] not in KINDS:
+                raise ValueError(f"its kind of index must be one of {KINDS}, got {meta['index']!r}")
+            expected: dict[str, Spec] = {"vectors": ("float32", ("n", "dim")), "ids": ("ids", ("n",))}
+            if meta["index"] == "faiss":
+                expected["ann"] = "uint8", ("bytes",)
+            check_arrays(arrays, expected)
+            check_distinct("ids", arrays["ids"])
+            vectors = _matrix("vectors", arrays["vectors"])
+            ann = _faiss().deserialize_index(arrays["ann"]) if "ann" in arrays else None
+            if ann is not None and (ann.ntotal, ann.d) != vectors.shape:
+                raise ValueError(
+                    f"its index is of {ann.ntotal} vectors of dimension {ann.d}, not {list(vectors.shape)}"
+                )
+            return Index(vectors, arrays["ids"], meta["index"], ann)
 
     # --- the searches -------------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from .ops._library import accepts_arrays, check_ids
 from .ops.ppr import check_nodes, check_sources, plan, size_text, source_blocks
 from .ops.sample import sample_listed
 from .ops.topk import best_columns
-from .storage import load_arrays, save_arrays
+from .storage import check_arrays, load_arrays, plain, refusing, same_values, save_arrays
 
 Tensor = torch.Tensor
 Target = Literal["items", "users", "all"]
@@ -209,12 +209,12 @@ class PprRanks:
                 f"{size_text(memory_budget)} holds {kept} of each, evenly spread; raise it to keep all",
                 stacklevel=2,
             )
-        key = {
+        key = plain({
             "kind": "ppr-ranks", "format": 1, "graph": graph.fingerprint(), "lo": low, "hi": high, "kept": kept,
             "restart": restart, "tol": tol, "users": hashlib.sha256(users.cpu().numpy().tobytes()).hexdigest(),
-        }  # fmt: skip
+        })  # fmt: skip
         path = None if cache_dir is None else Path(cache_dir) / f"ppr-ranks-{_digest(key)}.npz"
-        stored = None if path is None else _load(path, key)
+        stored = None if path is None else _load(path, key, len(users), graph.n_items)
         if stored is not None:
             return cls(stored[0].to(graph.device), stored[1].to(graph.device), users, graph.n_users)
         lists = torch.full((len(users), kept), -1, dtype=torch.int32, device=graph.device)
@@ -325,15 +325,20 @@ def _digest(key: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
 
 
-def _load(path: Path, key: dict[str, Any]) -> tuple[Tensor, Tensor] | None:
+def _load(path: Path, key: dict[str, Any], n_users: int, n_items: int) -> tuple[Tensor, Tensor] | None:
     try:
         meta, arrays = load_arrays(path, key["kind"])
-        lists, counts = arrays["lists"], arrays["counts"]
-        if meta != key or lists.dtype != np.int32 or counts.dtype != np.int32:
-            raise ValueError(f"{path} is not what its name says")
+        with refusing(path):
+            check_arrays(arrays, {"lists": ("int32", (n_users, key["kept"])), "counts": ("int32", (n_users,))})
+            lists, counts = arrays["lists"], arrays["counts"]
+            listed = np.arange(lists.shape[1]) < counts[:, None]
+            if not same_values(meta, key) or (counts < 0).any() or (counts > lists.shape[1]).any():
+                raise ValueError("it is not what its name says")
+            if (lists[~listed] != -1).any() or (lists[listed] < 0).any() or (lists[listed] >= n_items).any():
+                raise ValueError(f"its lists must hold items in [0, {n_items}), then -1")
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError) as error:
         warnings.warn(f"PprRanks: {error}; it is made anew", stacklevel=3)
         return None
     return torch.from_numpy(lists), torch.from_numpy(counts)

@@ -13,16 +13,16 @@ import re
 import socket
 import stat
 import time
-import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ._npz import packed, read_npz, unpacked, write_npz
+
 _META = "meta.json"
-_TEXT, _ENDS = ".text", ".ends"  # members of an array of texts
 _SUFFIX = ".part"  # of temporary files
 _STALE = 86_400  # seconds without a change after which another machine's temporary file is taken for left over
 _SPECIAL = {stat.S_ISFIFO: "a FIFO", stat.S_ISSOCK: "a socket", stat.S_ISCHR: "a device", stat.S_ISBLK: "a device"}
@@ -44,11 +44,7 @@ def check_target(path: StrPath) -> Path:
     except (FileNotFoundError, NotADirectoryError):
         pass
     else:
-        if stat.S_ISDIR(mode):
-            raise IsADirectoryError(errno.EISDIR, "is a folder; name a file in it", str(path))
-        for is_kind, kind in _SPECIAL.items():
-            if is_kind(mode):
-                raise ValueError(f"{path} is {kind}; files are written whole, so name a regular file")
+        _check_kind(path, mode)
         if not os.access(real, os.W_OK):
             raise PermissionError(errno.EACCES, "is protected against writing", str(path))
     folder = next(parent for parent in real.parents if parent.exists())
@@ -57,6 +53,14 @@ def check_target(path: StrPath) -> Path:
     if not os.access(folder, os.W_OK | os.X_OK):
         raise PermissionError(errno.EACCES, "is a folder in which no file may be made", str(folder))
     return real
+
+
+def _check_kind(path: StrPath, mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "is a folder; name a file in it", str(path))
+    for is_kind, kind in _SPECIAL.items():
+        if is_kind(mode):
+            raise ValueError(f"{path} is {kind}; name a regular file")
 
 
 def write_atomically(path: StrPath, write: Callable[[IO[bytes]], Any]) -> None:
@@ -181,6 +185,11 @@ def plain(value: Any, name: str = "value") -> Any:
     )
 
 
+def same_values(one: Any, other: Any) -> bool:
+    """Whether two values are the same in JSON, where 1, 1.0 and true differ."""
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+
+
 def _finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _finite(own) for key, own in value.items()}
@@ -189,43 +198,149 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def save_arrays(path: StrPath, meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
-    """An .npz with the arrays and ``meta`` as JSON text. An object array [n] of texts is stored as their UTF-8 bytes and where each ends."""
-    members: dict[str, NDArray[Any]] = {_META: np.frombuffer(json.dumps(plain(meta, "meta")).encode(), np.uint8)}
-    for name, array in arrays.items():
-        members |= _text_members(name, array) if array.dtype == object else {name: array}
-    write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **members))
+def save_arrays(path: StrPath | IO[bytes], meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+    """An .npz with the arrays and ``meta`` (its "kind" and "format" among it) as JSON text; object arrays [n] hold texts.
+
+    ``path`` may be a binary file that is open for writing; whether that is whole is the caller's care then.
+    """
+    text = json.dumps(plain(meta, "meta")).encode()
+    members = {_META: np.frombuffer(text, np.uint8), **packed(arrays)}
+    if isinstance(path, (str, os.PathLike)):
+        write_atomically(path, lambda file: write_npz(file, members))
+    elif hasattr(path, "write"):
+        write_npz(path, members)
+    else:
+        raise TypeError(f"path must be a path or a binary file that is open for writing, got {type(path).__name__}")
 
 
-def load_arrays(path: StrPath, kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """The way back; ``kind`` must be meta["kind"]."""
+def load_arrays(
+    path: StrPath | IO[bytes], kind: str, format: int = 1
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """The way back, to (meta, arrays): what :func:`save_arrays` wrote and nothing else, as the checksum says.
+
+    The names, dtypes and shapes are those of the file: see :func:`check_arrays`. ``path`` may be a binary file that can be read and sought.
+
+    Raises
+    ------
+    ValueError : naming the file; for one that is damaged, changed or no file of fastgcn_rec, of another ``kind`` or another ``format``.
+    OSError : the file is missing or cannot be read.
+    """
+    with _opened(path) as file:
+        with refusing(path):
+            members = read_npz(file)
+            name, text = next(members)
+            meta = json.loads(text.tobytes()) if name == _META else None
+            if not isinstance(meta, dict):
+                raise ValueError(f"its first member is {name!r}, not the {_META} of a file of fastgcn_rec")
+        if meta.get("kind") != kind:
+            raise ValueError(f"{name_of(path)} holds a {meta.get('kind')!r}, not a {kind!r}")
+        if not same_values(meta.get("format"), format):
+            raise ValueError(
+                f"{name_of(path)} has format {meta.get('format')!r} of a {kind}, and this version of fastgcn_rec reads format {format}; read it "
+                "with the version that wrote it, or make it anew"
+            )
+        with refusing(path):
+            return meta, unpacked(dict(members))
+
+
+@contextlib.contextmanager
+def refusing(path: StrPath | IO[bytes]) -> Iterator[None]:
+    """Whatever is wrong within is wrong with the file: a ValueError that names it. An error of the system stays what it is."""
     try:
-        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        meta: dict[str, Any] = json.loads(arrays.pop(_META).tobytes())
-        for name in [name for name in arrays if name.endswith(_ENDS)]:
-            own = name.removesuffix(_ENDS)
-            arrays[own] = _texts(own, arrays.pop(own + _TEXT), arrays.pop(name))
-    except FileNotFoundError:
+        yield
+    except (MemoryError, ImportError):
         raise
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is not a file of fastgcn_rec, or is damaged: {error}") from error
-    if meta.get("kind") != kind:
-        raise ValueError(f"{path} holds a {meta.get('kind')!r}, not a {kind!r}")
-    return meta, arrays
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise
+        why = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise ValueError(f"{name_of(path)} is not a file of fastgcn_rec, or is damaged: {why}") from error
 
 
-def _text_members(name: str, texts: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    encoded = [text.encode("utf-8", "surrogatepass") for text in texts.tolist()]
-    ends = np.cumsum([len(text) for text in encoded], dtype=np.int64)
-    return {name + _TEXT: np.frombuffer(b"".join(encoded), np.uint8), name + _ENDS: ends}
+@contextlib.contextmanager
+def _opened(path: StrPath | IO[bytes]) -> Iterator[IO[bytes]]:
+    if not isinstance(path, (str, os.PathLike)):
+        if not hasattr(path, "read"):
+            raise TypeError(f"path must be a path or a binary file that is open for reading, got {type(path).__name__}")
+        yield path
+        return
+    with _naming(path):
+        _check_kind(path, os.stat(path).st_mode)
+        with open(path, "rb") as file:
+            yield file
 
 
-def _texts(name: str, data: NDArray[Any], ends: NDArray[Any]) -> NDArray[Any]:
-    starts = np.concatenate(([0], ends[:-1])) if ends.size else ends
-    fits = data.dtype == np.uint8 and ends.dtype == np.int64 and data.ndim == ends.ndim == 1
-    if not fits or (ends < starts).any() or (starts < 0).any() or (int(ends[-1]) if ends.size else 0) != data.size:
-        raise ValueError(f"{name}: the ends of the texts do not fit their {data.size} bytes")
-    raw, texts = data.tobytes(), np.empty(ends.size, object)
-    texts[:] = [raw[a:b].decode("utf-8", "surrogatepass") for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
-    return texts
+def name_of(path: StrPath | IO[bytes]) -> str:
+    """What messages call it."""
+    return os.fspath(path) if isinstance(path, (str, os.PathLike)) else str(getattr(path, "name", type(path).__name__))
+
+
+# --- what a file's parts must be --------------------------------------------------------------------------------------
+
+Spec = tuple[str, tuple[int | str, ...]]
+
+
+def check_keys(meta: Mapping[str, Any], **kinds: type) -> None:
+    """ValueError unless ``meta`` has, beside "kind" and "format", these keys alone, each of its kind."""
+    _same_names("key", meta.keys() - {"kind", "format"}, kinds.keys())
+    for name, kind in kinds.items():
+        if not isinstance(meta[name], kind):
+            raise ValueError(f"its {name} must be a {kind.__name__}, got {meta[name]!r}")
+
+
+def check_arrays(arrays: Mapping[str, Any], expected: Mapping[str, Spec]) -> None:
+    """ValueError unless these arrays, or tensors, are there and no others, each of the dtype and shape expected.
+
+    A text in place of a size stands for any, the same one wherever it occurs; the dtype "ids" for int64 or texts.
+
+    >>> check_arrays({"a": np.zeros((2, 3)), "b": np.zeros(3)}, {"a": ("float64", (2, "n")), "b": ("float64", ("n",))})
+    """
+    _same_names("array", arrays.keys(), expected.keys())
+    sizes: dict[str, int] = {}
+    for name, (dtype, shape) in expected.items():
+        found = str(arrays[name].dtype).removeprefix("torch.")
+        if found != dtype and not (dtype == "ids" and (found == "int64" or arrays[name].dtype.kind in "OU")):
+            raise ValueError(f"its array {name} must have dtype {dtype}, got {found}")
+        actual = tuple(arrays[name].shape)
+        if len(actual) == len(shape):
+            sizes |= {key: n for key, n in zip(shape, actual, strict=True) if isinstance(key, str) and key not in sizes}
+        wanted = tuple(sizes.get(n, n) if isinstance(n, str) else n for n in shape)
+        if actual != wanted:
+            raise ValueError(f"its array {name} must have shape {_shape(wanted)}, got {_shape(actual)}")
+
+
+def like(arrays: Mapping[str, Any]) -> dict[str, Spec]:
+    """What :func:`check_arrays` expects of a file that holds such arrays, or tensors."""
+    return {name: (str(a.dtype).removeprefix("torch."), tuple(a.shape)) for name, a in arrays.items()}
+
+
+def check_csr(name: str, indptr: NDArray[Any], indices: NDArray[Any], n_columns: int) -> None:
+    """ValueError unless these are rows of sorted, distinct columns in [0, n_columns)."""
+    if not len(indptr) or indptr[0] != 0 or indptr[-1] != len(indices) or (np.diff(indptr) < 0).any():
+        raise ValueError(f"its {name} rows must begin at 0, not decrease, and end at its {len(indices)} entries")
+    if len(indices) and not 0 <= int(indices.min()) <= int(indices.max()) < n_columns:
+        raise ValueError(
+            f"its {name} columns must lie in [0, {n_columns}), got {int(indices.min())} to {int(indices.max())}"
+        )
+    falls = np.flatnonzero(np.diff(indices.astype(np.int64)) <= 0) + 1  # where a row may begin, and nothing else
+    if not np.isin(falls, indptr).all():
+        raise ValueError(f"its {name} columns must be sorted and distinct in each row")
+
+
+def check_distinct(name: str, ids: NDArray[Any]) -> None:
+    """ValueError unless no id occurs twice."""
+    if len(set(ids.tolist())) != len(ids):
+        raise ValueError(f"its {name} must be distinct")
+
+
+def _same_names(what: str, found: Set[str], expected: Set[str]) -> None:
+    missing, unknown = sorted(expected - found), sorted(found - expected)
+    if missing or unknown:
+        parts = [
+            f"{word} {', '.join(map(repr, names))}" for word, names in (("lacks", missing), ("has", unknown)) if names
+        ]
+        raise ValueError(f"of the {what}s that it must have it {' and '.join(parts)}")
+
+
+def _shape(sizes: tuple[Any, ...]) -> str:
+    return f"[{', '.join(map(str, sizes))}]"

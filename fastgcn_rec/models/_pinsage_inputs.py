@@ -38,6 +38,12 @@ class Featured(torch.nn.Module):
         for name, array in encoded._asdict().items():
             self.register_buffer(f"feature_{name}", torch.from_numpy(array))
 
+    def _check_tokens(self) -> None:
+        """ValueError unless all tokens, which come from a file, are rows of the table, or -1."""
+        tokens, n = self.feature_tokens, len(self.table)
+        if tokens.numel() and not -1 <= int(tokens.min()) <= int(tokens.max()) < n:
+            raise ValueError(f"its tokens must lie in [-1, {n}), got {int(tokens.min())} to {int(tokens.max())}")
+
     def _encoded(self) -> Encoded:
         tokens = self.feature_tokens.cpu().numpy()
         return Encoded(self.feature_dense.float().cpu().numpy(), tokens, self.feature_weights.float().cpu().numpy())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,7 +18,8 @@ from ..fold_in import Fold, FoldIn
 from ..graph import Graph, Norm
 from ..ops import bpr_loss, l2_loss, retrieve
 from ..ops.retrieve import METRICS as SIMILARITIES
-from ..storage import load_arrays, save_arrays
+from ..storage import check_arrays, check_keys, like, load_arrays, name_of, plain, refusing, same_values, save_arrays
+from ._saved import configured, graph_and_ids
 from .chance import Chance
 
 if TYPE_CHECKING:
@@ -316,12 +317,12 @@ class Recommender(torch.nn.Module):
 
     # --- files ------------------------------------------------------------------------------------------------------
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes parameters, configuration, training graph and raw ids to an .npz (no pickle), whole or not at all."""
+    def save(self, path: str | os.PathLike[str] | IO[bytes]) -> None:
+        """Writes parameters, configuration, training graph and raw ids to an .npz (no pickle), whole or not at all; or to a binary file that is
+        open for writing."""
         meta = {"kind": "model", "format": 1, "class": type(self).__name__, "config": self.config(),
-                "raw_ids": self.has_raw_ids}  # fmt: skip
-        state = {name: t.detach().cpu() for name, t in self.state_dict().items()}
-        arrays = {f"state.{n}": (t.float() if t.is_floating_point() else t).numpy() for n, t in state.items()}
+                "raw_ids": self.has_raw_ids, "weighted": self.graph.weight is not None}  # fmt: skip
+        arrays = {f"state.{name}": t.numpy() for name, t in self._stored().items()}
         graph = self.graph.to("cpu")
         arrays |= {"graph.indptr": graph.indptr.numpy(), "graph.indices": graph.indices.numpy()}
         if graph.weight is not None:
@@ -329,26 +330,45 @@ class Recommender(torch.nn.Module):
         save_arrays(path, meta, {**arrays, "user_ids": self.user_ids, "item_ids": self.item_ids})
 
     @staticmethod
-    def load(path: str | os.PathLike[str]) -> Recommender:
-        """The model that :meth:`save` wrote, of whatever class."""
+    def load(path: str | os.PathLike[str] | IO[bytes]) -> Recommender:
+        """The model that :meth:`save` wrote, of whatever class.
+
+        Raises
+        ------
+        ValueError : naming the file; it is damaged or changed, not a model's, or of a class or an option that is not known here.
+        OSError : it is missing or cannot be read.
+        """
         meta, arrays = load_arrays(path, "model")
+        with refusing(path):
+            check_keys(meta, **{"class": str, "config": dict, "raw_ids": bool, "weighted": bool})
         kind = Recommender.registry.get(meta["class"])
         if kind is None:
-            raise ValueError(f"{path} holds a {meta['class']}, which this version of fastgcn_rec does not know")
-        indptr, indices = arrays["graph.indptr"], arrays["graph.indices"]
-        users = np.repeat(np.arange(len(indptr) - 1, dtype=np.int32), np.diff(indptr))
-        graph = Graph.from_edges(users, indices, len(indptr) - 1, len(arrays["item_ids"]), arrays.get("graph.weight"))
-        state = {n.removeprefix("state."): torch.from_numpy(a) for n, a in arrays.items() if n.startswith("state.")}
-        model = kind._restored(graph, meta["config"], state)
-        model.user_ids, model.item_ids = arrays["user_ids"], arrays["item_ids"]
-        model.has_raw_ids = meta["raw_ids"]
+            raise ValueError(
+                f"{name_of(path)} holds a {meta['class']}, which is not known here; import the module that defines it first"
+            )
+        with refusing(path):
+            state = {n.removeprefix("state."): arrays.pop(n) for n in list(arrays) if n.startswith("state.")}
+            graph, users, items = graph_and_ids(arrays, meta["weighted"])
+            model = kind._restored(graph, meta["config"], {name: torch.from_numpy(a) for name, a in state.items()})
+            if not same_values(plain(model.config()), meta["config"]):
+                raise ValueError(
+                    f"its {meta['class']} has other options than it says: {model.config()}, not {meta['config']}"
+                )
+            model.user_ids, model.item_ids, model.has_raw_ids = users, items, meta["raw_ids"]
         return model
 
     @classmethod
     def _restored(cls, graph: Graph, config: dict[str, Any], state: dict[str, Tensor]) -> Recommender:
-        model = cls(graph, **config)
+        """A model of this ``config()`` that holds ``state``, which comes from a file; ValueError if that does not fit it."""
+        model = configured(cls, graph, config)
+        check_arrays(state, like(model._stored()))
         model.load_state_dict(state)
         return model
+
+    def _stored(self) -> dict[str, Tensor]:
+        """``state_dict`` as files hold it: on the CPU, its floating-point numbers as float32."""
+        state = {name: t.detach().cpu() for name, t in self.state_dict().items()}
+        return {name: t.float() if t.is_floating_point() else t for name, t in state.items()}
 
 
 def _position(space: NDArray[Any], raw_ids: Any, what: str) -> NDArray[np.int64]:

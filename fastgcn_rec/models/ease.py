@@ -17,6 +17,7 @@ from ..data import Dataset
 from ..data._arrays import check_number
 from ..graph import Graph
 from ..ops import half_hop
+from ..storage import check_arrays
 from .item_item import ItemItem, State
 
 Tensor = torch.Tensor
@@ -77,6 +78,9 @@ class EASE(ItemItem):
             b[rows] = c[rows] / -diagonal
         np.fill_diagonal(b, 0)
         return {"weights": torch.from_numpy(b).to(self.graph.device)}
+
+    def _check(self, state: State) -> None:
+        check_arrays(state, {"weights": ("float32", (self.n_items, self.n_items))})
 
     def _dtype(self) -> type[np.float32] | type[np.float64]:
         """What ``precision`` says, where it fits."""

@@ -13,6 +13,7 @@ from ..data._arrays import check_count, check_number, check_numbers
 from ..graph import Graph, row_of_each_edge
 from ..ops import half_hop
 from ..spectral import top_singular
+from ..storage import Spec, check_arrays
 from .item_item import ItemItem, State
 
 Tensor = torch.Tensor
@@ -126,6 +127,14 @@ class GraphFilter(ItemItem):
             state["project"] = vectors * _power(items, -power)[:, None]
             state["back"] = self.ideal * back.T.contiguous()
         return state
+
+    def _check(self, state: State) -> None:
+        expected: dict[str, Spec] = {"of_users": ("float32", (self.n_users,)), "of_items": ("float32", (self.n_items,))}
+        if self.graph.n_edges and self.rank and self.ideal:
+            rank = min(self.rank, self.n_users, self.n_items)
+            expected["project"] = "float32", (self.n_items, rank)
+            expected["back"] = "float32", (rank, self.n_items)
+        check_arrays(state, expected)
 
     @torch.no_grad()
     def score_rows(self, edges: Graph) -> Tensor:

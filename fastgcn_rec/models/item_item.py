@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..evaluate import Scorer
 from ..graph import Graph
 from ..ops import topk
+from ._saved import configured
 from .base import Recommender, _position
 
 Tensor = torch.Tensor
@@ -23,7 +24,8 @@ class ItemItem(Recommender):
     """A model s_u = r_u W with r_u the user's row of R and W [n_items, n_items], whether W is ever formed or not.
 
     It is made when it is constructed, without training, and takes new users as they are: their row through the same W. A user without
-    items is scored as the users with items are on average, by the mean of their rows. A subclass gives ``_make``, what is computed once, and ``score_rows``.
+    items is scored as the users with items are on average, by the mean of their rows. A subclass gives ``_make``, what is computed
+    once, ``_check``, which of a file it takes for that, and ``score_rows``.
 
     A constructor ends with ``self._keep(state)``: ``state``, what ``state_dict`` of an equal model holds, comes from :meth:`Recommender.load`
     and spares the making.
@@ -31,6 +33,8 @@ class ItemItem(Recommender):
 
     @torch.no_grad()
     def _keep(self, state: State | None) -> None:
+        if state is not None:
+            self._check(state)
         for name, tensor in (self._make() if state is None else state).items():
             self.register_buffer(name, tensor)
 
@@ -42,9 +46,12 @@ class ItemItem(Recommender):
         """Scores float32 [b, n_items] of users with these edges, a Graph [b, n_items]."""
         raise NotImplementedError
 
+    def _check(self, state: State) -> None:
+        """ValueError unless ``_make`` could have returned this; it comes from a file."""
+
     @classmethod
     def _restored(cls, graph: Graph, config: dict[str, Any], state: dict[str, Tensor]) -> Recommender:
-        return cls(graph, **config, state=state)  # type: ignore[call-arg]
+        return configured(cls, graph, config, state=state)
 
     def scorer(self) -> Scorer:
         return lambda ids: self._scored(self.graph.select_users(ids))

@@ -14,6 +14,7 @@ from ..data import Dataset
 from ..data._arrays import check_count, check_number, check_numbers
 from ..graph import Graph
 from ..ops.topk import best_columns
+from ..storage import check_arrays, check_csr
 from .item_item import ItemItem, State
 
 Tensor = torch.Tensor
@@ -56,6 +57,13 @@ class Neighbours(ItemItem):
         arrays = {"indptr": w.indptr.astype(np.int64), "indices": w.indices.astype(np.int32)}
         arrays["values"] = w.data.astype(np.float32)
         return {name: torch.from_numpy(a).to(self.graph.device) for name, a in arrays.items()}
+
+    def _check(self, state: State) -> None:
+        n = self.n_items
+        check_arrays(
+            state, {"indptr": ("int64", (n + 1,)), "indices": ("int32", ("e",)), "values": ("float32", ("e",))}
+        )
+        check_csr("matrix's", state["indptr"].numpy(), state["indices"].numpy(), n)
 
     def matrix(self) -> sp.csr_array:
         """W [n_items, n_items], float32."""

@@ -1,0 +1,472 @@
+"""Damaged, changed and foreign files of every kind end in a ValueError that names the file, or hold what was written: nothing else.
+
+Three ways: bytes of the file ("raw"); content under the old checksum ("changed"), which is refused always; and content under a checksum of its own
+("signed"), as a program could write it, which must be refused or be usable, and never reach C++ unchecked.
+"""
+
+import contextlib
+import functools
+import importlib.util
+import io
+import json
+import random
+import warnings
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from conftest import FEW, on_the_cpu, random_graph
+
+import fastgcn_rec as fgr
+from fastgcn_rec import Graph, Index
+from fastgcn_rec._npz import CHECKSUM, read_npz, write_npz
+from fastgcn_rec.data import synthetic_interactions
+from fastgcn_rec.features import Categorical, Features, Numeric, Text, Vector
+from fastgcn_rec.models import Recommender
+from fastgcn_rec.pagerank import PprRanks
+from fastgcn_rec.storage import load_arrays, save_arrays
+
+pytestmark = on_the_cpu
+CASES = 6 if FEW else 25
+META = "meta.json"
+GRAPH = random_graph(12, 10, 40)
+N_USERS, N_ITEMS = GRAPH.n_users, GRAPH.n_items
+
+
+def weighted():
+    rng = np.random.default_rng(0)
+    users = np.repeat(np.arange(N_USERS), GRAPH.user_degree.numpy())
+    return Graph.from_edges(users, GRAPH.indices.numpy(), N_USERS, N_ITEMS, rng.random(GRAPH.n_edges) + 0.1)
+
+
+def with_texts():
+    model = fgr.LightGCN(GRAPH, 4, 2)
+    model.user_ids = np.array([f"u{n}" for n in range(N_USERS)], object)
+    model.item_ids = np.array([f"ü{n}\0" for n in range(N_ITEMS)], object)
+    return model
+
+
+def pinsage():
+    rng = np.random.default_rng(0)
+    columns = {"id": Categorical(), "price": Numeric(), "title": Text(8), "picture": Vector()}
+    info = {"id": [str(n) for n in range(N_ITEMS)], "price": rng.random(N_ITEMS), "title": ["red mug"] * N_ITEMS}
+    info["picture"] = rng.random((N_ITEMS, 3))
+    users = {"user_features": Features({"age": Numeric()}), "user_info": {"age": rng.random(N_USERS)}}
+    options = {"embedding_dim": 4, "hidden_dim": 4, "n_walks": 20, "num_layers": 1}
+    return fgr.PinSAGE(GRAPH, Features(columns), info, **users, **options)
+
+
+def saved(thing):
+    file = io.BytesIO()
+    thing.save(file)
+    return file.getvalue()
+
+
+def checkpoint():
+    file = io.BytesIO()
+    history = {"epochs": [{"epoch": 1.0, "loss": 0.5}], "best_metric": float("-inf")}
+    meta = {"kind": "checkpoint", "format": 1, "step": 7, "history": history}
+    save_arrays(file, meta, {"now.embedding.weight": np.ones((5, 2), np.float32), "exp_avg": np.zeros(3)})
+    return file.getvalue()
+
+
+def ranks(folder):
+    return PprRanks.build(GRAPH, lo=1, hi=6, cache_dir=folder, progress=False)
+
+
+MODELS = {
+    "MF": lambda: fgr.MF(GRAPH, 4), "LightGCN": with_texts, "weighted": lambda: fgr.LightGCN(weighted(), 4, 1, learn_alpha=True),
+    "NGCF": lambda: fgr.NGCF(GRAPH, 4, 1), "PinSAGE": pinsage, "GraphFilter": lambda: fgr.GraphFilter(GRAPH, rank=3),
+    "ItemKNN": lambda: fgr.ItemKNN(GRAPH, 4), "RP3beta": lambda: fgr.RP3beta(GRAPH, 4), "EASE": lambda: fgr.EASE(GRAPH, 10.0),
+    "Popularity": lambda: fgr.Popularity(GRAPH),
+}  # fmt: skip
+VECTORS = np.random.default_rng(0).normal(size=(9, 3)).astype(np.float32)
+INDEXES = {"exact": {"ids": [f"i{n}" for n in range(9)]}, "faiss": {}}
+KINDS = [*MODELS, "exact", "faiss", "ranks", "checkpoint"]
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory):
+    """The bytes of an undamaged file of a kind."""
+
+    @functools.cache
+    def of(kind):
+        if kind == "faiss" and importlib.util.find_spec("faiss") is None:
+            pytest.skip("needs faiss: an extra")
+        if kind in MODELS:
+            return saved(MODELS[kind]())
+        if kind in INDEXES:
+            return saved(Index.build(VECTORS, kind, **INDEXES[kind]))
+        if kind == "checkpoint":
+            return checkpoint()
+        folder = tmp_path_factory.mktemp("ranks")
+        ranks(folder)
+        return next(folder.iterdir()).read_bytes()
+
+    return of
+
+
+def name_of(kind, tmp_path):
+    if kind != "ranks":
+        return tmp_path / f"{kind}.npz"
+    if not list(tmp_path.iterdir()):
+        ranks(tmp_path)
+    return next(tmp_path.iterdir())
+
+
+def read(kind, path):
+    """What the file holds, in bytes, and a function that uses it. ValueError that names the file where it is refused."""
+    if kind in MODELS:
+        model = Recommender.load(path)
+        return saved(model), lambda: model.recommend(model.user_ids[:3], 3)
+    if kind in INDEXES:
+        index = Index.load(path)
+        return saved(index), lambda: index.search(VECTORS[:2, : index.vectors.shape[1]], 3)
+    if kind == "checkpoint":
+        meta, arrays = load_arrays(path, "checkpoint")
+        file = io.BytesIO()
+        save_arrays(file, meta, arrays)
+        return file.getvalue(), lambda: None
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        found = ranks(path.parent)
+    if seen:
+        assert path.read_bytes() == saved_ranks(found)  # made anew
+        raise ValueError(str(seen[0].message))
+    file = io.BytesIO()
+    save_arrays(file, load_arrays(path, "ppr-ranks")[0], {"lists": found.lists.numpy(), "counts": found.counts.numpy()})
+    return file.getvalue(), lambda: found.sample(torch.arange(N_USERS), 3, 0)
+
+
+def saved_ranks(found):
+    want = PprRanks.build(GRAPH, lo=1, hi=6, progress=False)
+    assert torch.equal(found.lists, want.lists)
+    assert torch.equal(found.counts, want.counts)
+    file = io.BytesIO()
+    key = {
+        "kind": "ppr-ranks",
+        "format": 1,
+        "graph": GRAPH.fingerprint(),
+        "lo": 1,
+        "hi": 6,
+        "kept": 5,
+        "restart": 0.15,
+        "tol": 1e-6,
+    }
+    import hashlib
+
+    key["users"] = hashlib.sha256(np.arange(N_USERS).tobytes()).hexdigest()
+    save_arrays(file, key, {"lists": want.lists.numpy(), "counts": want.counts.numpy()})
+    return file.getvalue()
+
+
+def try_to_read(kind, path, content):
+    """("refused", None), or the bytes of what is there and a function that uses it."""
+    path.write_bytes(content)
+    try:
+        return read(kind, path)
+    except ValueError as error:
+        assert str(path) in str(error)  # noqa: PT017
+        return "refused", None
+
+
+def cases(kind, salt):
+    for number in range(CASES):
+        yield random.Random(f"{kind} {salt} {number}")
+
+
+# --- bytes --------------------------------------------------------------------------------------------------------------
+
+
+def damaged(content, rng):
+    b, n = bytearray(content), len(content)
+    at, size = rng.randrange(n), rng.randrange(1, 200)
+    how = rng.choice(["byte", "byte", "bit", "bit", "four", "cut", "less", "more", "twice", "zeros", "swap", "end"])
+    if how == "byte":
+        b[at] = rng.randrange(256)
+    elif how == "bit":
+        b[at] ^= 1 << rng.randrange(8)
+    elif how == "four":
+        for _ in range(4):
+            b[rng.randrange(n)] = rng.randrange(256)
+    elif how == "cut":
+        del b[at:]
+    elif how == "less":
+        del b[at : at + size]
+    elif how == "more":
+        b[at:at] = rng.randbytes(size)
+    elif how == "twice":
+        b[at:at] = b[at : at + size]
+    elif how == "zeros":
+        b[at : at + size] = bytes(len(b[at : at + size]))
+    elif how == "swap":
+        other = rng.randrange(n)
+        b[at : at + size], b[other : other + size] = b[other : other + size], b[at : at + size]
+    else:  # where a zip keeps its directory
+        b[n - 1 - rng.randrange(min(n, 120))] = rng.randrange(256)
+    return bytes(b)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_damage_is_noticed(kind, whole, tmp_path):
+    content, path = whole(kind), name_of(kind, tmp_path)
+    assert try_to_read(kind, path, content)[0] == content
+    for rng in cases(kind, "raw"):
+        assert try_to_read(kind, path, damaged(content, rng))[0] in ("refused", content)
+
+
+# --- content ------------------------------------------------------------------------------------------------------------
+
+JUNK = [None, -1, 0, 1, 7, 2**70, -(2**63), 1e308, float("nan"), 0.5, True, "x", "", [], {}, [1, 2], {"a": 1}, [[]]]
+NUMBERS = {
+    "f": [np.nan, np.inf, -np.inf, 1e30, -1.0, 1e-42],
+    "i": [-1, 2**31 - 1, -(2**31), 10**6, 0, 5],
+    "u": [0, 255, 7],
+}
+DTYPES = ["f8", "f4", "f2", "i8", "i4", "u8", "u1", "?", "i2"]
+
+
+def members_of(content):
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
+
+
+def as_meta(value):
+    return np.frombuffer(json.dumps(value).encode(), np.uint8)
+
+
+def other_json(value, rng):
+    if isinstance(value, (dict, list)) and value and rng.random() < 0.85:
+        changed = dict(value) if isinstance(value, dict) else list(value)
+        key = rng.choice(list(changed)) if isinstance(changed, dict) else rng.randrange(len(changed))
+        how = rng.random()
+        if how < 0.15:
+            del changed[key]
+        elif how < 0.3 and isinstance(changed, dict):
+            changed[f"{key}x"] = changed[key] if how < 0.2 else changed.pop(key)
+        else:
+            changed[key] = other_json(value[key], rng)
+        return changed
+    return rng.choice(JUNK)
+
+
+def changed(members, rng):
+    """The members with one thing changed."""
+    members = dict(members)
+    arrays = [name for name in members if name not in (META, CHECKSUM)]
+    name = rng.choice(arrays)
+    array = members[name]
+    how = rng.choice(
+        ["json", "json", "json", "number", "number", "dtype", "shape", "drop", "extra", "rename", "exchange", "order"]
+    )
+    if how == "json":
+        members[META] = as_meta(other_json(json.loads(members[META].tobytes()), rng))
+    elif how == "number" and array.size:
+        array = array.copy()
+        for _ in range(rng.choice([1, 1, 3, array.size])):
+            array.reshape(-1)[rng.randrange(array.size)] = rng.choice(NUMBERS[array.dtype.kind])
+        members[name] = array
+    elif how == "dtype":
+        with np.errstate(invalid="ignore", over="ignore"):
+            members[name] = array.astype(rng.choice([d for d in DTYPES if np.dtype(d) != array.dtype]))
+    elif how == "shape":
+        ways = [
+            array[:-1],
+            np.concatenate([array, array]),
+            array[None],
+            array[..., :-1],
+            array[:1],
+            array[:0],
+            array.reshape(-1)[:1].squeeze(),
+        ]
+        members[name] = np.ascontiguousarray(rng.choice(ways)) if array.ndim else array[None]
+    elif how == "drop":
+        del members[name]
+    elif how == "extra":
+        members = {
+            META: members[META],
+            rng.choice(["state.more", "more", "../more", "a.text", "b.ends"]): array,
+            **members,
+        }
+    elif how == "rename":
+        members = {f"{key}x" if key == name else key: value for key, value in members.items()}
+    elif how == "exchange":
+        other = rng.choice(arrays)
+        members[name], members[other] = members[other], members[name]
+    elif array.ndim and array.size > 1:
+        members[name] = np.ascontiguousarray(array[::-1])
+    return members
+
+
+def same(one, other):
+    return list(one) == list(other) and all(
+        one[n].dtype == other[n].dtype and one[n].shape == other[n].shape and one[n].tobytes() == other[n].tobytes()
+        for n in one
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_change_under_the_old_checksum_is_refused(kind, whole, tmp_path):
+    content, path = whole(kind), name_of(kind, tmp_path)
+    members = members_of(content)
+    for rng in cases(kind, "changed"):
+        file, other = io.BytesIO(), changed(members, rng)
+        np.savez(file, **other)
+        if not same(members, other):
+            assert try_to_read(kind, path, file.getvalue())[0] == "refused"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of what is computed with NaN and infinity
+def test_a_change_with_a_checksum_of_its_own_is_refused_or_harmless(kind, whole, tmp_path):
+    if kind == "faiss":
+        pytest.skip("FAISS reads its part, of sources that are trusted")
+    path = name_of(kind, tmp_path)
+    members = dict(read_npz(io.BytesIO(whole(kind))))
+    for rng in cases(kind, "signed"):
+        for _ in range(2):
+            file, other = io.BytesIO(), changed(members, rng)
+            write_npz(file, other)
+            held, use = try_to_read(kind, path, file.getvalue())
+            if use is not None:
+                assert same(dict(read_npz(io.BytesIO(held))), dict(read_npz(file)))
+                with contextlib.suppress(ValueError, TypeError, IndexError):  # NaN among the scores and the like
+                    use()
+
+
+# --- files that a writer would have to mean ---------------------------------------------------------------------------
+
+
+def archive(members, how=zipfile.ZIP_STORED):
+    file = io.BytesIO()
+    with warnings.catch_warnings(), zipfile.ZipFile(file, "w", how) as out:
+        warnings.simplefilter("ignore")  # names that are there twice
+        for name, content in members:
+            out.writestr(name, content)
+    return file.getvalue()
+
+
+def header(descr, shape, fortran="False"):
+    text = f"{{'descr': {descr}, 'fortran_order': {fortran}, 'shape': {shape}, }}".encode()
+    text += b" " * (63 - (10 + len(text)) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
+class Runs:
+    def __reduce__(self):
+        raise AssertionError("pickled code ran")
+
+
+def crafted(content):
+    with zipfile.ZipFile(io.BytesIO(content)) as file:
+        parts = [(info.filename, file.read(info)) for info in file.infolist()]
+    victim = next(n for n, (name, _) in enumerate(parts) if name.startswith("state."))
+    name, member = parts[victim]
+
+    def instead(new):
+        return archive([*parts[:victim], (name, new), *parts[victim + 1 :]])
+
+    shapes = ["(1152921504606846976,)", "(1099511627776,)", "(4294967296, 64)", "(9223372036854775807, 2)", "(-1,)", "(2.5,)", "('a',)",
+              "(1,)*99999999", "(True,)", "(0, 9223372036854775807)", "(" + "9" * 30 + ",)", "(" + "1, " * 100 + ")"]  # fmt: skip
+    for shape in shapes:
+        for descr in ("'<f4'", "'|u1'", "'|O'", "'<U999999999'", "[('a', '<f4')]", "'<f16'", "'|V0'"):
+            yield f"{descr} {shape}", instead(header(descr, shape) + member[128:])
+    yield "fortran", instead(member.replace(b"'fortran_order': False", b"'fortran_order': True "))
+    for version in (b"\x00\x00", b"\x02\x00", b"\x03\x00", b"\xff\x01"):
+        yield f"version {version!r}", instead(member[:6] + version + member[8:])
+    for how in (zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        yield f"compressed {how}", archive(parts, how)
+    yield "there twice", archive([*parts, parts[1]])
+    yield "no array", archive([*parts[:1], ("README", b"text"), *parts[1:]])
+    yield "no checksum", archive(parts[:-1])
+    yield "other order", archive([*parts[1:-1], parts[0], parts[-1]])
+    yield "nothing", archive([])
+    yield "empty", b""
+    yield "a pickle", b"\x80\x04cos\nsystem\n."
+    yield "an .npy", member
+    yield "deep JSON", archive([(parts[0][0], header("'|u1'", "(200000,)") + b"[" * 200_000), *parts[1:]])
+    yield "a number for JSON", archive([(parts[0][0], header("'|u1'", "(1,)") + b"7"), *parts[1:]])
+    encrypted = bytearray(content)
+    encrypted[encrypted.index(b"PK\x01\x02") + 8] |= 1
+    yield "encrypted", bytes(encrypted)
+
+
+def test_crafted_files_are_refused_and_take_no_memory(whole, tmp_path):
+    import tracemalloc
+
+    tracemalloc.start()
+    try:
+        for name, content in crafted(whole("MF")):
+            tracemalloc.reset_peak()
+            before = tracemalloc.get_traced_memory()[0]
+            assert try_to_read("MF", tmp_path / "m.npz", content)[0] == "refused", name
+            assert tracemalloc.get_traced_memory()[1] - before < 8 << 20, name
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_member_that_swells_is_not_read(whole, tmp_path):
+    with zipfile.ZipFile(io.BytesIO(whole("MF"))) as file:
+        parts = [(info.filename, file.read(info)) for info in file.infolist()]
+    swelling = header("'|u1'", "(100000000,)") + bytes(100_000_000)
+    content = archive([*parts, ("extra.npy", swelling)], zipfile.ZIP_DEFLATED)
+    assert len(content) < 1 << 20
+    path = tmp_path / "m.npz"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"m\.npz is not a file of fastgcn_rec.*compressed"):
+        Recommender.load(path)
+
+
+def test_files_of_another_kind_or_format_are_told_apart(whole, tmp_path):
+    path = tmp_path / "m.npz"
+    path.write_bytes(whole("exact"))
+    with pytest.raises(ValueError, match=r"m\.npz holds a 'index', not a 'model'"):
+        Recommender.load(path)
+    for format in (2, 99, "1", None, 0):
+        members = members_of(whole("MF"))
+        members[META] = as_meta(json.loads(members[META].tobytes()) | {"format": format})
+        np.savez(path, **members)
+        with pytest.raises(
+            ValueError, match=rf"m\.npz has format {format!r} of a model, and this version .* reads format 1"
+        ):
+            Recommender.load(path)
+    members[META] = as_meta(json.loads(members_of(whole("MF"))[META].tobytes()) | {"class": "Later"})
+    with open(path, "wb") as file:
+        write_npz(file, {n: a for n, a in members.items() if n != CHECKSUM})
+    with pytest.raises(ValueError, match=r"m\.npz holds a Later, which is not known here; import"):
+        Recommender.load(path)
+
+
+def test_what_cannot_be_opened_keeps_its_own_error(tmp_path):
+    import os
+
+    for load in (Recommender.load, Index.load, lambda path: load_arrays(path, "checkpoint")):
+        with pytest.raises(FileNotFoundError, match=r"missing\.npz"):
+            load(tmp_path / "missing.npz")
+        with pytest.raises(IsADirectoryError, match="is a folder"):
+            load(tmp_path)
+        with pytest.raises(TypeError, match="path must be a path or a binary file"):
+            load(None)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="pipe is a FIFO"):
+        Recommender.load(tmp_path / "pipe")
+
+
+@pytest.mark.parametrize("kind", [*MODELS, "exact"])
+def test_the_same_things_are_the_same_bytes_in_files_and_file_objects(kind, whole, tmp_path):
+    content = whole(kind)
+    load = Index.load if kind == "exact" else Recommender.load
+    thing = load(io.BytesIO(content))
+    thing.save(tmp_path / "file.npz")
+    assert (tmp_path / "file.npz").read_bytes() == content
+    with open(tmp_path / "file.npz", "rb") as file:
+        assert saved(load(file)) == content
+
+
+def test_a_checkpoint_of_a_training_is_what_was_saved(tmp_path):
+    data, path = synthetic_interactions(30, 40, 200), tmp_path / "c.npz"
+    fgr.fit(fgr.LightGCN(data, 4, 1), data, epochs=1, protocol="none", progress=False, checkpoint=path)
+    meta, arrays = load_arrays(path, "checkpoint")
+    save_arrays(tmp_path / "again.npz", meta, arrays)
+    assert (tmp_path / "again.npz").read_bytes() == path.read_bytes()
