@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 
-from ._same import check_ids
-from .data import Edges
+from ._same import check_dataset, check_ids
+from .data import Dataset, Edges
+from .data._arrays import check_count
 from .graph import Graph
 from .ops import retrieve, topk, unseen_mask
 
@@ -60,7 +62,45 @@ def ranked(
         return
     score = model.scorer() if hasattr(model, "scorer") else model
     for block in users.split(batch_users):
-        yield block, *topk(graph, score(block), k, block if exclude_seen else None)
+        scores = _scores(score(block), len(block), graph)
+        yield block, *topk(graph, scores, k, block if exclude_seen else None)
+
+
+def _scores(given: Any, n_users: int, graph: Graph) -> torch.Tensor:
+    """What a scorer returned, as a tensor on the graph's device."""
+    if not isinstance(given, (torch.Tensor, np.ndarray)):
+        raise TypeError(
+            f"evaluate: the scorer must return scores [b, n_items], a tensor or a NumPy array, got {type(given).__name__}"
+        )
+    if tuple(given.shape) != (n_users, graph.n_items):
+        raise ValueError(
+            f"evaluate: the scorer must return scores [b, n_items] = [{n_users}, {graph.n_items}], got {list(given.shape)}"
+        )
+    scores = given if isinstance(given, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(given))
+    return scores.to(graph.device)
+
+
+def _relevant(model: Any, test: Any, exclude: Graph) -> Graph:
+    """The edges to be found."""
+    if isinstance(test, Dataset):
+        check_dataset("evaluate", model, test, part=True)
+        test = test.test
+    if isinstance(test, Edges):
+        check_ids("evaluate", model, test.ids, "test")
+        test = Graph.from_edges(test.users, test.items, exclude.n_users, exclude.n_items)
+    elif sp.issparse(test):
+        test = Graph(test)
+    elif not isinstance(test, Graph):
+        raise TypeError(
+            "evaluate: test must be Edges (such as dataset.test), a Dataset, a Graph or a SciPy sparse matrix [n_users, n_items], got "
+            f"{type(test).__name__}; for arrays of internal ids write Edges(users, items)"
+        )
+    if (test.n_users, test.n_items) != (exclude.n_users, exclude.n_items):
+        raise ValueError(
+            f"evaluate: test must be [n_users, n_items] = [{exclude.n_users}, {exclude.n_items}] as exclude is, got "
+            f"[{test.n_users}, {test.n_items}]"
+        )
+    return test.to(exclude.device)
 
 
 def ranking_metrics(
@@ -164,11 +204,11 @@ def bootstrap(values: NDArray[np.float64], n: int, confidence: float = 0.95, see
 @torch.no_grad()
 def evaluate(
     model: Any,
-    test: Edges,
+    test: Edges | Dataset | Graph | Any,
     exclude: Graph | None = None,
     *,
-    ks: Sequence[int] = (20,),
-    metrics: Sequence[str] = ("recall", "ndcg"),
+    ks: int | Sequence[int] = (20,),
+    metrics: str | Sequence[str] = ("recall", "ndcg"),
     batch_users: int = 512,
     degrees: Sequence[int] = (),
     resamples: int = 0,
@@ -180,13 +220,14 @@ def evaluate(
     Parameters
     ----------
     model : a model with ``ranked()``, ``vectors()`` or ``scorer()``, or a callable
-        The callable maps internal user ids int64 [b] to scores [b, n_items]; ``scorer()`` returns one. ``vectors()`` returns (users,
+        The callable maps internal user ids int64 [b] to scores [b, n_items], a tensor or a NumPy array; ``scorer()`` returns one. ``vectors()`` returns (users,
         items, metric) for :func:`fastgcn_rec.retrieve`, or None. ``ranked()`` ranks itself: see :func:`ranked`.
-    test : Edges
-        The relevant items, by internal ids; repeated pairs count once.
+    test : Edges, Dataset, Graph or SciPy sparse matrix [n_users, n_items]
+        The relevant items, by internal ids; repeated pairs count once and weights do not. A Dataset stands for its test part; the training edges
+        of the model must be among its own then. Edges of a Dataset of other ids than the model's are refused.
     exclude : Graph, optional
         Items that a user has an edge to here are left out of the ranking. Default: ``model.graph``.
-    ks : cut-offs; metrics : names out of :data:`METRICS`
+    ks : cut-offs >= 1, or one; metrics : names out of :data:`METRICS`, or one
     batch_users : int
         Users scored at once by a callable or ``scorer()``: batch_users * n_items scores are held. Vectors need none.
     degrees : ascending ints, such as (10, 30)
@@ -208,21 +249,26 @@ def evaluate(
     >>> evaluate(lambda users: torch.tensor([[9.0, 0.0, 1.0]]), test, train, ks=[1])["recall@1"]
     1.0
     """
+    metrics = [metrics] if isinstance(metrics, str) else list(metrics)
     unknown = [m for m in metrics if m not in METRICS]
     if unknown:
         raise ValueError(f"evaluate: metrics must be among {METRICS}, got {unknown}")
-    if not ks or min(ks) < 1:
-        raise ValueError(f"evaluate: ks must be cut-offs >= 1, got {list(ks)}")
+    ks, degrees = _counts("ks", ks), _counts("degrees", degrees)
+    if not ks:
+        raise ValueError("evaluate: ks must be cut-offs >= 1, got none")
     if exclude is None:
         exclude = getattr(model, "graph", None)
         if exclude is None:
             raise ValueError("evaluate: pass exclude=Graph(...), the edges that count as seen; a plain scorer has none")
-    if list(degrees) != sorted(set(degrees)) or (len(degrees) and degrees[0] < 1):
-        raise ValueError(f"evaluate: degrees must be ascending and >= 1, got {list(degrees)}")
+    if not isinstance(exclude, Graph):
+        raise TypeError(
+            f"evaluate: exclude must be a Graph, got {type(exclude).__name__}; dataset.graph(), Graph(matrix) and Graph.from_edges make one"
+        )
+    if degrees != sorted(set(degrees)):
+        raise ValueError(f"evaluate: degrees must be ascending, got {degrees}")
     if resamples < 0 or not 0 < confidence < 1:
         raise ValueError(f"evaluate: resamples must be >= 0 and confidence in (0, 1), got {resamples} and {confidence}")
-    check_ids("evaluate", model, test.ids, "test")
-    relevant = Graph.from_edges(test.users, test.items, exclude.n_users, exclude.n_items).to(exclude.device)
+    relevant = _relevant(model, test, exclude)
     users = torch.nonzero(relevant.user_degree).flatten()
     of_users = [m for m in metrics if m in USER_METRICS]
     of_lists = [m for m in metrics if m in LIST_METRICS]
@@ -258,6 +304,12 @@ def evaluate(
         for name, low, high in zip(names, low_end, high_end, strict=True):
             result |= {f"{name}.low": float(low), f"{name}.high": float(high)}
     return result
+
+
+def _counts(name: str, given: Any) -> list[int]:
+    """Integers >= 1, or one."""
+    single = isinstance(given, (int, float, str)) or getattr(given, "ndim", 1) == 0
+    return [check_count(value, f"evaluate: {name}", 1) for value in ([given] if single else given)]
 
 
 def _means(values: NDArray[np.float64], names: Sequence[str]) -> dict[str, float]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from .data._arrays import is_text
+from .data._arrays import check_count, is_text
 from .models import Recommender
 from .storage import check_target, write_atomically
 
@@ -65,10 +65,8 @@ def write_recommendations(
     path = Path(path)
     if path.suffix not in _SUFFIXES:
         raise ValueError(f"{path}: the suffix must be one of {', '.join(_SUFFIXES)}, got {path.suffix!r}")
-    if block_users < 1:
-        raise ValueError(f"write_recommendations: block_users must be >= 1, got {block_users}")
-    if k < 1:
-        raise ValueError(f"write_recommendations: k must be >= 1, got {k}")
+    block_users = check_count(block_users, "write_recommendations: block_users", 1)
+    k = check_count(k, "write_recommendations: k", 1)
     users = model.user_ids if users is None else model.user_ids[model.user_rows(users)]
     writer = _parquet_writer() if path.suffix == ".parquet" else _write_csv
     count = 0

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 
-from .data._arrays import as_ids, codes_of, sorted_index
+from .data._arrays import as_ids, check_count, codes_of, sorted_index
 from .graph import Graph
 from .ops.half_hop import Side as Side
 from .ops.retrieve import retrieve
@@ -86,8 +86,7 @@ class FoldIn:
         self, user_items: Any, k: int = 20, exclude_seen: bool = True
     ) -> tuple[NDArray[Any], NDArray[np.float32]]:
         """The k best items of each new user; see :meth:`Recommender.recommend_new`."""
-        if k < 1:
-            raise ValueError(f"recommend_new: k must be >= 1, got {k}")
+        k = check_count(k, "recommend_new: k", 1)
         edges = self._edges(user_items, "items")
         if self._score is not None:
             ids, scores = self._rank(self._score, edges, k, exclude_seen)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from collections.abc import Iterator, Sequence
 from typing import IO, Any, Literal
 
@@ -12,7 +13,7 @@ import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 
-from .data._arrays import among, as_ids, codes_of, ids_at, sorted_index
+from .data._arrays import among, as_ids, check_count, codes_of, ids_at, sorted_index
 from .graph import Graph
 from .models import Recommender
 from .ops.retrieve import retrieve
@@ -30,6 +31,7 @@ class Index:
     Attributes
     ----------
     vectors : float32 [n, dim]; ids : int64, or str (dtype object) [n]; kind : "exact" or "faiss"
+    factory, effort : of :meth:`build`
 
     Examples
     --------
@@ -40,8 +42,17 @@ class Index:
     [['a', 'b']]
     """
 
-    def __init__(self, vectors: Floats, ids: NDArray[Any], kind: Kind, ann: Any = None) -> None:
-        self.vectors, self.ids, self.kind, self._ann = vectors, ids, kind, ann
+    def __init__(
+        self, vectors: Floats, ids: NDArray[Any], kind: Kind, factory: str = "", effort: int = 1, ann: Any = None
+    ) -> None:
+        self.vectors, self.ids, self.kind, self.factory, self.effort, self._ann = (
+            vectors,
+            ids,
+            kind,
+            factory,
+            effort,
+            ann,
+        )
         self._index = sorted_index(ids)
 
     @classmethod
@@ -56,32 +67,48 @@ class Index:
         ids : raw ids [n], distinct; default 0, 1, ...
         factory : FAISS's description of the index (faiss.index_factory), by inner product
         effort : int >= 1
-            Of an HNSW index: candidates held while building and, at least, while searching (efConstruction, efSearch).
+            How much a search looks at: of a graph (HNSW) the candidates held while building and, at least, while searching (efConstruction,
+            efSearch); of cells (IVF) how many are searched (nprobe), at most all. So for the parts of a composed index.
 
         Raises
         ------
-        ValueError, TypeError : for shapes, ids, a value that is not finite or the kind. ImportError : faiss is missing.
+        ValueError, TypeError : for shapes, ids, a value that is not finite, the kind, or what FAISS makes no index of, with its reason.
+        ImportError : faiss is missing.
         """
         if kind not in KINDS:
             raise ValueError(f"Index: kind must be one of {KINDS}, got {kind!r}")
-        if effort < 1:
-            raise ValueError(f"Index: effort must be >= 1, got {effort}")
+        effort = check_count(effort, "Index: effort", 1)
         table = _matrix("vectors", vectors)
-        names = np.arange(len(table)) if ids is None else as_ids(ids, "ids")
-        if len(names) != len(table):
-            raise ValueError(f"Index: ids must have length n = {len(table)}, one a vector, got {len(names)}")
-        if len(np.unique(names)) != len(names):
-            raise ValueError(f"Index: ids must be distinct, got {len(names) - len(np.unique(names))} repeated ones")
+        names = np.arange(len(table)) if ids is None else _names(len(table), as_ids(ids, "ids"))
         if kind == "exact":
             return cls(table, names, kind)
-        faiss = _faiss()
-        ann = faiss.index_factory(table.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
-        if hasattr(ann, "hnsw"):
-            ann.hnsw.efConstruction = ann.hnsw.efSearch = effort
-        if len(table):
-            ann.train(table)
-            ann.add(table)
-        return cls(table, names, kind, ann)
+        return cls(table, names, kind, factory, effort, _made(table, factory, effort))
+
+    def with_vectors(self, vectors: Any, ids: Any) -> Index:
+        """This index with more ``vectors`` [m, dim] under ``ids`` [m], none of which it has, behind its own.
+
+        FAISS adds them to a copy of its index, without training it anew: what it learnt of the first vectors (cells, codes) stays.
+        """
+        table = _matrix("vectors", vectors, self.vectors.shape[1])
+        both = np.concatenate([self.vectors, table])
+        names = _names(len(both), np.concatenate([self.ids, as_ids(ids, "ids")]))
+        ann = None
+        if self._ann is not None:
+            ann = _faiss().clone_index(self._ann)
+            if ann.is_trained:
+                ann.add(table)
+            else:  # it was made of no vectors
+                ann = _made(both, self.factory, self.effort)
+        return Index(both, names, self.kind, self.factory, self.effort, ann)
+
+    def without(self, ids: Any) -> Index:
+        """This index without the vectors under ``ids``; FAISS's is made anew of those that are left. A ValueError names ids that it does not have."""
+        order, ordered = self._index
+        kept = np.ones(len(self.ids), bool)
+        kept[order[codes_of(as_ids(ids, "ids"), ordered, "ids", "ids of the index")]] = False
+        table = self.vectors[kept]
+        ann = None if self._ann is None else _made(table, self.factory, self.effort)
+        return Index(table, self.ids[kept], self.kind, self.factory, self.effort, ann)
 
     def search(self, queries: Any, k: int, exclude: Any = None) -> tuple[NDArray[Any], Floats]:
         """The k vectors with the largest inner product with each query: (raw ids [q, k], inner products [q, k]).
@@ -106,8 +133,7 @@ class Index:
     def positions(self, queries: Any, k: int, exclude: Any = None) -> tuple[NDArray[np.int64], Floats]:
         """:meth:`search` with positions in ``vectors`` for ids, -1 where there is none."""
         table = _matrix("queries", queries, self.vectors.shape[1])
-        if k < 1:
-            raise ValueError(f"Index: k must be >= 1, got {k}")
+        k = check_count(k, "Index: k", 1)
         seen = self._excluded(exclude, len(table))
         return (self._exact if self.kind == "exact" else self._approximate)(table, k, seen)
 
@@ -126,7 +152,8 @@ class Index:
         arrays: dict[str, NDArray[Any]] = {"vectors": self.vectors, "ids": self.ids}
         if self._ann is not None:
             arrays["ann"] = _faiss().serialize_index(self._ann)
-        save_arrays(path, {"kind": "index", "format": 1, "index": self.kind}, arrays)
+        meta = {"index": self.kind, "factory": self.factory, "effort": self.effort}
+        save_arrays(path, {"kind": "index", "format": 1, **meta}, arrays)
 
     @staticmethod
     def load(path: str | os.PathLike[str] | IO[bytes]) -> Index:
@@ -138,7 +165,7 @@ class Index:
         """
         meta, arrays = load_arrays(path, "index")
         with refusing(path):
-            check_keys(meta, index=str)
+            check_keys(meta, index=str, factory=str, effort=int)
             if meta["index"] not in KINDS:
                 raise ValueError(f"its kind of index must be one of {KINDS}, got {meta['index']!r}")
             expected: dict[str, Spec] = {"vectors": ("float32", ("n", "dim")), "ids": ("ids", ("n",))}
@@ -152,7 +179,7 @@ class Index:
                 raise ValueError(
                     f"its index is of {ann.ntotal} vectors of dimension {ann.d}, not {list(vectors.shape)}"
                 )
-            return Index(vectors, arrays["ids"], meta["index"], ann)
+            return Index(vectors, arrays["ids"], meta["index"], meta["factory"], meta["effort"], ann)
 
     # --- the searches -------------------------------------------------------------------------------------------------
 
@@ -286,6 +313,47 @@ def _matrix(name: str, values: Any, dim: int | None = None) -> Floats:
             f"Index: {name} must be finite, got NaN or infinity in row {int(np.argwhere(~np.isfinite(array))[0, 0])}"
         )
     return np.ascontiguousarray(array)
+
+
+def _names(n: int, ids: NDArray[Any]) -> NDArray[Any]:
+    """``ids``, which must be n distinct ones."""
+    if len(ids) != n:
+        raise ValueError(f"Index: ids must have length n = {n}, one a vector, got {len(ids)}")
+    if len(np.unique(ids)) != n:
+        raise ValueError(f"Index: ids must be distinct, got {n - len(np.unique(ids))} repeated ones")
+    return ids
+
+
+def _made(table: Floats, factory: str, effort: int) -> Any:
+    """FAISS's index of the rows."""
+    faiss = _faiss()
+    try:
+        ann = faiss.index_factory(table.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
+        for part in _parts(faiss, ann):
+            if hasattr(part, "hnsw"):
+                part.hnsw.efConstruction = part.hnsw.efSearch = effort
+            if hasattr(part, "nprobe"):
+                part.nprobe = min(effort, part.nlist)
+        if len(table):
+            ann.train(table)
+            ann.add(table)
+    except (RuntimeError, AssertionError) as error:  # FAISS's own, from C++
+        reason = re.sub(r"^Error in .* at \S+:\d+: (Error: )?", "", str(error).strip().splitlines()[-1])
+        raise ValueError(
+            f"Index: FAISS makes no index factory={factory!r} of {len(table)} vectors [{table.shape[1]}]: {reason}; see FAISS's index_factory, or "
+            "take kind='exact'"
+        ) from error
+    return ann
+
+
+def _parts(faiss: Any, ann: Any) -> Iterator[Any]:
+    """An index and those that it is composed of: behind a transform, a map of ids or a refinement, and what finds cells."""
+    ann = faiss.downcast_index(ann)
+    yield ann
+    for name in ("index", "base_index", "quantizer"):
+        inner = getattr(ann, name, None)
+        if inner is not None:
+            yield from _parts(faiss, inner)
 
 
 def _faiss() -> Any:

@@ -87,6 +87,13 @@ def fit(
     2
     """
     config = dataclasses.replace(config or TrainConfig(), **options)
+    if not isinstance(model, Recommender):
+        raise TypeError(f"fit: model must be a Recommender, such as LightGCN(dataset), got {type(model).__name__}")
+    if not any(p.requires_grad for p in model.parameters()):
+        raise TypeError(
+            f"fit: {type(model).__name__} has no parameter that takes a gradient, so that there is no training: a model of this class is made when "
+            "it is constructed, or all its parameters are frozen (requires_grad)"
+        )
     check_dataset("fit", model, dataset)
     if len(dataset.train) == 0:
         raise ValueError(f"fit: {dataset.name} has no training edges")

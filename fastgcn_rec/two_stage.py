@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ._same import check_dataset, edge_keys
 from .data import Dataset, Edges
-from .data._arrays import among, pair_keys
+from .data._arrays import among, check_count, pair_keys
 from .evaluate import evaluate, ranked
 from .graph import Graph
 from .index import Indexed
@@ -40,8 +40,7 @@ class TwoStage:
         Trained on a part of train: the edges of ``dataset.train`` that are not in ``candidates.graph`` are the ranker's labels, so that no
         feature of the ranker's training has seen them.
     ranker : any object with ``fit(X, y)`` and ``predict_proba(X)`` or ``predict(X)``
-        X float32 [rows, n_features], y int64 [rows] of 0 and 1; where ``fit`` has an argument ``group`` it gets the number of rows of every user
-        (rows of a user are adjacent). Of ``predict_proba`` the last column is the score.
+        X float32 [rows, n_features], y int64 [rows] of 0 and 1. Of ``predict_proba`` the last column is the score.
     serving : Recommender or Indexed, optional
         What gives candidates and features once the ranker is trained, such as the same model trained on all of train. Default: ``candidates``.
     n_candidates : int >= 1
@@ -49,6 +48,10 @@ class TwoStage:
         By internal item ids, as ``dataset.item_info`` is; numbers, NaN allowed if the ranker takes it.
     use_ppr : bool
         Whether the personalized PageRank of the item from the user is a feature (:func:`ppr`, tolerance 1e-4).
+    group : str or None
+        The argument of ``ranker.fit`` for the number of rows of every user, which are adjacent (what LightGBM's and XGBoost's rankers call
+        ``group``); None: there is none. "auto": ``group`` where ``fit`` has it or takes any keyword (``**options``), "<step>__group" for a
+        scikit-learn pipeline whose last step's ``fit`` does, else none.
 
     Attributes
     ----------
@@ -84,14 +87,14 @@ class TwoStage:
         n_candidates: int = 100,
         item_features: Any = None,
         use_ppr: bool = True,
+        group: str | None = "auto",
     ) -> None:
         if not hasattr(ranker, "fit") or not (hasattr(ranker, "predict") or hasattr(ranker, "predict_proba")):
             raise TypeError(
                 f"TwoStage: ranker must have fit(X, y) and predict_proba(X) or predict(X), got {type(ranker).__name__}"
             )
-        if n_candidates < 1:
-            raise ValueError(f"TwoStage: n_candidates must be >= 1, got {n_candidates}")
-        self.candidates, self.ranker, self.n_candidates = candidates, ranker, n_candidates
+        self.candidates, self.ranker = candidates, ranker
+        self.n_candidates = check_count(n_candidates, "TwoStage: n_candidates", 1)
         self.serving = candidates if serving is None else serving
         if (self.serving.n_users, self.serving.n_items) != (candidates.n_users, candidates.n_items):
             raise ValueError(
@@ -99,7 +102,7 @@ class TwoStage:
                 f"{candidates.n_users} and {candidates.n_items}; make both from one data set"
             )
         self.item_features = _item_features(item_features, candidates.n_items)
-        self.use_ppr = use_ppr
+        self.use_ppr, self.group_argument = use_ppr, group
         self.graph = self.serving.graph
         self.training: Training | None = None
 
@@ -138,8 +141,8 @@ class TwoStage:
             features.append(x[real])
             groups.append(real.sum(1))
         x, y, group = (np.concatenate(parts) for parts in (features, targets, groups))
-        takes_group = "group" in inspect.signature(self.ranker.fit).parameters
-        self.ranker.fit(x, y, **({"group": group[group > 0]} if takes_group else {}))
+        argument = _group_argument(self.ranker) if self.group_argument == "auto" else self.group_argument
+        self.ranker.fit(x, y, **({} if argument is None else {argument: group[group > 0]}))
         self.training = Training(len(y), int(y.sum()), float(y.sum() / len(keys)))
         self.graph = dataset.graph(model.graph.device)
         return self
@@ -149,6 +152,7 @@ class TwoStage:
 
         Own items are left out; equal scores keep the candidates' order. k <= n_candidates.
         """
+        k = check_count(k, "TwoStage: k")
         if not 1 <= k <= self.n_candidates:
             raise ValueError(f"TwoStage: k must lie in [1, n_candidates] = [1, {self.n_candidates}], got {k}")
         rows = torch.from_numpy(self.serving.user_rows(users)).to(self.graph.device)
@@ -198,6 +202,17 @@ class TwoStage:
             own = torch.stack(columns, 2).cpu().numpy()
             internal = ids.cpu().numpy()
             yield block.cpu().numpy(), internal, np.concatenate([own, self.item_features[np.maximum(internal, 0)]], 2)
+
+
+def _group_argument(ranker: Any) -> str | None:
+    """Which argument of ``ranker.fit`` takes the sizes of the groups, as far as its signature says."""
+    steps = getattr(ranker, "steps", None)
+    if steps:
+        inner = _group_argument(steps[-1][1])
+        return None if inner is None else f"{steps[-1][0]}__{inner}"
+    parameters = inspect.signature(ranker.fit).parameters
+    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    return "group" if takes_any or "group" in parameters else None
 
 
 def _item_features(given: Any, n_items: int) -> NDArray[np.float32]:

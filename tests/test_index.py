@@ -167,3 +167,74 @@ def test_a_model_is_ranked_through_its_index(kind, similarity):
 def test_a_model_without_vectors_has_no_index():
     with pytest.raises(TypeError, match="Indexed: Popularity does not score by vectors"):
         Indexed(Popularity(synthetic_interactions(20, 40, 60)))
+
+
+@pytest.mark.parametrize(
+    "factory", ["HNSW16,Flat", "IVF32,Flat", "PCA12,IVF32,Flat", "IVF32,Flat,RFlat", "IVF32_HNSW8,Flat"]
+)
+def test_effort_reaches_what_searches_whatever_it_is_composed_of(factory):
+    table, queries = vectors(2000), vectors(40, seed=1)
+    low, high = (build(table, "faiss", factory=factory, effort=e).recall(queries, 10) for e in (1, 4096))
+    assert low < high - 0.2
+    assert high > (0.45 if "PCA" in factory else 0.95)  # of 16 dimensions 12 are left
+
+
+def test_effort_is_kept_in_files(tmp_path):
+    table, queries = vectors(1000), vectors(20, seed=1)
+    index = build(table, "faiss", factory="IVF16,Flat", effort=16)
+    index.save(tmp_path / "i.npz")
+    again = Index.load(tmp_path / "i.npz")
+    assert (again.factory, again.effort) == ("IVF16,Flat", 16)
+    assert (again.search(queries, 10)[0] == index.search(queries, 10)[0]).all()
+    assert again.recall(queries, 10) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("factory", "n", "reason"),
+    [
+        ("IVF64,Flat", 50, "at least as large as number of clusters"),
+        ("HNWS32", 100, "could not parse"),
+        ("PQ5", 500, "multiple"),
+    ],
+)
+def test_what_faiss_refuses_is_said_in_its_words_and_ours(factory, n, reason):
+    with pytest.raises(
+        ValueError, match=rf"makes no index factory='{factory}' of {n} vectors \[16\].*{reason}.*index_factory"
+    ) as error:
+        build(vectors(n), "faiss", factory=factory)
+    assert ".cpp" not in str(error.value)
+
+
+@both
+@pytest.mark.parametrize("n", [0, 150])
+def test_vectors_are_added_and_removed_by_id(kind, n):
+    table, queries = vectors(200), vectors(10, seed=1)
+    names = [f"v{i}" for i in range(200)]
+    options = {"factory": "IVF4,Flat", "effort": 4} if kind == "faiss" else {}
+    whole = build(table, kind, ids=names, **options)
+    first = build(table[:n], kind, ids=names[:n], **options)
+    grown = first.with_vectors(table[n:], names[n:])
+    assert len(first.ids) == n
+    assert (grown.search(queries, 8)[0] == whole.search(queries, 8)[0]).all()
+    fewer = grown.without(names[:20])
+    found = fewer.search(queries, 8)[0]
+    assert (found == whole.search(queries, 8, [names[:20]] * 10)[0]).all()
+    assert len(grown.ids) == 200
+    with pytest.raises(ValueError, match="ids must be distinct, got 1 repeated"):
+        grown.with_vectors(table[:1], names[:1])
+    with pytest.raises(ValueError, match="ids must have length n = 201, one a vector, got 202"):
+        grown.with_vectors(table[:1], ["a", "b"])
+    with pytest.raises(ValueError, match=r"ids of the index: 'v0'"):
+        fewer.without(["v0"])
+    with pytest.raises(ValueError, match=r"shape \[n, 16\], got \[1, 3\]"):
+        grown.with_vectors(table[:1, :3], ["a"])
+
+
+@both
+def test_numbers_of_results_and_effort_are_integers(kind):
+    index = build(vectors(20), kind)
+    assert index.search(vectors(1), np.int64(3))[0].shape == (1, 3)
+    with pytest.raises(TypeError, match=r"Index: k must be an int, got 2.0"):
+        index.search(vectors(1), 2.0)
+    with pytest.raises(TypeError, match=r"Index: effort must be an int, got 2.5"):
+        Index.build(vectors(20), kind, effort=2.5)

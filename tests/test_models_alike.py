@@ -232,3 +232,54 @@ def test_the_ridge_of_recommendation_loss_is_torch_geometrics(data):
     for given, rows in ((None, x), (nodes, x[nodes])):
         plain, full = (float(model.recommendation_loss(ranks, -ranks, given, lam).detach()) for lam in (0.0, 0.7))
         assert full - plain == pytest.approx(0.7 * float(rows.norm() ** 2) / 3, rel=1e-5)
+
+
+# --- arguments of another kind ------------------------------------------------------------------------------------------
+
+
+def calls(model, data):
+    """Everything of a model that ranks, as functions of k."""
+    one = data.user_ids[:1]
+    yield "recommend", lambda k: model.recommend(one, k)
+    yield "recommend_new", lambda k: model.recommend_new([[data.item_ids[0]]], k)
+    yield "similar_items", lambda k: model.similar_items(data.item_ids[:1], k)
+    if model.row_scorer() is None:
+        yield "similar_users", lambda k: model.similar_users(one, k)
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_how_many_is_an_integer_of_any_library_and_nothing_else(models, data, kind):
+    for name, call in calls(models[kind], data):
+        expected = call(3)[0]
+        for k in (np.int64(3), torch.tensor(3)):
+            assert (call(k)[0] == expected).all()
+        for k in (3.0, "3", True, None):
+            with pytest.raises(TypeError, match=f"{name}: k must be an int, got"):
+                call(k)
+        with pytest.raises(ValueError, match=f"{name}: k must be >= 1, got 0"):
+            call(0)
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_a_set_of_ids_is_refused_since_results_have_an_order(models, kind):
+    with pytest.raises(TypeError, match=r"users must be a list or an array.*pass sorted"):
+        models[kind].recommend({1, 2}, 3)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in EVERY if kind not in TRAINED])
+def test_what_is_made_without_training_is_not_trained(models, data, kind):
+    with pytest.raises(TypeError, match=f"fit: {kind} has no parameter that takes a gradient"):
+        fit(models[kind], data, progress=False)
+
+
+def test_fit_and_models_name_what_they_were_given(data):
+    model, matrix = MF(data, 4), data.graph().to_scipy()
+    for wrong in (data.graph(), matrix, data.train, None):
+        with pytest.raises(
+            TypeError, match=f"fit: dataset must be a Dataset, got {type(wrong).__name__}; make_dataset"
+        ):
+            fit(model, wrong, progress=False)
+    with pytest.raises(TypeError, match=r"fit: model must be a Recommender.*got Dataset"):
+        fit(data, model, progress=False)
+    with pytest.raises(TypeError, match=r"MF: data must be a Dataset or a Graph, got csr_array.*Graph\(matrix\)"):
+        MF(matrix, 4)

@@ -6,7 +6,7 @@ import torch
 from conftest import TOLERANCE, assert_close, random_graph, same_bits_in_any_order
 
 from fastgcn_rec import Graph, PinSAGE, Recommender, TrainConfig, evaluate, fit, random_walk_neighbors
-from fastgcn_rec.data import Edges, synthetic_interactions
+from fastgcn_rec.data import Edges, build_dataset, synthetic_interactions
 from fastgcn_rec.features import Categorical, Features, Numeric, Text
 from fastgcn_rec.models._pinsage_layers import Neighborhoods
 from fastgcn_rec.negatives import Negatives
@@ -113,7 +113,7 @@ def test_nodes_without_neighbours_or_edges_have_vectors():
 
 
 def test_a_pair_is_out_of_sight_while_it_is_learnt(monkeypatch):
-    dataset = data()
+    dataset = synthetic_interactions(60, 50, 700, seed=1)
     model = model_of(dataset, round_share=0.2)
     config = TrainConfig(batch_size=16, loss="bpr", n_neg=1, protocol="none")
     step, seen = make_step(model, config), []
@@ -198,7 +198,7 @@ def test_resuming_gives_the_bits_of_going_through(tmp_path):
 
 @pytest.mark.parametrize("dims", [(8, 16), (5, 33)])
 def test_training_has_the_same_bits_for_any_number_of_threads(dims):
-    dataset = data()
+    dataset = synthetic_interactions(60, 50, 700, seed=1)
 
     def run():
         model = model_of(dataset, embedding_dim=dims[0], hidden_dim=dims[1])
@@ -321,3 +321,22 @@ def test_errors_say_what_to_do():
         model.with_items(items(1), None, [3])
     with pytest.raises(ValueError, match="99"):
         model.with_items(items(1), [[99]])
+
+
+def test_columns_of_another_length_are_refused_before_anything_is_fitted():
+    dataset = synthetic_interactions(60, 50, 700, seed=1)
+    for given in (items(49), items(51)):
+        n = len(given["price"])
+        with pytest.raises(
+            ValueError, match=rf"item_info must have a row for each of 50 items, got {n} in column 'kind'"
+        ):
+            PinSAGE(dataset, Features(COLUMNS), given)
+
+
+def test_data_in_which_nothing_can_be_learnt_is_refused():
+    one_each = Graph.from_edges(np.arange(30), np.arange(30) % 20, 30, 25)
+    dataset = build_dataset(
+        "one each", Edges(*(side.numpy() for side in one_each.edges())), Edges([], []), np.arange(30), np.arange(25), distinct=True
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="no user has two training items"):
+        fit(model_of(dataset), dataset, epochs=1, loss="softmax", protocol="none", progress=False)

@@ -148,3 +148,57 @@ def test_errors(data, model):
         two.fit(data).recommend(data.user_ids[:1], 11)
     with pytest.raises(ValueError, match="users holds 1 ids"):
         two.recommend([10**9], 5)
+
+
+class Pipeline:
+    """As scikit-learn's: steps, and a fit that takes anything and refuses what is not STEP__ARGUMENT."""
+
+    def __init__(self, last):
+        self.steps = [("scale", object()), ("last", last)]
+
+    def fit(self, x, y, **options):
+        self.options = options
+        assert all(name.startswith("last__") for name in options)
+        self.steps[-1][1].fit(x, y, **{name.removeprefix("last__"): value for name, value in options.items()})
+
+    def predict(self, x):
+        return self.steps[-1][1].predict(x)
+
+
+class Wrapped(Recorder):
+    def fit(self, x, y, **options):
+        super().fit(x, y, **options)
+
+
+class Plain(Recorder):
+    def fit(self, x, y):
+        super().fit(x, y)
+
+
+class Named(Recorder):
+    def fit(self, x, y, sizes=None):
+        super().fit(x, y, sizes)
+
+
+def test_groups_reach_rankers_through_wrappers_and_pipelines(data, model):
+    expected = TwoStage(model, Recorder(), n_candidates=20, use_ppr=False).fit(data).ranker.group
+    assert expected.sum() == TwoStage(model, Recorder(), n_candidates=20, use_ppr=False).fit(data).training.n_rows
+    wrapped, named = Wrapped(), Named()
+    for ranker, inner, options in (
+        (wrapped, wrapped, {}),
+        (pipeline := Pipeline(Recorder()), pipeline.steps[-1][1], {}),
+        (named, named, {"group": "sizes"}),
+    ):
+        TwoStage(model, ranker, n_candidates=20, use_ppr=False, **options).fit(data)
+        np.testing.assert_array_equal(inner.group, expected)
+    for ranker, options in ((Plain(), {}), (Wrapped(), {"group": None}), (Pipeline(Plain()), {})):
+        TwoStage(model, ranker, n_candidates=20, use_ppr=False, **options).fit(data)
+        assert getattr(ranker, "group", None) is None
+
+
+def test_candidates_are_counted_by_integers(data, model):
+    with pytest.raises(TypeError, match=r"TwoStage: n_candidates must be an int, got 20.0"):
+        TwoStage(model, Recorder(), n_candidates=20.0)
+    two = TwoStage(model, Recorder(), n_candidates=np.int64(20), use_ppr=False).fit(data)
+    with pytest.raises(TypeError, match=r"TwoStage: k must be an int, got 2.0"):
+        two.recommend(data.user_ids[:1], 2.0)

@@ -79,14 +79,14 @@ def encode(
         shape = len(known), n_tokens
         dense = np.zeros((len(known), features.n_dense), np.float32)
         return Encoded(dense, np.full(shape, -1), np.zeros(shape, np.float32))
+    for name in features.columns:
+        if name in info and len(info[name]) != len(known):
+            raise ValueError(
+                f"PinSAGE: {what}_info must have a row for each of {len(known)} {what}s, got {len(info[name])} in column {name!r}"
+            )
     if features.learnt is None:
         features.fit(info, known.cpu().numpy())
-    encoded = features.transform(info)
-    if len(encoded.dense) != len(known):
-        raise ValueError(
-            f"PinSAGE: {what}_info must have a row for each of {len(known)} {what}s, got {len(encoded.dense)}"
-        )
-    return encoded
+    return features.transform(info)
 
 
 def stacked(above: Encoded, below: Encoded) -> Encoded:

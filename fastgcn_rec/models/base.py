@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..data import Dataset
-from ..data._arrays import as_ids, ids_at, positions_of
+from ..data._arrays import as_ids, check_count, ids_at, positions_of
 from ..evaluate import Scorer, ranked
 from ..fold_in import Fold, FoldIn
 from ..graph import Graph, Norm
@@ -64,7 +64,10 @@ class Recommender(torch.nn.Module):
             self.user_ids, self.item_ids = data.user_ids, data.item_ids
             self.has_raw_ids = True
         else:
-            raise TypeError(f"{type(self).__name__}: data must be a Dataset or a Graph, got {type(data).__name__}")
+            raise TypeError(
+                f"{type(self).__name__}: data must be a Dataset or a Graph, got {type(data).__name__}; make_dataset makes a Dataset of "
+                "events, Graph(matrix) and Graph.from_edges(users, items) make a Graph"
+            )
 
     @property
     def n_users(self) -> int:
@@ -233,6 +236,7 @@ class Recommender(torch.nn.Module):
 
         Raises ValueError naming the users that the model does not know.
         """
+        k = check_count(k, "recommend: k", 1)
         rows = torch.from_numpy(self.user_rows(users)).to(self.graph.device)
         blocks = list(ranked(self, self.graph, rows, k, exclude_seen))
         ids = torch.cat([b[1] for b in blocks])
@@ -250,6 +254,7 @@ class Recommender(torch.nn.Module):
     def _similar(
         self, z: Tensor, space: NDArray[Any], raw_ids: Any, what: str, k: int
     ) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        k = check_count(k, f"similar_{what}: k", 1)
         rows = torch.from_numpy(_position(space, raw_ids, what)).to(self.graph.device)
         itself = torch.arange(len(rows) + 1, device=rows.device), rows
         ids, cosines = retrieve(z[rows], z, k, itself, metric="cosine")
@@ -372,6 +377,8 @@ class Recommender(torch.nn.Module):
 
 
 def _position(space: NDArray[Any], raw_ids: Any, what: str) -> NDArray[np.int64]:
+    if isinstance(raw_ids, (set, frozenset)):
+        raise TypeError(f"{what} must be a list or an array, whose order the result has, got a set; pass sorted(...)")
     single = isinstance(raw_ids, str) or getattr(raw_ids, "ndim", int(isinstance(raw_ids, Iterable))) == 0
     ids = as_ids([raw_ids] if single else raw_ids, what)
     return positions_of(ids, space, what, f"{what} of the model")

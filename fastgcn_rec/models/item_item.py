@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..data._arrays import check_count
 from ..evaluate import Scorer
 from ..graph import Graph
 from ..ops import topk
@@ -90,7 +91,7 @@ class ItemItem(Recommender):
     def similar_items(self, items: Any, k: int = 20) -> tuple[NDArray[Any], NDArray[np.float32]]:
         """The k items that score highest for a user who has this item alone, itself left out: (raw ids [n, k], scores [n, k]), padded as
         :meth:`recommend` does."""
-        rows = _position(self.item_ids, items, "items")
+        k, rows = check_count(k, "similar_items: k", 1), _position(self.item_ids, items, "items")
         single = Graph.from_edges(np.arange(len(rows)), rows, len(rows), self.n_items, self._ones(len(rows)))
         single = single.to(self.graph.device)
         lists = []
