@@ -5,12 +5,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 CUDA_ARCH ?= 90
-SOURCES := $(shell find csrc -type f) CMakeLists.txt setup.py pyproject.toml constraints.txt
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
+SOURCES := $(shell find csrc -type f) CMakeLists.txt setup.py pyproject.toml constraints.txt MANIFEST.in
+PACKAGE := $(shell find fastgcn_rec -name '*.py' -o -name '*.pyi')
+INSTALL := -m pip --disable-pip-version-check install --quiet
+PIP := $(BIN)/python $(INSTALL) -c constraints.txt
 # A development build serves one CUDA architecture; a release build (plain pip) all of them.
 BUILD_ENV := FGR_CUDA_ARCHITECTURES=$(CUDA_ARCH)
 
-.PHONY: demo test check check-python check-cpp check-cpu-only check-cuda check-emulated clean
+.PHONY: demo test check check-python check-cpp check-cpu-only check-lowest check-cuda check-emulated clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.installed: $(SOURCES)
@@ -20,7 +22,8 @@ $(VENV)/.installed: $(SOURCES)
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BUILD_ENV) $(PIP) -e ".[dev]"
+	$(BIN)/python -c 'import importlib.metadata as m; print(*(r.split(";")[0] for r in m.requires("fastgcn_rec") if "extra == \"dev\"" in r and "fastgcn" not in r), sep="\n")' > $(VENV)/dev.txt
+	$(PIP) -r $(VENV)/dev.txt  # not -e ".[dev]", which would build again
 	touch $@
 
 demo: $(VENV)/.installed
@@ -29,7 +32,7 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -q
 
-check: check-python check-cpp check-emulated check-cpu-only check-cuda
+check: check-python check-cpp check-emulated check-cpu-only check-lowest check-cuda
 
 check-python: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
@@ -59,13 +62,34 @@ check-emulated: $(VENV)/.installed-dev
 	  $(BIN)/python -m pytest -q -rfE $(addprefix tests/test_,propagate.py half_hop.py dense.py losses.py sample.py adam_topk.py retrieve.py train_step.py random_walk.py neighbor_pool.py negatives.py ppr.py pagerank.py ngcf.py lightgcn_options.py emulator.py)
 	$(BIN)/gcovr --root . --filter csrc/cuda/ --merge-lines --fail-under-line 90 $(EMULATED)
 
-# A wheel without CUDA, built in isolation, installed into an environment of its own, and the tests there.
-check-cpu-only: $(VENV)/.installed-dev
+# The source distribution, which must hold all that git tracks but dot files, and the wheel without CUDA that is built from it in isolation.
+DIST := build/dist
+$(DIST)/.built: $(VENV)/.installed-dev $(PACKAGE) $(shell find tests docs benchmarks scripts -type f -not -path '*/__pycache__/*')
+	rm -rf $(DIST) && mkdir -p $(DIST)/source
+	$(BIN)/python -m build --sdist --no-isolation --outdir $(DIST) . > $(DIST)/sdist.log 2>&1 || (cat $(DIST)/sdist.log; exit 1)
+	tar -xzf $(DIST)/*.tar.gz -C $(DIST)/source --strip-components 1
+	@! git ls-files | grep -v '^\.' | (cd $(DIST)/source && xargs ls -d 2>&1 > /dev/null) | grep . || (echo "not in the source distribution"; exit 1)
+	FGR_CUDA=OFF FGR_WERROR=ON $(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir $(DIST) $(DIST)/*.tar.gz
+	touch $@
+
+# That wheel in an environment of its own, and the tests of the source distribution there.
+check-cpu-only: $(DIST)/.built
 	test -x $(VENV)-cpu/bin/python || $(PYTHON) -m venv $(VENV)-cpu
-	$(VENV)-cpu/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt "torch==2.13.0"
-	FGR_CUDA=OFF FGR_WERROR=ON $(VENV)-cpu/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt ".[test]"
+	$(VENV)-cpu/bin/python $(INSTALL) -c constraints.txt "torch==2.13.0" "$$(echo $(DIST)/*.whl)[test]"
+	$(VENV)-cpu/bin/python $(INSTALL) --no-deps --force-reinstall $(DIST)/*.whl
 	$(VENV)-cpu/bin/fastgcn-rec doctor | grep -q "CUDA: off: built without it"
-	cd tests && ../$(VENV)-cpu/bin/python -m pytest -q -c ../pyproject.toml --rootdir .. .
+	cd $(DIST)/source/tests && $(abspath $(VENV)-cpu/bin/python) -m pytest -q -c ../pyproject.toml --rootdir .. .
+
+# The same with the lowest versions that pyproject.toml allows; those of NumPy and SciPy exist for Python 3.10 and 3.11. Old packages may warn.
+check-lowest: $(DIST)/.built
+	@if $(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 12))'; then \
+	  set -ex; \
+	  test -x $(VENV)-lowest/bin/python || $(PYTHON) -m venv $(VENV)-lowest; \
+	  $(VENV)-lowest/bin/python $(INSTALL) -c constraints-lowest.txt torch "$$(echo $(DIST)/*.whl)[test]"; \
+	  $(VENV)-lowest/bin/python $(INSTALL) --no-deps --force-reinstall $(DIST)/*.whl; \
+	  cd $(DIST)/source/tests; \
+	  HYPOTHESIS_PROFILE=few $(abspath $(VENV)-lowest/bin/python) -m pytest -q -c ../pyproject.toml --rootdir .. -W default -k "not compile and not opcheck and not gradcheck" .; \
+	else echo "check-lowest: nothing to run here (Python 3.12 or newer)"; fi
 
 # The CUDA backend with all warnings errors, where nvcc is; no GPU is needed.
 check-cuda: $(VENV)/.installed-dev
@@ -78,4 +102,4 @@ check-cuda: $(VENV)/.installed-dev
 	else echo "check-cuda: nothing to build here (no nvcc)"; fi
 
 clean:
-	rm -rf build build-sanitize.log $(VENV) $(VENV)-cpu fastgcn_rec/*.so
+	rm -rf build build-sanitize.log $(VENV) $(VENV)-cpu $(VENV)-lowest fastgcn_rec/*.so

@@ -2,6 +2,8 @@
 
 Environment: FGR_CUDA=AUTO|ON|OFF, FGR_CUDA_ARCHITECTURES (as CMake's CMAKE_CUDA_ARCHITECTURES), FGR_WERROR=ON,
 FGR_SANITIZE=address,undefined, CMAKE_ARGS (anything else), CMAKE_BUILD_PARALLEL_LEVEL.
+
+A wheel for other machines: ``auditwheel repair --exclude libgomp.so.1``, or it brings an OpenMP runtime of its own beside torch's.
 """
 
 import os

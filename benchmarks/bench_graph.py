@@ -28,8 +28,9 @@ def comparisons(settings: Settings) -> Iterator[Comparison]:
         r = sp.csr_array((np.ones(len(users), np.float32), (users, items)), shape=(n_users, n_items))
         r.sum_duplicates()
         columns = r.T.tocsr()
-        du, di = (np.maximum(np.diff(m.indptr), 1) ** -0.5 for m in (r, columns))
-        return sp.diags_array(du) @ r @ sp.diags_array(di), columns
+        scales = (np.maximum(np.diff(m.indptr), 1) ** -0.5 for m in (r, columns))
+        du, di = (sp.dia_array((scale[None], [0]), shape=(len(scale), len(scale))) for scale in scales)
+        return du @ r @ di, columns
 
     def torch_coo() -> torch.Tensor:
         u, i = torch.from_numpy(users).long(), torch.from_numpy(items).long() + n_users

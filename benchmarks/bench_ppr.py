@@ -61,9 +61,9 @@ def comparisons(settings: Settings) -> Iterator[Comparison]:
 def _walk(graph: Graph) -> sp.csr_array:
     """A D^-1, float64."""
     r = graph.to_scipy().astype(np.float64)
-    a = sp.block_array([[None, r], [r.T, None]], format="csr")
+    a = sp.csr_array(sp.bmat([[None, r], [r.T, None]]))
     degree = np.asarray(a.sum(0)).ravel()
-    return (a @ sp.diags_array(1 / np.maximum(degree, 1))).tocsr()
+    return sp.csr_array(a.multiply(1 / np.maximum(degree, 1)))
 
 
 def _power_iteration(walk: sp.csr_array, source: int, tol: float = TOL) -> NDArray[np.float64]:

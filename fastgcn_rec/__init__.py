@@ -1,5 +1,13 @@
 """Fast, reproducible graph recommender systems: C++/CUDA kernels under a thin PyTorch layer."""
 
+from importlib.machinery import PathFinder as _PathFinder
+
+if _PathFinder.find_spec("fastgcn_rec._C", __path__) is None:
+    raise ImportError(
+        f"fastgcn_rec._C, the compiled module, is not in {__path__[0]} (for this Python). Is that the source folder? It hides an installed fastgcn_rec "
+        "from a Python that starts beside it: start it in another folder, or build here with pip install -e ."
+    )
+
 from ._native import build_info as _build_info
 from .correct_and_smooth import correct_and_smooth
 from .evaluate import evaluate

@@ -185,13 +185,18 @@ def random_walk_neighbors(graph: Graph, node: int, length: int, restart: float) 
 def ppr(graph: Graph, nodes: Tensor, restart: float) -> Tensor:
     """(I - (1 - c) A D^-1) pi = c e by SciPy's direct solver, float64 [S, n_nodes]; a walk without edges stands still."""
     r = graph.to("cpu").to_scipy().astype(np.float64)
-    a = sp.block_array([[sp.csc_array((graph.n_users,) * 2), r], [r.T, sp.csc_array((graph.n_items,) * 2)]]).tocsc()
+    n = graph.n_nodes
+
+    def diagonal(values: np.ndarray) -> sp.dia_array:
+        return sp.dia_array((values[None], [0]), shape=(n, n))
+
+    a = sp.csc_array(sp.bmat([[None, r], [r.T, None]]))
     degree = np.asarray(a.sum(0)).ravel()
-    walk = a @ sp.diags_array(np.divide(1.0, degree, where=degree > 0, out=np.zeros(graph.n_nodes)))
-    walk = walk + sp.diags_array((degree == 0).astype(np.float64))
-    start = np.zeros((graph.n_nodes, len(nodes)))
+    walk = a @ diagonal(np.divide(1.0, degree, where=degree > 0, out=np.zeros(n)))
+    walk = walk + diagonal((degree == 0).astype(np.float64))
+    start = np.zeros((n, len(nodes)))
     start[nodes.cpu().numpy(), np.arange(len(nodes))] = restart
-    matrix = (sp.eye_array(graph.n_nodes) - (1 - restart) * walk).tocsc()
+    matrix = (diagonal(np.ones(n)) - (1 - restart) * walk).tocsc()
     return torch.from_numpy(spsolve(matrix, start).reshape(start.shape).T.copy())
 
 

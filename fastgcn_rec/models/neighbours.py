@@ -184,4 +184,5 @@ class RP3beta(Neighbours):
 
 
 def _inverse(degree: np.ndarray) -> sp.dia_array:
-    return sp.diags_array(np.divide(1.0, degree, out=np.zeros_like(degree), where=degree > 0))
+    inverse = np.divide(1.0, degree, out=np.zeros_like(degree), where=degree > 0)
+    return sp.dia_array((inverse[None], [0]), shape=(len(degree), len(degree)))
