@@ -19,6 +19,8 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .data._arrays import is_missing
+
 MOST_TOKENS = 1 << 24  # rows of the table: files hold tokens as float32
 _WORD = re.compile(r"[^\W_]+")
 
@@ -80,7 +82,7 @@ class Numeric(Column):
     log: bool = False
 
     def _values(self, values: Sequence[Any]) -> NDArray[np.float64]:
-        x = np.array([np.nan if v is None or v == "" else v for v in values], np.float64)
+        x = np.array([np.nan if is_missing(v) or (isinstance(v, str) and not v) else v for v in values], np.float64)
         if x.ndim != 1 or np.isinf(x).any():
             raise ValueError("must be finite numbers [n], or NaN where missing")
         if self.log and (x <= -1).any():
@@ -126,10 +128,10 @@ class Categorical(Column):
             raise ValueError(f"Categorical: min_count must be >= 1, got {self.min_count}")
 
     def _values(self, value: Any) -> list[str]:
-        if value is None or value == "" or (isinstance(value, float) and np.isnan(value)):
+        if is_missing(value) or (isinstance(value, str) and not value):
             return []
         if isinstance(value, (list, tuple, set, frozenset, np.ndarray)):
-            return sorted({str(v) for v in value})
+            return sorted({str(v) for v in value if not is_missing(v)})
         return sorted(set(filter(None, str(value).split(self.separator)))) if self.separator else [str(value)]
 
     def fit(self, values: Sequence[Any]) -> list[str]:
@@ -188,8 +190,11 @@ class Text(Column):
         return self.buckets
 
     def tokens(self, values: Sequence[Any], learnt: Any) -> list[list[int]]:
-        texts = ("" if v is None or (isinstance(v, float) and np.isnan(v)) else str(v) for v in values)
-        return [sorted({zlib.crc32(gram.encode()) % self.buckets for gram in self.grams(text)}) for text in texts]
+        texts = ("" if is_missing(v) else str(v) for v in values)
+        return [
+            sorted({zlib.crc32(gram.encode("utf-8", "surrogatepass")) % self.buckets for gram in self.grams(text)})
+            for text in texts
+        ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -248,7 +253,7 @@ def _guess(values: Any) -> Column:
         return Vector()
     if any(isinstance(v, (list, tuple, set, frozenset, np.ndarray)) for v in values):
         return Categorical("|")
-    known = [v for v in values if v is not None and v == v and v != ""]
+    known = [v for v in values if not is_missing(v) and not (isinstance(v, str) and not v)]
     if all(isinstance(v, (bool, np.bool_)) for v in known):
         return Categorical()
     numbers = _numbers(known)

@@ -63,6 +63,12 @@ class Graph:
         stored = coo.data != 0
         rows, cols, data = (coo.row, coo.col, coo.data) if stored.all() else (
             coo.row[stored], coo.col[stored], coo.data[stored])  # fmt: skip
+        if not weighted and not (data > 0).all():
+            at = int((~(data > 0)).argmax())
+            raise ValueError(
+                f"Graph: user_items must hold positive values where there is an edge, got {data[at]} at [{rows[at]}, {cols[at]}]; "
+                "leave out what is no interaction: user_items > 0"
+            )
         self._build(rows, cols, user_items.shape[0], user_items.shape[1], data if weighted else None)
 
     @classmethod

@@ -62,6 +62,7 @@ def test_unsigned_ids_beyond_int64_are_refused():
         ({"rating": [1.0]}, r"rating must have one value an event = \[2\]"),
         ({"time": [1, np.nan]}, "time must be finite, got nan"),
         ({"rating": [np.inf, 1]}, "rating must be finite, got inf"),
+        ({"time": ["2020-01-01", "yesterday"]}, "'yesterday' is no ISO date .* at position 1"),
         ({"time": np.array(["2020-01-01", "NaT"], "datetime64[D]")}, "NaT"),
         ({"item_ids": [4, 9]}, "items holds 1 ids that are not among the 2 item_ids: 5"),
         ({"item_ids": [4, 5, 4]}, "item_ids must be unique, got 4 more than once"),
@@ -75,7 +76,9 @@ def test_bad_values_are_value_errors_that_say_what_is_wrong(arguments, message):
         Interactions.from_raw(**{"users": [1, 2], "items": [4, 5], **arguments})
 
 
-@pytest.mark.parametrize("arguments", [{"rating": ["a", "b"]}, {"time": ["a", "b"]}, {"item_ids": ["4", "5"]}])
+@pytest.mark.parametrize(
+    "arguments", [{"rating": ["a", "b"]}, {"time": ["a", 5]}, {"time": [True, False]}, {"item_ids": ["4", "5"]}]
+)
 def test_columns_of_the_wrong_kind_are_type_errors(arguments):
     with pytest.raises(TypeError):
         Interactions.from_raw([1, 2], [4, 5], **arguments)

@@ -13,6 +13,15 @@ Array: TypeAlias = NDArray[Any]
 Ints: TypeAlias = NDArray[np.int64]
 
 
+class BadValue(Exception):
+    """One of many values is not what it should be: which, counted from 0, and why."""
+
+    def __init__(self, row: int, reason: str) -> None:
+        super().__init__(reason)
+        self.row = row
+        self.reason = reason
+
+
 def is_text(ids: Array) -> bool:
     """Whether ids are texts: an object array of str, as all texts of this package are; of what a user gave, NumPy's own kinds too."""
     return ids.dtype.kind in "OUT"
@@ -31,33 +40,6 @@ def is_missing(value: object) -> bool:
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
     return isinstance(value, (Number, np.datetime64, np.timedelta64)) and bool(value != value)
-
-
-def as_column(values: Iterable[Any] | Array, name: str) -> Array:
-    """Return a column of an info: numbers, truth values or datetime64 as they are, texts as an object array of str.
-
-    A missing value is "" among texts and NaN among numbers. `name` is the column's in errors.
-    """
-    column: Array
-    if hasattr(values, "__array__"):
-        column = np.asarray(values)
-        if not is_text(column):
-            return column
-        if column.ndim != 1:
-            raise ValueError(f"{name} must be one-dimensional where it holds texts, got shape {list(column.shape)}")
-        values = column.tolist()
-    values = list(values)
-    kinds = {"str" if isinstance(value, str) else type(value).__name__ for value in values if not is_missing(value)}
-    if kinds <= {"str"}:
-        return as_texts("" if is_missing(value) else value for value in values)
-    if "str" in kinds:
-        raise TypeError(
-            f"{name} must be all numbers or all strings, got {', '.join(sorted(kinds))}; convert them with str()"
-        )
-    column = np.asarray([np.nan if is_missing(value) else value for value in values])
-    if column.dtype.kind not in "biufM":
-        raise TypeError(f"{name} must hold numbers or strings, got {', '.join(sorted(kinds))}")
-    return column
 
 
 def as_ids(values: Iterable[Any] | Array, name: str) -> Array:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ._arrays import Array, is_text
 from ._text import TextFormat, read_columns
 from .dataset import Dataset
 from .download import download, download_wheel, download_zip
@@ -86,12 +87,17 @@ _RECBOLE_ML100K = {
 _ML1M_RATERS = {2858: 3428, 260: 2991, 1196: 2990, 1210: 2883, 480: 2672, 2028: 2653, 589: 2649, 2571: 2590}
 
 
+def _are_rows(item_ids: Array, n_rows: int) -> bool:
+    """Whether sorted ids number rows of a file."""
+    return not is_text(item_ids) and item_ids.size > 0 and bool(item_ids[0] >= 0 and item_ids[-1] < n_rows)
+
+
 def _read_ml1m_csv(folder: Path) -> Interactions:
     """MovieLens 1M as pairs: user = UserID - 1, item = row of items.csv, whose "index" is the MovieID. No times."""
     pairs = read_csv(folder / "interactions.csv")
     columns = read_columns(folder / "items.csv", TextFormat(), {0: "id", 1: "text", 2: "text"}, 3)
     movie_ids = columns[0]
-    if movie_ids.dtype.kind != "i" or pairs.items.size == 0 or pairs.item_ids[-1] >= movie_ids.size:
+    if is_text(movie_ids) or is_text(pairs.user_ids) or not _are_rows(pairs.item_ids, movie_ids.size):
         raise ValueError(f"{folder}: the items of interactions.csv are not rows of items.csv")
     raw_items = movie_ids[pairs.item_ids[pairs.items]]
     for movie, raters in _ML1M_RATERS.items():
@@ -111,7 +117,7 @@ def _read_online_retail(folder: Path) -> Interactions:
     events = read_csv(folder / "interactions.csv", time="timestamp")
     columns = read_columns(folder / "items.csv", TextFormat(), {0: "text", 1: "text", 2: "number"}, 3)
     codes = columns[0]
-    if events.item_ids.dtype.kind != "i" or events.n_items == 0 or events.item_ids[-1] >= codes.size:
+    if not _are_rows(events.item_ids, codes.size):
         raise ValueError(f"{folder}: the items of interactions.csv are not rows of items.csv")
     return Interactions.from_raw(
         events.user_ids[events.users],

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+import warnings
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -12,158 +13,211 @@ from typing import Literal
 
 import numpy as np
 
-from ._arrays import Array, as_texts, is_text
+from ._arrays import Array, BadValue, as_texts, is_text
+from ._lines import line_at, malformed_line, open_lines
+from ._parse import MISSING, Ids, parse_ids, parse_numbers, parse_times, twice_written
+from ._times import is_date
 
-CHUNK_ROWS = 1 << 14
+CHUNK_ROWS = 1 << 13
 
 Kind = Literal["id", "number", "time", "text"]
+Row = tuple[int, list[str]]  # the number of its first line, its fields
 
 
 @dataclass(frozen=True)
 class TextFormat:
-    """How a file's lines become fields. A separator of two characters ("::") is allowed without quotes."""
+    """How a file's lines become fields, and fields values; `read_csv` says what each option means.
 
-    sep: str = ","
+    A separator of several characters ("::"), and None, blanks, are allowed without quotes.
+    """
+
+    sep: str | None = ","
     header: bool = True
     quoted: bool = True
+    newlines: bool = False
+    comment: str | None = None
+    strip: bool | None = None
+    ids: Ids = "auto"
+    missing: Collection[str] = MISSING
+    skip: bool = False
+    encoding: str | None = None
 
     @contextmanager
-    def rows(self, path: Path) -> Iterator[Iterator[list[str]]]:
-        """Open the file and iterate over its rows, header included and blank lines skipped."""
-        with open(path, encoding=_encoding(path), newline="") as lines:
-            source: Iterator[str] = lines
-            sep = self.sep
-            if len(sep) > 1:
-                source, sep = (line.replace(self.sep, "\x1f") for line in lines), "\x1f"
-            if self.quoted:
-                yield csv.reader(source, delimiter=sep, quoting=csv.QUOTE_MINIMAL)
-            else:
-                yield csv.reader(source, delimiter=sep, quoting=csv.QUOTE_NONE)
+    def rows(self, path: Path) -> Iterator[Iterator[Row]]:
+        """Open the file and iterate over its rows, header included, blank lines and comments left out."""
+        with open_lines(path, self.encoding) as file:
+            lines: Iterable[str] = file
+            if self.comment:  # a blank line in its place, so that lines keep their numbers
+                mark = self.comment
+                lines = ("\n" if line.startswith(mark) else line for line in file)
+            try:
+                yield self._quoted(lines) if self.quoted else self._plain(lines)
+            except _BadLine as bad:
+                raise malformed_line(path, bad.number, line_at(path, self.encoding, bad.number), bad.reason) from None
+
+    def _plain(self, lines: Iterable[str]) -> Iterator[Row]:
+        for number, line in enumerate(lines, 1):
+            fields = line.rstrip("\r\n").split(self.sep)
+            if fields and fields != [""]:
+                yield number, fields
+
+    def _quoted(self, lines: Iterable[str]) -> Iterator[Row]:
+        rows = csv.reader(lines, delimiter=self.sep or ",", strict=True, skipinitialspace=bool(self.strip))
+        first = 1
+        try:
+            for fields in rows:
+                if rows.line_num > first and not self.newlines:
+                    raise _BadLine(
+                        first,
+                        "a quoted field goes on in the next line; newlines=True if that is meant, quoted=False if the quotation mark "
+                        "stands for itself",
+                    )
+                if fields:
+                    yield first, fields
+                first = rows.line_num + 1
+        except csv.Error as error:
+            reason = str(error)
+            if "field larger" in reason:
+                reason += ", which csv.field_size_limit raises; quoted=False knows no limit"
+            elif "NUL" not in reason:
+                reason = (
+                    f"a quotation mark that does not close its field ({reason}); quoted=False if it stands for itself"
+                )
+            raise _BadLine(first, reason) from None
 
 
-def _encoding(path: Path) -> str:
-    """UTF-8 where the bytes are valid UTF-8, otherwise Latin-1 (the older MovieLens files)."""
-    try:
-        with open(path, encoding="utf-8-sig") as lines:
-            while lines.read(1 << 20):
-                pass
-    except UnicodeDecodeError:
-        return "latin-1"
-    return "utf-8-sig"
+class _BadLine(Exception):
+    def __init__(self, number: int, reason: str) -> None:
+        super().__init__(reason)
+        self.number = number
+        self.reason = reason
 
 
 def read_header(path: Path, form: TextFormat) -> list[str]:
     """Return the fields of a file's first row, or [] for an empty file."""
     with form.rows(path) as rows:
-        return next(filter(None, rows), [])
+        _, fields = next(rows, (0, []))
+    return [field.strip() for field in fields] if form.strip else fields
 
 
-def read_columns(path: Path, form: TextFormat, columns: dict[int, Kind], width: int) -> dict[int, Array]:
+def read_columns(
+    path: Path, form: TextFormat, columns: dict[int, Kind], width: int, names: dict[int, str] | None = None
+) -> dict[int, Array]:
     """Read some columns of a delimited file.
 
-    `columns` maps positions to kinds: "id" gives int64 where every value is a canonical integer and texts (an object array)
-    otherwise, "number" float64, "time" int64, float64 or datetime64 and "text" texts. Every row must have `width`
-    fields. A row that does not fit raises a ValueError with the file, the line number and the line.
+    `columns` maps positions to kinds: "id" gives int64 where every value is a canonical integer and texts (an object array of str)
+    otherwise, "number" finite float64, "time" int64 or float64 and "text" texts. Every row must have `width` fields. A row that does not
+    fit raises a ValueError with the file, the line number and the line, in which `names` (default: the kinds) name the columns.
     """
-    parts: dict[int, list[Array]] = {position: [] for position in columns}
-    done = 0
-    known: dict[str, str] = {}  # ids, each of which is kept once
+    readers = {at: _Column(kind, (names or {}).get(at, kind), form) for at, kind in columns.items()}
+    left_out: list[_BadLine] = []
     with form.rows(path) as rows:
-        rows = filter(None, rows)
         if form.header:
             next(rows, None)
-        while True:
+        while chunk := list(islice(rows, CHUNK_ROWS)):
             try:
-                chunk = list(islice(rows, CHUNK_ROWS))
-            except csv.Error as error:
-                raise ValueError(f"{path}: not a delimited text file ({error})") from error
-            if not chunk:
-                break
-            wrong = next((n for n, row in enumerate(chunk) if len(row) != width), None)
-            if wrong is not None:
-                raise _malformed(path, form, done + wrong, f"{width} fields expected, got {len(chunk[wrong])}")
-            for position, kind in columns.items():
-                values = [row[position] for row in chunk]
-                try:
-                    part = _parse(values, kind)
-                except _BadValue as bad:
-                    raise _malformed(path, form, done + bad.row, bad.reason) from None
-                if kind == "id" and is_text(part):
-                    part = as_texts(known.setdefault(value, value) for value in values)
-                parts[position].append(part)
-            done += len(chunk)
-    return {position: _join(parts[position], columns[position]) for position in columns}
+                parts = _read(chunk, readers, width, form)
+            except _BadLine:
+                if not form.skip:
+                    raise
+                chunk, bad = _sift(chunk, readers, width, form)
+                left_out += bad
+                parts = _read(chunk, readers, width, form)
+            for at, part in parts.items():
+                readers[at].parts.append(part)
+    if left_out:
+        warnings.warn(
+            f"{path}: {len(left_out)} lines are left out, the first is line {left_out[0].number}: {left_out[0].reason}",
+            stacklevel=4,
+        )
+    found = {at: reader.joined() for at, reader in readers.items()}
+    for at, reader in readers.items():
+        if form.ids == "auto" and is_text(found[at]):
+            _refuse_two_forms(path, form, at, reader.name, reader.known)
+    return found
 
 
-class _BadValue(Exception):
-    def __init__(self, row: int, reason: str) -> None:
-        super().__init__(reason)
-        self.row = row
-        self.reason = reason
+class _Column:
+    """One column while its chunks are read."""
+
+    def __init__(self, kind: Kind, name: str, form: TextFormat) -> None:
+        self.kind, self.name, self.form = kind, name, form
+        self.parts: list[Array] = []
+        self.dates: bool | None = None  # whether times are dates: the first one says it
+        self.known: dict[str, str] = {}  # ids, each of which is kept once
+
+    def parse(self, values: list[str]) -> Array:
+        if self.kind == "text":
+            return as_texts(values)
+        if self.kind == "number":
+            return parse_numbers(values, self.name)
+        if self.kind == "time":
+            dates = is_date(values[0].strip()) if self.dates is None and values else bool(self.dates)
+            part = parse_times(values, self.name, dates)
+            self.dates = dates if values else self.dates
+            return part
+        part = parse_ids(values, self.name, self.form.ids, self.form.strip, self.form.missing)
+        return self._kept(part.tolist()) if is_text(part) else part
+
+    def _kept(self, values: Iterable[str]) -> Array:
+        return as_texts(self.known.setdefault(value, value) for value in values)
+
+    def joined(self) -> Array:
+        """The chunks as one; where their dtypes differ, the more general one."""
+        parts = self.parts
+        if not parts:
+            return np.zeros(0, {"text": "O", "number": "f8"}.get(self.kind, "i8"))
+        if any(map(is_text, parts)):
+            parts = [part if is_text(part) else self._kept(map(str, part.tolist())) for part in parts]
+        return np.concatenate(parts)
 
 
-def _parse(values: list[str], kind: Kind) -> Array:
-    if kind == "text":
-        return as_texts(values)
-    if "" in values:
-        raise _BadValue(values.index(""), f"the {kind} is empty")
-    if kind in ("id", "time"):
-        whole = _canonical_integers(values)
-        if whole is not None or kind == "id":
-            return as_texts(values) if whole is None else whole
-    try:
-        return np.array(list(map(float, values)))
-    except ValueError:
-        pass
-    if kind == "time" and max(map(len, values)) < 40:
+def _read(chunk: list[Row], readers: dict[int, _Column], width: int, form: TextFormat) -> dict[int, Array]:
+    for number, fields in chunk:
+        if len(fields) != width:
+            raise _BadLine(number, f"must have {width} fields, got {len(fields)}" + _hint(chunk[0][1], fields, form))
+    parts = {}
+    for at, reader in readers.items():
         try:
-            return np.array(values, np.str_).astype("datetime64[us]")
-        except ValueError:
-            pass
-    for row, value in enumerate(values):
+            parts[at] = reader.parse([fields[at] for _, fields in chunk])
+        except BadValue as bad:
+            number, fields = chunk[bad.row]
+            raise _BadLine(number, bad.reason + (_hint(fields, fields, form) if "" in fields else "")) from None
+    return parts
+
+
+def _sift(
+    chunk: list[Row], readers: dict[int, _Column], width: int, form: TextFormat
+) -> tuple[list[Row], list[_BadLine]]:
+    """The rows of a chunk that can be read, and what is wrong with the others."""
+    good, bad = [], []
+    for row in chunk:
         try:
-            float(value)
-        except ValueError:
-            date = " or an ISO date" if kind == "time" else ""
-            raise _BadValue(row, f"{value!r} is not a number{date}") from None
-    raise AssertionError("unreachable: a value that float() refuses was announced")
+            _read([row], readers, width, form)
+            good.append(row)
+        except _BadLine as line:
+            bad.append(line)
+    return good, bad
 
 
-def _canonical_integers(values: list[str]) -> Array | None:
-    """Return int64 values where str(int(v)) == v for all of them ("007", "+7" and "7.0" are not), else None."""
-    try:
-        whole = list(map(int, values))
-        return np.array(whole, np.int64) if list(map(str, whole)) == values else None
-    except (ValueError, OverflowError):
-        return None
+def _hint(first: list[str], fields: list[str], form: TextFormat) -> str:
+    """What the reader of an error about the number of fields may have wanted."""
+    mark = next((row[0][0] for row in (fields, first) if row[0][:1] in ("#", "%")), None)
+    if mark is not None and not form.comment:
+        return f"; comment={mark!r} leaves out lines that begin so"
+    if form.sep is not None and not form.sep.strip() and "" in fields:
+        return "; sep=None takes any run of blanks for one separator"
+    return ""
 
 
-def _join(parts: list[Array], kind: Kind) -> Array:
-    """Concatenate the chunks of one column; where their dtypes differ, the more general one wins."""
-    if not parts:
-        return np.zeros(0, {"text": "O", "number": "f8"}.get(kind, "i8"))
-    if any(map(is_text, parts)):
-        parts = [part if is_text(part) else as_texts(map(str, part.tolist())) for part in parts]
-    elif len({part.dtype.kind == "M" for part in parts}) > 1:
-        raise ValueError("the times mix numbers and dates; use one form")
-    return np.concatenate(parts)
-
-
-def _malformed(path: Path, form: TextFormat, row: int, reason: str) -> ValueError:
-    """Return the error for data row `row` (0-based, header not counted), after finding its line again."""
-    with open(path, encoding=_encoding(path), newline="") as lines:
-        text = lines.read().split("\n")
+def _refuse_two_forms(path: Path, form: TextFormat, at: int, name: str, distinct: Collection[str]) -> None:
+    value = twice_written(distinct)
+    if value is None:
+        return
     with form.rows(path) as rows:
-        wanted = row + form.header
-        for fields in rows:
-            if fields and wanted == 0:
-                number = getattr(rows, "line_num", 0)
-                return malformed_line(path, number, text[number - 1].rstrip("\r"), reason)
-            wanted -= bool(fields)
-    return ValueError(f"{path}: data row {row + 1}: {reason}")
-
-
-def malformed_line(path: Path, number: int, line: str, reason: str) -> ValueError:
-    """Return the error for one line of a file: its number is 1-based, and a long line is cut."""
-    shown = line if len(line) <= 120 else line[:117] + "..."
-    return ValueError(f"{path}, line {number}: {reason}; the line is {shown!r}")
+        for number, fields in rows:
+            if len(fields) > at and fields[at].strip() == value:
+                raise _BadLine(
+                    number,
+                    f"the {name} {value!r} is also written {value.split('.')[0]!r}; ids='integer' makes one id of both, ids='text' keeps two",
+                )

@@ -8,6 +8,7 @@ Both give the same columns in `Interactions.item_info`: "title" (without the yea
 from __future__ import annotations
 
 import re
+import warnings
 from itertools import compress
 from pathlib import Path
 
@@ -67,19 +68,27 @@ def movie_columns(titles: Array, genres: Array, years: Array | None = None) -> d
     return {"title": as_texts(plain), "year": year, "genres": genres}
 
 
-def read_recbole(path: Path_) -> Interactions:
+def read_recbole(
+    path: Path_,
+    user: str | None = None,
+    item: str | None = None,
+    rating: str | None = None,
+    time: str | None = None,
+) -> Interactions:
     """Read RecBole's atomic files: NAME.inter and, where they lie beside it, NAME.item and NAME.user.
 
-    The header types every field (``user_id:token item_id:token rating:float timestamp:float``, tab separated). The
-    first two fields whose names begin with "user" and "item" are the ids; "rating" and "timestamp" are read if
-    there. The fields of the .item file go to `item_info`: titles, years and genres under the names "title", "year" and
-    "genres", any other field under its own name, with the tokens of a ``token_seq`` joined by "|". Those of the .user file go to
-    `user_info` under their own names.
+    The header types every field (``user_id:token item_id:token rating:float timestamp:float``, tab separated). The fields of the .item file
+    go to `item_info`: titles, years and genres under the names "title", "year" and "genres", any other field under its own name, with the
+    tokens of a ``token_seq`` joined by "|". Those of the .user file go to `user_info` under their own names.
 
     Parameters
     ----------
     path : path
         The .inter file, or a folder that holds exactly one.
+    user, item : str, optional
+        The fields of the ids, in all files. Default: "user_id" or "user", "item_id" or "item".
+    rating, time : str, optional
+        Their fields. Default: "rating"; "timestamp", "time", "event_time" or "datetime"; none where no field is named so.
 
     Raises
     ------
@@ -106,45 +115,69 @@ def read_recbole(path: Path_) -> Interactions:
             raise ValueError(f"{path} holds several .inter files, {', '.join(f.name for f in found)}; name one of them")
         path = found[0]
     names, _ = _recbole_header(path)
-    at = {"user": _starting(path, names, "user"), "item": _starting(path, names, "item")}
-    at |= {key: names.index(name) for key, name in (("rating", "rating"), ("time", "timestamp")) if name in names}
+    given = {"user": user, "item": item, "rating": rating, "time": time}
+    fields = {role: _field(path, names, role, name) for role, name in given.items()}
+    at = {role: names.index(name) for role, name in fields.items() if name is not None}
+    unused = [name for name in names if name not in fields.values() and re.search("time|date", name, re.IGNORECASE)]
+    if fields["time"] is None and unused:
+        warnings.warn(f"{path}: no field is taken for the time; time={unused[0]!r} names one", stacklevel=2)
     events = _read_events(path, _RECBOLE, at, len(names))
-    item_path, user_path = path.with_suffix(".item"), path.with_suffix(".user")
-    if user_path.exists():
-        events = _recbole_users(events, user_path)
-    return _recbole_items(events, item_path) if item_path.exists() else events
+    for side, attach in (("user", _recbole_users), ("item", _recbole_items)):
+        beside = path.with_suffix(f".{side}")
+        if beside.exists():
+            events = attach(events, beside, str(fields[side]))
+    return events
 
 
 def _recbole_header(path: Path) -> tuple[list[str], list[str]]:
     fields = read_header(path, _RECBOLE)
     split = [field.rsplit(":", 1) for field in fields]
     if not fields or any(len(part) != 2 for part in split):
-        raise ValueError(f"{path}, line 1: every field must be NAME:TYPE as in user_id:token, got {' '.join(fields)!r}")
-    return [name for name, _ in split], [kind for _, kind in split]
+        raise ValueError(
+            f"{path}, line 1: every field must be NAME:TYPE as in user_id:token, got {' '.join(fields)[:200]!r}"
+        )
+    names = [name for name, _ in split]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{path}, line 1: every field must have a name of its own, got {twice!r} more than once")
+    return names, [kind for _, kind in split]
 
 
-def _starting(path: Path, names: list[str], prefix: str) -> int:
-    for position, name in enumerate(names):
-        if name.startswith(prefix):
-            return position
-    raise ValueError(f"{path}, line 1: no field whose name begins with {prefix!r}; the fields are {', '.join(names)}")
+_FIELDS = {
+    "user": ("user_id", "user"),
+    "item": ("item_id", "item"),
+    "rating": ("rating",),
+    "time": ("timestamp", "time", "event_time", "datetime"),
+}
 
 
-def _recbole_fields(path: Path, side: str) -> tuple[Array, dict[str, Array], set[str]]:
+def _field(path: Path, names: list[str], role: str, name: str | None) -> str | None:
+    """The field of a role: the one asked for, or the first of the usual names that there is; ids must have one."""
+    wanted = _FIELDS[role] if name is None else (name,)
+    found = next((own for own in wanted if own in names), None)
+    if found is None and (name is not None or role in ("user", "item")):
+        raise ValueError(
+            f"{path}, line 1: no field {' or '.join(map(repr, wanted))} for {role}; the fields are {', '.join(names)[:200]}: "
+            f"{role}= names one of them"
+        )
+    return found
+
+
+def _recbole_fields(path: Path, role: str, id_field: str) -> tuple[Array, dict[str, Array], set[str]]:
     """(ids, the other fields as text, which of these are sequences of tokens)."""
     names, types = _recbole_header(path)
-    at_id = _starting(path, names, side)
+    at_id = names.index(str(_field(path, names, role, id_field)))
     kinds: dict[int, Kind] = {}
     for position, kind in enumerate(types):
         if position != at_id and not kind.endswith("float_seq"):
             kinds[position] = "text"
-    columns = read_columns(path, _RECBOLE, {at_id: "id", **kinds}, len(names))
+    columns = read_columns(path, _RECBOLE, {at_id: "id", **kinds}, len(names), {at_id: role})
     sequences = {name for name, kind in zip(names, types, strict=True) if kind == "token_seq"}
     return columns[at_id], {names[position]: columns[position] for position in kinds}, sequences
 
 
-def _recbole_users(events: Interactions, path: Path) -> Interactions:
-    ids, fields, sequences = _recbole_fields(path, "user")
+def _recbole_users(events: Interactions, path: Path, id_field: str) -> Interactions:
+    ids, fields, sequences = _recbole_fields(path, "user", id_field)
     return with_user_info(events, ids, _joined(fields, sequences))
 
 
@@ -152,8 +185,8 @@ def _joined(fields: dict[str, Array], sequences: set[str]) -> dict[str, Array]:
     return {name: _bars(column) if name in sequences else column for name, column in fields.items()}
 
 
-def _recbole_items(events: Interactions, path: Path) -> Interactions:
-    ids, fields, sequences = _recbole_fields(path, "item")
+def _recbole_items(events: Interactions, path: Path, id_field: str) -> Interactions:
+    ids, fields, sequences = _recbole_fields(path, "item", id_field)
 
     def take(wanted: tuple[str, ...]) -> Array | None:
         name = next((name for name in wanted if name in fields), None)

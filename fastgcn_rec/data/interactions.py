@@ -7,20 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ._arrays import (
-    Array,
-    Ints,
-    as_column,
-    as_ids,
-    check_count,
-    codes_of,
-    factorize,
-    first_events,
-    pair_keys,
-    sorted_index,
-)
+from ._arrays import Array, Ints, as_ids, check_count, codes_of, factorize, first_events, pair_keys, sorted_index
+from ._columns import infos, ratings, times
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +26,8 @@ class Interactions:
         Codes into `item_ids`.
     user_ids, item_ids : int64, or str (dtype object) [U], [I]
         Raw ids, sorted and unique. An id may have no event.
-    rating : float32 [E] or None
+    rating : float32 or float64 [E] or None
+        float32 where it was given so.
     time : int64 or float64 [E] or None
         Seconds since 1970 where the source says so, otherwise any increasing number.
     item_info : dict of str to array [I]
@@ -57,7 +47,7 @@ class Interactions:
     items: Ints
     user_ids: Array
     item_ids: Array
-    rating: NDArray[np.float32] | None = None
+    rating: Array | None = None
     time: Array | None = None
     item_info: dict[str, Array] = field(default_factory=dict)
     user_info: dict[str, Array] = field(default_factory=dict)
@@ -80,11 +70,12 @@ class Interactions:
         ----------
         users, items : array-like [E]
             Raw ids, all integers or all strings.
-        rating : array-like of numbers [E], optional
-        time : array-like of numbers or datetime64 [E], optional
-            datetime64 becomes seconds since 1970 (int64, or float64 where there are fractions of a second).
-        item_info : mapping of str to array-like [I], optional
-            Columns in the order of `item_ids`, which is then required.
+        rating : array-like of numbers or truth values [E], optional
+        time : array-like of numbers, dates or ISO texts [E], optional
+            Dates (datetime64, datetime objects, pandas and Arrow timestamps) and texts (``2011-12-09 12:50:00``, ``2011-12-09T12:50:00Z``,
+            ``...+02:00``) become seconds since 1970: int64, or float64 where there are fractions of a second. Without a zone they are UTC.
+        item_info : mapping of str to array-like [I], pandas DataFrame or Arrow table, optional
+            Columns of numbers, dates or texts in the order of `item_ids`, which is then required. A missing text is "", a missing number NaN.
         user_ids, item_ids : array-like, optional
             The id spaces, in any order, where they hold ids without an event. Default: the ids that occur.
         user_info : mapping of str to array-like [U], optional
@@ -93,7 +84,7 @@ class Interactions:
         Raises
         ------
         TypeError
-            Ids that are neither all integers nor all strings; ratings or times that are not numbers.
+            Ids that are neither all integers nor all strings; ratings that are not numbers, times that are neither numbers nor dates.
         ValueError
             Lengths that differ, repeated ids in an id space, events with ids outside it, NaN or infinity.
 
@@ -113,10 +104,10 @@ class Interactions:
             codes_i,
             space_u,
             space_i,
-            _rating(rating, codes_u.size),
-            _time(time, codes_u.size),
-            _info(item_info, order_i, "an item"),
-            _info(user_info, order_u, "a user"),
+            ratings(rating, codes_u.size),
+            times(time, codes_u.size),
+            infos(item_info, order_i, "an item"),
+            infos(user_info, order_u, "a user"),
         )
 
     def __len__(self) -> int:
@@ -194,6 +185,8 @@ class Interactions:
     def filter_rating(self, min_rating: float) -> Interactions:
         """Return the events rated `min_rating` or higher; the id spaces stay (see `compact`).
 
+        Compared in the ratings' own precision: that of the numbers that were given.
+
         Examples
         --------
         >>> from fastgcn_rec.data import Interactions
@@ -202,7 +195,10 @@ class Interactions:
         """
         if self.rating is None:
             raise ValueError(f"min_rating={min_rating} needs ratings, but these interactions have none; leave it out")
-        return self.select(self.rating >= min_rating)
+        if not isinstance(min_rating, (int, float, np.integer, np.floating)) or np.isnan(min_rating):
+            raise ValueError(f"min_rating must be a number, got {min_rating!r}")
+        with np.errstate(over="ignore"):  # a threshold beyond float32 is infinity there
+            return self.select(self.rating >= self.rating.dtype.type(min_rating))
 
     def k_core(self, k_user: int, k_item: int | None = None) -> Interactions:
         """Return the largest part where every user has `k_user` items and every item `k_item` users at least.
@@ -252,53 +248,3 @@ def _code(
     if repeated:
         raise ValueError(f"{space_name} must be unique, got {repeated[0]!r} more than once")
     return ordered, codes_of(ids, ordered, name, space_name), order
-
-
-def _info(info: Mapping[str, Any] | None, order: Ints | None, one: str) -> dict[str, Array]:
-    """The columns of `one`'s ids in sorted order."""
-    side, columns = one.split()[1], {}
-    given = {} if info is None else dict(info.items())  # a pandas DataFrame has no truth value
-    if not given:
-        return {}
-    if order is None:
-        raise ValueError(
-            f"{side}_info needs {side}_ids: its columns are aligned with them; pass {side}_ids=[...] as well"
-        )
-    for name, column in given.items():
-        values = as_column(column, f"{side}_info[{name!r}]")
-        if values.shape[:1] != order.shape:
-            raise ValueError(
-                f"{side}_info[{name!r}] must have one row {one} id = {order.size}, got {list(values.shape)}"
-            )
-        columns[name] = values[order]
-    return columns
-
-
-def _rating(rating: Iterable[float] | Array | None, n: int) -> NDArray[np.float32] | None:
-    return None if rating is None else _column(rating, "rating", n).astype(np.float32)
-
-
-def _time(time: Iterable[Any] | Array | None, n: int) -> Array | None:
-    if time is None:
-        return None
-    values = np.asarray(time if hasattr(time, "__array__") else list(time))
-    if values.dtype.kind == "M":
-        if np.isnat(values).any():
-            raise ValueError("time must not hold NaT; drop those events first")
-        whole = values.astype("datetime64[s]")
-        if (whole == values).all():
-            return whole.astype(np.int64)
-        return values.astype("datetime64[us]").astype(np.int64) / 1e6
-    values = _column(values, "time", n)
-    return values.astype(np.int64 if values.dtype.kind in "iu" else np.float64, copy=False)
-
-
-def _column(values: Iterable[Any] | Array, name: str, n: int) -> Array:
-    column = np.asarray(values if hasattr(values, "__array__") else list(values))
-    if column.shape != (n,):
-        raise ValueError(f"{name} must have one value an event = [{n}], got shape {list(column.shape)}")
-    if column.size and column.dtype.kind not in "iuf":
-        raise TypeError(f"{name} must be numbers, got dtype {column.dtype}")
-    if not np.isfinite(column).all():
-        raise ValueError(f"{name} must be finite, got {column[~np.isfinite(column)][0]}; drop those events first")
-    return column

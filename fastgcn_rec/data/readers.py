@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 
 from ._arrays import Array, Ints, as_texts, factorize, is_text
-from ._text import Kind, TextFormat, malformed_line, read_columns, read_header
+from ._lines import malformed_line, open_bytes
+from ._parse import MISSING, Ids
+from ._sparse import stored_entries
+from ._text import Kind, TextFormat, read_columns, read_header
 from .build import build_dataset
 from .dataset import Dataset, Edges
 from .interactions import Interactions
@@ -65,18 +70,20 @@ def read_lightgcn(train_path: Path_, test_path: Path_ | None = None, name: str |
 
 def _lightgcn_lines(path: Path) -> tuple[Ints, Ints, Ints]:
     """Return (user of every pair, item of every pair, every user that has a line), all raw ids."""
-    text = np.fromfile(path, np.uint8)
+    with open_bytes(path) as stream:
+        text = np.frombuffer(stream.read(), np.uint8)
     digit = (text >= 48) & (text <= 57)
     edge = np.diff(np.concatenate(([0], digit.view(np.int8), [0])))
     starts, ends = np.flatnonzero(edge == 1), np.flatnonzero(edge == -1)
     length = ends - starts
-    newlines = np.flatnonzero(text == 10)
+    newlines = np.flatnonzero((text == 10) | ((text == 13) & (np.append(text[1:], 0) != 10)))  # LF, CR LF, CR
     bad = np.flatnonzero(~(digit | np.isin(text, (9, 10, 13, 32))))
     if bad.size or (length > 18).any():
         at = bad[0] if bad.size else starts[length > 18][0]
-        number = int(np.searchsorted(newlines, at)) + 1
-        line = path.read_bytes().split(b"\n")[number - 1].decode("utf-8", "replace")
-        raise malformed_line(path, number, line, "only integers from 0 to 10**18 - 1 and blanks may occur")
+        line = int(np.searchsorted(newlines, at))
+        begin, end = (newlines[line - 1] + 1 if line else 0), (newlines[line] if line < newlines.size else text.size)
+        shown = text[begin:end].tobytes().decode("utf-8", "replace").rstrip("\r")
+        raise malformed_line(path, line + 1, shown, "only integers from 0 to 10**18 - 1 and blanks may occur")
     values = np.zeros(starts.size, np.int64)
     for place in range(int(length.max(initial=0))):  # one decimal place of all numbers at a time
         has = length > place
@@ -94,23 +101,50 @@ def read_csv(
     item: str | int = "item",
     rating: str | int | None = None,
     time: str | int | None = None,
-    sep: str = ",",
+    sep: str | None = ",",
     header: bool = True,
+    *,
+    quoted: bool = True,
+    newlines: bool = False,
+    comment: str | None = None,
+    strip: bool | None = None,
+    ids: Ids = "auto",
+    missing: Collection[str] = MISSING,
+    bad_lines: Literal["error", "skip"] = "error",
+    encoding: str | None = None,
 ) -> Interactions:
     """Read events from a delimited text file.
 
-    Ids become int64 where every one of a column is a canonical integer ("7", not "07"), and texts otherwise. Times may
-    be numbers or ISO dates (``2011-12-09 12:50:00``, read as UTC). The file is UTF-8, or else taken as Latin-1.
+    Times may be numbers or ISO dates (``2011-12-09 12:50:00``, ``2011-12-09T12:50:00Z``, ``...+02:00``; without a zone UTC), one form a file.
+    Lines end in LF, CR LF or CR. A file that gzip compressed is read as it is.
 
     Parameters
     ----------
     path : path
     user, item, rating, time : str or int
         Column names, or positions counted from 0 (the only way without a header).
-    sep : str
-        The separator; with more than one character ("::") nothing can be quoted.
+    sep : str or None
+        The separator; with more than one character ("::") nothing can be quoted. None: any run of blanks.
     header : bool
         Whether the first line names the columns.
+    quoted : bool
+        Whether ``"`` quotes a field that it begins and ends, in which ``""`` is one; False: it stands for itself.
+    newlines : bool
+        Whether a quoted field may hold line ends. False makes an error of a quotation mark that lost its partner.
+    comment : str, optional
+        Lines that begin with it are left out.
+    strip : bool or None
+        Blanks at the ends of ids and names: True takes them away, False keeps them, None makes an error of them.
+    ids : "auto", "integer" or "text"
+        "auto": int64 where every id of a column is an integer as Python writes it ("7", not "07"), otherwise texts, among which "7" and "7.0"
+        are an error. "integer": "7", "07" and "7.0" are 7, anything else an error. "text": as they stand.
+    missing : texts
+        What stands for a missing id, which is an error; default: "nan", "None", "NULL", "\\N", "NA" and their like.
+    bad_lines : "error" or "skip"
+        Lines with another number of fields, or with a value that is missing or cannot be read: an error, or left out, with a warning that
+        counts them.
+    encoding : str, optional
+        Default: what a byte order mark says (UTF-8, UTF-16, UTF-32), UTF-8 where the file is valid, or else Latin-1.
 
     Raises
     ------
@@ -130,10 +164,18 @@ def read_csv(
     (['ann', 'bob'], [7])
     """
     path = _existing(path)
-    form = TextFormat(sep, header, quoted=len(sep) == 1)
+    if sep == "" or (isinstance(sep, str) and set(sep) & {"\r", "\n"}):
+        raise ValueError(f"sep must be a text without line ends, or None for blanks, got {sep!r}")
+    for name, value, known in (("ids", ids, get_args(Ids)), ("bad_lines", bad_lines, ("error", "skip"))):
+        if value not in known:
+            raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
+    if isinstance(missing, str):
+        raise TypeError(f"missing must be a collection of texts, got one; write [{missing!r}]")
+    quoted = quoted and sep is not None and len(sep) == 1
+    form = TextFormat(sep, header, quoted, newlines, comment, strip, ids, missing, bad_lines == "skip", encoding)
     names = read_header(path, form)
     if not names:
-        raise ValueError(f"{path}: the file is empty; expected a row with the columns {user!r} and {item!r}")
+        raise ValueError(f"{path}: the file is empty; it must have a row with the columns {user!r} and {item!r}")
     at = {
         argument: _position(path, names, column, argument, header)
         for argument, column in {"user": user, "item": item, "rating": rating, "time": time}.items()
@@ -144,10 +186,20 @@ def read_csv(
 
 def _read_events(path: Path, form: TextFormat, at: dict[str, int], width: int) -> Interactions:
     kinds: dict[str, Kind] = {"user": "id", "item": "id", "rating": "number", "time": "time"}
-    columns = read_columns(path, form, {position: kinds[argument] for argument, position in at.items()}, width)
+    wanted = {position: kinds[argument] for argument, position in at.items()}
+    columns = read_columns(path, form, wanted, width, {position: argument for argument, position in at.items()})
     read = {argument: columns[position] for argument, position in at.items()}
-    try:
+    with _naming(path):
         return Interactions.from_raw(read["user"], read["item"], read.get("rating"), read.get("time"))
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Errors from within name the file."""
+    try:
+        yield
+    except TypeError as error:
+        raise TypeError(f"{path}: {error}") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -157,11 +209,20 @@ def _position(path: Path, names: Sequence[str], column: str | int, argument: str
         if not header:
             raise ValueError(f"{argument}={column!r} is a name but header=False; give a position such as {argument}=0")
         if column not in names:
-            raise ValueError(f"{path}: no column {column!r} for {argument}; the columns are {', '.join(names)}")
+            way_out = (
+                "; strip=True takes blanks around names away" if column in [name.strip() for name in names] else ""
+            )
+            raise ValueError(
+                f"{path}: no column {column!r} for {argument}; the columns are {', '.join(names)[:1000]}{way_out}"
+            )
+        if list(names).count(column) > 1:
+            raise ValueError(f"{path}: several columns are named {column!r}; give the position of {argument}")
         return list(names).index(column)
+    if isinstance(column, bool) or not isinstance(column, (int, np.integer)):
+        raise TypeError(f"{argument} must be a column's name or position, got {type(column).__name__}")
     if not 0 <= column < len(names):
         raise ValueError(f"{path}: {argument}={column} is outside the columns 0 to {len(names) - 1}")
-    return column
+    return int(column)
 
 
 def read_parquet(
@@ -194,33 +255,46 @@ def read_parquet(
     path = _existing(path)
     wanted = {"user": user, "item": item, "rating": rating, "time": time}
     wanted_columns = {argument: column for argument, column in wanted.items() if column is not None}
-    names = parquet.ParquetDataset(path).schema.names
-    for argument, column in wanted_columns.items():
-        _position(path, names, column, argument)
-    table = parquet.read_table(path, columns=list(dict.fromkeys(wanted_columns.values())))
-    read: dict[str, Array] = {}
-    for argument, column in wanted_columns.items():
-        values = table.column(column)
-        if values.null_count:
+    try:
+        names = parquet.ParquetDataset(path).schema.names
+        for argument, column in wanted_columns.items():
+            _position(path, names, column, argument)
+        table = parquet.read_table(path, columns=list(dict.fromkeys(wanted_columns.values())))
+        nulls = {argument: table.column(column).null_count for argument, column in wanted_columns.items()}
+        read = {
+            argument: table.column(column).to_numpy()
+            for argument, column in wanted_columns.items()
+            if not nulls[argument]
+        }
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        NotImplementedError,
+        MemoryError,
+    ) as error:  # pyarrow's own are of these kinds
+        raise ValueError(f"{path}: not a Parquet file that can be read ({error})") from error
+    for argument, count in nulls.items():
+        if count:
             raise ValueError(
-                f"{path}: column {column!r} for {argument} holds {values.null_count} nulls; drop those rows"
+                f"{path}: column {wanted_columns[argument]!r} for {argument} holds {count} nulls; drop those rows"
             )
-        read[argument] = values.to_numpy()
-    return Interactions.from_raw(read["user"], read["item"], read.get("rating"), read.get("time"))
+    with _naming(path):
+        return Interactions.from_raw(read["user"], read["item"], read.get("rating"), read.get("time"))
 
 
 def read_npz(path: Path_) -> Interactions:
     """Read a SciPy sparse matrix saved by `scipy.sparse.save_npz`: rows are users, columns items.
 
     Every row and column is an id, with or without entries. Stored zeros are no events. The values become ratings unless
-    all of them are 1.
+    all of them are 1: `make_dataset` asks for `min_rating` where some are negative.
 
     Raises
     ------
     FileNotFoundError
         The file does not exist.
     ValueError
-        The file holds no sparse matrix.
+        The file holds no sparse matrix, is damaged, or its numbers do not make one.
 
     Examples
     --------
@@ -231,18 +305,12 @@ def read_npz(path: Path_) -> Interactions:
     >>> read_npz(path).rating.tolist()
     [2.0, 1.0]
     """
-    import scipy.sparse
-
     path = _existing(path)
-    try:
-        matrix = scipy.sparse.load_npz(path).tocoo()
-    except (ValueError, OSError, KeyError) as error:
-        raise ValueError(f"{path}: not a sparse matrix saved by scipy.sparse.save_npz ({error})") from error
-    stored = matrix.data != 0
-    users, items, values = matrix.row[stored], matrix.col[stored], matrix.data[stored]
-    rating = None if (values == 1).all() else values
-    rows, columns = (np.arange(extent, dtype=np.int64) for extent in matrix.shape)
-    return Interactions.from_raw(users, items, rating, user_ids=rows, item_ids=columns)
+    with _naming(path):
+        users, items, values, shape = stored_entries(path)
+        rating = None if (values == 1).all() else values
+        rows, columns = (np.arange(extent, dtype=np.int64) for extent in shape)
+        return Interactions.from_raw(users, items, rating, user_ids=rows, item_ids=columns)
 
 
 def _existing(path: Path_) -> Path:

@@ -219,7 +219,8 @@ def make_dataset(
     split : {"random", "temporal", "temporal-user", "leave-k-out", "new-items", "none"}
         `split_random`, `split_temporal` by "global" or "user", `split_leave_k_out`, `split_new_items`, or everything for training.
     min_rating : float, optional
-        Keep events rated so or higher.
+        Keep events rated so or higher. Required where a rating is 0 or below, which may mean that the user did not like the item: all events that
+        are kept become positive edges.
     k_core : int or (int, int), optional
         Then keep the k-core, see `Interactions.k_core`.
     weight : "rating" or None
@@ -255,6 +256,13 @@ def make_dataset(
     if weight and inter.rating is None:
         raise ValueError(f"weight='rating' needs ratings, but {name} has none; leave weight at None")
     rows = len(inter)
+    if min_rating is None and inter.rating is not None and rows and not inter.rating.min() > 0:
+        at = int(inter.rating.argmin())
+        raise ValueError(
+            f"{name}: min_rating must be given where ratings are not all above 0, since every event becomes a positive edge; the lowest is "
+            f"{inter.rating[at]:g}, of user {inter.user_ids[inter.users[at]]} and item {inter.item_ids[inter.items[at]]}; "
+            f"min_rating=-math.inf takes all"
+        )
     if min_rating is not None:
         inter = inter.filter_rating(min_rating).compact()
     if k_core is not None:

@@ -1,0 +1,134 @@
+"""Fields of a text file to arrays; BadValue names the first that cannot be read."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Sequence
+from typing import Literal
+
+import numpy as np
+
+from ._arrays import Array, BadValue, as_texts
+from ._times import is_date, iso_seconds
+
+Ids = Literal["auto", "integer", "text"]
+MISSING = (
+    "nan",
+    "NaN",
+    "NAN",
+    "null",
+    "NULL",
+    "Null",
+    "None",
+    "none",
+    "\\N",
+    "<NA>",
+    "NA",
+    "N/A",
+    "#N/A",
+    "NaT",
+)  # what other programs write for nothing
+_WHOLE = re.compile(r"([+-]?\d+)(?:\.0*)?", re.ASCII)
+_DECIMAL = re.compile(r"(-?\d+)\.0+", re.ASCII)
+
+
+def parse_ids(
+    values: Sequence[str], what: str, ids: Ids = "auto", strip: bool | None = None, missing: Collection[str] = MISSING
+) -> Array:
+    """int64 where every value is an integer as `str` writes it, otherwise texts; `ids` asks for one of the two."""
+    whole = _canonical_integers(values) if ids != "text" else None
+    if whole is not None:
+        return whole
+    plain = [value.strip() for value in values]
+    if strip:
+        values = plain
+        whole = _canonical_integers(values) if ids != "text" else None
+        if whole is not None:
+            return whole
+    elif strip is None and plain != list(values):
+        row = next(n for n, (value, own) in enumerate(zip(values, plain, strict=True)) if value != own)
+        raise BadValue(
+            row,
+            f"the {what} {values[row]!r} has a blank at an end; read_csv's strip=True takes such blanks away, strip=False keeps them",
+        )
+    if not {*missing, ""}.isdisjoint(plain):
+        row = next(n for n, value in enumerate(plain) if value in missing or not value)
+        raise BadValue(row, _missing(what, values[row]))
+    return _whole_numbers(values, what) if ids == "integer" else as_texts(values)
+
+
+def _missing(what: str, value: str) -> str:
+    if not value.strip():
+        return f"the {what} is empty; read_csv's bad_lines='skip' leaves such lines out"
+    return f"the {what} {value!r} stands for a missing value; read_csv's bad_lines='skip' leaves such lines out, missing=() takes it as an id"
+
+
+def _canonical_integers(values: Sequence[str]) -> Array | None:
+    """int64 where str(int(v)) == v for all of them ("007", "+7" and "7.0" are not), else None."""
+    try:
+        whole = list(map(int, values))
+        return np.array(whole, np.int64) if list(map(str, whole)) == values else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _whole_numbers(values: Sequence[str], what: str) -> Array:
+    """ "007", "+7" and "7.0" are 7."""
+    whole = np.zeros(len(values), np.int64)
+    for row, value in enumerate(values):
+        match = _WHOLE.fullmatch(value)
+        if match is None or len(value) > 40 or not -(2**63) <= int(match[1]) < 2**63:
+            raise BadValue(row, f"the {what} {value!r} is not an integer below 2**63; ids='text' takes any")
+        whole[row] = int(match[1])
+    return whole
+
+
+def twice_written(distinct: Collection[str]) -> str | None:
+    """A text such as "7.0" of which the integer is there too, so that it may be one id in two forms; None if there is none."""
+    for text in distinct:
+        match = _DECIMAL.fullmatch(text)
+        if match is not None and match[1] in distinct:
+            return text
+    return None
+
+
+def parse_numbers(values: Sequence[str], what: str) -> Array:
+    """float64, finite."""
+    try:
+        numbers = np.array(list(map(float, values)))
+        if "_" not in (joined := "".join(values)) and joined.isascii() and np.isfinite(numbers).all():
+            return numbers
+    except ValueError:
+        pass
+    row, value = next((n, value) for n, value in enumerate(values) if not _is_number(value))
+    if not value.strip():
+        raise BadValue(row, f"the {what} is empty; read_csv's bad_lines='skip' leaves such lines out")
+    raise BadValue(row, f"the {what} {value!r} is not a finite number")
+
+
+def _is_number(value: str) -> bool:
+    try:
+        return math.isfinite(float(value)) and value.isascii() and "_" not in value
+    except ValueError:
+        return False
+
+
+def parse_times(values: Sequence[str], what: str, dates: bool) -> Array:
+    """Numbers as they are (int64 where all are integers), or seconds since 1970 where the column holds `dates`."""
+    plain = [value.strip() for value in values]
+    try:
+        if dates:
+            return iso_seconds(plain)
+        whole = _canonical_integers(plain)
+        return parse_numbers(plain, what) if whole is None else whole
+    except BadValue as bad:
+        value = plain[bad.row]
+        if not value:
+            raise
+        if _is_number(value) if dates else is_date(value):
+            forms = ("a number", "dates") if dates else ("a date", "numbers")
+            reason = f"the {what} {value!r} is {forms[0]} while those before are {forms[1]}; use one form"
+        else:
+            reason = f"the {what} {value!r} is not a number or an ISO date"
+        raise BadValue(bad.row, reason) from None

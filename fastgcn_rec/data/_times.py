@@ -1,0 +1,83 @@
+"""Times as people have them, to seconds since 1970 (UTC)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import date, datetime, timezone
+from typing import Any
+
+import numpy as np
+
+from ._arrays import Array, BadValue, Ints
+
+_ISO = re.compile(
+    r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?))?(?: ?(Z|[+-]\d\d(?::?\d\d)?))?",
+    re.ASCII | re.IGNORECASE,
+)
+
+
+def is_date(text: str) -> bool:
+    """Whether a text has the form of an ISO date, with or without a time of day and a zone."""
+    return _ISO.fullmatch(text) is not None
+
+
+def iso_seconds(texts: Sequence[str]) -> Array:
+    """Seconds since 1970 of ISO dates: UTC unless an offset says otherwise. BadValue names the first that is none.
+
+    >>> iso_seconds(["1970-01-02", "1970-01-01T02:00:00.5+02:00", "1970-01-01 00:01Z"]).tolist()
+    [86400.0, 0.5, 60.0]
+    """
+    plain: list[str] = []
+    offsets = np.zeros(len(texts), np.int64)
+    for row, text in enumerate(texts):
+        match = _ISO.fullmatch(text)
+        if match is None:
+            raise BadValue(row, f"{text!r} is no ISO date such as 2011-12-09 12:50:00")
+        day, clock, zone = match.groups()
+        plain.append(day if clock is None else f"{day}T{clock.replace(',', '.')[:15]}")
+        if zone and zone not in "Zz":
+            digits = zone[1:].replace(":", "")
+            offsets[row] = int(zone[0] + "1") * (3600 * int(digits[:2]) + 60 * int(digits[2:] or 0))
+    try:
+        moments = np.array(plain, np.str_).astype("datetime64[us]")
+    except ValueError:  # one that has the form, but is none, such as the 31st of June
+        moments = np.array([_moment(row, text) for row, text in enumerate(plain)], "datetime64[us]")
+    return _seconds(moments - offsets.astype("timedelta64[s]"))
+
+
+def _moment(row: int, text: str) -> np.datetime64:
+    try:
+        return np.datetime64(text, "us")
+    except ValueError as error:
+        raise BadValue(row, f"{text!r} is not a date ({error})") from None
+
+
+def moments(values: Sequence[Any]) -> Array | None:
+    """datetime64 [n] in UTC of datetime objects, with or without a zone, and dates; None where a value is something else."""
+    if not all(
+        isinstance(value, (date, np.datetime64)) for value in values
+    ):  # a datetime and a pandas.Timestamp are dates
+        return None
+    plain = [
+        value.astimezone(timezone.utc).replace(tzinfo=None) if isinstance(value, datetime) and value.tzinfo else value
+        for value in values
+    ]
+    return np.array(plain, "datetime64[us]")
+
+
+def seconds_of(moments: Array, name: str) -> Array:
+    """Seconds since 1970 of datetime64 [n]: int64, or float64 where there are fractions of a second."""
+    if np.isnat(moments).any():
+        raise ValueError(
+            f"{name} must not hold NaT, got it at position {int(np.isnat(moments).argmax())}; drop those events first"
+        )
+    return _seconds(moments)
+
+
+def _seconds(moments: Array) -> Array:
+    whole = moments.astype("datetime64[s]")
+    if (whole == moments).all():
+        seconds: Ints = whole.astype(np.int64)
+        return seconds
+    return moments.astype("datetime64[us]").astype(np.int64) / 1e6
