@@ -33,6 +33,7 @@ EVERY = TRAINED | MADE
 
 
 def with_guesses(scores, rows):
-    """Scores [n_users, n_items], where users whose row of R is empty get the mean of the others'."""
-    known = np.asarray(rows).any(1)
-    return np.where(known[:, None], scores, scores[known].mean(0))
+    """Scores [n_users, n_items] by items, where users whose row of R is empty get each item's share of the others."""
+    has = np.asarray(rows) > 0
+    known = has.any(1)
+    return np.where(known[:, None], scores, has[known].mean(0))

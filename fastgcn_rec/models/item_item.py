@@ -25,7 +25,7 @@ class ItemItem(Recommender):
     """A model s_u = r_u W with r_u the user's row of R and W [n_items, n_items], whether W is ever formed or not.
 
     It is made when it is constructed, without training, and takes new users as they are: their row through the same W. A user without
-    items is scored as the users with items are on average, by the mean of their rows. A subclass gives ``_make``, what is computed
+    items, whose row says nothing, gets the share of the users with items who have item i as his score of it. A subclass gives ``_make``, what is computed
     once, ``_check``, which of a file it takes for that, and ``score_rows``.
 
     A constructor ends with ``self._keep(state)``: ``state``, what ``state_dict`` of an equal model holds, comes from :meth:`Recommender.load`
@@ -64,16 +64,9 @@ class ItemItem(Recommender):
     def _scored(self, edges: Graph) -> Tensor:
         scores, bare = self.score_rows(edges), edges.user_degree == 0
         if bool(bare.any()):
-            scores[bare] = self.score_rows(self._typical_row())
+            known = int((self.graph.user_degree > 0).sum())
+            scores[bare] = (self.graph.item_degree / max(known, 1)).to(scores)
         return scores
-
-    def _typical_row(self) -> Graph:
-        """The mean of the rows of R of users with an edge, which gives the mean of their scores: [1, n_items]."""
-        graph = self.graph
-        weight, n = graph.degrees()[1], int((graph.user_degree > 0).sum())
-        items = torch.nonzero(weight).flatten()
-        row = Graph.from_edges(torch.zeros_like(items), items, 1, self.n_items, weight[items] / max(n, 1))
-        return row.to(graph.device)
 
     @torch.no_grad()
     def forward(self, edge_label_index: Tensor) -> Tensor:
