@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable
+
+from . import stopping
 
 TRACEBACK = "FASTGCN_REC_TRACEBACK"
 # What was asked for is wrong: an argument, an id, a file. Everything else is a failure of the work or of the machine.
@@ -27,19 +25,18 @@ _FAILURES = (RuntimeError, OSError, ImportError, MemoryError, FloatingPointError
 
 def exit_code(action: Callable[[], int], name: str) -> int:
     """``action``'s code; an exception becomes a message on stderr and 2 (bad input), 1 (a failure) or 128 + the signal's number."""
-    received = [int(signal.SIGINT)]
     try:
-        with _signals_as_interrupts(received):
+        with stopping.handled(stopping.interrupt):  # what runs saves and cleans up
             try:
                 code = action()
                 sys.stdout.flush()  # here, not while Python ends
                 return code
             except Exception as error:
                 return _failed(error, name)
-    except KeyboardInterrupt as stop:  # Ctrl-C, SIGTERM or SIGHUP; once more while the first is dealt with, too
-        text = str(stop) or f"interrupted by {signal.Signals(received[0]).name}"
-        print(f"\n{name}: {text}", file=sys.stderr)
-        return 128 + received[0]
+    except KeyboardInterrupt as error:  # Ctrl-C, SIGTERM or SIGHUP; once more while the first is dealt with, too
+        stop = error if isinstance(error, stopping.Signalled) else stopping.Signalled(str(error))
+        print(f"\n{name}: {stop}", file=sys.stderr)
+        return 128 + stop.signal
 
 
 def traceback_wanted() -> bool:
@@ -71,23 +68,3 @@ def _failed(error: Exception, name: str) -> int:
         return 128 + 13  # as a program that SIGPIPE ends: `fastgcn-rec ... | head` is no error
     print(f"{name}: {explain(error)}", file=sys.stderr)
     return 2 if isinstance(error, _BAD_INPUT) else 1
-
-
-@contextmanager
-def _signals_as_interrupts(received: list[int]) -> Iterator[None]:
-    """SIGTERM and SIGHUP stop what runs as Ctrl-C does, so that it saves and cleans up; what is ignored (nohup) or handled stays so."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        received[0] = number
-        raise KeyboardInterrupt
-
-    names = ("SIGTERM", "SIGHUP") if threading.current_thread() is threading.main_thread() else ()
-    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    ours = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
-    for number in ours:
-        signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for number in ours:
-            signal.signal(number, signal.SIG_DFL)

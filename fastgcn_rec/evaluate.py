@@ -12,6 +12,7 @@ import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 
+from . import stopping
 from ._same import check_dataset, check_ids
 from .data import Dataset, Edges
 from .data._arrays import check_count
@@ -277,6 +278,7 @@ def evaluate(
     shown = {k: np.zeros(exclude.n_items, np.int64) for k in ks}
     done = 0
     for block, ids, _ in ranked(model, exclude, users, max(ks), batch_users=batch_users) if len(users) else ():
+        stopping.check()
         hits = (~unseen_mask(relevant, block, ids) & (ids >= 0)).cpu().numpy()
         n_relevant = relevant.user_degree[block].cpu().numpy()
         rows = values[done : done + len(block)]

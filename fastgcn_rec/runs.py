@@ -44,7 +44,10 @@ def train_and_write(
     }
     write_json(out / "metrics.json", metrics)
     _plot(history, out / "curves.png", f"{type(model).__name__} on {data.name}", config.metric)
-    for file in (checkpoint, refit_checkpoint(checkpoint)):
+    for file in (
+        refit_checkpoint(checkpoint),
+        checkpoint,
+    ):  # last: until all is written the same command does not train anew
         file.unlink(missing_ok=True)
     if len(data.test):
         print(f"test: Recall@20 {metrics['recall@20']:.4f}, NDCG@20 {metrics['ndcg@20']:.4f}, ", end="")

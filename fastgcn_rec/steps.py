@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
+from .graph import Graph
 from .losses import item_bias, loss_of
 from .models import Recommender
 from .negatives import Batch, Embeddings, Negatives, parse
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 Tensor = torch.Tensor
 MOMENTS = ("exp_avg", "exp_avg_sq")
+TAKEN = "steps"  # of Adam: a parameter without a gradient takes none
 STALE = "negatives."
 
 
@@ -28,27 +30,43 @@ class Step(Protocol):
 
     def __call__(self, t: int, lr: float) -> Tensor: ...
     def state(self) -> dict[str, Tensor]:
-        """Adam's state by "exp_avg.<parameter>" and "exp_avg_sq.<parameter>", empty before the first step, and the sampler's by
-        "negatives.<name>"."""
+        """Adam's state by "exp_avg.<parameter>", "exp_avg_sq.<parameter>" and "steps.<parameter>", and the sampler's by "negatives.<name>"."""
         ...
 
     def resume(self, step: int, state: Mapping[str, Tensor]) -> None:
-        """Goes on after ``step`` steps; the parameters are the model's."""
+        """Goes on after ``step`` steps, from such a state; the parameters are the model's."""
         ...
 
 
 def make_step(model: Recommender, config: TrainConfig) -> Step:
     """The fastest way to train this model that gives the right gradient."""
     table = model.ego_embedding() if model.diffusion() is not None else None
-    if table is not None and table.is_contiguous():
+    alone = [p is table for p in model.parameters() if p.requires_grad] == [
+        True
+    ]  # else some are not to be trained, or more are
+    if table is not None and alone and table.is_contiguous():
         captured = table.device.type != "cpu" and can_capture(config)
         return CapturedStep(model, config) if captured else NativeStep(model, config)
     if config.storage != "float32":
         raise ValueError(
-            f"fit: storage={config.storage!r} needs a model with constant layer weights, got "
+            f"fit: storage={config.storage!r} needs a model with constant layer weights of which the embedding table is trained, got "
             f"{type(model).__name__}; leave storage at 'float32'"
         )
     return AutogradStep(model, config)
+
+
+def check_learnable(graph: Graph, config: TrainConfig, name: str) -> None:
+    """Raises where no loss could tell one item from another."""
+    degree = graph.user_degree[graph.user_degree > 0]
+    if config.loss in ("bpr", "max_margin") and int(degree.min()) == graph.n_items:
+        raise ValueError(
+            f"fit: loss={config.loss!r} ranks a user's items above others, and every user of {name} has all {graph.n_items} items: nothing can be "
+            "learnt from it; take data with items that are not chosen, or loss='binary'"
+        )
+    if config.loss == "softmax" and int((graph.item_degree > 0).sum()) == 1:
+        raise ValueError(
+            f"fit: loss='softmax' ranks a pair's item above those of the batch, and all edges of {name} are of one item: nothing can be learnt from it"
+        )
 
 
 def can_capture(config: TrainConfig) -> bool:
@@ -141,14 +159,13 @@ class NativeStep:
         return self.step(users, pos, neg if neg.shape[1] else None, mask)
 
     def state(self) -> dict[str, Tensor]:
-        moments = {f"{m}.{self.name}": getattr(self.step, m) for m in MOMENTS if self.step.step}
-        return moments | self.batches.state()
+        adam = {f"{m}.{self.name}": getattr(self.step, m) for m in MOMENTS}
+        return adam | {f"{TAKEN}.{self.name}": torch.tensor(self.step.step)} | self.batches.state()
 
     def resume(self, step: int, state: Mapping[str, Tensor]) -> None:
-        self.step.step = step
+        self.step.step = int(state[f"{TAKEN}.{self.name}"])
         for m in MOMENTS:
-            if f"{m}.{self.name}" in state:
-                getattr(self.step, m).copy_(state[f"{m}.{self.name}"])
+            getattr(self.step, m).copy_(state[f"{m}.{self.name}"])
         self.step.refresh()
         self.batches.resume(step, state)
 
@@ -225,18 +242,28 @@ class AutogradStep:
             auxiliary = self.model.auxiliary_loss(users, pos)
         if auxiliary is not None:
             loss = loss + auxiliary
+        if not loss.requires_grad:
+            raise ValueError(
+                f"fit: the loss does not depend on {', '.join(self.parameters)}, and no other parameter is to be trained; call requires_grad_() on those "
+                "that it depends on"
+            )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         return loss.detach()
 
     def state(self) -> dict[str, Tensor]:
-        states = ((name, self.optimizer.state[p]) for name, p in self.parameters.items() if p in self.optimizer.state)
-        return {f"{m}.{name}": state[m] for name, state in states for m in MOMENTS} | self.batches.state()
+        state: dict[str, Tensor] = {}
+        for name, p in self.parameters.items():
+            adam = self.optimizer.state.get(p, {})
+            state[f"{TAKEN}.{name}"] = torch.tensor(adam.get("step", 0))
+            state |= {f"{m}.{name}": adam[m] if m in adam else torch.zeros_like(p) for m in MOMENTS}
+        return state | self.batches.state()
 
     def resume(self, step: int, state: Mapping[str, Tensor]) -> None:
         for name, p in self.parameters.items():
-            if f"{MOMENTS[0]}.{name}" in state:
+            taken = int(state[f"{TAKEN}.{name}"])
+            if taken:
                 own = {m: state[f"{m}.{name}"].to(p.device) for m in MOMENTS}
-                self.optimizer.state[p] = {"step": step, **own}
+                self.optimizer.state[p] = {"step": taken, **own}
         self.batches.resume(step, state)

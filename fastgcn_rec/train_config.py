@@ -142,6 +142,8 @@ class TrainConfig:
                 f"logq and negative_weight are the softmax's, got {self.logq} and {self.negative_weight} with loss={self.loss!r}; "
                 "leave them at 0 and 1"
             )
+        if self.loss == "softmax" and self.batch_size < 2:
+            yield f"the softmax ranks an item above the batch's others, so batch_size must be >= 2, got {self.batch_size}"
         if self.negatives:
             yield from self._take_negatives()
 

@@ -110,6 +110,18 @@ def same_bits_in_any_order(fn, device: torch.device, counts=(2, 3)) -> None:
             _native._C.set_thread_order(0)
 
 
+@pytest.fixture
+def small_gowalla(tmp_path, monkeypatch):
+    """A data set of 60 users and 40 items under gowalla's name."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "data" / "gowalla"
+    folder.mkdir(parents=True)
+    for part, count in (("train", 8), ("test", 2)):
+        lines = [" ".join(map(str, [u, *rng.choice(40, count, replace=False)])) for u in range(60)]
+        (folder / f"{part}.txt").write_text("\n".join(lines) + "\n")
+    monkeypatch.setenv("FASTGCN_REC_DATA", str(tmp_path / "data"))
+
+
 def watch_steps(monkeypatch: pytest.MonkeyPatch, hook) -> None:
     """``fit`` calls hook(step, t, lr) in place of its steps; the hook returns the loss, step(t, lr)'s."""
     make_step = train.make_step

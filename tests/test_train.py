@@ -276,18 +276,6 @@ def test_model_errors():
         TrainConfig(loss="hinge")
 
 
-@pytest.fixture
-def small_gowalla(tmp_path, monkeypatch):
-    """A data set of 60 users and 40 items under gowalla's name."""
-    rng = np.random.default_rng(0)
-    folder = tmp_path / "data" / "gowalla"
-    folder.mkdir(parents=True)
-    for part, count in (("train", 8), ("test", 2)):
-        lines = [" ".join(map(str, [u, *rng.choice(40, count, replace=False)])) for u in range(60)]
-        (folder / f"{part}.txt").write_text("\n".join(lines) + "\n")
-    monkeypatch.setenv("FASTGCN_REC_DATA", str(tmp_path / "data"))
-
-
 @pytest.mark.usefixtures("small_gowalla")
 def test_the_command_line_trains_evaluates_and_recommends(tmp_path, capsys):
     out = tmp_path / "run"

@@ -8,9 +8,10 @@ import pytest
 import torch
 from conftest import watch_steps
 
-from fastgcn_rec import NGCF, LightGCN, fit, train
+from fastgcn_rec import MF, NGCF, LightGCN, PinSAGE, fit, train
 from fastgcn_rec.data import Interactions, make_dataset, synthetic_interactions
 from fastgcn_rec.evaluate import LOWER_IS_BETTER, METRICS
+from fastgcn_rec.features import Categorical, Features
 
 QUICK = {"epochs": 4, "eval_every": 1, "batch_size": 512, "progress": False}
 
@@ -81,10 +82,63 @@ def test_patience_follows_the_direction(metric, values, data, monkeypatch):
 
 def test_nan_chooses_nothing():
     """Users who have all items: their lists are empty, and so is what coverage is of."""
-    full = make_dataset("full", Interactions.from_raw(np.repeat([0, 1], 6), np.tile(np.arange(6), 2)), split="none")
-    data = dataclasses.replace(full, test=full.train)
+    events = Interactions.from_raw([0] * 6 + [1] * 6 + [2, 2], [*range(6), *range(6), 0, 1])
+    full = make_dataset("full", events, split="none")
+    data = dataclasses.replace(full, test=full.train.select(full.train.users < 2))
     with pytest.raises(ValueError, match=r"coverage@3 on test .* is not a number after epoch 1.*protocol='none'"):
         fit(LightGCN(data, 8, 1), data, **QUICK, protocol="published", metric="coverage@3")
+
+
+def data_of(users, items):
+    return make_dataset("given", Interactions.from_raw(users, items), split="none")
+
+
+def with_kinds(data, **options):
+    kind = [f"k{i % 2}" for i in range(data.n_items)]
+    return PinSAGE(
+        data, Features({"kind": Categorical()}), {"kind": kind}, embedding_dim=8, hidden_dim=8, n_walks=5, **options
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "data", "options", "why"),
+    [
+        (
+            MF,
+            data_of(np.repeat(range(6), 5), np.tile(range(5), 6)),
+            {"loss": "bpr"},
+            "every user of given has all 5 items",
+        ),
+        (
+            MF,
+            data_of(np.repeat(range(6), 5), np.tile(range(5), 6)),
+            {"loss": "max_margin"},
+            "every user of given has all 5",
+        ),
+        (MF, data_of(range(6), [3] * 6), {"loss": "softmax"}, "all edges of given are of one item"),
+        (
+            with_kinds,
+            data_of(range(9), np.arange(9) % 5),
+            {"loss": "softmax"},
+            "of the edges trained on no user has two: ",
+        ),
+        (with_kinds, data_of(range(9), np.arange(9) % 5), {"loss": "bpr"}, "of the edges trained on no user has two: "),
+    ],
+)
+def test_data_that_nothing_can_be_learnt_from_is_refused(make, data, options, why):
+    model = make(data, embedding_dim=8) if make is MF else make(data)
+    before = [p.clone() for p in model.parameters()]
+    with pytest.raises(ValueError, match=why):
+        fit(model, data, **QUICK | options, protocol="none")
+    assert all(map(torch.equal, model.parameters(), before))
+
+
+def test_a_window_without_two_items_of_a_user_is_refused():
+    events = Interactions.from_raw([0, 0, 1, 1], [0, 1, 1, 2], time=[0, 10, 0, 10])
+    data = make_dataset("apart", events, split="none")
+    with pytest.raises(ValueError, match=r"no user has two within window=5\.0"):
+        fit(with_kinds(data, window=5), data, **QUICK, protocol="none", loss="softmax")
+    fit(with_kinds(data, window=15), data, **QUICK, protocol="none", loss="softmax")
 
 
 @pytest.mark.parametrize("make", [LightGCN, NGCF])

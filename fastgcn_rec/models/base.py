@@ -226,6 +226,10 @@ class Recommender(torch.nn.Module):
         """What ``fit`` adds to the loss of a batch with these users and positives, within :meth:`at_step`; None: nothing."""
         return None
 
+    def check_learnable(self) -> None:
+        """Raises ValueError where this model can learn nothing from the edges of its graph, such as one that predicts a user's items from his
+        others; ``fit`` asks before it trains."""
+
     # --- recommending -----------------------------------------------------------------------------------------------
 
     def recommend(self, users: Any, k: int = 20, exclude_seen: bool = True) -> tuple[NDArray[Any], NDArray[np.float32]]:

@@ -347,6 +347,20 @@ class PinSAGE(Featured, Recommender):
             self._round = now
         return now
 
+    def check_learnable(self) -> None:
+        if self.user_side is not None:
+            return
+        graph, window = self.graph, self.options["window"]
+        sizes = graph.user_degree
+        if window is not None:
+            sizes = Events.of(graph, self._times, window).near(*graph.edges())[1]
+        if not bool((sizes > 1).any()):
+            within = "" if window is None else f" within window={window}"
+            raise ValueError(
+                f"PinSAGE: a user's items are predicted from his others, and of the edges trained on no user has two{within}: nothing can be learnt; "
+                "give user_features, or a larger window or part to train on"
+            )
+
     def use_times(self, data: Dataset) -> PinSAGE:
         """Takes the times of training pairs, which ``window`` needs, from the Dataset that the model is trained on; returns itself."""
         check_dataset("PinSAGE", self, data, part=True)

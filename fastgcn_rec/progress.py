@@ -1,0 +1,114 @@
+"""How far something is: a bar on a terminal and in a notebook, elsewhere a line from time to time."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+SECONDS = 10.0  # between two lines
+_LINE = "{desc}{percentage:.0f} %, {n_fmt} of {total_fmt} {unit}s, {elapsed} gone, {remaining} left, {rate_fmt}"
+_BYTES = "{desc}{n_fmt}B, {elapsed} gone, {rate_fmt}"
+
+
+class Progress:
+    """Shows nothing; what the others do."""
+
+    def update(self, n: int = 1) -> None:
+        """``n`` more are done."""
+
+    def describe(self, text: str) -> None:
+        """What is being done, from the next picture on."""
+
+    def write(self, text: str) -> None:
+        """A line of its own, on standard output."""
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+class _Bar(Progress):
+    def __init__(self, bar: Any) -> None:
+        self.bar = bar
+
+    def update(self, n: int = 1) -> None:
+        self.bar.update(n)
+
+    def describe(self, text: str) -> None:
+        self.bar.set_description(text, refresh=False)
+
+    def write(self, text: str) -> None:
+        self.bar.write(text)
+
+    def close(self) -> None:
+        self.bar.close()
+
+
+class _Lines(Progress):
+    def __init__(self, total: int | None, unit: str, text: str, initial: int) -> None:
+        self.total, self.unit, self.text, self.initial = total, unit, text, initial
+        self.done, self.start = initial, time.monotonic()
+        self.shown = self.start
+
+    def update(self, n: int = 1) -> None:
+        self.done += n
+        if time.monotonic() - self.shown >= SECONDS:
+            self._show()
+
+    def describe(self, text: str) -> None:
+        self.text = text
+
+    def write(self, text: str) -> None:
+        print(text, flush=True)
+
+    def close(self) -> None:
+        if self.shown > self.start:  # it takes long enough for an end to be of interest
+            self._show()
+
+    def _show(self) -> None:
+        from tqdm import tqdm
+
+        self.shown = time.monotonic()
+        line = tqdm.format_meter(
+            self.done, self.total, self.shown - self.start, initial=self.initial, prefix=self.text and f"{self.text}: ", unit=self.unit,
+            unit_scale=self.unit == "B", bar_format=_BYTES if self.unit == "B" else _LINE,
+        )  # fmt: skip
+        print(line, file=sys.stderr, flush=True)
+
+
+def progress(total: int | None, unit: str, text: str = "", *, initial: int = 0, shown: bool = True) -> Progress:
+    """Of ``total`` ("B", bytes: None where it is not known) ``unit``s, from ``initial`` on; on standard error.
+
+    >>> with progress(2, "user", shown=False) as bar:
+    ...     bar.update(2)
+    """
+    if not shown or sys.stderr is None:
+        return Progress()
+    from tqdm.auto import tqdm
+
+    in_notebook = any(base.__module__ == "tqdm.notebook" for base in tqdm.__mro__)
+    if not (in_notebook or sys.stderr.isatty()):
+        return _Lines(total, unit, text, initial)
+    return _Bar(tqdm(total=total, desc=text, initial=initial, unit=unit, unit_scale=unit == "B", smoothing=0.02))
+
+
+@contextlib.contextmanager
+def stage(text: str) -> Iterator[None]:
+    """Says on standard output what begins, and how long it took.
+
+    >>> with stage("nothing"):
+    ...     pass  # doctest: +ELLIPSIS
+    nothing ...
+    ... 0.0 s
+    """
+    start = time.monotonic()
+    print(f"{text} ...", flush=True)
+    yield
+    print(f"... {time.monotonic() - start:.1f} s", flush=True)
