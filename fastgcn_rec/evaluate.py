@@ -239,7 +239,7 @@ def evaluate(
     Returns
     -------
     dict
-        "recall@20", ... and "n_users_evaluated". Ties go to the lower internal id; sums in float64. What is averaged over nobody is NaN.
+        "recall@20", ... and "n_users_evaluated". Ties go as in :func:`fastgcn_rec.topk`, by chance as it were; sums in float64. What is averaged over nobody is NaN.
         For ``degrees`` also "recall@20[10,30)", ..., "n_users_evaluated[10,30)"; for ``resamples`` "recall@20.low" and "recall@20.high".
 
     Examples

@@ -13,6 +13,7 @@ import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 
+from ._ties import tie_key
 from .data._arrays import among, as_ids, check_count, codes_of, ids_at, sorted_index
 from .graph import Graph
 from .models import Recommender
@@ -113,7 +114,7 @@ class Index:
     def search(self, queries: Any, k: int, exclude: Any = None) -> tuple[NDArray[Any], Floats]:
         """The k vectors with the largest inner product with each query: (raw ids [q, k], inner products [q, k]).
 
-        Score descending; of equal ones those of the lower position for kind "exact". Where fewer than k are left, ids are padded
+        Score descending, ties as in :func:`fastgcn_rec.topk` by positions. Where fewer than k are left, ids are padded
         with -1 or the empty string and scores with -inf.
 
         Parameters
@@ -212,10 +213,11 @@ class Index:
         return positions, scores
 
     def _fetch(self, table: Floats, fetch: int) -> tuple[Floats, NDArray[np.int64]]:
-        if hasattr(self._ann, "hnsw") and self._ann.hnsw.efSearch < fetch:
-            params = _faiss().SearchParametersHNSW(efSearch=fetch)
-            return self._ann.search(table, fetch, params=params)  # type: ignore[no-any-return]
-        return self._ann.search(table, fetch)  # type: ignore[no-any-return]
+        few = hasattr(self._ann, "hnsw") and self._ann.hnsw.efSearch < fetch
+        params = _faiss().SearchParametersHNSW(efSearch=fetch) if few else None
+        scores, found = self._ann.search(table, fetch, params=params)
+        order = np.lexsort((tie_key(found), -scores))
+        return np.take_along_axis(scores, order, 1), np.take_along_axis(found, order, 1)
 
     def _excluded(self, exclude: Any, n_queries: int) -> Graph:
         """What each query leaves out, as a graph [queries, vectors]."""

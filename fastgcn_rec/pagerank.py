@@ -63,7 +63,7 @@ def ppr_topk(
     Returns
     -------
     PprTopK
-        ids int64 [S, k], scores ``dtype`` [S, k]: score descending, ties by id ascending; padded with -1 and -inf where fewer remain.
+        ids int64 [S, k], scores ``dtype`` [S, k]: score descending, ties as in :func:`topk`; padded with -1 and -inf where fewer remain.
 
     Raises
     ------
@@ -105,7 +105,8 @@ def ppr_rank_band(
 ) -> Any:
     """Hard negatives: for every user ``n`` items of PPR rank in [lo, hi), uniform and independent (with replacement).
 
-    Ranked are the items that are not the user's own, rank 0 the best; ties, also among items out of reach (score 0), by id. PinSAGE takes
+    Ranked are the items that are not the user's own, rank 0 the best; ties, also among items out of reach (score 0), as in
+    :func:`topk`. PinSAGE takes
     ranks 2000 to 5000 (Ying et al. 2018, "Graph convolutional neural networks for web-scale recommender systems"). Each call ranks; to draw
     often, make a :class:`PprRanks` once.
 
@@ -132,7 +133,7 @@ def ppr_rank_band(
     --------
     >>> graph = Graph.from_edges([0, 1, 1, 1], [0, 0, 1, 2])
     >>> ppr_rank_band(graph, [0], 1, 2, 3, seed=0)
-    tensor([[2, 2, 2]])
+    tensor([[1, 1, 1]])
     """
     users = check_nodes("ppr_rank_band", "users", users, graph, graph.n_users)
     distinct, rows = users.unique(return_inverse=True)
@@ -184,7 +185,7 @@ class PprRanks:
 
         >>> graph = Graph.from_edges([0, 1, 1, 1], [0, 0, 1, 2])
         >>> PprRanks.build(graph, lo=0, hi=2, progress=False).lists[0]
-        tensor([1, 2], dtype=torch.int32)
+        tensor([2, 1], dtype=torch.int32)
         """
         every = users is None
         users = torch.arange(graph.n_users, device=graph.device) if every else users
@@ -210,7 +211,7 @@ class PprRanks:
                 stacklevel=2,
             )
         key = plain({
-            "kind": "ppr-ranks", "format": 1, "graph": graph.fingerprint(), "lo": low, "hi": high, "kept": kept,
+            "kind": "ppr-ranks", "format": 2, "graph": graph.fingerprint(), "lo": low, "hi": high, "kept": kept,
             "restart": restart, "tol": tol, "users": hashlib.sha256(users.cpu().numpy().tobytes()).hexdigest(),
         })  # fmt: skip
         path = None if cache_dir is None else Path(cache_dir) / f"ppr-ranks-{_digest(key)}.npz"

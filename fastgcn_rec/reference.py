@@ -9,6 +9,7 @@ import scipy.sparse as sp
 import torch
 from scipy.sparse.linalg import spsolve
 
+from ._ties import tie_key
 from .graph import Graph, Norm
 
 Tensor = torch.Tensor
@@ -103,7 +104,8 @@ def select_negatives(
         items = [i for i in dict.fromkeys(candidates[b].tolist()) if i >= 0]
         if law == "hardest":
             score = {i: float(user_emb[u] @ item_emb[i]) for i in items}
-            chosen = sorted(items, key=lambda i, score=score: (-score[i], i))[:n]  # type: ignore[misc]
+            tie = dict(zip(items, tie_key(torch.tensor(items, dtype=torch.int64)).tolist(), strict=True))
+            chosen = sorted(items, key=lambda i, score=score, tie=tie: (-score[i], tie[i]))[:n]  # type: ignore[misc]
         else:
             near, far = (unit_distances(user_emb, item_emb, u, [p])[0] + m for m in (0.0, margin))
             d = unit_distances(user_emb, item_emb, u, items)
@@ -201,7 +203,7 @@ def ppr(graph: Graph, nodes: Tensor, restart: float) -> Tensor:
 
 
 def retrieve(queries: Tensor, items: Tensor, k: int, excluded: Tensor, metric: str = "dot") -> tuple[Tensor, Tensor]:
-    """Every score, then a sort by (score descending, id); excluded: bool [Q, I]."""
+    """Every score, then a sort by (score descending, tie_key(id)); excluded: bool [Q, I]."""
     if metric == "cosine":
         queries, items = (
             x / torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp(min=1e-12) for x in (queries, items)
@@ -211,6 +213,7 @@ def retrieve(queries: Tensor, items: Tensor, k: int, excluded: Tensor, metric: s
     values = torch.full((len(queries), k), -torch.inf, dtype=scores.dtype)
     for q, row in enumerate(scores):
         left = torch.nonzero(~excluded[q]).flatten()
+        left = left[tie_key(left).argsort()]
         best = left[row[left].argsort(descending=True, stable=True)][:k]
         ids[q, : len(best)], values[q, : len(best)] = best, row[best]
     return ids, values

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from fastgcn_rec import _C, Graph, _native, train
+from fastgcn_rec._ties import tie_key
 
 hypothesis.settings.register_profile("default", deadline=None, derandomize=True, max_examples=25)
 hypothesis.settings.register_profile("few", deadline=None, derandomize=True, max_examples=3)  # under a memory checker
@@ -83,6 +84,12 @@ def graphs(draw: st.DrawFn, min_edges: int = 0) -> Graph:
 def random_graph(n_users: int = 40, n_items: int = 30, n_edges: int = 200, seed: int = 0) -> Graph:
     rng = np.random.default_rng(seed)
     return Graph.from_edges(rng.integers(0, n_users, n_edges), rng.integers(0, n_items, n_edges), n_users, n_items)
+
+
+def ranking(ids, score):
+    """The ids, best first: score(id) descending, ties by tie_key."""
+    tie = dict(zip(ids, tie_key(np.array(ids, np.int64)).tolist(), strict=True))
+    return sorted(ids, key=lambda i: (-score(i), tie[i]))
 
 
 def same_bits_in_any_order(fn, device: torch.device, counts=(2, 3)) -> None:

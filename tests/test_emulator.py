@@ -34,7 +34,7 @@ MUTANTS = {
         "test_losses.py::test_the_same_bits_in_any_order",
     ),
     "a barrier is missing before buffers are cut": (
-        "retrieve.cu", "entries_of(r)[atomicAdd", "__syncthreads();", "",
+        "retrieve.cu", "words_of(r)[atomicAdd", "__syncthreads();", "",
         "test_retrieve.py::test_a_score_depends_on_its_two_vectors_alone",
     ),
     "buffers are cut too late": (

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
+from conftest import ranking
 
 from fastgcn_rec import Index, Indexed, LightGCN, Popularity, evaluate
 from fastgcn_rec.data import synthetic_interactions
@@ -22,8 +23,7 @@ both = pytest.mark.parametrize("kind", ["exact", "faiss"])
 
 def brute_force(table, query, k, excluded):
     scores = table @ query
-    order = [i for i in np.argsort(-scores, kind="stable").tolist() if i not in excluded]
-    return order[:k]
+    return ranking([i for i in range(len(table)) if i not in excluded], scores.__getitem__)[:k]
 
 
 def test_exact_search_is_brute_force():

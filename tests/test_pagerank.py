@@ -4,7 +4,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from conftest import graphs, on_the_cpu, random_graph, same_bits_in_any_order
+from conftest import graphs, on_the_cpu, random_graph, ranking, same_bits_in_any_order
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
@@ -18,8 +18,7 @@ def band_by_sorting(graph, lo, hi):
     seen = graph.to_scipy().toarray() > 0
     bands = []
     for u in range(graph.n_users):
-        left = np.flatnonzero(~seen[u])
-        bands.append(left[np.lexsort((left, -scores[u, left]))][lo:hi].tolist())
+        bands.append(ranking(np.flatnonzero(~seen[u]).tolist(), scores[u].__getitem__)[lo:hi])
     return bands
 
 

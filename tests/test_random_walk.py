@@ -3,7 +3,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from conftest import FEW, graphs, on_the_cpu, random_graph, same_bits_in_any_order
+from conftest import FEW, graphs, on_the_cpu, random_graph, ranking, same_bits_in_any_order
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
@@ -75,9 +75,11 @@ class Law:
         return visits
 
 
-def best(visits, top):
+def best(visits, top, graph):
     """ids and weights as random_walk_neighbors gives them."""
-    kept = sorted(visits.items(), key=lambda entry: (-entry[1], entry[0]))[:top]
+    first = graph.n_users if any(i >= graph.n_users for i in visits) else 0  # ties go by rows
+    rows = ranking([i - first for i in visits], lambda row: visits[first + row])
+    kept = [(first + row, visits[first + row]) for row in rows[:top]]
     total, missing = sum(count for _, count in kept), top - len(kept)
     return [i for i, _ in kept] + [-1] * missing, [np.float32(count / total) for _, count in kept] + [0.0] * missing
 
@@ -109,7 +111,7 @@ def test_neighbors_are_the_counted_visits_of_the_law(device, graph, seed, n_walk
     nodes = torch.arange(graph.n_nodes, device=device)
     ids, weights = random_walk_neighbors(graph.to(device), nodes, n_walks, length, restart, top, seed)
     law = Law(graph, restart)
-    expected = [best(law.visits(seed % 2**64, node, n_walks, length), top) for node in nodes.tolist()]
+    expected = [best(law.visits(seed % 2**64, node, n_walks, length), top, graph) for node in nodes.tolist()]
     assert ids.tolist() == [i for i, _ in expected]
     assert weights.tolist() == [w for _, w in expected]
 
@@ -121,7 +123,7 @@ def test_many_walks_follow_the_law_too(device, n_walks, length):
     ids, weights = random_walk_neighbors(graph.to(device), nodes, n_walks, length, 0.2, 30, seed=8)
     law = Law(graph, 0.2)
     for s, node in enumerate(nodes):
-        assert (ids[s].tolist(), weights[s].tolist()) == best(law.visits(8, node, n_walks, length), 30)
+        assert (ids[s].tolist(), weights[s].tolist()) == best(law.visits(8, node, n_walks, length), 30, graph)
 
 
 def test_a_table_beyond_shared_memory_counts_the_same(device):
@@ -131,7 +133,7 @@ def test_a_table_beyond_shared_memory_counts_the_same(device):
     ids, weights = random_walk_neighbors(graph.to(device), nodes, 2100, 1, 0.0, n, seed=4)
     law = Law(graph, 0.0)
     for s, node in enumerate(nodes):
-        assert (ids[s].tolist(), weights[s].tolist()) == best(law.visits(4, node, 2100, 1), n)
+        assert (ids[s].tolist(), weights[s].tolist()) == best(law.visits(4, node, 2100, 1), n, graph)
 
 
 @given(graphs(), st.booleans())
@@ -194,7 +196,7 @@ def test_one_step_neighbors_are_uniform_over_two_hops(device):
     assert stats.chisquare(visits).pvalue > 1e-4
 
 
-def test_ties_go_to_the_lower_id_and_the_seed_is_left_out(device):
+def test_ties_go_as_in_every_ranking_and_the_seed_is_left_out(device):
     graph = Graph.from_edges([0, 0, 0, 0], [3, 1, 0, 2], 2, 4).to(device)
     ids, weights = random_walk_neighbors(graph, [2, 0, 1, 4], 500, 1, 0.0, 4, seed=3)
     law = Law(graph, 0.0)
@@ -206,7 +208,7 @@ def test_ties_go_to_the_lower_id_and_the_seed_is_left_out(device):
     assert weights[1:3].tolist() == [[0.0] * 4] * 2
     path = Graph.from_edges([0, 0, 0], [0, 1, 2], 1, 3).to(device)  # item 0 -> item 0, 1 or 2
     tied = next(seed for seed in range(1000) if len(set(Law(path, 0.0).visits(seed, 1, 6, 1).values())) == 1)
-    assert random_walk_neighbors(path, [1], 6, 1, 0.0, 1, tied)[0].tolist() == [[2]]
+    assert random_walk_neighbors(path, [1], 6, 1, 0.0, 1, tied)[0].tolist() == [[1 + ranking([1, 2], lambda i: 0)[0]]]
 
 
 def test_a_seed_does_not_depend_on_the_others_nor_a_trace_on_its_length(device):

@@ -1,10 +1,10 @@
 // Scores as unsigned integers: ascending keys are descending scores, equal scores (both zeros) have equal keys. Of a
-// NaN nothing is promised.
+// NaN nothing is promised. And candidates as one number, which is all there is to the order of a ranking.
 #pragma once
 
 #include <cstring>
 
-#include "fgr/types.h"
+#include "common/tie.h"
 
 namespace fgr {
 
@@ -40,6 +40,38 @@ FGR_HOST_DEVICE T score_of_key(rank_key_t<T> key) {
   T score;
   memcpy(&score, &bits, sizeof score);
   return score;
+}
+
+// A candidate: score descending, then tie_key(id) ascending.
+template <class T>
+struct RankWord;
+template <>
+struct RankWord<float> {
+  using type = uint64_t;
+};
+template <>
+struct RankWord<double> {
+  using type = unsigned __int128;
+};
+template <class T>
+using rank_word_t = typename RankWord<T>::type;
+
+template <class T>
+FGR_HOST_DEVICE rank_word_t<T> rank_word(T score, int64_t id) {
+  return rank_word_t<T>{rank_key(score)} << 32 | tie_key(static_cast<uint32_t>(id));
+}
+template <class T>
+FGR_HOST_DEVICE T score_of_word(rank_word_t<T> word) {
+  return score_of_key<T>(static_cast<rank_key_t<T>>(word >> 32));
+}
+template <class T>
+FGR_HOST_DEVICE int64_t id_of_word(rank_word_t<T> word) {
+  return id_of_tie(static_cast<uint32_t>(word));
+}
+// Behind all others, and no candidate's.
+template <class T>
+FGR_HOST_DEVICE rank_word_t<T> no_word() {
+  return ~rank_word_t<T>{0};
 }
 
 }  // namespace fgr

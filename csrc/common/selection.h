@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "common/sampling.h"
-#include "fgr/types.h"
+#include "common/tie.h"
 
 namespace fgr {
 
@@ -16,8 +16,11 @@ FGR_HOST_DEVICE double unit_distance(double dot, double square_a, double square_
   return sqrt(square < 0 ? 0.0 : square);  // NaN stays NaN
 }
 
-// The n distinct items of the highest score, highest first; ties go to the lower id.
+// The n distinct items of the highest score, highest first; ties by tie_key(item) ascending.
 FGR_HOST_DEVICE void pick_hardest(const int64_t* item, const double* score, int64_t m, int64_t n, int64_t* out) {
+  const auto is_before = [](int64_t a, int64_t b) {
+    return tie_key(static_cast<uint32_t>(a)) < tie_key(static_cast<uint32_t>(b));
+  };
   double last_score = 0, best_score = 0;
   int64_t last = -1;
   for (int64_t k = 0; k < n; ++k) {
@@ -25,8 +28,8 @@ FGR_HOST_DEVICE void pick_hardest(const int64_t* item, const double* score, int6
     for (int64_t j = 0; j < m; ++j) {
       const double s = score[j];
       if (item[j] < 0 || s != s) continue;
-      const bool left = last < 0 ? k == 0 : s < last_score || (s == last_score && item[j] > last);
-      if (left && (best < 0 || s > best_score || (s == best_score && item[j] < best))) {
+      const bool left = last < 0 ? k == 0 : s < last_score || (s == last_score && is_before(last, item[j]));
+      if (left && (best < 0 || s > best_score || (s == best_score && is_before(item[j], best)))) {
         best = item[j];
         best_score = s;
       }

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "common/philox.h"
-#include "fgr/types.h"
+#include "common/tie.h"
 
 namespace fgr {
 
@@ -65,7 +65,7 @@ FGR_HOST_DEVICE bool restarts(const Step& step, uint64_t threshold) {
   return (step.fraction & 0xffffffffu) < threshold;
 }
 
-// An entry of the open-addressing hash table of a seed's visits. tag: ~row, 0 for a free entry.
+// An entry of the open-addressing hash table of a seed's visits. tag: ~tie_key(row), 0 for a free entry.
 struct Visit {
   uint32_t tag;
   uint32_t count;
@@ -78,12 +78,13 @@ inline int visit_table_bits(int64_t n) {
   return bits;
 }
 
+FGR_HOST_DEVICE uint32_t visit_tag(int64_t row) { return ~tie_key(static_cast<uint32_t>(row)); }
 // Where the search for a tag begins; it goes on to the next entry, and from the last to the first.
-FGR_HOST_DEVICE uint32_t visit_entry(uint32_t tag, int bits) { return (tag * 0x9E3779B1u) >> (32 - bits); }
+FGR_HOST_DEVICE uint32_t visit_entry(uint32_t tag, int bits) { return tag >> (32 - bits); }
 
-// The larger the better: more visits first, ties by row ascending, free entries (0) last.
+// The larger the better: more visits first, ties by tie_key(row) ascending, free entries (0) last.
 FGR_HOST_DEVICE uint64_t visit_rank(const Visit& v) { return (static_cast<uint64_t>(v.count) << 32) | v.tag; }
-FGR_HOST_DEVICE int64_t row_of_rank(uint64_t rank) { return static_cast<int64_t>(~static_cast<uint32_t>(rank)); }
+FGR_HOST_DEVICE int64_t row_of_rank(uint64_t rank) { return id_of_tie(~static_cast<uint32_t>(rank)); }
 FGR_HOST_DEVICE int64_t visits_of_rank(uint64_t rank) { return static_cast<int64_t>(rank >> 32); }
 // Its share of the visits that are kept.
 FGR_HOST_DEVICE float visit_weight(uint64_t rank, int64_t sum) {

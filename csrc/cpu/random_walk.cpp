@@ -54,7 +54,7 @@ void go_back_if(bool restart, T& at, T home) {
 }
 
 void count(Visit* table, int bits, int64_t row) {
-  const uint32_t tag = ~static_cast<uint32_t>(row), last = (1u << bits) - 1;
+  const uint32_t tag = visit_tag(row), last = (1u << bits) - 1;
   uint32_t at = visit_entry(tag, bits);
   while (table[at].tag != tag && table[at].tag != 0) at = (at + 1) & last;
   table[at].tag = tag;
@@ -64,7 +64,7 @@ void count(Visit* table, int bits, int64_t row) {
 // The best of a table to ids and weights, [top] each.
 void keep_best(const WalkGraph& g, const Visit* table, int bits, int side, int64_t top, int64_t* ids, float* weights) {
   int64_t size = 0;  // ids[0, size) is a heap of ranks with the worst on top
-  for (const Visit* v = table; v != table + (int64_t{1} << bits); ++v) {
+  for (const Visit* v = table + (int64_t{1} << bits); v-- != table;) {  // from the end: there the first of ties lie
     const int64_t rank = static_cast<int64_t>(visit_rank(*v));
     if (rank == 0 || (size == top && rank < ids[0])) continue;
     if (size == top) std::pop_heap(ids, ids + size--, std::greater<>());

@@ -2,7 +2,6 @@
 
 #include <atomic>
 #include <limits>
-#include <type_traits>
 
 #include "common/arena.h"
 #include "common/rank_key.h"
@@ -22,22 +21,12 @@ constexpr int64_t none = std::numeric_limits<int64_t>::max();
 template <class T>
 constexpr int64_t tile = tile_bytes / (row_block * static_cast<int64_t>(sizeof(T)));
 
-// A candidate as one number, ascending in the order of the result: the score's key, then the position.
-template <class T>
-using Word = std::conditional_t<sizeof(T) == 4, uint64_t, unsigned __int128>;
-template <class T>
-Word<T> word_of(T score, int64_t position) {
-  return Word<T>{rank_key(score)} << 32 | static_cast<uint32_t>(position);
-}
-template <class T>
-T score_of(Word<T> word) {
-  return score_of_key<T>(static_cast<rank_key_t<T>>(word >> 32));
-}
-
 // The best candidates of a query so far: `size` words in a buffer, cut back to the k best whenever it is full.
 template <class T>
 struct Query {
-  T bound;  // the k-th best score when the buffer was last cut; NaN before: only what exceeds it counts
+  rank_word_t<T>
+      last;  // the k-th best when the buffer was last cut, behind all others before: only what precedes it counts
+  T bound;   // its score; NaN before
   int64_t size;
   const int32_t* excluded;  // the next that may come, and the end
   const int32_t* excluded_end;
@@ -51,11 +40,11 @@ bool is_few(const Retrieval<T>& job) {
 
 template <class T>
 struct Space {
-  Query<T>* queries;  // [queries_at_once]
-  Word<T>* words;     // [queries_at_once, capacity]
-  T* unit;            // [queries_at_once, dim] if cosine
-  T* packed;          // items_at_once items in panels; for few queries one panel a chunk
-  T* few;             // [queries_at_once, few_ld] of all scores, if queries_at_once <= row_block
+  Query<T>* queries;      // [queries_at_once]
+  rank_word_t<T>* words;  // [queries_at_once, capacity]
+  T* unit;                // [queries_at_once, dim] if cosine
+  T* packed;              // items_at_once items in panels; for few queries one panel a chunk
+  T* few;                 // [queries_at_once, few_ld] of all scores, if queries_at_once <= row_block
   int64_t few_ld;
   int64_t n_best;  // min(k, n_candidates)
   int64_t capacity;
@@ -66,7 +55,7 @@ struct Space {
     capacity = std::min(n_best + std::max(n_best, spare), job.n_candidates);
     Arena arena{reinterpret_cast<uintptr_t>(workspace)};
     queries = arena.take<Query<T>>(job.queries_at_once);
-    words = arena.take<Word<T>>(job.queries_at_once * capacity);
+    words = arena.take<rank_word_t<T>>(job.queries_at_once * capacity);
     unit = arena.take<T>(job.cosine ? job.queries_at_once * job.dim : 0);
     const int64_t n_panels = panels(job.items_at_once);
     packed = arena.take<T>((is_few(job) ? std::min(n_panels, few_chunks) : n_panels) * panel * job.dim);
@@ -77,9 +66,11 @@ struct Space {
 };
 
 template <class T>
-void keep_best(Query<T>& query, Word<T>* words, int64_t n_best) {
+void keep_best(Query<T>& query, rank_word_t<T>* words, int64_t n_best) {
   std::nth_element(words, words + n_best - 1, words + query.size);
   query.size = n_best;
+  query.last = words[n_best - 1];
+  query.bound = score_of_word<T>(query.last);
 }
 
 template <class T>
@@ -118,7 +109,7 @@ class Retriever {
         const int64_t* indptr = job_.exclude.indptr;
         const int64_t row = job_.rows != nullptr ? job_.rows[q + r] : q + r;
         const int64_t edges[2] = {indptr != nullptr ? indptr[row] : 0, indptr != nullptr ? indptr[row + 1] : 0};
-        s_.queries[r] = {std::numeric_limits<T>::quiet_NaN(), 0, job_.exclude.indices + edges[0],
+        s_.queries[r] = {no_word<T>(), std::numeric_limits<T>::quiet_NaN(), 0, job_.exclude.indices + edges[0],
                          job_.exclude.indices + edges[1]};
         if (!job_.cosine) continue;
         const T* x = job_.queries + (q + r) * job_.dim;
@@ -191,26 +182,24 @@ class Retriever {
   // The scores [n] of query q + r and the candidates from position `first` on.
   void judge(int64_t q, int64_t r, const T* scores, int64_t first, int64_t n) {
     Query<T>& query = s_.queries[r];
-    Word<T>* words = s_.words + r * s_.capacity;
+    rank_word_t<T>* words = s_.words + r * s_.capacity;
     int32_t above[tile<T>];
     for (int64_t at = 0, stretch; at < n; at += stretch) {
       stretch = query.bound == query.bound ? n - at : std::min(n - at, first_stretch);
-      const int64_t n_above = dense_kernels<T>().above(scores + at, stretch, query.bound, above);
+      const int64_t n_above = dense_kernels<T>().not_below(scores + at, stretch, query.bound, above);
       for (int64_t a = 0; a < n_above; ++a) {
         const int64_t j = at + above[a];
-        if (scores[j] <= query.bound) continue;  // which has risen since
         const int64_t item = item_at(first + j);
         if (scores[j] != scores[j]) {
           note_nan((q + r) * job_.n_items + item);
           continue;
         }
+        const rank_word_t<T> word = rank_word(scores[j], item);
+        if (word > query.last) continue;  // which may have moved up since
         while (query.excluded != query.excluded_end && *query.excluded < item) ++query.excluded;
         if (query.excluded != query.excluded_end && *query.excluded == item) continue;
-        words[query.size++] = word_of(scores[j], first + j);
-        if (query.size == s_.capacity) {
-          keep_best(query, words, s_.n_best);
-          query.bound = score_of<T>(words[s_.n_best - 1]);
-        }
+        words[query.size++] = word;
+        if (query.size == s_.capacity) keep_best(query, words, s_.n_best);
       }
     }
   }
@@ -219,13 +208,13 @@ class Retriever {
     parallel_for(n, 8 * s_.capacity, threads_, [&](int64_t from, int64_t to) {
       for (int64_t r = from; r < to; ++r) {
         Query<T>& query = s_.queries[r];
-        Word<T>* words = s_.words + r * s_.capacity;
+        rank_word_t<T>* words = s_.words + r * s_.capacity;
         if (query.size > s_.n_best) keep_best(query, words, s_.n_best);
         std::sort(words, words + query.size);
         for (int64_t j = 0; j < job_.k; ++j) {
           const bool found = j < query.size;
-          ids[r * job_.k + j] = found ? item_at(static_cast<uint32_t>(words[j])) : -1;
-          scores[r * job_.k + j] = found ? score_of<T>(words[j]) : -std::numeric_limits<T>::infinity();
+          ids[r * job_.k + j] = found ? id_of_word<T>(words[j]) : -1;
+          scores[r * job_.k + j] = found ? score_of_word<T>(words[j]) : -std::numeric_limits<T>::infinity();
         }
       }
     });

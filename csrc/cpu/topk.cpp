@@ -19,7 +19,11 @@ struct Row {
   int64_t n_items;
   const int32_t *seen, *seen_end;
 
-  bool is_better(int64_t i, int64_t j) const { return scores[i] > scores[j] || (scores[i] == scores[j] && i < j); }
+  // Whether column i stands before column j, which is no NaN.
+  bool is_better(int64_t i, int64_t j) const {
+    return scores[i] > scores[j] || (scores[i] == scores[j] && tie(i) < tie(j));
+  }
+  static uint32_t tie(int64_t i) { return tie_key(static_cast<uint32_t>(i)); }
 
   // fn(i) for every column in ascending order that is not left out.
   template <class Fn>
@@ -34,8 +38,7 @@ struct Row {
   }
 };
 
-// The k best, in order, into id; returns how many there are. id is a heap of the best so far with the worst on top;
-// columns come in ascending order, so an equal score that comes later never replaces one that is kept.
+// The k best, in order, into id; returns how many there are. id is a heap of the best so far with the worst on top.
 template <class T>
 int64_t by_heap(const Row<T>& row, int64_t k, int64_t* id) {
   const T* scores = row.scores;
@@ -43,7 +46,7 @@ int64_t by_heap(const Row<T>& row, int64_t k, int64_t* id) {
   int64_t size = 0;
   row.for_unseen([&](int64_t i) {
     if (size == k) {
-      if (!(scores[i] > scores[id[0]])) return;
+      if (!row.is_better(i, id[0])) return;
       std::pop_heap(id, id + size, better);
       id[size - 1] = i;
       std::push_heap(id, id + size, better);
@@ -57,7 +60,7 @@ int64_t by_heap(const Row<T>& row, int64_t k, int64_t* id) {
 }
 
 // The same for a large k. Digit by digit, counts of the keys that begin as the k-th one does find the next digit of it;
-// then those before it, and of those equal to it the first, are sorted.
+// then those before it, and of those equal to it the first by a heap, are sorted.
 template <class T>
 int64_t by_digits(const Row<T>& row, int64_t k, int64_t* id) {
   using Key = rank_key_t<T>;
@@ -85,19 +88,31 @@ int64_t by_digits(const Row<T>& row, int64_t k, int64_t* id) {
     }
     kth |= digit << shift;
   }
+  const auto better = [&](int64_t i, int64_t j) { return row.is_better(i, j); };
+  int64_t *equal = id + (k - left), *end_of_equal = equal;  // with the worst on top
   int64_t size = 0;
   row.for_unseen([&](int64_t i) {
     const Key key = rank_key(row.scores[i]);
     if (row.scores[i] != row.scores[i] || key > kth || (key == kth && left == 0)) return;
-    left -= key == kth;
-    id[size++] = i;
+    if (key < kth) {
+      id[size++] = i;
+      return;
+    }
+    if (end_of_equal == id + k) {
+      if (!better(i, *equal)) return;
+      std::pop_heap(equal, end_of_equal--, better);
+    }
+    *end_of_equal++ = i;
+    std::push_heap(equal, end_of_equal, better);
   });
-  if constexpr (bits == 32) {  // key and id fit one word, which sorts three times as fast as ids that look up scores
-    for (int64_t j = 0; j < size; ++j) id[j] |= static_cast<int64_t>(rank_key(row.scores[id[j]]) ^ (1u << 31)) << 32;
+  size += end_of_equal - equal;
+  if constexpr (bits == 32) {  // one word each, which sorts three times as fast as ids that look up scores
+    constexpr uint64_t sign = uint64_t{1} << 63;
+    for (int64_t j = 0; j < size; ++j) id[j] = static_cast<int64_t>(rank_word(row.scores[id[j]], id[j]) ^ sign);
     std::sort(id, id + size);
-    for (int64_t j = 0; j < size; ++j) id[j] &= 0xffffffff;
+    for (int64_t j = 0; j < size; ++j) id[j] = id_of_word<T>(static_cast<uint64_t>(id[j]) ^ sign);
   } else {
-    std::sort(id, id + size, [&](int64_t i, int64_t j) { return row.is_better(i, j); });
+    std::sort(id, id + size, better);
   }
   return size;
 }

@@ -31,7 +31,7 @@ __global__ void walk_kernel(WalkGraph g, const int64_t* nodes, int64_t n_seeds, 
 }
 
 __device__ void count(Visit* table, int bits, int64_t row) {
-  const uint32_t tag = ~static_cast<uint32_t>(row), last = (1u << bits) - 1;
+  const uint32_t tag = visit_tag(row), last = (1u << bits) - 1;
   uint32_t at = visit_entry(tag, bits);
   while (true) {
     const uint32_t held = atomicCAS(&table[at].tag, 0u, tag);

@@ -29,11 +29,11 @@ int64_t power_of_two_from(int64_t n) {
 
 template <class T>
 struct Space {
-  Entry<T>* entries;  // [queries_at_once, n_splits, capacity]
-  T* query_factor;    // [queries_at_once] if cosine: 1 / norm
-  T* item_factor;     // [n_candidates] if cosine
-  int64_t n_best;     // min(k, n_candidates)
-  int64_t capacity;   // of the entries that a block keeps for a query: a tile's more than the best
+  rank_word_t<T>* words;  // [queries_at_once, n_splits, capacity]
+  T* query_factor;        // [queries_at_once] if cosine: 1 / norm
+  T* item_factor;         // [n_candidates] if cosine
+  int64_t n_best;         // min(k, n_candidates)
+  int64_t capacity;       // of the words that a block keeps for a query: a tile's more than the best
   int64_t n_splits;
   int64_t tiles_a_split;
   int64_t bytes;
@@ -49,7 +49,7 @@ struct Space {
     }
     tiles_a_split = blocks_for(n_tiles, n_splits);
     Arena arena{reinterpret_cast<uintptr_t>(workspace)};
-    entries = arena.take<Entry<T>>(job.queries_at_once * n_splits * capacity);
+    words = arena.take<rank_word_t<T>>(job.queries_at_once * n_splits * capacity);
     query_factor = arena.take<T>(job.cosine ? job.queries_at_once : 0);
     item_factor = arena.take<T>(job.cosine ? job.n_candidates : 0);
     bytes = arena.used;
@@ -97,12 +97,12 @@ __device__ __forceinline__ void stage(const T* x, const RowOf& row_of, const T* 
   }
 }
 
-// The n_best of a query's entries to the front, in order; returns the score of the last. By a warp.
+// The n_best of a query's words to the front, in order; returns the last. By a warp.
 template <class T>
-__device__ T keep_best(Entry<T>* entries, int n, const Space<T>& s) {
-  for (int64_t j = n + lane(); j < s.capacity; j += warp) entries[j] = no_entry<T>();
-  sort<WholeWarp>(entries, s.capacity);
-  return score_of_key<T>(entries[s.n_best - 1].key);
+__device__ rank_word_t<T> keep_best(rank_word_t<T>* words, int n, const Space<T>& s) {
+  for (int64_t j = n + lane(); j < s.capacity; j += warp) words[j] = no_word<T>();
+  sort<WholeWarp>(words, s.capacity);
+  return words[s.n_best - 1];
 }
 
 template <class T>
@@ -110,17 +110,19 @@ __global__ void __launch_bounds__(block_threads)
     retrieve_kernel(Retrieval<T> job, Space<T> s, int64_t first_query, int64_t n_queries) {
   FGR_SHARED(__align__(16) T, queries, [depth][pitch]);
   FGR_SHARED(__align__(16) T, items, [depth][pitch]);
-  FGR_SHARED(T, bound, [tile]);  // of each query, as in the CPU's: NaN until its buffer was cut
+  FGR_SHARED(rank_word_t<T>, last, [tile]);  // of each query, as in the CPU's: behind all until its buffer was cut,
+  FGR_SHARED(T, bound, [tile]);              // and its score, NaN
   FGR_SHARED(int, count, [tile]);
   const int64_t q0 = blockIdx.x / s.n_splits * tile, split = blockIdx.x % s.n_splits;
   const int64_t begin = split * s.tiles_a_split * tile, end_of_split = begin + s.tiles_a_split * tile;
   const int64_t end = end_of_split < job.n_candidates ? end_of_split : job.n_candidates;
   const int tx = static_cast<int>(threadIdx.x) % threads_a_side, ty = static_cast<int>(threadIdx.x) / threads_a_side;
-  const auto entries_of = [&](int r) { return s.entries + ((q0 + r) * s.n_splits + split) * s.capacity; };
+  const auto words_of = [&](int r) { return s.words + ((q0 + r) * s.n_splits + split) * s.capacity; };
   const T* query_rows = job.queries + first_query * job.dim;
   const T *query_factor = job.cosine ? s.query_factor : nullptr, *item_factor = job.cosine ? s.item_factor : nullptr;
   const ItemAt<T> item_of{job};
   for (int r = static_cast<int>(threadIdx.x); r < tile; r += block_threads) {
+    last[r] = no_word<T>();
     bound[r] = static_cast<T>(NAN);
     count[r] = 0;
   }
@@ -152,7 +154,7 @@ __global__ void __launch_bounds__(block_threads)
     for (int i = 0; i < side; ++i) {
       const T least = bound[place(ty, i)];
 #pragma unroll
-      for (int j = 0; j < side; ++j) found |= static_cast<uint64_t>(!(acc[i][j] <= least)) << (i * side + j);
+      for (int j = 0; j < side; ++j) found |= static_cast<uint64_t>(!(acc[i][j] < least)) << (i * side + j);
     }
     if (found != 0) {  // seldom; the copy can be indexed and leaves acc in registers
       T scores[side * side];
@@ -169,20 +171,23 @@ __global__ void __launch_bounds__(block_threads)
                  static_cast<long long>(first_query + q), static_cast<long long>(item));
           __trap();
         }
+        const rank_word_t<T> word = rank_word(scores[e], item);
+        if (word > last[r]) continue;
         if (job.exclude.indptr != nullptr) {
           const int64_t row = job.rows != nullptr ? job.rows[first_query + q] : first_query + q;
           if (has_edge(job.exclude, checked_id(row, 0, job.exclude.n_rows, "exclude_rows"), item)) continue;
         }
-        entries_of(r)[atomicAdd(&count[r], 1)] = {rank_key(scores[e]), static_cast<int32_t>(position)};
+        words_of(r)[atomicAdd(&count[r], 1)] = word;
       }
     }
     __syncthreads();
     for (int r = static_cast<int>(threadIdx.x) / warp; r < tile; r += block_threads / warp) {
       if (count[r] + tile <= s.capacity) continue;
-      const T last = keep_best(entries_of(r), count[r], s);
+      const rank_word_t<T> nth = keep_best(words_of(r), count[r], s);
       __syncwarp(full_mask);  // the count has been read
       if (lane() == 0) {
-        bound[r] = last;
+        last[r] = nth;
+        bound[r] = score_of_word<T>(nth);
         count[r] = static_cast<int>(s.n_best);
       }
     }
@@ -190,7 +195,7 @@ __global__ void __launch_bounds__(block_threads)
   __syncthreads();
   for (int r = 0; r < tile && q0 + r < n_queries; ++r) {
     for (int64_t j = count[r] + static_cast<int64_t>(threadIdx.x); j < s.capacity; j += block_threads) {
-      entries_of(r)[j] = no_entry<T>();
+      words_of(r)[j] = no_word<T>();
     }
   }
 }
@@ -201,12 +206,12 @@ __global__ void __launch_bounds__(2 * block_threads)
     finish_kernel(Retrieval<T> job, Space<T> s, int64_t n_queries, int64_t* ids, T* scores) {
   const int64_t q = global_thread() / Group::size();
   if (q >= n_queries) return;
-  Entry<T>* entries = s.entries + q * s.n_splits * s.capacity;
-  sort<Group>(entries, s.n_splits * s.capacity);
+  rank_word_t<T>* words = s.words + q * s.n_splits * s.capacity;
+  sort<Group>(words, s.n_splits * s.capacity);
   for (int64_t j = Group::rank(); j < job.k; j += Group::size()) {
-    const bool found = j < s.n_best && entries[j].id != INT32_MAX;
-    ids[q * job.k + j] = found ? item_at(job, entries[j].id) : -1;
-    scores[q * job.k + j] = found ? score_of_key<T>(entries[j].key) : -static_cast<T>(INFINITY);
+    const bool found = j < s.n_best && words[j] != no_word<T>();
+    ids[q * job.k + j] = found ? id_of_word<T>(words[j]) : -1;
+    scores[q * job.k + j] = found ? score_of_word<T>(words[j]) : -static_cast<T>(INFINITY);
   }
 }
 

@@ -36,7 +36,7 @@ struct Row {
     }
     return lo;
   }
-  // fn(key, i) for the columns of [begin, end) in ascending order that are not left out.
+  // fn(word) for the columns of [begin, end) that are not left out.
   template <class Fn>
   __device__ void for_unseen(int64_t begin, int64_t end, const Fn& fn) const {
     int64_t next = begin < end ? first_seen_from(begin) : 0;
@@ -44,7 +44,7 @@ struct Row {
       if (next < n_seen && seen[next] == i) {
         ++next;
       } else if (is_number(i)) {
-        fn(rank_key(scores[i]), i);
+        fn(rank_word(scores[i], i));
       }
     }
   }
@@ -61,22 +61,19 @@ __device__ void running_sums(unsigned* count) {
   __syncthreads();
 }
 
-// The k-th best key of a row, and how many of those equal to it belong to the k best; where there are fewer than k, a
-// key behind all of them. Digit by digit, counts of the keys that begin as the k-th one does find its next digit.
+// The k best of a row are the words up to this one. Digit by digit, counts of the words that begin as the k-th one does
+// find its next digit; where all that begin so are among the k best, no more digits are needed, and where there are no
+// more than k words, none.
 template <class T>
-struct Threshold {
-  rank_key_t<T> key;
-  unsigned equal;
-};
-template <class T>
-__device__ Threshold<T> find_threshold(const Row<T>& row, int64_t k) {
-  using Key = rank_key_t<T>;
-  constexpr int bits = 8 * sizeof(Key);
+__device__ rank_word_t<T> find_last(const Row<T>& row, int64_t k) {
+  using Word = rank_word_t<T>;
+  constexpr int bits = 8 * sizeof(rank_key_t<T>) + 32;
   FGR_SHARED(unsigned, count, [block_threads]);
   FGR_SHARED(unsigned, next_digit);
   FGR_SHARED(unsigned, next_left);
-  if (k > row.n_items) return {static_cast<Key>(~Key(0)), 0};
-  Key key = 0;
+  FGR_SHARED(bool, takes_all);
+  if (k > row.n_items) return no_word<T>();
+  Word begins = 0;
   unsigned left = static_cast<unsigned>(k);
   for (int shift = bits - digit_bits; shift >= 0; shift -= digit_bits) {
     const int high = shift + digit_bits;
@@ -85,8 +82,10 @@ __device__ Threshold<T> find_threshold(const Row<T>& row, int64_t k) {
     __syncthreads();
     const auto add = [&](int64_t i, unsigned amount) {
       if (!row.is_number(i)) return;
-      const Key at = rank_key(row.scores[i]);
-      if (high == bits || at >> high == key >> high) atomicAdd(&count[at >> shift & (block_threads - 1)], amount);
+      const Word word = rank_word(row.scores[i], i);
+      if (high == bits || word >> high == begins >> high) {
+        atomicAdd(&count[static_cast<unsigned>(word >> shift) & (block_threads - 1)], amount);
+      }
     };
     for (int64_t i = threadIdx.x; i < row.n_items; i += block_threads) add(i, 1u);
     for (int64_t j = threadIdx.x; j < row.n_seen; j += block_threads) add(row.seen[j], ~0u);  // minus one
@@ -95,23 +94,24 @@ __device__ Threshold<T> find_threshold(const Row<T>& row, int64_t k) {
     if (less < left && count[threadIdx.x] >= left) {  // one thread at most
       next_digit = threadIdx.x;
       next_left = left - less;
+      takes_all = count[threadIdx.x] == left;
     }
     __syncthreads();
     left = next_left;
-    if (left == 0) return {static_cast<Key>(~Key(0)), 0};
-    key |= static_cast<Key>(next_digit) << shift;
+    if (left == 0) return no_word<T>();
+    begins |= static_cast<Word>(next_digit) << shift;
+    if (takes_all) return begins | ((Word{1} << shift) - 1);
     __syncthreads();  // the counts are cleared in the next round
   }
-  return {key, left};
+  return begins;
 }
 
 // One block a row.
 template <class T>
 __global__ void __launch_bounds__(block_threads)
     topk_kernel(const T* scores, int64_t n_items, Csr seen, const int64_t* rows, int64_t k, int64_t* ids, T* values,
-                Entry<T>* workspace, int64_t n_entries) {
-  FGR_SHARED(unsigned, less, [block_threads]);
-  FGR_SHARED(unsigned, equal, [block_threads]);
+                rank_word_t<T>* workspace, int64_t n_entries) {
+  FGR_SHARED(unsigned, count, [block_threads]);
   const int64_t b = blockIdx.x;
   Row<T> row{scores + b * n_items, n_items, nullptr, 0};
   if (rows != nullptr) {
@@ -119,35 +119,25 @@ __global__ void __launch_bounds__(block_threads)
     row.seen = seen.indices + seen.indptr[user];
     row.n_seen = seen.indptr[user + 1] - seen.indptr[user];
   }
-  const Threshold<T> kth = find_threshold(row, k);
+  const rank_word_t<T> last = find_last(row, k);
 
-  // A thread takes a stretch of columns, so that those equal to the k-th are counted off in ascending order.
+  // A thread takes a stretch of columns, and puts what it finds behind the finds of those before it.
   const int64_t share = (n_items + block_threads - 1) / block_threads, from = threadIdx.x * share;
   const int64_t begin = from < n_items ? from : n_items, end = begin + share < n_items ? begin + share : n_items;
-  unsigned my_less = 0, my_equal = 0;
-  row.for_unseen(begin, end, [&](rank_key_t<T> key, int64_t) {
-    my_less += key < kth.key;
-    my_equal += key == kth.key;
+  unsigned mine = 0;
+  row.for_unseen(begin, end, [&](rank_word_t<T> word) { mine += word <= last; });
+  count[threadIdx.x] = mine;
+  running_sums(count);
+  rank_word_t<T>* words = workspace + b * n_entries;
+  unsigned at = count[threadIdx.x] - mine;
+  row.for_unseen(begin, end, [&](rank_word_t<T> word) {
+    if (word <= last) words[at++] = word;
   });
-  less[threadIdx.x] = my_less;
-  equal[threadIdx.x] = my_equal;
-  running_sums(less);
-  running_sums(equal);
-  Entry<T>* entries = workspace + b * n_entries;
-  unsigned at = less[threadIdx.x] - my_less, nth_equal = equal[threadIdx.x] - my_equal;
-  const unsigned n_less = less[block_threads - 1];
-  row.for_unseen(begin, end, [&](rank_key_t<T> key, int64_t i) {
-    const Entry<T> entry{key, static_cast<int32_t>(i)};
-    if (key < kth.key) entries[at++] = entry;
-    if (key == kth.key && nth_equal < kth.equal) entries[n_less + nth_equal++] = entry;
-  });
-  const int64_t found = static_cast<int64_t>(n_less) + kth.equal;
-  for (int64_t j = found + threadIdx.x; j < n_entries; j += block_threads) {
-    entries[j] = no_entry<T>();
-  }
-  sort<WholeBlock>(entries, n_entries);
+  const int64_t found = count[block_threads - 1];
+  for (int64_t j = found + threadIdx.x; j < n_entries; j += block_threads) words[j] = no_word<T>();
+  sort<WholeBlock>(words, n_entries);
   for (int64_t j = threadIdx.x; j < k; j += block_threads) {
-    const int64_t id = j < found ? entries[j].id : -1;
+    const int64_t id = j < found ? id_of_word<T>(words[j]) : -1;
     ids[b * k + j] = id;
     values[b * k + j] = id >= 0 ? row.scores[id] : -static_cast<T>(INFINITY);
   }
@@ -157,14 +147,14 @@ __global__ void __launch_bounds__(block_threads)
 
 template <class T>
 int64_t topk_workspace_bytes(int64_t n_rows, int64_t n_items, int64_t k) {
-  return n_rows * entries_of(n_items, k) * static_cast<int64_t>(sizeof(Entry<T>));
+  return n_rows * entries_of(n_items, k) * static_cast<int64_t>(sizeof(rank_word_t<T>));
 }
 
 template <class T>
 void topk(const T* scores, int64_t n_rows, int64_t n_items, const Csr& seen, const int64_t* rows, int64_t k,
           int64_t* ids, T* values, void* workspace, void* stream) {
   launch("topk", topk_kernel<T>, n_rows, block_threads, 0, stream, scores, n_items, seen, rows, k, ids, values,
-         static_cast<Entry<T>*>(workspace), entries_of(n_items, k));
+         static_cast<rank_word_t<T>*>(workspace), entries_of(n_items, k));
 }
 
 #define FGR_INSTANTIATE(T)                                             \

@@ -300,7 +300,7 @@ class Dataset:
         Rows that are gathered together then lie together in the cache: docs/performance.md says what it gives. Clusters are those of spectral
         co-clustering (Dhillon 2001, "Co-clustering documents and words using bipartite spectral graph partitioning"): k-means on the singular
         vectors of D^-1/2 R D^-1/2 of the training edges. Raw ids and the fingerprint stay; results differ as they do between seeds, since
-        initial values and ties go by internal id. Data with at most 16 users or items, or without training edges, stay as they are.
+        initial values and ties depend on internal ids. Data with at most 16 users or items, or without training edges, stay as they are.
 
         Parameters
         ----------

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.nn.functional import normalize
 
+from .._ties import tie_key
 from ..ops.neighbor_pool import neighbor_pool
 
 Tensor = torch.Tensor
@@ -20,10 +21,10 @@ class Neighborhoods(NamedTuple):
     weights: Tensor
 
     def reweighted(self, degree: Tensor, power: float, top: int) -> Neighborhoods:
-        """The ``top`` neighbours j of greatest weight_j / degree_j^power, ties to the lower id, with these weights divided by their sum."""
+        """The ``top`` neighbours j of greatest weight_j / degree_j^power, ties by :func:`tie_key`, with these weights divided by their sum."""
         w = self.weights * degree[self.ids.clamp(min=0)].clamp(min=1).to(self.weights.dtype) ** -power
-        by_id = self.ids.argsort(dim=1, stable=True)
-        order = by_id.gather(1, w.gather(1, by_id).argsort(dim=1, descending=True, stable=True))[:, :top]
+        by_key = tie_key(self.ids).argsort(dim=1, stable=True)
+        order = by_key.gather(1, w.gather(1, by_key).argsort(dim=1, descending=True, stable=True))[:, :top]
         w, ids = w.gather(1, order), self.ids.gather(1, order)
         return Neighborhoods(ids.where(w > 0, -1), w / w.sum(1, keepdim=True).clamp(min=1e-12))
 

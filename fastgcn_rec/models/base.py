@@ -235,7 +235,7 @@ class Recommender(torch.nn.Module):
     def recommend(self, users: Any, k: int = 20, exclude_seen: bool = True) -> tuple[NDArray[Any], NDArray[np.float32]]:
         """The k best items of each user: (raw item ids [n, k], scores [n, k]).
 
-        Ties go to the lower internal id. Where fewer than k items remain, ids are padded with the item id's "none" (-1, or the
+        Ties go as in :func:`fastgcn_rec.topk`. Where fewer than k items remain, ids are padded with the item id's "none" (-1, or the
         empty string) and scores with -inf.
 
         Raises ValueError naming the users that the model does not know.

@@ -25,7 +25,7 @@ _BLOCK_BYTES = 1 << 27  # of a dense block of similarities
 class Neighbours(ItemItem):
     """s_u = r_u W with a sparse W: column j holds what ``neighbours`` items give to item j, the largest values of that column.
 
-    Made by sparse products in blocks of items, in float64; ties go to the lower internal id. W and the scores are float32; scoring runs on the
+    Made by sparse products in blocks of items, in float64; ties go as in :func:`fastgcn_rec.topk`. W and the scores are float32; scoring runs on the
     CPU, wherever the graph is.
     """
 

@@ -118,7 +118,7 @@ def random_walk_neighbors(
 
     From each seed ``n_walks`` walks of ``length`` double steps, seed's side -> other side -> seed's side; after each of them the
     walk goes back to the seed with probability ``restart``. Visits are counted where a double step ends; the seed is left out.
-    Kept are the ``top`` nodes with the most visits, ties by id ascending, and weights = visits / sum of the kept visits: the
+    Kept are the ``top`` nodes with the most visits, ties as in :func:`topk` by their rows, and weights = visits / sum of the kept visits: the
     importance neighbourhoods and weights of PinSAGE (Ying et al. 2018, section 3.1) by the walks of Pixie (Eksombatchai et al.
     2018). The result of a seed depends on (seed, node) alone, not on the others it is computed with.
 

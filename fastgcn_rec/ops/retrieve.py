@@ -118,7 +118,7 @@ def retrieve(
     Returns
     -------
     TopK
-        ids : int64 [Q, k], score descending, ties by id ascending; -1 where fewer than k items are left.
+        ids : int64 [Q, k], score descending, ties as in :func:`topk`; -1 where fewer than k items are left.
         scores : [Q, k] in the dtype of the input; -inf where ids is -1.
 
     Raises
@@ -135,7 +135,7 @@ def retrieve(
     >>> import torch
     >>> items = torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 3.0], [1.0, 0.0]])
     >>> retrieve(torch.tensor([[1.0, 0.0]]), items, 3, exclude=([0, 1], [1]))
-    TopK(ids=tensor([[0, 3, 2]]), scores=tensor([[1., 1., 0.]]))
+    TopK(ids=tensor([[3, 0, 2]]), scores=tensor([[1., 1., 0.]]))
     """
     op = "retrieve"
     for name, t in (("queries", queries), ("items", items)):

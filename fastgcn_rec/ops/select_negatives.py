@@ -60,7 +60,7 @@ def select_negatives(
 
     With s(u, i) the inner product and d(u, i) the distance of the two vectors scaled to length 1:
 
-    hardest            the n distinct candidates of the highest s, highest first, ties to the lower id (Zhang et al. 2013, "Optimizing
+    hardest            the n distinct candidates of the highest s, highest first, ties as in :func:`topk` (Zhang et al. 2013, "Optimizing
                        top-n collaborative filtering via dynamic negative item sampling")
     semi_hard          the first n distinct candidates, in the order given, with d(u, pos) < d(u, c) < d(u, pos) + margin (Schroff et
                        al. 2015, "FaceNet", with distances not squared)

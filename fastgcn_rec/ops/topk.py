@@ -44,8 +44,9 @@ _op = register(
 def topk(graph: Graph, scores: Any, k: int, users: Any = None) -> Any:
     """The k items with the highest score in every row: (ids int64 [B, k], values [B, k]).
 
-    Score descending, ties by id ascending: a defined order, unlike torch.topk's. Items that users[b] has an edge to are left out of
-    row b (``users=None``: nothing is). Rows with fewer than k items left are padded with -1 and -inf; NaN scores are left out.
+    Score descending; ties by a fixed order of the ids (csrc/common/tie.h) that has nothing to do with their own, which goes by popularity in a
+    :class:`Dataset`: a scorer that tells nothing apart ranks by chance, and every function that ranks agrees. Items that users[b] has an edge
+    to are left out of row b (``users=None``: nothing is). Rows with fewer than k items left are padded with -1 and -inf; NaN scores are left out.
 
     Parameters
     ----------
@@ -58,7 +59,7 @@ def topk(graph: Graph, scores: Any, k: int, users: Any = None) -> Any:
     --------
     >>> import torch
     >>> topk(Graph.from_edges([0], [1], n_items=3), torch.tensor([[1., 9., 1.]]), 2, users=[0])[0]
-    tensor([[0, 2]])
+    tensor([[2, 0]])
     """
     check_float("topk", "scores", scores, (torch.float32, torch.float64))
     check_matrix("topk", "scores", scores, None, "batch", graph.n_items)

@@ -134,19 +134,19 @@ void gemm(int64_t m, int64_t n, int64_t k, const A* a, int64_t a_row, int64_t a_
 }
 
 template <class A>
-int64_t above(const A* x, int64_t n, A bound, int32_t* out) {
+int64_t not_below(const A* x, int64_t n, A bound, int32_t* out) {
   constexpr int w = lanes<A>, word = 64;
   const Vec<A> bounds = (Vec<A>){} + bound;
   int64_t found = 0, i = 0;
   for (; i + word <= n; i += word) {
     uint64_t bits = 0;
 #pragma GCC unroll 32
-    for (int v = 0; v < word; v += w) bits |= not_at_most(load_vec(x + i + v), bounds) << v;
+    for (int v = 0; v < word; v += w) bits |= not_less(load_vec(x + i + v), bounds) << v;
     for (; bits != 0; bits &= bits - 1) out[found++] = static_cast<int32_t>(i + __builtin_ctzll(bits));
   }
   for (; i < n; ++i) {
     out[found] = static_cast<int32_t>(i);
-    found += !(x[i] <= bound);
+    found += !(x[i] < bound);
   }
   return found;
 }

@@ -71,8 +71,8 @@ struct DenseKernels {  // A = float, double
                int64_t ldc, bool accumulate);
   // x[i] = exp(scale * (x[i] - max x)); returns sum of the results, *max is set.
   A (*exp_row)(A* x, int64_t n, A scale, A* max);
-  // The i with !(x[i] <= bound), ascending, into out [n]: a NaN on either side counts. Returns how many.
-  int64_t (*above)(const A* x, int64_t n, A bound, int32_t* out);
+  // The i with !(x[i] < bound), ascending, into out [n]: a NaN on either side counts. Returns how many.
+  int64_t (*not_below)(const A* x, int64_t n, A bound, int32_t* out);
   void (*adam)(A* param, const A* grad, A* exp_avg, A* exp_avg_sq, int64_t n, const AdamScalars& s);
 };
 

@@ -113,14 +113,14 @@ inline void order_pair(Vec<T>* pair) {
   }
 }
 
-// Bit l: !(a[l] <= b[l]).
+// Bit l: !(a[l] < b[l]).
 #if defined(__AVX512F__)
-inline uint64_t not_at_most(VecF a, VecF b) { return __builtin_ia32_cmpps512_mask(a, b, 6, -1, 4); }
-inline uint64_t not_at_most(VecD a, VecD b) { return __builtin_ia32_cmppd512_mask(a, b, 6, -1, 4); }
+inline uint64_t not_less(VecF a, VecF b) { return __builtin_ia32_cmpps512_mask(a, b, 5, -1, 4); }
+inline uint64_t not_less(VecD a, VecD b) { return __builtin_ia32_cmppd512_mask(a, b, 5, -1, 4); }
 #elif defined(__SSE2__)
 template <class V>
-inline uint64_t not_at_most(V a, V b) {
-  const auto outside = ~(a <= b);
+inline uint64_t not_less(V a, V b) {
+  const auto outside = ~(a < b);
   const V mask = load_raw<V>(&outside);
 #if defined(__AVX2__)
   if constexpr (sizeof(a[0]) == 4) return static_cast<unsigned>(__builtin_ia32_movmskps256(mask));
@@ -132,9 +132,9 @@ inline uint64_t not_at_most(V a, V b) {
 }
 #else
 template <class V>
-inline uint64_t not_at_most(V a, V b) {
+inline uint64_t not_less(V a, V b) {
   uint64_t bits = 0;
-  for (unsigned l = 0; l < sizeof(V) / sizeof(a[0]); ++l) bits |= static_cast<uint64_t>(!(a[l] <= b[l])) << l;
+  for (unsigned l = 0; l < sizeof(V) / sizeof(a[0]); ++l) bits |= static_cast<uint64_t>(!(a[l] < b[l])) << l;
   return bits;
 }
 #endif

@@ -20,8 +20,8 @@ namespace fgr {
 // -> seed's side) start at each seed. Double step k of walk w takes the halves of random_pair(*seed,
 // Stream::walk_of_node, element = node << 32 | w, draw = k), so that a seed's result does not depend on the other
 // seeds. The node reached is counted unless it is the seed; then the walk goes on from it or, where it restarts, from
-// the seed. Kept are the `top` >= 1 nodes of most visits, ties by id ascending; weights = visits / sum of the kept
-// visits, rounded from double; padded with -1 and 0. 1 <= n_walks * length <= 2^30.
+// the seed. Kept are the `top` >= 1 nodes of most visits, ties by tie_key(row of its side) ascending; weights = visits
+// / sum of the kept visits, rounded from double; padded with -1 and 0. 1 <= n_walks * length <= 2^30.
 namespace cpu {
 int64_t random_walk_neighbors_workspace_bytes(int64_t n_nodes, int64_t n_seeds, int64_t n_walks, int64_t length);
 void random_walk(const WalkGraph& graph, const int64_t* nodes, int64_t n_seeds, int64_t length, double restart,

@@ -6,9 +6,9 @@
 namespace fgr {
 
 // scores [n_rows, n_items]; rows [n_rows]: the user whose seen items (row of `seen`) are left out, or null: nothing is
-// left out. ids [n_rows, k] int64, values [n_rows, k]: score descending, ties by id ascending; padded with -1 and -inf
-// where fewer than k columns remain. A NaN score ranks below everything and is left out. k >= 1, k may exceed n_items.
-// The time of a row grows as n_items + k log k; the workspace, of a device only, as k.
+// left out. ids [n_rows, k] int64, values [n_rows, k]: in the order of common/rank_key.h (score, then tie_key(id));
+// padded with -1 and -inf where fewer than k columns remain. A NaN score ranks below everything and is left out. k >=
+// 1, k may exceed n_items. The time of a row grows as n_items + k log k; the workspace, of a device only, as k.
 namespace cpu {
 template <class T>
 int64_t topk_workspace_bytes(int64_t, int64_t, int64_t) {
