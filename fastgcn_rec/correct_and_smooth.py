@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from .graph import Graph, Norm
+from .ops.dense import outer_sum
 from .ops.propagate import propagate
 
 Tensor = torch.Tensor
@@ -86,7 +87,7 @@ def correct_and_smooth(
     spread: Tensor = propagate(graph, residual, spreading(correct, hops), norm)
     if scale is None:
         size = spread.abs().sum(1, keepdim=True)
-        mean = residual.abs().sum() / is_known.sum().clamp_min(1)
+        mean = outer_sum(residual.abs(), residual[:, :0])[1].sum() / is_known.sum().clamp_min(1)
         spread = spread * torch.where(size > 0, mean / size.clamp_min(torch.finfo(size.dtype).tiny), 0)
     else:
         spread = scale * spread

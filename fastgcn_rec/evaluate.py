@@ -138,7 +138,7 @@ def ranking_metrics(
     found, best = rel.sum(1), np.minimum(n_relevant, k)
     formulas: dict[str, Callable[[], NDArray[np.float64]]] = {
         "recall": lambda: found / n_relevant,
-        "ndcg": lambda: rel @ discount / np.concatenate(([0.0], np.cumsum(discount)))[best],
+        "ndcg": lambda: np.einsum("nk,k->n", rel, discount) / np.concatenate(([0.0], np.cumsum(discount)))[best],
         "precision": lambda: found / k,
         "hit": lambda: (found > 0).astype(np.float64),
         "mrr": lambda: (found > 0) / np.where(found > 0, rel.argmax(1) + 1, 1),
@@ -176,7 +176,7 @@ def list_metrics(
     rank = 2 * np.arange(1, n_items + 1, dtype=np.float64) - n_items - 1
     formulas: dict[str, Callable[[], float]] = {
         "coverage": lambda: float((shown > 0).mean()),
-        "gini": lambda: float(rank @ np.sort(shown) / (n_items * total)),
+        "gini": lambda: float((rank * np.sort(shown)).sum() / (n_items * total)),
         "popularity": lambda: float(degree @ shown / total),
     }
     return {name: formulas[name]() for name in names}
@@ -197,7 +197,7 @@ def bootstrap(values: NDArray[np.float64], n: int, confidence: float = 0.95, see
     means = np.empty((n, values.shape[1]))
     for mean in means:
         drawn = np.bincount(rng.integers(n_users, size=n_users), minlength=n_users)
-        mean[:] = drawn @ values / n_users
+        mean[:] = np.einsum("u,um->m", drawn, values) / n_users
     tail = (1 - confidence) / 2
     return np.quantile(means, [tail, 1 - tail], axis=0)
 

@@ -121,9 +121,11 @@ class FoldIn:
         nodes = np.argsort(-degree, kind="stable")[: int((degree > 0).sum())]
         nodes = nodes[:: max(1, -(-len(nodes) // 1024))]
         graph = self.model.graph
-        folded = self._fold(Graph(edges[nodes], weighted=graph.weight is not None).to(graph.device), side).double()
-        norm = float(folded.square().sum())
-        return float((trained[torch.from_numpy(nodes).to(graph.device)] * folded).sum()) / norm if norm else 1.0
+        folded = self._fold(Graph(edges[nodes], weighted=graph.weight is not None).to(graph.device), side)
+        own = trained[torch.from_numpy(nodes).to(graph.device)]
+        z, f = (t.double().cpu().numpy() for t in (own, folded))  # torch would share out the sum among its threads
+        norm = float(np.square(f).sum())
+        return float((z * f).sum()) / norm if norm else 1.0
 
     def _edges(self, given: Any, others: Side) -> Graph:
         return edges_of_new(self.model, given, others, self._index[others])
@@ -154,16 +156,3 @@ def edges_of_new(
     new = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
     weight = None if graph.weight is None else np.ones(len(new), np.float32)
     return Graph.from_edges(new, columns, len(rows), ordered.size, weight).to(graph.device)
-
-
-def sum_rows(edges: Graph, table: Tensor) -> Tensor:
-    """[n, dim]: sum over each row's edges of weight * table[column], in the order of the edges."""
-    result: Tensor = torch.nn.functional.embedding_bag(
-        edges.indices.long(),
-        table,
-        edges.indptr,
-        mode="sum",
-        per_sample_weights=None if edges.weight is None else edges.weight.to(table.dtype),
-        include_last_offset=True,
-    )
-    return result

@@ -12,6 +12,7 @@ import scipy.sparse as sp
 import torch
 
 from . import _C, _native
+from ._elementwise import power
 from ._native import address
 from .data._arrays import plain
 
@@ -223,8 +224,7 @@ class Graph:
         key = exponent, dtype
         if key not in self._scales:
             degree = torch.cat(self.degrees())
-            scale = torch.where(degree > 0, degree.pow(-exponent), torch.zeros_like(degree))
-            self._scales[key] = scale.to(dtype)
+            self._scales[key] = power(degree, -exponent).to(dtype)
         return self._scales[key]
 
     def select_users(self, users: torch.Tensor) -> Graph:

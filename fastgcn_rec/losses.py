@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from .graph import Graph
+from ._elementwise import in_pieces, power
+from .graph import Graph, row_of_each_edge
 from .negatives import Negatives
-from .ops import binary_loss, bpr_loss, max_margin_loss, softmax_loss
+from .ops import binary_loss, bpr_loss, max_margin_loss, outer_sum, softmax_loss
 from .ops.pair_loss import masked
+from .ops.scatter_rows import scatter_rows_op
 
 if TYPE_CHECKING:
     from .train_config import TrainConfig
@@ -47,8 +49,12 @@ def item_bias(config: TrainConfig, graph: Graph) -> Tensor | None:
     if key not in graph.kept:
         degree = graph.item_degree.double()
         if config.sampler == "user":  # q_i = 1 / (users with edges) * sum over i's users of 1 / their degree
-            share = 1 / torch.repeat_interleave(graph.user_degree.double(), graph.user_degree)
-            degree = torch.zeros_like(degree).index_add_(0, graph.indices.long(), share)
-        graph.kept[key] = -(degree.clamp(min=degree[degree > 0].min()) / degree.sum()).log()
+            share = power(graph.user_degree.double(), -1.0)[:, None]
+            of_edge = row_of_each_edge(graph.user_degree)
+            degree = scatter_rows_op(
+                graph.indices.long(), None, share, of_edge, None, graph.n_items, torch.float64
+            ).flatten()
+        law = degree.clamp(min=degree[degree > 0].min()) / outer_sum(degree[:, None], degree[:, None])[1]
+        graph.kept[key] = -in_pieces(torch.log, law)
     bias: Tensor = graph.kept[key]
     return config.logq * bias

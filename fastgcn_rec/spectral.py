@@ -7,7 +7,9 @@ from collections.abc import Callable
 import torch
 
 from .graph import Graph
+from .ops.dense import dense, outer_sum
 from .ops.half_hop import half_hop
+from .solvers import eigh, inverse_factor
 
 Tensor = torch.Tensor
 _BLOCK = 128  # columns a hop at most: what a block of this width gathers from stays in the cache
@@ -23,7 +25,7 @@ def top_singular(graph: Graph, left: Tensor, right: Tensor, rank: int, seed: int
     A randomized block Krylov method (Musco and Musco 2015, "Randomized block Krylov methods for stronger and faster approximate singular
     value decomposition", algorithm 2): Rayleigh-Ritz in span[G, S G, S^2 G, ...] for the Gram matrix S of the smaller side, G normal
     with up to 128 columns, each block orthogonal to all before it, until there are 8 of them and 1.6 times the dimensions asked for. Where that is
-    the whole space the result is exact. The same seed gives the same vectors on a machine and number of threads; their last bits depend on torch's linear algebra.
+    the whole space the result is exact. The same seed gives the same vectors for any number of threads: the tall products are :func:`outer_sum` and :func:`dense`, and LAPACK, which has the small matrices (:mod:`fastgcn_rec.solvers`), runs on one. Its bits may differ between processors.
 
     Parameters
     ----------
@@ -69,11 +71,11 @@ def _top_eigen(gram: Callable[[Tensor], Tensor], n: int, rank: int, like: Tensor
             image = torch.cat([image, gram(basis[:, image.shape[1] :])], 1)
             if image.shape[1] < size:
                 basis = torch.cat([basis, _orthonormal(image[:, -width:], basis)], 1)
-    inner = (basis.T @ image).double()
-    values, rotation = torch.linalg.eigh((inner + inner.T) / 2)
+    inner = outer_sum(basis, image)[0].double()
+    values, rotation = eigh((inner + inner.T) / 2)
     values = values.flip(0)[:rank].to(like.dtype)
     floor = values[0] * n * torch.finfo(like.dtype).eps
-    return torch.where(values > floor, values, 0), basis @ rotation.flip(1)[:, :rank].to(like.dtype)
+    return torch.where(values > floor, values, 0), dense(basis, rotation.flip(1)[:, :rank].to(like.dtype).T)
 
 
 def _orthonormal(block: Tensor, basis: Tensor) -> Tensor:
@@ -83,12 +85,12 @@ def _orthonormal(block: Tensor, basis: Tensor) -> Tensor:
     """
     eps, width = torch.finfo(block.dtype).eps, block.shape[1]
     for n in range(_PASSES):
-        block = block - basis @ (basis.T @ block)
-        gram = block.T @ block
+        block = block - dense(basis, outer_sum(block, basis)[0])
+        gram = outer_sum(block, block)[0]
         gram.diagonal().add_(gram.trace() * width * eps + 1e-30)
-        factor = torch.linalg.cholesky(gram)
-        block = torch.linalg.solve_triangular(factor.T, block, upper=True, left=False)
-        if n > 0 and factor.diagonal().min() > 0.5:  # the columns were orthonormal already
+        inverse = inverse_factor(gram)
+        block = dense(block, inverse)
+        if n > 0 and inverse.diagonal().max() < 2:  # the columns were orthonormal already
             break
     return block
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ._elementwise import in_pieces
 from ._same import check_dataset, edge_keys
 from .data import Dataset, Edges
 from .data._arrays import among, check_count, pair_keys
@@ -188,7 +189,7 @@ class TwoStage:
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]]:
         """(users [b], candidates [b, n_candidates], -1 where there are fewer, features [b, n_candidates, F]); items in ``seen`` are left out."""
         graph = model.graph
-        popularity, degree = (torch.log1p(d.float()) for d in (graph.item_degree, graph.user_degree))
+        popularity, degree = (in_pieces(torch.log1p, d.float()) for d in (graph.item_degree, graph.user_degree))
         found = ranked(model, graph if seen is None else seen, users, self.n_candidates, seen is not None)
         for block, ids, scores in (
             part for wide in found for part in zip(*(t.split(_AT_ONCE) for t in wide), strict=True)
@@ -198,7 +199,7 @@ class TwoStage:
             columns += [scores[:, :1] - scores, popularity[items], degree[block, None].expand_as(scores)]
             if self.use_ppr:
                 pi = ppr(graph, block, tol=1e-4).scores[:, graph.n_users :].gather(1, items)
-                columns.append(torch.log(1e-9 + pi))
+                columns.append(in_pieces(torch.log, 1e-9 + pi))
             own = torch.stack(columns, 2).cpu().numpy()
             internal = ids.cpu().numpy()
             yield block.cpu().numpy(), internal, np.concatenate([own, self.item_features[np.maximum(internal, 0)]], 2)

@@ -105,7 +105,8 @@ def test_the_inverse_in_blocks(monkeypatch):
 
 def test_ease_takes_the_precision_that_fits_or_says_what_it_needs(monkeypatch):
     graph = random_graph()
-    for free, dtype in ((12 * 900, np.float64), (12 * 900 - 1, np.float32), (None, np.float64)):
+    needed = ease.bytes_needed(30)["float64"]
+    for free, dtype in ((needed, np.float64), (needed - 1, np.float32), (None, np.float64)):
         monkeypatch.setattr(ease, "available_memory", lambda free=free: free)
         assert EASE(graph)._dtype() is dtype
     monkeypatch.setattr(ease, "available_memory", lambda: 1000)

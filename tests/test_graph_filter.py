@@ -115,6 +115,17 @@ def test_a_space_of_lower_rank_than_asked_for():
     assert_close(projected, (kind[:, None] == kind).double() / 50, torch.float32)
 
 
+@pytest.mark.parametrize("shape", [(40, 30), (20, 70), (300, 10), (1, 1)])
+def test_a_rank_above_what_there_is_is_all_there_is(shape):
+    graph = random_graph(*shape)
+    every = GraphFilter(graph, min(shape))
+    for rank in (min(shape) + 1, 256):
+        model = GraphFilter(graph, rank)
+        assert torch.equal(all_scores(model), all_scores(every))
+        assert model.config()["rank"] == rank
+    assert GraphFilter(graph).recommend([0], 1)[0].shape == (1, 1)
+
+
 def test_the_same_seed_gives_the_same_bits():
     graph = random_graph(900, 800, 9000)
     models = [GraphFilter(graph, 30, polynomial=sharpening(1.0)) for _ in range(2)]
@@ -181,7 +192,7 @@ def test_it_finds_the_block_a_user_lives_in():
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"rank": 31}, r"rank must lie in \[0, min\(n_users, n_items\)\] = \[0, 30\], got 31"),
+        ({"rank": -1}, "rank must be >= 0, got -1"),
         ({"rank": 1, "ideal": -1.0}, "ideal must be >= 0 and finite, got -1.0"),
         ({"rank": 1, "polynomial": ()}, "polynomial must be at least one finite number"),
         ({"rank": 1, "user_power": float("nan")}, "user_power must be finite, got nan"),

@@ -10,8 +10,9 @@ import torch
 from torch.nn.functional import normalize
 
 from ..features import Encoded, Features
-from ..fold_in import Side, sum_rows
+from ..fold_in import Side
 from ..graph import Graph
+from ..ops.half_hop import half_hop
 from ..ops.uniform_rows import uniform_rows
 from ._pinsage_inputs import Featured, encode
 
@@ -81,5 +82,5 @@ class Summed:
             raise ValueError(
                 f"PinSAGE: user_info must have a row for each of {edges.n_users} new users, got {len(self.f)}"
             )
-        users = sum_rows(edges, self.items)
+        users = half_hop(edges, self.items, "users")
         return normalize(users if self.f is None else users + self.f, dim=1)

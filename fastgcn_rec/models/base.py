@@ -10,13 +10,14 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn.functional import embedding
 
 from ..data import Dataset
 from ..data._arrays import as_ids, check_count, ids_at, positions_of
 from ..evaluate import Scorer, ranked
 from ..fold_in import Fold, FoldIn
 from ..graph import Graph, Norm
-from ..ops import bpr_loss, l2_loss, retrieve
+from ..ops import bpr_loss, dense, l2_loss, retrieve
 from ..ops.retrieve import METRICS as SIMILARITIES
 from ..storage import check_arrays, check_keys, like, load_arrays, name_of, plain, refusing, same_values, save_arrays
 from ._saved import configured, graph_and_ids
@@ -131,8 +132,7 @@ class Recommender(torch.nn.Module):
     def scorer(self) -> Scorer:
         """A function from internal user ids int64 [b] to scores [b, n_items]; the vectors are computed once, now."""
         users, items = self.scoring_vectors()
-        transposed = items.T.contiguous()
-        return lambda ids: users[ids] @ transposed
+        return lambda ids: dense(users[ids], items)
 
     @torch.no_grad()
     def _vectors(self) -> tuple[Tensor, Tensor]:
@@ -175,9 +175,9 @@ class Recommender(torch.nn.Module):
     def forward(self, edge_label_index: Tensor) -> Tensor:
         """Scores of pairs of nodes int64 [2, n] (users first, items from n_users on), differentiable: the inner product, or the cosine where
         ``similarity`` says so, of their rows of :meth:`get_embedding`. It is the score that :meth:`recommend` ranks by, but for nodes without an
-        edge, of which :meth:`vectors` makes a guess."""
+        edge, of which :meth:`vectors` makes a guess. Its gradient adds in order, whatever the threads."""
         z = self.get_embedding()
-        users, items = (self.as_scored(z[nodes]) for nodes in edge_label_index)
+        users, items = (self.as_scored(embedding(nodes, z)) for nodes in edge_label_index)
         return (users * items).sum(-1)
 
     def predict_link(self, edge_label_index: Tensor, prob: bool = False) -> Tensor:

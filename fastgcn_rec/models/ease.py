@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
-from scipy.linalg import lapack
 
+from .._available import available_memory
 from ..data import Dataset
 from ..data._arrays import check_number
 from ..graph import Graph
 from ..ops import half_hop
+from ..solvers import BLOCK, invert_
 from ..storage import check_arrays
 from .item_item import ItemItem, State
 
@@ -38,8 +37,9 @@ class EASE(ItemItem):
     precision : "auto", "float32" or "float64"
         Of the inverse. "auto": float64 where it fits into the memory that is free, else float32. B is kept as float32.
 
-    The dense matrices take 12 n_items^2 bytes in float64 and 4 n_items^2 in float32; the time is O(n_items^3). It is made on the CPU, by LAPACK,
-    whose last bits may depend on the number of threads.
+    The dense matrices take 12 n_items^2 bytes in float64 and 4 n_items^2 in float32 (and 16 KiB or 8 KiB an item); the time is O(n_items^3). It is made on the CPU, on torch's
+    threads, with the same bits for any number of them: by products of our own (:func:`fastgcn_rec.solvers.invert_`), where LAPACK, on one thread, factors blocks
+    of 512 items alone.
 
     Raises
     ------
@@ -85,7 +85,7 @@ class EASE(ItemItem):
     def _dtype(self) -> type[np.float32] | type[np.float64]:
         """What ``precision`` says, where it fits."""
         free, n = available_memory(), self.n_items
-        needed = {"float64": 12 * n * n, "float32": 4 * n * n}
+        needed = bytes_needed(n)
         for name in ("float64", "float32") if self.precision == "auto" else (self.precision,):
             if free is None or needed[name] <= free:
                 return np.float64 if name == "float64" else np.float32
@@ -101,35 +101,21 @@ class EASE(ItemItem):
         return scores
 
 
+def bytes_needed(n_items: int) -> dict[str, int]:
+    """By precision: the inverse beside what inverting takes or, in float64, beside B."""
+    inverting = n_items * (n_items + 4 * min(n_items, BLOCK))
+    return {"float64": max(8 * inverting, 12 * n_items**2), "float32": 4 * inverting}
+
+
 def inverse_gram(r: sp.csr_array, reg: float, dtype: type[np.float32] | type[np.float64]) -> NDArray[Any]:
-    """(R^T R + reg I)^-1, dense, by Cholesky in place of the sum."""
+    """(R^T R + reg I)^-1, dense, in place of the sum."""
     n = r.shape[1]
     r = r.astype(dtype)
     by_item = r.T.tocsr()
-    gram = np.empty((n, n), dtype, order="F")  # LAPACK's order; of a symmetric matrix the columns are the rows
+    gram = np.empty((n, n), dtype)
     for first in range(0, n, _ROWS):
-        gram.T[first : first + _ROWS] = (by_item[first : first + _ROWS] @ r).toarray()
+        gram[first : first + _ROWS] = (by_item[first : first + _ROWS] @ r).toarray()
     gram[np.arange(n), np.arange(n)] += dtype(reg)
-    prefix = "d" if dtype is np.float64 else "s"
-    for name, overwrite in (("potrf", "overwrite_a"), ("potri", "overwrite_c")):
-        gram, info = getattr(lapack, prefix + name)(gram, lower=1, **{overwrite: 1})
-        if info:
-            raise ValueError(f"EASE: R^T R + reg I is not positive definite in {dtype.__name__}; raise reg, now {reg}")
-    inverse: NDArray[Any] = gram.T  # C order; its upper triangle is what potri filled
-    for first in range(0, n, _ROWS):
-        last = min(first + _ROWS, n)
-        square = inverse[first:last, first:last]
-        square[:] = np.triu(square) + np.triu(square, 1).T
-        inverse[last:, first:last] = inverse[first:last, last:].T
-    return inverse
-
-
-def available_memory() -> int | None:
-    """Bytes that are free or can be freed at once; None where the system does not say."""
-    try:
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, AttributeError):
-        return None
+    if not invert_(torch.from_numpy(gram), min(_ROWS, BLOCK)):
+        raise ValueError(f"EASE: R^T R + reg I is not positive definite in {dtype.__name__}; raise reg, now {reg}")
+    return gram

@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 
+from .._elementwise import power
 from ..data import Dataset
 from ..data._arrays import check_count, check_number, check_numbers
 from ..graph import Graph, row_of_each_edge
-from ..ops import half_hop
+from ..ops import dense, half_hop
 from ..spectral import top_singular
 from ..storage import Spec, check_arrays
 from .item_item import ItemItem, State
@@ -47,8 +48,8 @@ class GraphFilter(ItemItem):
     Parameters
     ----------
     data : Dataset or Graph
-    rank : int in [0, min(n_users, n_items)]
-        Cut-off of the ideal low-pass filter.
+    rank : int >= 0
+        Cut-off of the ideal low-pass filter; there are no more than min(n_users, n_items) singular vectors, so that a greater rank is that one.
     ideal : float >= 0
         Its weight; 0 leaves it out, as rank = 0 does.
     polynomial : floats, at least one
@@ -86,11 +87,10 @@ class GraphFilter(ItemItem):
         state: State | None = None,
     ) -> None:
         super().__init__(data)
-        most = min(self.n_users, self.n_items)
         rank, seed = check_count(rank, "GraphFilter: rank"), check_count(seed, "GraphFilter: seed")
         ideal = check_number(ideal, "GraphFilter: ideal")
-        if not 0 <= rank <= most:
-            raise ValueError(f"GraphFilter: rank must lie in [0, min(n_users, n_items)] = [0, {most}], got {rank}")
+        if rank < 0:
+            raise ValueError(f"GraphFilter: rank must be >= 0, got {rank}")
         if not 0 <= ideal < math.inf:
             raise ValueError(f"GraphFilter: ideal must be >= 0 and finite, got {ideal}")
         self.polynomial = [check_number(c, "GraphFilter: polynomial") for c in polynomial]
@@ -98,9 +98,9 @@ class GraphFilter(ItemItem):
             raise ValueError(f"GraphFilter: polynomial must be at least one finite number, got {list(polynomial)}")
         powers = {"user_power": user_power, "item_power": item_power, "ideal_power": ideal_power}
         self.powers = dict(zip(powers, check_numbers("GraphFilter", **powers), strict=True))
-        for name, power in self.powers.items():
-            if not math.isfinite(power):
-                raise ValueError(f"GraphFilter: {name} must be finite, got {power}")
+        for name, exponent in self.powers.items():
+            if not math.isfinite(exponent):
+                raise ValueError(f"GraphFilter: {name} must be finite, got {exponent}")
         self.rank, self.ideal, self.seed = rank, ideal, seed
         self._keep(state)
 
@@ -119,12 +119,13 @@ class GraphFilter(ItemItem):
         if not self.graph.n_edges:
             return state
         left, right = state["of_users"].double(), state["of_items"].double()
-        squares, vectors = (t.float() for t in top_singular(self.graph, left, right, max(self.rank, 1), self.seed))
+        rank = min(self.rank, self.n_users, self.n_items)
+        squares, vectors = (t.float() for t in top_singular(self.graph, left, right, max(rank, 1), self.seed))
         state["of_items"] = state["of_items"] / squares[0].sqrt()
-        if self.rank and self.ideal:
-            vectors, power = vectors[:, : self.rank], self.powers["ideal_power"]
-            back = self._sharpened(vectors * _power(items, power)[:, None], **state)
-            state["project"] = vectors * _power(items, -power)[:, None]
+        if rank and self.ideal:
+            exponent = self.powers["ideal_power"]
+            back = self._sharpened(vectors * _power(items, exponent)[:, None], **state)
+            state["project"] = vectors * _power(items, -exponent)[:, None]
             state["back"] = self.ideal * back.T.contiguous()
         return state
 
@@ -151,7 +152,7 @@ class GraphFilter(ItemItem):
             x[columns[begin:end], rows[begin:end] - first] = weight[begin:end]
             scores[first : first + width] = self._sharpened(self._smoothed(x, **state), **state).T
         if project is not None and back is not None:
-            scores.addmm_(half_hop(edges, project, "users"), back)
+            scores += dense(half_hop(edges, project, "users"), back.T)
         return scores
 
     def _smoothed(self, x: Tensor, of_users: Tensor, of_items: Tensor) -> Tensor:
@@ -172,6 +173,5 @@ class GraphFilter(ItemItem):
         return _COLUMNS.get(self.graph.device.type, 64)
 
 
-def _power(degree: Tensor, power: float) -> Tensor:
-    """degree^power, 0 for a node without edges."""
-    return torch.where(degree > 0, degree.clamp_min(1e-30).pow(power), 0.0).float()
+def _power(degree: Tensor, exponent: float) -> Tensor:
+    return power(degree, exponent).float()

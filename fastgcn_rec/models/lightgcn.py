@@ -11,9 +11,9 @@ import torch
 
 from ..data import Dataset
 from ..data._arrays import check_count, check_numbers, plain
-from ..fold_in import Fold, Side, sum_rows
+from ..fold_in import Fold, Side
 from ..graph import Graph, Norm, exponents
-from ..ops import propagate, softmax_loss
+from ..ops import half_hop, propagate, softmax_loss
 from .chance import check_dropout
 from .mf import MF
 
@@ -229,5 +229,6 @@ class _Received:
 
     def __call__(self, edges: Graph, new: Side) -> torch.Tensor:
         left = edges.scales(self.norm, self.by_users.dtype)[0]
-        received = sum_rows(edges, self.by_items if new == "users" else self.by_users)
-        return received if left is None else received * left[: edges.n_users, None]
+        own = None if left is None else left[: edges.n_users]
+        received: torch.Tensor = half_hop(edges, self.by_items if new == "users" else self.by_users, "users", own)
+        return received

@@ -12,6 +12,8 @@ from ..data import Dataset
 from ..data._arrays import check_count, check_number
 from ..fold_in import Fold, Side
 from ..graph import Graph
+from ..ops import outer_sum
+from ..solvers import solve
 from .base import Recommender
 
 _SOLVED_AT_ONCE = 1024  # new nodes, each with a matrix [dim, dim]
@@ -83,7 +85,7 @@ class MF(Recommender):
           = (sum_{i in N} w_i y_i y_i^T + unobserved * G + lambda I)^-1 sum_{i in N} w_i y_i,   G = sum_i y_i y_i^T
 
         (one half-step of implicit ALS: Hu et al. 2008, eq. 4, weighted as in Rendle et al. 2022, "Revisiting the performance of iALS",
-        eq. 2), with lambda = reg * tr(G) / dim, so that ``reg`` does not depend on the scale of the vectors. Solved in float64. The defaults were chosen on held-out training data
+        eq. 2), with lambda = reg * tr(G) / dim, so that ``reg`` does not depend on the scale of the vectors. Solved in float64 by LAPACK on one thread. The defaults were chosen on held-out training data
         (docs/retrieval.md).
 
         Parameters
@@ -98,7 +100,7 @@ class MF(Recommender):
         others = {"users": items.double(), "items": users.double()}
         base = {}
         for side, y in others.items():
-            gram = y.T @ y
+            gram = outer_sum(y, y)[0]
             ridge = reg * gram.trace().clamp_min(1e-30) / len(gram)
             base[side] = unobserved * gram + ridge * torch.eye(len(gram), dtype=y.dtype, device=y.device)
         return _Ridge(others, base, self.embedding.weight.dtype)
@@ -127,6 +129,6 @@ def _least_squares(y: torch.Tensor, base: torch.Tensor, edges: Graph, begin: int
     for row, (first, last) in enumerate(itertools.pairwise(edges.indptr[begin : end + 1].tolist())):
         own = y[edges.indices[first:last].long()]
         weighted = own if edges.weight is None else own * edges.weight[first:last, None]
-        torch.addmm(base, own.T, weighted, out=normal[row])
-        right[row] = weighted.sum(0)
-    return torch.linalg.solve(normal, right)
+        observed, right[row] = outer_sum(weighted, own)
+        torch.add(base, observed, out=normal[row])
+    return solve(normal, right)

@@ -6,13 +6,13 @@ import dataclasses
 from typing import Any, Literal
 
 import torch
-from torch.nn.functional import embedding, leaky_relu, linear, normalize, relu
+from torch.nn.functional import embedding, leaky_relu, normalize, relu
 
 from ..data import Dataset
 from ..data._arrays import check_count, check_numbers
-from ..fold_in import Fold, Side, sum_rows
+from ..fold_in import Fold, Side
 from ..graph import Graph
-from ..ops import propagate
+from ..ops import dense, half_hop, propagate
 from .base import Recommender
 from .chance import check_dropout
 
@@ -155,7 +155,7 @@ class NGCF(Recommender):
         """The next layer's rows, from rows of this one and what they received."""
         paper = self.form == "paper"
         a, b = (x + received, x * received) if paper else (x, received)
-        total = linear(a, self.own[k], self.bias[k]) + linear(b, self.neighbors[k])
+        total = dense(a, self.own[k], self.bias[k]) + dense(b, self.neighbors[k])
         return leaky_relu(total, 0.2) if paper else relu(total)
 
     def _dropped(self, rate: float, place: int, x: Tensor, ids: Tensor) -> Tensor:
@@ -194,13 +194,13 @@ class _Forward:
         model, like = self.model, self.sent[0][0]
         left = edges.scales(model._norm, like.dtype)[0]
         assert left is not None
-        scale = left[: edges.n_users, None]
+        scale = left[: edges.n_users]
         rows = [like.new_zeros(edges.n_users, model.embedding_dim)]
         for k, (by_users, by_items) in enumerate(self.sent):
-            received = sum_rows(edges, by_items if new == "users" else by_users) * scale
+            received = half_hop(edges, by_items if new == "users" else by_users, "users", scale)
             rows.append(model._combined(k, rows[-1], received))
         if model.form == "lecture":
             vectors = rows[-1]
         else:
             vectors = torch.cat([rows[0], *(normalize(r, dim=1) for r in rows[1:])], 1)
-        return vectors * (scale > 0)
+        return vectors * (scale > 0)[:, None]

@@ -13,11 +13,11 @@ from .._same import check_dataset
 from ..data import Dataset
 from ..data._arrays import check_count, check_number, check_numbers, plain
 from ..features import Features
-from ..fold_in import Fold, sum_rows
+from ..fold_in import Fold
 from ..graph import Graph
 from ..losses import item_bias, loss_of
 from ..negatives import Negatives
-from ..ops import l2_loss, neighbor_pool, random_walk_neighbors, sample_batch, uniform_rows
+from ..ops import half_hop, l2_loss, neighbor_pool, random_walk_neighbors, sample_batch, uniform_rows
 from ._pinsage_inputs import Featured, encode, stacked
 from ._pinsage_layers import Layer, Linear, Neighborhoods
 from ._pinsage_new import graph_with, ids_with
@@ -256,7 +256,7 @@ class PinSAGE(Featured, Recommender):
 
     def get_embedding(self) -> Tensor:
         items = self.embed(torch.arange(self.n_items, device=self.graph.device), self.neighborhoods())
-        users = sum_rows(self.graph, items)
+        users = half_hop(self.graph, items, "users")
         if self.user_side is not None:
             users = users + self.user_side(torch.arange(self.n_users, device=self.graph.device))
         return torch.cat([normalize(users, dim=1), items])

@@ -145,7 +145,7 @@ def n_terms(graph: Graph, side: int, restart: float, tol: float) -> int:
     inverse = inverse[inverse > 0]
     if inverse.numel() == 0:
         return 1
-    spread = math.sqrt(float(inverse.reciprocal().sum() * inverse.max()))
+    spread = math.sqrt(float(inverse.reciprocal().cpu().numpy().sum()) * float(inverse.max()))
     gamma, root = 1 - restart, math.sqrt(restart * (2 - restart))
     r = gamma / (1 + root)
     excess = spread * gamma**2 / (2 * root) * (1 + r * r) / tol
