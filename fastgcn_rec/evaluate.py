@@ -177,7 +177,7 @@ def list_metrics(
     formulas: dict[str, Callable[[], float]] = {
         "coverage": lambda: float((shown > 0).mean()),
         "gini": lambda: float((rank * np.sort(shown)).sum() / (n_items * total)),
-        "popularity": lambda: float(degree @ shown / total),
+        "popularity": lambda: float((degree * shown).sum() / total),
     }
     return {name: formulas[name]() for name in names}
 
