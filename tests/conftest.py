@@ -11,6 +11,7 @@ import torch
 
 from fastgcn_rec import _C, Graph, _native, train
 from fastgcn_rec._ties import tie_key
+from fastgcn_rec.data import download
 
 hypothesis.settings.register_profile("default", deadline=None, derandomize=True, max_examples=25)
 hypothesis.settings.register_profile("few", deadline=None, derandomize=True, max_examples=3)  # under a memory checker
@@ -50,6 +51,27 @@ gpu = pytest.param(
 @pytest.fixture(scope="session", params=["cpu", gpu])
 def device(request: pytest.FixtureRequest) -> torch.device:
     return torch.device(request.param)
+
+
+@pytest.fixture
+def ml_100k(tmp_path, monkeypatch):
+    """ml-100k's place under ``tmp_path``, filled with few made-up ratings; nothing else can be fetched."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "data/ml-100k").mkdir(parents=True)
+    pairs = sorted({(u, (u % 3 * 10 + int(i)) % 40) for u in range(60) for i in rng.integers(0, 14, 12)})
+    lines = [f"{u + 1}\t{i + 1}\t4\t{880000000 + n}" for n, (u, i) in enumerate(pairs)]
+    (tmp_path / "data/ml-100k/u.data").write_text("\n".join(lines) + "\n")
+    titles = "\n".join(f"{i + 1}|film {i} (1990)|01-Jan-1990||x|" + "|".join("0" * 19) for i in range(40))
+    (tmp_path / "data/ml-100k/u.item").write_text(titles + "\n", encoding="latin-1")
+    monkeypatch.setenv("FASTGCN_REC_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("FASTGCN_REC_CACHE", str(tmp_path / "cache"))
+
+    def offline(*arguments):
+        raise download.DownloadError("no network in tests")
+
+    monkeypatch.setattr(download, "open_url", offline)
+    monkeypatch.setattr(download, "run_pip", offline)
+    return tmp_path
 
 
 def assert_close(

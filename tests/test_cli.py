@@ -14,7 +14,7 @@ import pytest
 from fastgcn_rec import LightGCN, _process, cli, doctor
 from fastgcn_rec._process import TRACEBACK, exit_code, python_module
 from fastgcn_rec.cli import main
-from fastgcn_rec.data import Interactions, download, make_dataset
+from fastgcn_rec.data import Interactions, make_dataset
 from fastgcn_rec.data.splits import SPLITS
 from fastgcn_rec.train import Interrupted
 
@@ -31,25 +31,6 @@ def models(tmp_path_factory):
         events = Interactions.from_raw(ids[pairs[0]], pairs[1], user_ids=ids)
         LightGCN(make_dataset(name, events, split="none"), 8, 1).save(folder / f"{name}.npz")
     return folder
-
-
-@pytest.fixture
-def small_data(tmp_path, monkeypatch):
-    """ml-100k's place with few made-up events; nothing else can be fetched."""
-    rows = "".join(f"{u}\t{i}\t5\t{u * 100 + i}\n" for u in range(20) for i in range(u % 5, 20, 2))
-    (tmp_path / "data/ml-100k").mkdir(parents=True)
-    (tmp_path / "data/ml-100k/u.data").write_text(rows)
-    items = "".join(f"{i}|film {i} (1990)|01-Jan-1990||x|" + "|".join("0" * 19) + "\n" for i in range(20))
-    (tmp_path / "data/ml-100k/u.item").write_text(items)
-    monkeypatch.setenv("FASTGCN_REC_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("FASTGCN_REC_CACHE", str(tmp_path / "cache"))
-
-    def offline(*arguments):
-        raise download.DownloadError("no network in tests")
-
-    monkeypatch.setattr(download, "open_url", offline)
-    monkeypatch.setattr(download, "run_pip", offline)
-    return tmp_path
 
 
 def code_of(*arguments):
@@ -222,7 +203,7 @@ def test_what_is_no_integer_of_64_bits_is_no_id(models, text, capsys):
     assert len(said) < 200
 
 
-def test_every_split_of_the_library_can_be_named_and_no_other(small_data, capsys):
+def test_every_split_of_the_library_can_be_named_and_no_other(ml_100k, capsys):
     for command in ("train", "evaluate", "compare"):
         with pytest.raises(SystemExit):
             main([command, "--help"])
@@ -231,8 +212,8 @@ def test_every_split_of_the_library_can_be_named_and_no_other(small_data, capsys
     assert "invalid choice: 'random-user'" in capsys.readouterr().err
 
 
-def test_the_split_is_that_of_the_model(small_data, capsys):
-    out = small_data / "run"
+def test_the_split_is_that_of_the_model(ml_100k, capsys):
+    out = ml_100k / "run"
     for split in ("random", "temporal-user"):
         train = ["train", "ml-100k", "--recipe", "popularity", "--out", out, "--split", split]
         assert code_of(*train) == 0
@@ -335,10 +316,10 @@ COMMANDS = ["train", "evaluate", "recommend", "similar", "export", "datasets", "
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_no_words_give_a_traceback(command, models, small_data, monkeypatch, capsys):
+def test_no_words_give_a_traceback(command, models, ml_100k, monkeypatch, capsys):
     """Seeded and bounded; most lines hold what the command needs."""
-    monkeypatch.chdir(small_data)
-    (small_data / "file").write_text("1\n2\n")
+    monkeypatch.chdir(ml_100k)
+    (ml_100k / "file").write_text("1\n2\n")
     monkeypatch.setattr(cli, "demo", lambda out: None)
     monkeypatch.setitem(sys.modules, "matplotlib", None)  # no pictures: they take longest
     rng = random.Random(command)

@@ -17,25 +17,11 @@ from fastgcn_rec.recipes import RECIPES
 WITHOUT_TRAINING = [name for name, recipe in RECIPES.items() if recipe.train is None]
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """ml-100k's place, filled with few made-up ratings."""
-    rng = np.random.default_rng(0)
-    (tmp_path / "ml-100k").mkdir()
-    pairs = sorted({(u, (u % 3 * 10 + int(i)) % 40) for u in range(60) for i in rng.integers(0, 14, 12)})
-    lines = [f"{u + 1}\t{i + 1}\t4\t{880000000 + n}" for n, (u, i) in enumerate(pairs)]
-    (tmp_path / "ml-100k" / "u.data").write_text("\n".join(lines) + "\n")
-    titles = "\n".join(f"{i + 1}|film {i} (1990)|01-Jan-1990||x|" + "|".join("0" * 19) for i in range(40))
-    (tmp_path / "ml-100k" / "u.item").write_text(titles + "\n", encoding="latin-1")
-    monkeypatch.setenv("FASTGCN_REC_DATA", str(tmp_path))
-    return tmp_path
-
-
-def test_rows_are_what_the_evaluator_says_and_a_failure_does_not_stop_the_others(folder, monkeypatch, capsys):
-    (folder / "implicit").mkdir()
-    (folder / "implicit" / "__init__.py").write_text("raise ValueError('no least squares here')")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), *sys.path]))
-    out = folder / "out"
+def test_rows_are_what_the_evaluator_says_and_a_failure_does_not_stop_the_others(ml_100k, monkeypatch, capsys):
+    (ml_100k / "implicit").mkdir()
+    (ml_100k / "implicit" / "__init__.py").write_text("raise ValueError('no least squares here')")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ml_100k), *sys.path]))
+    out = ml_100k / "out"
     names = ["popularity", "als", "rp3beta", "filter"]
     assert (
         cli.main(["compare", "ml-100k", "--split", "temporal-user", "--models", *names, "--out", str(out), "--quiet"])
@@ -57,7 +43,7 @@ def test_rows_are_what_the_evaluator_says_and_a_failure_does_not_stop_the_others
     assert "no least squares here" in shown
 
 
-def test_models_that_train(folder):
+def test_models_that_train(ml_100k):
     row = run("ml-100k", "lightgcn", "temporal-user", epochs=1)
     assert 0 <= row.recall <= 1
     assert row.peak_bytes is None or row.peak_bytes >= 0  # of a process that may have held more before
@@ -91,8 +77,8 @@ def test_the_table_and_the_names():
 
 
 @pytest.mark.parametrize("name", [name for name in WITHOUT_TRAINING if name != "filter"])
-def test_the_command_train_makes_what_needs_no_training(folder, name):
-    out = folder / "run"
+def test_the_command_train_makes_what_needs_no_training(ml_100k, name):
+    out = ml_100k / "run"
     assert cli.main(["train", "ml-100k", "--recipe", name, "--out", str(out)]) == 0
     metrics = json.loads((out / "metrics.json").read_text())
     model, data = Recommender.load(out / "model.npz"), load_dataset("ml-100k")
@@ -101,8 +87,8 @@ def test_the_command_train_makes_what_needs_no_training(folder, name):
     assert cli.main(["evaluate", str(out), "ml-100k"]) == 0
 
 
-def test_the_recipe_pinsage_takes_the_columns_that_the_items_have(folder, capsys):
-    out = folder / "run"
+def test_the_recipe_pinsage_takes_the_columns_that_the_items_have(ml_100k, capsys):
+    out = ml_100k / "run"
     assert (
         cli.main(
             [
@@ -151,7 +137,7 @@ def test_the_recipe_pinsage_keeps_a_column_of_that_name_and_takes_year_0_for_unk
     assert features.learnt["year"][0] == 1990
 
 
-def test_options_of_training_are_refused_where_nothing_is_trained(folder, capsys):
+def test_options_of_training_are_refused_where_nothing_is_trained(ml_100k, capsys):
     assert cli.main(["train", "ml-100k", "--recipe", "filter", "--lr", "0.1", "--dim", "8"]) == 2
     assert "recipe 'filter' is made without training, --lr, --dim does not apply" in capsys.readouterr().err
     assert cli.main(["estimate", "ml-100k", "--recipe", "ease"]) == 2
