@@ -121,7 +121,7 @@ def test_a_share_of_nothing_changes_no_bits(monkeypatch):
 
 
 def test_every_item_of_a_batch_may_be_new():
-    graph = Graph.from_edges([0, 1, 2], [0, 1, 2], 3, 3)
+    graph = Graph.from_edges([0, 1, 2, 2], [0, 1, 2, 0], 3, 3)
     model = make(graph, cold_share=1 - 1e-9, round_share=0.9)
     loss = model.batch_loss(
         TrainConfig(batch_size=2, loss="bpr"), 0, torch.tensor([0, 1]), torch.tensor([0, 1]), Negatives(torch.tensor([[2], [0]]))

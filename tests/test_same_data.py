@@ -203,7 +203,7 @@ def test_ratings_weigh_the_edges_through_every_renumbering(events, split):
     first = {}
     for u, i, r in zip(events.users.tolist(), events.items.tolist(), events.rating.tolist(), strict=True):
         if r >= 2:
-            first.setdefault((u, i), r)  # of a repeated pair the earliest event's
+            first.setdefault((u, i), float(np.float32(r)))  # of a repeated pair the earliest event's
     part, valid = data.split_valid(0.2)
     for version, parts in (
         (data, (data.train, data.test)),
