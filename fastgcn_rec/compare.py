@@ -22,7 +22,7 @@ from ._process import explain, python_module, traceback_wanted
 from .data import Dataset, load_dataset
 from .evaluate import evaluate
 from .recipes import RECIPES
-from .storage import write_json
+from .storage import check_target, write_json
 from .train import fit
 
 _ALIASES = {"lightgcn": "default"}
@@ -80,6 +80,8 @@ def compare(
     unknown = [name for name in models if name not in NAMES]
     if unknown or not models:
         raise ValueError(f"compare: models must be names out of {', '.join(NAMES)}, got {', '.join(unknown) or 'none'}")
+    for name in ("comparison.json", "comparison.png") if out is not None else ():
+        check_target(Path(out or "") / name)
     load(dataset, split)  # what is wrong with the data is said once, and a download made once
     rows: list[Row] = []
     with tqdm(models, disable=not progress, unit="model") as bar:

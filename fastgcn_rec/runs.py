@@ -11,7 +11,7 @@ from .data import Dataset
 from .evaluate import evaluate
 from .models import Recommender
 from .recipes import Recipe
-from .storage import write_json
+from .storage import check_target, write_json
 from .train import History, fit, refit_checkpoint
 from .train_config import TrainConfig
 
@@ -23,6 +23,7 @@ def train_and_write(
     model: Recommender, data: Dataset, config: TrainConfig, out: Path, progress: bool = True, tensorboard: bool = False
 ) -> dict[str, Any]:
     """Trains, evaluates once on test, writes OUT/model.npz, metrics.json and curves.png; returns the metrics."""
+    _check(out)
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / "checkpoint.npz"
     history = fit(model, data, config, checkpoint=checkpoint, progress=progress, on_epoch=_logger(out, tensorboard))
@@ -58,10 +59,10 @@ def train_and_write(
 
 def make_and_write(recipe: Recipe, data: Dataset, out: Path, device: str = "cpu") -> dict[str, Any]:
     """Makes a model that needs no training, evaluates it once on test, writes OUT/model.npz and metrics.json; returns the metrics."""
+    _check(out)
     start = time.perf_counter()
     model = recipe.make_model(data).to(device)
     seconds = time.perf_counter() - start
-    out.mkdir(parents=True, exist_ok=True)
     model.save(out / "model.npz")
     metrics: dict[str, Any] = evaluate(model, data.test, ks=KS, metrics=METRICS) if len(data.test) else {}
     own = {"seconds_train": seconds, "fingerprint": data.fingerprint()}
@@ -72,6 +73,12 @@ def make_and_write(recipe: Recipe, data: Dataset, out: Path, device: str = "cpu"
         print(f"{metrics['n_users_evaluated']} users")
     print(f"{seconds:.0f} s to make it; files: {', '.join(str(p) for p in sorted(out.iterdir()))}")
     return metrics
+
+
+def _check(out: Path) -> None:
+    """That the files can be written is known before the work."""
+    for name in ("model.npz", "metrics.json", "curves.png"):
+        check_target(out / name)
 
 
 def _logger(out: Path, tensorboard: bool) -> Any:

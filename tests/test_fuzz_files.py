@@ -5,18 +5,22 @@ Three ways: bytes of the file ("raw"); content under the old checksum ("changed"
 """
 
 import contextlib
+import errno
 import functools
+import hashlib
 import importlib.util
 import io
 import json
+import os
 import random
+import tracemalloc
 import warnings
 import zipfile
 
 import numpy as np
 import pytest
 import torch
-from conftest import FEW, on_the_cpu, random_graph
+from conftest import FEW, random_graph
 
 import fastgcn_rec as fgr
 from fastgcn_rec import Graph, Index
@@ -27,7 +31,6 @@ from fastgcn_rec.models import Recommender
 from fastgcn_rec.pagerank import PprRanks
 from fastgcn_rec.storage import load_arrays, save_arrays
 
-pytestmark = on_the_cpu
 CASES = 6 if FEW else 25
 META = "meta.json"
 GRAPH = random_graph(12, 10, 40)
@@ -154,8 +157,6 @@ def saved_ranks(found):
         "restart": 0.15,
         "tol": 1e-6,
     }
-    import hashlib
-
     key["users"] = hashlib.sha256(np.arange(N_USERS).tobytes()).hexdigest()
     save_arrays(file, key, {"lists": want.lists.numpy(), "counts": want.counts.numpy()})
     return file.getvalue()
@@ -393,8 +394,6 @@ def crafted(content):
 
 
 def test_crafted_files_are_refused_and_take_no_memory(whole, tmp_path):
-    import tracemalloc
-
     tracemalloc.start()
     try:
         for name, content in crafted(whole("MF")):
@@ -438,9 +437,7 @@ def test_files_of_another_kind_or_format_are_told_apart(whole, tmp_path):
         Recommender.load(path)
 
 
-def test_what_cannot_be_opened_keeps_its_own_error(tmp_path):
-    import os
-
+def test_what_cannot_be_opened_keeps_its_own_error(whole, tmp_path, monkeypatch):
     for load in (Recommender.load, Index.load, lambda path: load_arrays(path, "checkpoint")):
         with pytest.raises(FileNotFoundError, match=r"missing\.npz"):
             load(tmp_path / "missing.npz")
@@ -451,6 +448,26 @@ def test_what_cannot_be_opened_keeps_its_own_error(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ValueError, match="pipe is a FIFO"):
         Recommender.load(tmp_path / "pipe")
+    path = tmp_path / "m.npz"
+    path.write_bytes(whole("MF"))
+
+    def fail(error):
+        def call(*args):
+            raise error
+
+        return call
+
+    with monkeypatch.context() as patched:
+        patched.setattr("builtins.open", fail(PermissionError(errno.EACCES, "Permission denied", str(path))))
+        with pytest.raises(PermissionError, match=r"m\.npz"):
+            Recommender.load(path)
+    with monkeypatch.context() as patched:
+        patched.setattr("fastgcn_rec.storage.read_npz", fail(OSError(errno.EIO, "Input/output error")))
+        with pytest.raises(OSError, match=r"Input/output error.*m\.npz"):
+            Recommender.load(path)
+        patched.setattr("fastgcn_rec.storage.read_npz", fail(MemoryError("no room")))
+        with pytest.raises(MemoryError, match="no room"):
+            Recommender.load(path)
 
 
 @pytest.mark.parametrize("kind", [*MODELS, "exact"])

@@ -327,6 +327,24 @@ def test_ranks_that_cannot_be_kept_are_still_there(tmp_path, monkeypatch):
     assert torch.equal(found.lists, want)
 
 
+@pytest.mark.parametrize("name", ["model.npz", "metrics.json", "curves.png"])
+def test_results_that_cannot_be_written_are_noticed_before_any_work(tmp_path, name):
+    from fastgcn_rec.runs import make_and_write, train_and_write
+
+    (tmp_path / name).mkdir()
+    for run in (make_and_write, train_and_write):
+        with pytest.raises(IsADirectoryError, match=name):
+            run(None, None, None, tmp_path) if run is train_and_write else run(None, None, tmp_path)
+
+
+def test_a_comparison_that_cannot_be_written_is_noticed_before_any_work(tmp_path):
+    from fastgcn_rec.compare import compare
+
+    (tmp_path / "comparison.png").mkdir()
+    with pytest.raises(IsADirectoryError, match=r"comparison\.png"):
+        compare("ml-100k", ["popularity"], tmp_path)
+
+
 def test_a_checkpoint_that_cannot_be_written_is_noticed_before_training(tmp_path):
     from fastgcn_rec import fit
     from fastgcn_rec.data import synthetic_interactions
