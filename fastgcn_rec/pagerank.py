@@ -328,7 +328,7 @@ def _digest(key: dict[str, Any]) -> str:
 
 def _load(path: Path, key: dict[str, Any], n_users: int, n_items: int) -> tuple[Tensor, Tensor] | None:
     try:
-        meta, arrays = load_arrays(path, key["kind"])
+        meta, arrays = load_arrays(path, key["kind"], key["format"])
         with refusing(path):
             check_arrays(arrays, {"lists": ("int32", (n_users, key["kept"])), "counts": ("int32", (n_users,))})
             lists, counts = arrays["lists"], arrays["counts"]
