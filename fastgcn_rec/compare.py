@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 import torch
-from tqdm import tqdm
 
 from ._process import explain, python_module, traceback_wanted
 from .data import Dataset, load_dataset
 from .evaluate import evaluate
+from .progress import progress_bar
 from .recipes import RECIPES
 from .storage import check_target, write_json
 from .train import fit
@@ -84,13 +84,14 @@ def compare(
         check_target(Path(out or "") / name)
     load(dataset, split)  # what is wrong with the data is said once, and a download made once
     rows: list[Row] = []
-    with tqdm(models, disable=not progress, unit="model") as bar:
-        for name in bar:
-            bar.set_description(name)
+    with progress_bar(len(models), "model", shown=progress) as bar:
+        for name in models:
+            bar.describe(name, now=True)
             rows.append(_in_a_process({"dataset": dataset, "model": name, "split": split, "epochs": epochs}))
             if out is not None:
                 written = {"dataset": dataset, "split": split, "rows": [dataclasses.asdict(r) for r in rows]}
                 write_json(Path(out) / "comparison.json", written)
+            bar.update()
     if out is not None:
         from .plots import plot_comparison
 

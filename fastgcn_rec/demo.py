@@ -11,6 +11,7 @@ import numpy as np
 from .data import Dataset, DatasetUnavailableError, load_dataset
 from .evaluate import evaluate
 from .models import Popularity, Recommender
+from .progress import stage
 from .recipes import RECIPES
 from .runs import train_and_write
 from .train import fit
@@ -22,27 +23,35 @@ _LIKED = ("Star Wars", "Empire Strikes Back, The", "Raiders of the Lost Ark", "A
 
 def demo(out: Path) -> None:
     """ml-100k: popularity, MF and LightGCN side by side; one user's list, a new user's, and two stages."""
-    try:
-        data = load_dataset("ml-100k", split="temporal-user")  # each user's latest 20 %: nobody is cold
-    except DatasetUnavailableError as error:
-        raise RuntimeError(f"the demo needs ml-100k: {error}") from None
-    print(data.report())
-    baseline = Popularity(data)
-    table = {"popularity": evaluate(baseline, data.test)}
+    with stage("loading ml-100k, which is downloaded the first time"):
+        try:
+            data = load_dataset("ml-100k", split="temporal-user")  # each user's latest 20 %: nobody is cold
+        except DatasetUnavailableError as error:
+            raise RuntimeError(f"the demo needs ml-100k: {error}") from None
+        print(data.report())
+    with stage("popularity: ranking all items for every user, the same order for all"):
+        best: Recommender = Popularity(data)
+        table = {"popularity": evaluate(best, data.test)}
     # Both tuned on a held-out part of train.
     small: dict[str, Any] = {"epochs": 120, "batch_size": 1024, "eval_every": 10, "patience": 3, "refit": True}
     own: dict[str, dict[str, Any]] = {"MF": {"lr": 2e-3, "reg": 1e-2}, "LightGCN": {"lr": 5e-3, "reg": 1e-3}}
-    best: Recommender = baseline
     for name, recipe in (("MF", "mf"), ("LightGCN", "default")):
-        best = RECIPES[recipe].make_model(data)
-        config = dataclasses.replace(RECIPES[recipe].training(), **small, **own[name])
-        table[name] = train_and_write(best, data, config, out / name.lower())
-    print(f"\n{'temporal test split':20s} Recall@20  NDCG@20")
+        with stage(
+            f"{name}: training until a held-out part grows no better, then anew on all of train for as many epochs"
+        ):
+            best = RECIPES[recipe].make_model(data)
+            config = dataclasses.replace(RECIPES[recipe].training(), **small, **own[name])
+            table[name] = train_and_write(best, data, config, out / name.lower())
+    print(f"{'temporal test split':20s} Recall@20  NDCG@20")
     for name, metrics in table.items():
         print(f"{name:20s} {metrics['recall@20']:9.4f} {metrics['ndcg@20']:8.4f}")
-    _show_user(best, data)
-    _show_new_user(best, data)
-    _show_two_stage(best, data, config, table["LightGCN"])
+    with stage("LightGCN: recommending to a user of the data, and to a new one"):
+        _show_user(best, data)
+        _show_new_user(best, data)
+    with stage(
+        "two stages: candidates by a LightGCN that has not seen the latest items, and a ranker that learns from these"
+    ):
+        _show_two_stage(best, data, config, table["LightGCN"])
     print(f"\nmodel, metrics and curves: {out / 'lightgcn'}/{{model.npz,metrics.json,curves.png}}")
 
 

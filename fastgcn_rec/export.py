@@ -9,10 +9,10 @@ from typing import IO, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from .data._arrays import check_count, is_text
 from .models import Recommender
+from .progress import progress_bar
 from .storage import check_target, write_atomically
 
 Columns = dict[str, Any]  # NumPy arrays, or pyarrow's
@@ -73,7 +73,7 @@ def write_recommendations(
 
     def blocks() -> Iterator[Columns]:
         nonlocal count
-        with tqdm(total=len(users), disable=not progress, unit="user") as bar:
+        with progress_bar(len(users), "user", path.name, shown=progress) as bar:
             for begin in range(
                 0, max(len(users), 1), block_users
             ):  # no users: one empty block, which names the columns

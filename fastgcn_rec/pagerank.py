@@ -13,13 +13,13 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from .graph import Graph, row_of_each_edge
 from .ops._library import accepts_arrays, check_ids
 from .ops.ppr import check_nodes, check_sources, plan, size_text, source_blocks
 from .ops.sample import sample_listed
 from .ops.topk import best_columns
+from .progress import progress_bar
 from .storage import check_arrays, load_arrays, plain, refusing, same_values, save_arrays
 
 Tensor = torch.Tensor
@@ -222,7 +222,7 @@ class PprRanks:
         counts = torch.zeros(len(users), dtype=torch.int32, device=graph.device)
         columns = (graph.n_users, graph.n_nodes)
         blocks = _ranked(graph, users, high, columns, restart, tol, torch.float32, n, True) if width else ()
-        with tqdm(total=len(users), disable=not progress, unit="user", desc="PPR ranks") as bar:
+        with progress_bar(len(users), "user", "PPR ranks", shown=progress) as bar:
             for rows, ids, _ in blocks:
                 lists[rows], counts[rows] = _thin(ids[:, low:], kept)
                 bar.update(len(rows))

@@ -19,8 +19,8 @@ class Progress:
     def update(self, n: int = 1) -> None:
         """``n`` more are done."""
 
-    def describe(self, text: str) -> None:
-        """What is being done, from the next picture on."""
+    def describe(self, text: str, now: bool = False) -> None:
+        """What is being done: shown at once, or with the next update."""
 
     def write(self, text: str) -> None:
         """A line of its own, on standard output."""
@@ -41,8 +41,8 @@ class _Bar(Progress):
     def update(self, n: int = 1) -> None:
         self.bar.update(n)
 
-    def describe(self, text: str) -> None:
-        self.bar.set_description(text, refresh=False)
+    def describe(self, text: str, now: bool = False) -> None:
+        self.bar.set_description(text, refresh=now)
 
     def write(self, text: str) -> None:
         self.bar.write(text)
@@ -62,8 +62,10 @@ class _Lines(Progress):
         if time.monotonic() - self.shown >= SECONDS:
             self._show()
 
-    def describe(self, text: str) -> None:
+    def describe(self, text: str, now: bool = False) -> None:
         self.text = text
+        if now:
+            self._show()
 
     def write(self, text: str) -> None:
         print(text, flush=True)
@@ -83,10 +85,10 @@ class _Lines(Progress):
         print(line, file=sys.stderr, flush=True)
 
 
-def progress(total: int | None, unit: str, text: str = "", *, initial: int = 0, shown: bool = True) -> Progress:
+def progress_bar(total: int | None, unit: str, text: str = "", *, initial: int = 0, shown: bool = True) -> Progress:
     """Of ``total`` ("B", bytes: None where it is not known) ``unit``s, from ``initial`` on; on standard error.
 
-    >>> with progress(2, "user", shown=False) as bar:
+    >>> with progress_bar(2, "user", shown=False) as bar:
     ...     bar.update(2)
     """
     if not shown or sys.stderr is None:
@@ -103,12 +105,14 @@ def progress(total: int | None, unit: str, text: str = "", *, initial: int = 0, 
 def stage(text: str) -> Iterator[None]:
     """Says on standard output what begins, and how long it took.
 
-    >>> with stage("nothing"):
-    ...     pass  # doctest: +ELLIPSIS
-    nothing ...
-    ... 0.0 s
+    >>> with stage("counting"):
+    ...     print(3)  # doctest: +ELLIPSIS
+    == counting
+    3
+    == 0... s
+    <BLANKLINE>
     """
     start = time.monotonic()
-    print(f"{text} ...", flush=True)
+    print(f"== {text}", flush=True)
     yield
-    print(f"... {time.monotonic() - start:.1f} s", flush=True)
+    print(f"== {time.monotonic() - start:.1f} s\n", flush=True)

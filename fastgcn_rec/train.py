@@ -20,8 +20,7 @@ from ._same import check_dataset
 from .data import Dataset, Edges
 from .evaluate import evaluate, is_better, parse_metric
 from .models import Recommender
-from .progress import Progress
-from .progress import progress as progress_of
+from .progress import Progress, progress_bar
 from .steps import Step, check_learnable, make_step
 from .storage import check_target
 from .train_config import TrainConfig
@@ -181,7 +180,7 @@ class _Run:
             if self.checkpoint is not None and self.checkpoint.exists():
                 self._resume(self.checkpoint)
             self.whole = True
-            with progress_of(self.total, "step", initial=self.step, shown=progress) as bar:
+            with progress_bar(self.total, "step", initial=self.step, shown=progress) as bar:
                 while True:
                     if self.step and self.step % self.steps == 0:
                         self._end_epoch(self.step // self.steps, on_epoch, bar)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from .._process import python_module
+from ..progress import progress_bar
 
 CONNECT_TIMEOUT = 10.0  # seconds without an answer, or without a byte while reading
 PIP_TIMEOUT = 300.0
@@ -73,15 +74,12 @@ def download(url: str, dest: Path, expected: str, timeout: float = CONNECT_TIMEO
     DownloadError
         No connection, an answer cut short, or a wrong checksum.
     """
-    from tqdm import tqdm
-
     with _beside(dest) as partial:
         try:
             with open_url(url, timeout) as source, open(partial, "wb") as sink:
                 length = getattr(source, "headers", {}).get("Content-Length")
                 total = int(length) if length else None
-                bar = tqdm(total=total, unit="B", unit_scale=True, desc=dest.name, disable=not progress, leave=False)
-                with bar:
+                with progress_bar(total, "B", dest.name, shown=progress) as bar:
                     while block := source.read(_BLOCK):
                         sink.write(block)
                         bar.update(len(block))
