@@ -14,7 +14,7 @@ import torch
 from .ops.dense import dense
 
 Tensor = torch.Tensor
-BLOCK = 512  # rows and columns that LAPACK factors at once
+BLOCK = 512  # rows and columns that LAPACK factors at once, at most
 
 
 @contextlib.contextmanager
@@ -53,7 +53,7 @@ def inverse_factor(a: Tensor) -> Tensor:
     return inverse
 
 
-def invert_(a: Tensor, block: int = BLOCK) -> bool:
+def invert_(a: Tensor, block: int | None = None) -> bool:
     """Puts the inverse of a positive definite matrix [n, n] in its place; False, with a spoilt, if it is not positive definite.
 
     Reads the diagonal blocks and what is right of them. The symmetric sweep of block after block (Goodnight 1979, "A tutorial on the SWEEP
@@ -61,7 +61,7 @@ def invert_(a: Tensor, block: int = BLOCK) -> bool:
 
         A_KK <- -A_KK^-1,   A_iK <- A_iK A_KK^-1,   A_ij <- A_ij - A_iK A_KK^-1 A_Kj
 
-    after which A is -A^-1. n^3 multiplications and additions as by Cholesky, 4 n ``block`` numbers beside the matrix, and LAPACK inverts
+    after which A is -A^-1. n^3 multiplications and additions, as Cholesky and its inverse take, 4 n ``block`` (512 at most) numbers beside the matrix, and LAPACK inverts
     blocks only: some of its parallel versions crash on large matrices (OpenBLAS 0.3.30 from 16,000 rows on).
 
     >>> a = torch.tensor([[2.0, 1.0], [1.0, 2.0]])
@@ -69,6 +69,7 @@ def invert_(a: Tensor, block: int = BLOCK) -> bool:
     (True, [[2.0, -1.0], [-1.0, 2.0]])
     """
     n = len(a)
+    block = block or min(BLOCK, max(64, n // 8))  # products with an inverse are n^2 block of the n^3 / 2
     cuts = [(first, min(first + block, n)) for first in range(0, n, block)]
     for begin, end in cuts:
         with one_thread():

@@ -239,5 +239,5 @@ def test_errors_say_what_is_wrong(data):
     ):
         with pytest.raises(ValueError, match=message):
             NGCF(data, **{"embedding_dim": 4, **options})
-    with pytest.raises(ValueError, match="storage='bfloat16' needs a model with constant layer weights.*got NGCF"):
+    with pytest.raises(ValueError, match=r"storage='bfloat16' needs a model with constant layer weights.*got NGCF"):
         make_step(NGCF(data, 4), dataclasses.replace(TrainConfig(), storage="bfloat16"))

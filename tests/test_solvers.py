@@ -60,8 +60,8 @@ def test_a_library_gets_blocks_only():
         assert solvers.invert_(positive(700), 100)
     assert sizes.largest == 100
     with Sizes() as sizes:
-        assert solvers.invert_(positive(solvers.BLOCK + 30, torch.float32))
-    assert sizes.largest == solvers.BLOCK
+        assert solvers.invert_(positive(700, torch.float32))
+    assert sizes.largest == 87
 
 
 def test_the_same_bits_for_any_number_of_threads_and_these_are_left_as_they_were():

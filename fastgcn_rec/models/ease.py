@@ -39,7 +39,7 @@ class EASE(ItemItem):
 
     The dense matrices take 12 n_items^2 bytes in float64 and 4 n_items^2 in float32 (and 16 KiB or 8 KiB an item); the time is O(n_items^3). It is made on the CPU, on torch's
     threads, with the same bits for any number of them: by products of our own (:func:`fastgcn_rec.solvers.invert_`), where LAPACK, on one thread, factors blocks
-    of 512 items alone.
+    of up to 512 items alone.
 
     Raises
     ------
@@ -116,6 +116,6 @@ def inverse_gram(r: sp.csr_array, reg: float, dtype: type[np.float32] | type[np.
     for first in range(0, n, _ROWS):
         gram[first : first + _ROWS] = (by_item[first : first + _ROWS] @ r).toarray()
     gram[np.arange(n), np.arange(n)] += dtype(reg)
-    if not invert_(torch.from_numpy(gram), min(_ROWS, BLOCK)):
+    if not invert_(torch.from_numpy(gram)):
         raise ValueError(f"EASE: R^T R + reg I is not positive definite in {dtype.__name__}; raise reg, now {reg}")
     return gram
