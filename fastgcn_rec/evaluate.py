@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from . import stopping
 from ._same import check_dataset, check_ids
 from .data import Dataset, Edges
-from .data._arrays import check_count
+from .data._arrays import check_count, check_fraction
 from .graph import Graph
 from .ops import retrieve, topk, unseen_mask
 
@@ -267,8 +267,9 @@ def evaluate(
         )
     if degrees != sorted(set(degrees)):
         raise ValueError(f"evaluate: degrees must be ascending, got {degrees}")
-    if resamples < 0 or not 0 < confidence < 1:
-        raise ValueError(f"evaluate: resamples must be >= 0 and confidence in (0, 1), got {resamples} and {confidence}")
+    batch_users = check_count(batch_users, "evaluate: batch_users", 1)
+    resamples, seed = check_count(resamples, "evaluate: resamples", 0), check_count(seed, "evaluate: seed", 0)
+    confidence = check_fraction(confidence, "evaluate: confidence")
     relevant = _relevant(model, test, exclude)
     users = torch.nonzero(relevant.user_degree).flatten()
     of_users = [m for m in metrics if m in USER_METRICS]

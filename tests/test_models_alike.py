@@ -23,7 +23,7 @@ from fastgcn_rec import (
     fit,
 )
 from fastgcn_rec.data import Interactions, make_dataset
-from fastgcn_rec.negatives import Dynamic, Uniform
+from fastgcn_rec.negatives import DistanceWeighted, Dynamic, Uniform, parse
 
 COLD_USERS, COLD_ITEMS = 5, 4
 
@@ -198,7 +198,9 @@ def test_settings_of_numpy_and_torch_are_kept_as_pythons(data, kind, tmp_path):
     assert Recommender.load(tmp_path / "m.npz").config() == config
 
 
-def test_samplers_take_numpys_integers_too():
+def test_samplers_take_numpys_numbers_too():
+    drawn = parse(str(DistanceWeighted(np.int64(2), candidates=INT, lo=np.float32(0.5), hi=np.float64(1.25))))
+    assert drawn == DistanceWeighted(2, candidates=3, lo=0.5, hi=1.25)
     assert (
         str(Uniform(np.int64(4)) + Dynamic(np.int32(1), candidates=INT))
         == "uniform(4)+dynamic(1, candidates=3, refresh=1)"

@@ -231,3 +231,10 @@ def test_errors_say_what_is_missing():
         model_of(dataset).use_times(fewer)
     with pytest.raises(ValueError, match="lacks some; train on the Dataset"):
         PairTimes.of(fewer).at(*dataset.graph().edges())
+
+
+def test_times_between_which_nothing_can_be_learnt_are_refused():
+    dataset = with_times()
+    apart = dataclasses.replace(dataset, train=dataclasses.replace(dataset.train, time=np.arange(len(dataset.train))))
+    with pytest.raises(ValueError, match=r"no user has two within window=0\.0: nothing can be learnt"):
+        fit(model_of(apart, window=0), apart, epochs=1, loss="softmax", protocol="none", progress=False)

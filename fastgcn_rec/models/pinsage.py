@@ -332,11 +332,6 @@ class PinSAGE(Featured, Recommender):
         steps = max(1, int(self.options["round_share"] * self.graph.n_edges / size))
         number, now = t // steps, self._round
         if now is None or now.key != (number, config) or now.of is not self.graph:
-            if self.user_side is None and not bool((self.graph.user_degree > 1).any()):
-                raise ValueError(
-                    "PinSAGE: no user has two training items, so that there is none to predict from another and nothing would be learnt; "
-                    "give it user_features, or take a model with vectors of its own for users, such as MF"
-                )
             users, pos, _ = sample_batch(
                 self.graph, steps * size, 0, seed=config.seed, offset=number * steps * size, by=config.sampler
             )

@@ -198,7 +198,7 @@ class Sampler:
 
     def __repr__(self) -> str:
         shown = [f for f in dataclasses.fields(self) if f.repr]  # type: ignore[arg-type]
-        values = [(f.name if f.default is not dataclasses.MISSING else "", getattr(self, f.name)) for f in shown]
+        values = [(f.name if f.default is not dataclasses.MISSING else "", plain(getattr(self, f.name))) for f in shown]
         return f"{self.name}({', '.join(f'{key}={value}' if key else f'{value}' for key, value in values)})"
 
 
