@@ -26,6 +26,7 @@ from .memory import estimate_memory
 from .models import Recommender
 from .recipes import RECIPES
 from .runs import KS, METRICS, make_and_write, train_and_write
+from .storage import check_target
 from .train_config import TrainConfig
 
 _DASH = "; after -- if one begins with -"
@@ -154,21 +155,18 @@ def _at_least(least: int) -> Callable[[str], int]:
     return number
 
 
-def _folder(text: str) -> Path:
-    """A folder that is there or can be made."""
-    path = Path(text)
-    nearest = next(p for p in (path, *path.absolute().parents) if p.exists())
-    if not nearest.is_dir():
-        raise argparse.ArgumentTypeError(f"must be a folder, but {nearest} is a file")
-    return path
-
-
 def _file(text: str) -> Path:
-    path = Path(text)
-    if path.is_dir():
-        raise argparse.ArgumentTypeError(f"must be a file, but {path} is a folder")
-    _folder(str(path.parent))
-    return path
+    try:
+        check_target(text)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{error.filename} {error.strerror}") from None
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return Path(text)
+
+
+def _folder(text: str) -> Path:
+    return _file(str(Path(text) / "file")).parent
 
 
 def _device(text: str) -> str:

@@ -146,7 +146,9 @@ def read(kind, path):
         assert torch.equal(found.lists, ranks(None).lists)
         raise ValueError(str(seen[0].message))
     file = io.BytesIO()
-    save_arrays(file, load_arrays(path, "ppr-ranks", 2)[0], {"lists": found.lists.numpy(), "counts": found.counts.numpy()})
+    save_arrays(
+        file, load_arrays(path, "ppr-ranks", 2)[0], {"lists": found.lists.numpy(), "counts": found.counts.numpy()}
+    )
     return file.getvalue(), lambda: found.sample(torch.arange(N_USERS), 3, 0)
 
 
