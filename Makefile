@@ -12,8 +12,9 @@ PIP := $(BIN)/python $(INSTALL) -c constraints.txt
 # A development build has CUDA where there is a GPU, for one architecture; a release build (plain pip) wherever nvcc is, for all of them.
 FGR_CUDA ?= $(shell nvidia-smi -L 2> /dev/null | grep -q GPU && echo AUTO || echo OFF)
 BUILD_ENV := FGR_CUDA=$(FGR_CUDA) FGR_CUDA_ARCHITECTURES=$(CUDA_ARCH)
+, := ,
 
-.PHONY: demo test check check-python check-cpp check-cpu-only check-lowest check-cuda check-emulated clean
+.PHONY: demo test check check-python check-cpp check-fuzz check-cpu-only check-lowest check-cuda check-emulated clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.installed: $(SOURCES)
@@ -35,7 +36,7 @@ test: $(VENV)/.installed
 
 # Two at a time, since most of them keep one core busy.
 check: $(VENV)/.installed-dev
-	$(MAKE) -j2 --output-sync=target check-python check-cpp check-emulated check-cpu-only check-lowest check-cuda
+	$(MAKE) -j2 --output-sync=target check-python check-cpp check-fuzz check-emulated check-cpu-only check-lowest check-cuda
 
 check-python: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
@@ -44,25 +45,32 @@ check-python: $(VENV)/.installed-dev
 	find csrc \( -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.inc' \) -print0 | xargs -0 $(BIN)/clang-format --dry-run -Werror
 	$(BIN)/python -m pytest -q --doctest-modules fastgcn_rec
 
-# C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer, all warnings errors.
+# $(call sanitized,folder,sanitizers,options): a build with all warnings errors. $(PYTHON_MODULE): options to build the module for Python.
+sanitized = $(BIN)/cmake -S . -B $(1) -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) -DFGR_SANITIZE=$(2) -DFGR_WERROR=ON \
+  -DCMAKE_BUILD_TYPE=RelWithDebInfo $(3) > /dev/null && $(BIN)/cmake --build $(1)
+PYTHON_MODULE = -DFGR_VERSION=sanitized -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir) -DPython_EXECUTABLE=$(abspath $(BIN)/python)
+# libstdc++ is loaded with the sanitizer, which else misses where exceptions of other modules are thrown.
+SANITIZED_PYTHON = ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" $(BIN)/python
+
+# C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer, then under ThreadSanitizer, which cannot place its memory where some
+# kernels put other things at random.
 check-cpp: $(VENV)/.installed-dev
-	$(BIN)/cmake -S . -B build/sanitize -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) -DFGR_CUDA=OFF -DFGR_PYTHON=OFF \
-	  -DFGR_TESTS=ON -DFGR_WERROR=ON -DFGR_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=RelWithDebInfo > build-sanitize.log || (cat build-sanitize.log; exit 1)
-	$(BIN)/cmake --build build/sanitize
+	$(call sanitized,build/sanitize,address$(,)undefined,-DFGR_CUDA=OFF -DFGR_PYTHON=OFF -DFGR_TESTS=ON)
 	build/sanitize/fgr_tests
+	$(call sanitized,build/threads,thread,-DFGR_CUDA=OFF -DFGR_PYTHON=OFF -DFGR_TESTS=ON)
+	$$(setarch -R true 2> /dev/null && echo setarch -R) build/threads/fgr_tests
+
+# Damaged files, random arguments and small and large calls on the CPU's module under AddressSanitizer and UndefinedBehaviorSanitizer.
+check-fuzz: $(VENV)/.installed-dev
+	$(call sanitized,build/asan,address$(,)undefined,-DFGR_CUDA=OFF $(PYTHON_MODULE))
+	FASTGCN_REC_MODULE=$$(ls $(abspath build/asan)/_C*.so) HYPOTHESIS_PROFILE=few $(SANITIZED_PYTHON) -m pytest -q -rfE tests/test_threads.py $(wildcard tests/test_fuzz_*.py)
 
 # Every CUDA kernel, run on the CPU (csrc/emu) under AddressSanitizer and UndefinedBehaviorSanitizer, with the lines that ran.
-# libstdc++ is loaded with the sanitizer, which else misses where exceptions of other modules are thrown.
 EMULATED := build/emulated
 check-emulated: $(VENV)/.installed-dev
-	$(BIN)/cmake -S . -B $(EMULATED) -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) -DFGR_EMULATE=ON -DFGR_COVERAGE=ON \
-	  -DFGR_WERROR=ON -DFGR_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=RelWithDebInfo -DFGR_VERSION=emulated \
-	  -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir) -DPython_EXECUTABLE=$(abspath $(BIN)/python) > /dev/null
-	$(BIN)/cmake --build $(EMULATED)
+	$(call sanitized,$(EMULATED),address$(,)undefined,-DFGR_EMULATE=ON -DFGR_COVERAGE=ON $(PYTHON_MODULE))
 	find $(EMULATED) -name '*.gcda' -delete
-	FASTGCN_REC_EMULATED=$$(ls $(abspath $(EMULATED))/_C*.so) ASAN_OPTIONS=detect_leaks=0 \
-	  LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
-	  $(BIN)/python -m pytest -q -rfE $(addprefix tests/test_,propagate.py half_hop.py dense.py losses.py sample.py adam_topk.py retrieve.py train_step.py random_walk.py neighbor_pool.py negatives.py ppr.py pagerank.py ngcf.py lightgcn_options.py emulator.py)
+	FASTGCN_REC_EMULATED=$$(ls $(abspath $(EMULATED))/_C*.so) $(SANITIZED_PYTHON) -m pytest -q -rfE $(addprefix tests/test_,propagate.py half_hop.py dense.py losses.py sample.py adam_topk.py retrieve.py train_step.py random_walk.py neighbor_pool.py negatives.py ppr.py pagerank.py ngcf.py lightgcn_options.py emulator.py)
 	$(BIN)/gcovr --root . --filter csrc/cuda/ --merge-lines --fail-under-line 90 $(EMULATED)
 
 # The source distribution, which must hold all that git tracks but dot files, and the wheel without CUDA that is built from it in isolation.
@@ -105,4 +113,4 @@ check-cuda: $(VENV)/.installed-dev
 	else echo "check-cuda: nothing to build here (no nvcc)"; fi
 
 clean:
-	rm -rf build build-sanitize.log $(VENV) $(VENV)-cpu $(VENV)-lowest fastgcn_rec/*.so
+	rm -rf build $(VENV) $(VENV)-cpu $(VENV)-lowest fastgcn_rec/*.so

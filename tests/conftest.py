@@ -1,8 +1,8 @@
 """What all tests share: devices, graphs drawn by hypothesis, tolerances."""
 
-import importlib.util
 import os
 
+import another_build
 import hypothesis
 import hypothesis.strategies as st
 import numpy as np
@@ -28,11 +28,7 @@ DIMS = [1, 3, 31, 32, 33, 64, 100, 128]
 # With FASTGCN_REC_EMULATED=<a _C module built with FGR_EMULATE=ON> the CUDA kernels run in place of the CPU's.
 EMULATED = os.environ.get("FASTGCN_REC_EMULATED")
 if EMULATED:
-    spec = importlib.util.spec_from_file_location("emulated._C", EMULATED)
-    assert spec is not None
-    assert spec.loader is not None
-    _native._C = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(_native._C)
+    _native._C = another_build.native_module("emulated._C", EMULATED)
     _native.emulates_cuda = True
 
 FEW = (

@@ -3,17 +3,13 @@
 // plausibility.
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
-#include <memory>
-#include <random>
 #include <stdexcept>
 #include <vector>
 
-#include "common/bf16.h"
 #include "common/sampling.h"
 #include "cpu/isa/levels.h"
+#include "cpu/parallel.h"
 #include "fgr/adam_step.h"
-#include "fgr/build.h"
 #include "fgr/half_hop.h"
 #include "fgr/l2_loss.h"
 #include "fgr/pair_loss.h"
@@ -28,62 +24,12 @@
 #include "fgr/softmax_loss.h"
 #include "fgr/topk.h"
 #include "fgr/train_step.h"
+#include "tests/support.h"
 
 namespace {
 
-int failures = 0;
-#define CHECK(condition)                                                        \
-  do {                                                                          \
-    if (!(condition)) {                                                         \
-      std::printf("%s:%d: CHECK(%s) failed\n", __FILE__, __LINE__, #condition); \
-      ++failures;                                                               \
-    }                                                                           \
-  } while (0)
-
 using namespace fgr;
-
-// Exactly n elements on the heap, so that ASAN sees every step beyond; uninitialised like torch.empty.
-template <class T>
-struct Buffer {
-  explicit Buffer(int64_t n)
-      : size(n), data(n > 0 ? static_cast<T*>(std::malloc(static_cast<size_t>(n) * sizeof(T))) : nullptr) {}
-  ~Buffer() { std::free(data); }
-  Buffer(const Buffer&) = delete;
-  Buffer& operator=(const Buffer&) = delete;
-  operator T*() { return data; }
-  int64_t size;
-  T* data;
-};
-
-struct TestGraph {
-  TestGraph(int64_t n_users, int64_t n_items, int64_t n_edges, unsigned seed)
-      : indptr(n_users + 1), indptr_t(n_items + 1), indices(n_edges), indices_t(n_edges) {
-    std::mt19937 rng(seed);
-    Buffer<int32_t> users(n_edges), items(n_edges);
-    for (int64_t e = 0; e < n_edges; ++e) {
-      users[e] = static_cast<int32_t>(rng() % static_cast<unsigned>(n_users));
-      items[e] = static_cast<int32_t>(rng() % static_cast<unsigned>(n_items));
-    }
-    cpu::bucket_edges<int32_t>(items, users, nullptr, n_edges, n_items, n_users, indptr_t, indices_t, nullptr, 2);
-    cpu::transpose({indptr_t, indices_t, nullptr, n_items, n_users}, indptr, indices, nullptr, 2);
-    kept = cpu::merge_duplicates(indptr, indices, nullptr, n_users);
-    cpu::transpose({indptr, indices, nullptr, n_users, n_items}, indptr_t, indices_t, nullptr, 2);
-    cpu::check_csr(indptr, indices, n_users, n_items, kept);
-    both = {{indptr, indices, nullptr, n_users, n_items}, {indptr_t, indices_t, nullptr, n_items, n_users}};
-  }
-  Buffer<int64_t> indptr, indptr_t;
-  Buffer<int32_t> indices, indices_t;
-  int64_t kept;
-  Bipartite both;
-};
-
-template <class T>
-void fill(Buffer<T>& x, unsigned seed) {
-  std::mt19937 rng(seed);
-  for (int64_t i = 0; i < x.size; ++i) {
-    store(x[i], static_cast<acc_t<T>>(static_cast<float>(rng() % 1000) / 500.0f - 1.0f));
-  }
-}
+using namespace fgr::tests;
 
 template <class T>
 bool all_finite(Buffer<T>& x) {
@@ -225,7 +171,6 @@ void test_adam(int64_t n) {
   CHECK(all_finite(p));
 }
 
-// The reference value of Random123's known-answer tests: philox4x32-10, counter and key all ones.
 // Two steps; with any number of threads they leave the same bits.
 template <class T>
 void test_train_step(StepLoss loss_kind, int64_t n_alphas, int64_t n_neg, bool shared, int64_t dim) {
@@ -265,6 +210,7 @@ void test_train_step(StepLoss loss_kind, int64_t n_alphas, int64_t n_neg, bool s
   CHECK(results[0] == results[1]);
 }
 
+// The reference values of Random123's known-answer tests: philox4x32-10, counter and key all zeros, all ones.
 void test_philox() {
   const Philox4 zeros = philox4x32_10(0, 0, 0);
   CHECK(zeros.v[0] == 0x6627e8d5u && zeros.v[1] == 0xe169c58du && zeros.v[2] == 0xbc57ac4cu &&
@@ -353,6 +299,8 @@ void test_bad_ids() {
 }  // namespace
 
 int main() {
+  const int64_t grain = cpu::grain();
+  cpu::set_grain(16);  // so that small inputs are shared out
   int n_levels = 0;
   const cpu::Level* const* levels = cpu::usable_levels(&n_levels);
   for (int l = 0; l < n_levels; ++l) {
@@ -406,6 +354,8 @@ int main() {
   test_sampling();
   test_philox();
   test_bad_ids();
+  test_threads();
+  cpu::set_grain(grain);
   std::printf("%s, %d levels\n", failures == 0 ? "all C++ tests passed" : "C++ tests FAILED", n_levels);
   return failures == 0 ? 0 : 1;
 }
