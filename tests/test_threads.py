@@ -39,6 +39,8 @@ def calls(graph: fgr.Graph, n: int, dim: int) -> dict:
         "propagate": lambda: fgr.propagate(graph, table, [0.5, 0.25, 0.25]),
         "propagate, no hop": lambda: fgr.propagate(graph, table, [0.5]),
         "half_hop": lambda: fgr.half_hop(graph, of_items, "users"),
+        "dense": lambda: fgr.dense(of_users, of_items[:dim], of_items[0, :1].expand(dim)),
+        "outer_sum": lambda: fgr.outer_sum(of_users, of_users),
         "backward": lambda: fgr.propagate(graph, grad, [0.5, 0.5]).sum().backward(),
         "bpr_loss": lambda: fgr.bpr_loss(of_users, of_items, users, items, negatives),
         "softmax_loss": lambda: fgr.softmax_loss(of_users, of_items, users, items),
