@@ -93,14 +93,15 @@ def _prefix(real: Path) -> str:
     return f".{os.fsdecode(os.fsencode(real.name)[:200])}."  # 255 bytes are a name's most
 
 
-def _host() -> str:
+def this_host() -> str:
+    """What names of temporary files say of the machine."""
     return hashlib.blake2b(socket.gethostname().encode(), digest_size=4).hexdigest()
 
 
 def _temporary(real: Path, mode: int) -> tuple[int, Path]:
     """A new file beside ``real``, locked for as long as it is open, by which :func:`_sweep` knows that somebody writes it."""
     while True:
-        path = real.parent / f"{_prefix(real)}{_host()}-{os.urandom(8).hex()}{_SUFFIX}"
+        path = real.parent / f"{_prefix(real)}{this_host()}-{os.urandom(8).hex()}{_SUFFIX}"
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -125,7 +126,7 @@ def _sweep(real: Path) -> None:
             handle = os.open(real.parent / name, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if found[1] == _host() or time.time() - os.fstat(handle).st_mtime > _STALE:
+                if found[1] == this_host() or time.time() - os.fstat(handle).st_mtime > _STALE:
                     os.unlink(real.parent / name)
             finally:
                 os.close(handle)

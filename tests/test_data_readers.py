@@ -318,3 +318,38 @@ def test_movielens_without_titles_or_ratings(tmp_path):
     assert read_movielens(write(tmp_path / "ratings.dat", "1::2::3::4\n")).item_info == {}
     with pytest.raises(ValueError, match=r"ratings\.dat, line 2: must have 4 fields, got 3"):
         read_movielens(write(tmp_path / "ratings.dat", "1::2::3::4\n1::2::3\n"))
+
+
+@pytest.mark.parametrize("form", ["csr", "csc", "coo", "bsr", "dia"])
+def test_npz_of_every_form_reads_alike(tmp_path, form):
+    matrix = scipy.sparse.csr_array(np.array([[0, 2, 0], [0, 0, 0], [1, 0, 3]]))
+    scipy.sparse.save_npz(tmp_path / "a.npz", matrix.asformat(form))
+    events = read_npz(tmp_path / "a.npz")
+    assert sorted(zip(raw_pairs(events), events.rating.tolist(), strict=True)) == [
+        ((0, 1), 2),
+        ((2, 0), 1),
+        ((2, 2), 3),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("member", "at", "value"),
+    [
+        ("indptr", 2, 10**8),
+        ("indptr", 1, -1),
+        ("indptr", 1, 3),
+        ("indices", 0, 3),
+        ("indices", 0, -1),
+        ("shape", 0, 2**40),
+        ("shape", 1, 10**9),
+    ],
+)
+def test_npz_of_wrong_numbers_is_refused_before_they_are_used(tmp_path, member, at, value):
+    scipy.sparse.save_npz(tmp_path / "a.npz", scipy.sparse.csr_array(np.array([[0, 2, 0], [0, 0, 0], [1, 0, 3]])))
+    with np.load(tmp_path / "a.npz") as file:
+        arrays = {name: file[name] for name in file.files}
+    arrays[member] = arrays[member].astype(np.int64)
+    arrays[member][at] = value
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(ValueError, match=r"a\.npz: not a sparse matrix .*, or damaged"):
+        read_npz(tmp_path / "a.npz")

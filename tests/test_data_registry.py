@@ -1,7 +1,12 @@
 """Known data sets: the order of look-up, and downloads that fail without leaving anything. No network is touched."""
 
+import contextlib
+import dataclasses
 import hashlib
+import http.client
 import io
+import os
+import shutil
 import subprocess
 import zipfile
 from pathlib import Path
@@ -214,6 +219,74 @@ def test_broken_downloads_leave_nothing_and_keep_what_was_there(tmp_path, monkey
         download.download("http://x/a", tmp_path / "a", f"md5:{digest('md5', b'whole')}", progress=False)
     assert everything(tmp_path) == ["a"]
     assert (tmp_path / "a").read_bytes() == b"old"
+
+
+class Broken(Answer):
+    def read(self, size=-1):
+        raise http.client.IncompleteRead(b"")
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda: (_ for _ in ()).throw(http.client.BadStatusLine("portal")), "no answer in HTTP, .* portal"),
+        (lambda: Broken(b"x"), "no answer in HTTP, or one cut short .IncompleteRead"),
+        (lambda: Answer(b"12345"), "longer than 0 MiB"),
+        (lambda: Answer(b"1", promised=10**12), "longer than 0 MiB"),
+    ],
+)
+def test_what_is_no_answer_is_a_download_error_and_the_next_source_is_tried(tmp_path, monkeypatch, answer, message):
+    monkeypatch.setattr(download, "MOST_BYTES", 4)
+    base = catalogue._LIGHTGCN + "/gowalla"
+    calls = serve(monkeypatch, {f"{base}/train.txt": answer, "http://next/train.txt": lambda: Answer(b"0 1")})
+    entry = catalogue._lightgcn("gowalla", "", (1, 1, 1), digest("git", b"0 1"), digest("git", b"0 2"))
+    sources = (
+        *entry.sources,
+        catalogue.Source(
+            "next", lambda f: download.download("http://next/train.txt", f / "a", "md5:0", progress=False)
+        ),
+    )
+    monkeypatch.setitem(catalogue.ENTRIES, "gowalla", dataclasses.replace(entry, sources=sources))
+    with pytest.raises(DatasetUnavailableError, match=f"(?s)train.txt: .*{message}.*next/train.txt: the md5 checksum"):
+        load_dataset("gowalla")
+    assert len(calls) == 2
+    assert everything(tmp_path) == []
+
+
+def test_members_of_an_archive_have_a_limit_and_others_are_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "MOST_BYTES", 1000)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("small", b"1" * 1000)
+        archive.writestr("bomb", bytes(10**6))
+    download.unzip(tmp_path / "a.zip", tmp_path, ("small",), "there")
+    assert everything(tmp_path) == ["a.zip", "small"]
+    with pytest.raises(DownloadError, match="there: bomb has 0 MiB, more than"):
+        download.unzip(tmp_path / "a.zip", tmp_path, ("bomb",), "there")
+    whole = (tmp_path / "a.zip").read_bytes()
+    for at in range(30, len(whole), 37):  # damage of any kind
+        (tmp_path / "b.zip").write_bytes(whole[:at] + bytes([whole[at] ^ 255]) + whole[at + 1 :])
+        with contextlib.suppress(DownloadError):
+            download.unzip(tmp_path / "b.zip", tmp_path, ("small",), "there")
+    assert everything(tmp_path) == ["a.zip", "b.zip", "small"]
+
+
+def test_staging_folders_of_killed_downloads_are_swept_and_those_in_use_are_not(tmp_path):
+    folder = tmp_path / "cache" / "set"
+    left = []
+
+    def leave(staging):
+        (staging / "half").write_bytes(b"x")
+        os.utime(staging, (0, 0))  # long ago
+        left.append(staging.with_name(staging.name + "0"))
+        shutil.copytree(staging, left[0])  # as a kill leaves it: nobody has its lock
+        download.fill_folder(folder, lambda f: (f / "a").write_bytes(b"1"))
+        assert (staging / "half").exists()
+        assert not left[0].exists()
+        assert everything(folder) == ["a"]
+
+    download.fill_folder(folder, leave)
+    assert left
+    assert everything(folder.parent) == ["set", "set/a", "set/half"]
 
 
 def test_an_interrupted_download_leaves_nothing(tmp_path, monkeypatch):

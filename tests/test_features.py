@@ -132,3 +132,30 @@ def test_columns_are_guessed_by_their_values():
     same = {name: column for name, column in columns.items() if name != "image"} | {"image": [[1.0, 0.0], [0.0, 1.0]]}
     for name, values in same.items():  # whatever is guessed can read the values
         Features(guess_columns({name: values})).fit({name: values}).transform({name: values})
+
+
+def test_missing_values_of_any_kind_are_missing():
+    values = {
+        "kind": ["a", None, "b"],
+        "n": [1.0, float("nan"), 3],
+        "text": ["x y", None, ""],
+        "many": [["a"], None, ["b", None]],
+    }
+    plain = {"kind": ["a", "", "b"], "n": [1, "", 3], "text": ["x y", "", ""], "many": [["a"], [], ["b"]]}
+    features = Features({"kind": Categorical(), "n": Numeric(), "text": Text(), "many": Categorical("|")}).fit(plain)
+    containers = [values]
+    try:
+        import pandas as pd
+
+        nullable = {"kind": pd.Series(values["kind"], dtype="string"), "n": pd.Series([1, None, 3], dtype="Int64")}
+        containers += [
+            {**values, **nullable},
+            {**values, "text": pd.array(["x y", pd.NA, ""], "string"), "n": [1, pd.NA, 3]},
+        ]
+        assert guess_columns(nullable) == {"kind": Text(words=2), "n": Numeric()}
+    except ImportError:
+        pass
+    for given in containers:
+        assert features.fit(given).learnt == features.fit(plain).learnt
+        for ours, theirs in zip(features.transform(given), features.transform(plain), strict=True):
+            np.testing.assert_array_equal(ours, theirs)

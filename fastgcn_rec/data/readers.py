@@ -249,16 +249,18 @@ def read_parquet(
     >>> events = read_parquet("plays.parquet", user="who", item="song")  # doctest: +SKIP
     """
     try:
+        import pyarrow
         import pyarrow.parquet as parquet
     except ImportError as error:
         raise ImportError("read_parquet needs pyarrow: pip install fastgcn_rec[parquet]") from error
     path = _existing(path)
     wanted = {"user": user, "item": item, "rating": rating, "time": time}
     wanted_columns = {argument: column for argument, column in wanted.items() if column is not None}
-    try:
+    with _parquet_errors(path, pyarrow.ArrowException):
         names = parquet.ParquetDataset(path).schema.names
-        for argument, column in wanted_columns.items():
-            _position(path, names, column, argument)
+    for argument, column in wanted_columns.items():
+        _position(path, names, column, argument)
+    with _parquet_errors(path, pyarrow.ArrowException):
         table = parquet.read_table(path, columns=list(dict.fromkeys(wanted_columns.values())))
         nulls = {argument: table.column(column).null_count for argument, column in wanted_columns.items()}
         read = {
@@ -266,14 +268,6 @@ def read_parquet(
             for argument, column in wanted_columns.items()
             if not nulls[argument]
         }
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        NotImplementedError,
-        MemoryError,
-    ) as error:  # pyarrow's own are of these kinds
-        raise ValueError(f"{path}: not a Parquet file that can be read ({error})") from error
     for argument, count in nulls.items():
         if count:
             raise ValueError(
@@ -281,6 +275,16 @@ def read_parquet(
             )
     with _naming(path):
         return Interactions.from_raw(read["user"], read["item"], read.get("rating"), read.get("time"))
+
+
+@contextmanager
+def _parquet_errors(path: Path, own: type[Exception]) -> Iterator[None]:
+    try:
+        yield
+    except (own, OSError, ValueError, KeyError, NotImplementedError, MemoryError) as error:
+        if isinstance(error, (FileNotFoundError, IsADirectoryError, PermissionError)):  # not the content
+            raise
+        raise ValueError(f"{path}: not a Parquet file that can be read ({error})") from error
 
 
 def read_npz(path: Path_) -> Interactions:
