@@ -159,3 +159,25 @@ def test_missing_values_of_any_kind_are_missing():
         assert features.fit(given).learnt == features.fit(plain).learnt
         for ours, theirs in zip(features.transform(given), features.transform(plain), strict=True):
             np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"columns": {"price": ["Later", {}]}}, "the kinds of columns are Numeric, .* got Later"),
+        ({"learnt": {"other": [0.0, 1.0]}}, r"\['other'\] are learnt of the columns \['price'\]"),
+        ({"learnt": {"price": [0.0, 0.0]}}, "column 'price': Numeric learns 2 numbers, .* got"),
+        ({"learnt": {"price": [0.0]}}, "Numeric learns 2 numbers"),
+        ({"learnt": {"price": None}}, "Numeric learns 2 numbers"),
+        ({"columns": {"price": ["Categorical", {}]}, "learnt": {"price": ["b", "a"]}}, "sorted, distinct texts"),
+        ({"columns": {"price": ["Categorical", {}]}, "learnt": {"price": [1]}}, "sorted, distinct texts"),
+        ({"columns": {"price": ["Vector", {}]}, "learnt": {"price": [0.0, 1.0, 2.5]}}, "Vector learns a width >= 0"),
+        ({"columns": {"price": ["Text", {}]}, "learnt": {"price": 7}}, "Text learns nothing, got 7"),
+        ({"columns": {"price": ["Text", {"buckets": 2**25}]}, "learnt": {"price": None}}, "more than 2.24"),
+    ],
+)
+def test_a_saved_form_that_no_fit_gives_is_refused(change, message):
+    whole = Features({"price": Numeric()}).fit({"price": [1.0, 3.0]}).to_json()
+    assert Features.from_json(whole).to_json() == whole
+    with pytest.raises(ValueError, match=message):
+        Features.from_json(whole | change)

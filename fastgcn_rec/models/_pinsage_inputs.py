@@ -38,7 +38,7 @@ class Featured(torch.nn.Module):
         for name, array in encoded._asdict().items():
             self.register_buffer(f"feature_{name}", torch.from_numpy(array))
 
-    def _check_tokens(self) -> None:
+    def check_state(self) -> None:
         """ValueError unless all tokens, which come from a file, are rows of the table, or -1."""
         tokens, n = self.feature_tokens, len(self.table)
         if tokens.numel() and not -1 <= int(tokens.min()) <= int(tokens.max()) < n:

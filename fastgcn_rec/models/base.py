@@ -372,6 +372,10 @@ class Recommender(torch.nn.Module):
         model = configured(cls, graph, config)
         check_arrays(state, like(model._stored()))
         model.load_state_dict(state)
+        for part in model.modules():
+            check = getattr(part, "check_state", None)  # what its numbers must be, beside their shapes
+            if callable(check):
+                check()
         return model
 
     def _stored(self) -> dict[str, Tensor]:

@@ -205,15 +205,6 @@ class PinSAGE(Featured, Recommender):
             own["n_user_tokens"] = self.user_side.feature_tokens.shape[1]
         return super().config() | own
 
-    @classmethod
-    def _restored(cls, graph: Graph, config: dict[str, Any], state: dict[str, Tensor]) -> PinSAGE:
-        model = super()._restored(graph, config, state)
-        assert isinstance(model, PinSAGE)
-        for side in (model, model.user_side):
-            if side is not None:
-                side._check_tokens()
-        return model
-
     # --- vectors ----------------------------------------------------------------------------------------------------
 
     def neighborhoods(self, graph: Graph | None = None, seed: int | None = None) -> Neighborhoods:
