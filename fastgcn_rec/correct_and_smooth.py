@@ -8,6 +8,16 @@ from typing import Any
 import torch
 
 from .graph import Graph, Norm
+from .ops._library import (
+    accepts_arrays,
+    check_count,
+    check_float,
+    check_ids,
+    check_matrix,
+    check_number,
+    check_range,
+    mask_of,
+)
 from .ops.dense import outer_sum
 from .ops.propagate import propagate
 
@@ -25,6 +35,7 @@ def spreading(keep: float, hops: int) -> list[float]:
     return [(1 - keep) * keep**k for k in range(hops)] + [keep**hops]
 
 
+@accepts_arrays
 def correct_and_smooth(
     graph: Graph,
     scores: Tensor,
@@ -70,19 +81,25 @@ def correct_and_smooth(
     >>> correct_and_smooth(graph, scores, labels, [0], scale=1.0, smooth=0.0, hops=2).flatten()
     tensor([1.0000, 0.3000, 0.3414])
     """
+    op, floats = "correct_and_smooth", (torch.float32, torch.float64)
+    scores, labels = check_float(op, "scores", scores, floats), check_float(op, "labels", labels, floats)
+    check_matrix(op, "scores", scores, graph.n_nodes, "n_nodes")
     if scores.shape != labels.shape:
         raise ValueError(
             f"correct_and_smooth: labels must have the shape of scores, {list(scores.shape)}, got {list(labels.shape)}"
         )
     for name, value in (("correct", correct), ("smooth", smooth)):
-        if not 0 <= value <= 1:
+        if not 0 <= check_number(op, name, value) <= 1:
             raise ValueError(f"correct_and_smooth: {name} must lie in [0, 1], got {value}")
-    if hops < 0:
-        raise ValueError(f"correct_and_smooth: hops must be >= 0, got {hops}")
-    if scale is not None and not math.isfinite(scale):
+    hops = check_count(op, "hops", hops)
+    if scale is not None and not math.isfinite(check_number(op, "scale", scale)):
         raise ValueError(f"correct_and_smooth: scale must be finite or None, got {scale}")
-    is_known = torch.zeros(len(scores), 1, dtype=torch.bool, device=scores.device)
-    is_known[torch.as_tensor(known, device=scores.device)] = True
+    mask = mask_of(op, "known", known, len(scores), scores.device)
+    if mask is None:
+        ids = check_ids(op, "known", known, (None,), scores)
+        check_range(op, "known", ids, len(scores))
+        mask = torch.zeros(len(scores), dtype=torch.bool, device=scores.device).index_fill_(0, ids, True)
+    is_known = mask[:, None]
     residual = torch.where(is_known, labels - scores, 0)
     spread: Tensor = propagate(graph, residual, spreading(correct, hops), norm)
     if scale is None:

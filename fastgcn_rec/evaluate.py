@@ -25,6 +25,7 @@ METRICS = USER_METRICS + LIST_METRICS
 LOWER_IS_BETTER = ("gini", "popularity")
 Scorer = Callable[[torch.Tensor], torch.Tensor]
 RANKED_AT_ONCE = 1 << 15  # users, by vectors: their lists and metrics take some hundred bytes each
+_LISTED_AT_ONCE = 1 << 24  # places of their lists
 
 
 def parse_metric(text: str) -> tuple[str, int]:
@@ -57,7 +58,7 @@ def ranked(
     if vectors is not None:
         of_users, of_items, metric = vectors
         seen = graph if exclude_seen else None
-        for block in users.split(RANKED_AT_ONCE):
+        for block in users.split(max(1, min(RANKED_AT_ONCE, _LISTED_AT_ONCE // k))):
             rows = block if exclude_seen else None
             yield block, *retrieve(of_users[block], of_items, k, seen, exclude_rows=rows, metric=metric)
         return

@@ -14,12 +14,18 @@ import torch
 from . import _C, _native
 from ._elementwise import power
 from ._native import address
-from .data._arrays import plain
+from .data._arrays import check_count, plain
 
 Norm = Literal["sym", "left", "right", "none"] | tuple[float, float]
 NORMS = ("sym", "left", "right", "none")
 _EXPONENTS = dict(zip(NORMS, ((0.5, 0.5), (1.0, 0.0), (0.0, 1.0), (0.0, 0.0)), strict=True))
 _MAX_NODES = 2**31 - 1
+_SPARSE_FROM, _SPARSE = (
+    10**7,
+    100,
+)  # rows, and rows an edge: beyond both, ids that were given no count are taken for raw ones
+# Of weights, and of the sum of a node's: products with vectors, and inverses, keep a float's full precision.
+_LEAST, _MOST = 2.0**-100, 2.0**100
 
 
 class Graph:
@@ -32,7 +38,8 @@ class Graph:
     user_items : scipy.sparse matrix or array, shape [n_users, n_items]
         Stored zeros are no edges.
     weighted : bool
-        False (default): every stored non-zero is an edge of weight 1. True: the values are edge weights, positive and finite.
+        False (default): every stored non-zero is an edge of weight 1. True: the values are edge weights: each at
+        least 2^-100, those of a node together at most 2^100.
 
     Attributes
     ----------
@@ -98,8 +105,8 @@ class Graph:
         if users.shape != items.shape:
             raise ValueError(f"Graph: users and items must have one length, got {users.shape[0]} and {items.shape[0]}")
         n_edges = len(users)
-        n_users = _count("n_users", n_users, users)
-        n_items = _count("n_items", n_items, items)
+        n_users = _count("n_users", "users", n_users, users)
+        n_items = _count("n_items", "items", n_items, items)
         if users.dtype != items.dtype or users.dtype not in (np.int32, np.int64):
             users, items = users.astype(np.int64), items.astype(np.int64)
         rows = torch.from_numpy(np.require(users, requirements=["C", "W"]))
@@ -135,9 +142,20 @@ class Graph:
         self._scales: dict[tuple[float, torch.dtype], torch.Tensor] = {}
         self._normalised_as: Graph | None = None  # whose degrees scales() takes, if not its own
         self._active: torch.Tensor | None = None
+        self._check_sums()
         self._alias: tuple[torch.Tensor | None, torch.Tensor | None] | None = None
         self.kept: dict[Any, Any] = {}
         self._schedule = self._make_schedule()
+
+    def _check_sums(self) -> None:
+        """Every node's sum of weights is a float, and so is its inverse, which normalises."""
+        for side, sums in zip(("user", "item"), self.degrees() if self.weight is not None else (), strict=False):
+            most, at = sums.max(0) if len(sums) else (torch.zeros(()), torch.zeros(()))
+            if not float(most) <= _MOST:
+                raise ValueError(
+                    f"Graph: the weights of {side} {int(at)} add up to {float(most):.3g}, more than {_MOST:.3g}; multiply all weights by "
+                    "one small number, which changes nothing that is normalised"
+                )
 
     @property
     def n_nodes(self) -> int:
@@ -228,12 +246,17 @@ class Graph:
         return self._scales[key]
 
     def select_users(self, users: torch.Tensor) -> Graph:
-        """The graph of some users' edges: a row for each of the internal ids int64 [b], which may repeat, and all items.
+        """The graph of some users' edges: a row for each of the internal ids int64 [b], which may repeat, and all items. IndexError for an id
+        out of range.
 
         >>> import torch
         >>> Graph.from_edges([0, 1, 1], [0, 1, 2]).select_users(torch.tensor([1])).to_scipy().toarray().tolist()
         [[0.0, 1.0, 1.0]]
         """
+        from .ops._library import check_ids, check_range
+
+        users = check_ids("Graph.select_users", "users", users, (None,), self.indptr)
+        check_range("Graph.select_users", "users", users, self.n_users)
         begin, degree = self.indptr[users], self.indptr[users + 1] - self.indptr[users]
         rows = row_of_each_edge(degree)
         edges = torch.arange(len(rows), device=self.device) + (begin - degree.cumsum(0) + degree)[rows]
@@ -349,7 +372,10 @@ def exponents(norm: Norm) -> tuple[float, float]:
 
 
 def _ids(name: str, ids: Any) -> np.ndarray:
-    array = ids.detach().cpu().numpy() if isinstance(ids, torch.Tensor) else np.asarray(ids)
+    try:
+        array = ids.detach().cpu().numpy() if isinstance(ids, torch.Tensor) else np.asarray(ids)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise TypeError(f"Graph: {name} must be a dense array of integers, got {ids!r:.80}") from None
     if array.size == 0:
         array = array.astype(np.int64)
     if array.ndim != 1:
@@ -361,26 +387,40 @@ def _ids(name: str, ids: Any) -> np.ndarray:
     return array
 
 
-def _count(name: str, count: int | None, ids: np.ndarray) -> int:
+def _count(name: str, of: str, count: int | None, ids: np.ndarray) -> int:
     if count is None:
         count = int(ids.max()) + 1 if len(ids) else 0
+        if count > max(_SPARSE_FROM, _SPARSE * len(ids)):
+            raise ValueError(
+                f"Graph: {of} has {len(ids)} ids up to {count - 1}, and a graph has a row for every id below: renumber them (raw ids are "
+                f"encoded by fastgcn_rec.data.Interactions.from_raw, or np.unique(..., return_inverse=True)), or pass {name}= if so many are meant"
+            )
+    count = check_count(count, f"Graph: {name}")
     if not 0 <= count <= _MAX_NODES:
         raise ValueError(f"Graph: {name} must lie in [0, {_MAX_NODES}], got {count}")
     return int(count)
 
 
 def _weights(weight: Any, n_edges: int) -> torch.Tensor:
-    values = (
-        weight.detach().cpu() if isinstance(weight, torch.Tensor) else torch.from_numpy(np.array(weight, np.float32))
-    )
+    if isinstance(weight, torch.Tensor):
+        values = weight.detach().cpu()
+    else:
+        try:
+            with np.errstate(over="ignore"):  # inf is refused below
+                values = torch.from_numpy(np.array(weight, np.float32))
+        except (TypeError, ValueError):
+            raise TypeError(f"Graph: weight must be numbers, got {weight!r:.80}") from None
+    if values.layout != torch.strided or values.is_complex():
+        raise TypeError(f"Graph: weight must be a dense tensor of real numbers, got {values.dtype} {values.layout}")
     values = values.to(torch.float32).contiguous()
     if values.shape != (n_edges,):
         raise ValueError(f"Graph: weight must have shape [n_edges] = [{n_edges}], got {list(values.shape)}")
-    bad = ~(torch.isfinite(values) & (values > 0))
+    bad = ~(torch.isfinite(values) & (values >= _LEAST))
     if bool(bad.any()):
         at = int(bad.nonzero()[0])
         raise ValueError(
-            f"Graph: weight must be positive and finite, got {float(values[at])} at edge {at}; drop such edges"
+            f"Graph: weight must be positive and finite, at least {_LEAST:.3g}, got {float(values[at])} at edge {at}; drop such edges, or "
+            "where all are small multiply them by one number, which changes nothing that is normalised"
         )
     return values
 

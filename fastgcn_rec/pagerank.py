@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from .graph import Graph, row_of_each_edge
-from .ops._library import accepts_arrays, check_ids
+from .ops._library import accepts_arrays, check_count, check_ids
 from .ops.ppr import check_nodes, check_sources, plan, size_text, source_blocks
 from .ops.sample import sample_listed
 from .ops.topk import best_columns
@@ -75,8 +75,7 @@ def ppr_topk(
     >>> ppr_topk(graph, [0], 2).ids
     tensor([[0, 1]])
     """
-    if k < 1:
-        raise ValueError(f"ppr_topk: k must be >= 1, got {k}")
+    k = check_count("ppr_topk", "k", k, 1)
     columns = _columns("ppr_topk", graph, target)
     nodes = check_sources("ppr_topk", graph, nodes, restart, tol, dtype)
     row = k * (8 + dtype.itemsize)

@@ -217,7 +217,7 @@ def test_errors_name_the_argument_and_both_values():
         bpr_loss(user_emb, item_emb, users, pos, neg[:2])
     with pytest.raises(ValueError, match=r"item_emb must have shape \[n_items, dim\] = \[n_items, 4\], got \[9, 3\]"):
         softmax_loss(user_emb, item_emb[:, :3], users, pos)
-    with pytest.raises(ValueError, match="temperature must be positive, got 0"):
+    with pytest.raises(ValueError, match="temperature must be > 0 and finite, got 0"):
         softmax_loss(user_emb, item_emb, users, pos, 0.0)
     with pytest.raises(ValueError, match=r"negative_weight must be >= 0 and finite, got -1"):
         softmax_loss(user_emb, item_emb, users, pos, 0.5, -1.0)

@@ -328,7 +328,7 @@ def test_errors():
             random_walk_neighbors(graph, [0], n_walks, length, 0.5, top, 0)
     with pytest.raises(ValueError, match=r"n_walks \* length must be <= 2\^30, got 65536 \* 65536"):
         random_walk_neighbors(graph, [0], 65536, 65536, 0.5, 1, 0)
-    with pytest.raises(TypeError, match="nodes must be int64 or int32 ids, got float32"):
+    with pytest.raises(TypeError, match="nodes must be int64 or int32 ids, got float64"):
         random_walk(graph, [0.5], 1, 0)
     with pytest.raises(ValueError, match=r"nodes must have shape \[any\], got \[1, 1\]"):
         random_walk(graph, [[0]], 1, 0)

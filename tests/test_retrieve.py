@@ -170,16 +170,15 @@ def test_memory_stays_within_the_budget(monkeypatch):
     monkeypatch.setattr(_native, "workspace", lambda n, device: (taken.append(n), original(n, device))[1])
     queries, items = integers(3000, 8, 0), integers(5000, 8, 1)
     whole = retrieve(queries, items, 50)
-    for budget in (3 << 20, 2 << 20):
+    for budget in (1 << 20, 1 << 18):
         found = retrieve(queries, items, 50, memory_budget=budget)
         assert taken[-1] < taken[0]
-        assert taken[-1] + found.ids.nbytes + found.scores.nbytes <= budget
+        assert taken[-1] <= budget
         assert_equal(found, (whole.ids, whole.scores.double()))
     with pytest.raises(
-        ValueError,
-        match=r"memory_budget must be >= 1\.7 MiB, result included, for 3000 queries and k = 50, got 1\.0 MiB",
+        ValueError, match=r"memory_budget must be >= \S+ MiB, what one query takes with k = 50, got 0\.000\d+ MiB"
     ):
-        retrieve(queries, items, 50, memory_budget=1 << 20)
+        retrieve(queries, items, 50, memory_budget=1000)
 
 
 def test_numpy_comes_back_as_numpy():

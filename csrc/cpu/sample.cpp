@@ -53,6 +53,7 @@ void unseen_mask(const Csr& r, const int64_t* users, int64_t n_rows, const int64
 void sample_batch(const Csr& r, int64_t n_edges, BatchLaw law, const int32_t* active, int64_t n_active,
                   const int64_t* seed, const int64_t* offset, int64_t batch, int64_t n_neg, int64_t* users,
                   int64_t* pos, int64_t* neg, int threads) {
+  check_ids("offset", offset, 1, 0, INT64_MAX - batch);
   const uint64_t key = static_cast<uint64_t>(*seed);
   const int64_t first = *offset;
   parallel_for(batch, (8 + n_neg) * draw_cost, threads, [&](int64_t begin, int64_t end) {
@@ -74,6 +75,13 @@ void sample_listed(const int32_t* lists, const int32_t* counts, int64_t n_lists,
                    int64_t n_rows, int64_t n_draws, const int64_t* seed, const int64_t* offset, int64_t* out,
                    int threads) {
   check_ids("rows", rows, n_rows, 0, n_lists);
+  check_ids("offset", offset, 1, 0, INT64_MAX - n_rows);
+  for (int64_t b = 0; b < n_rows; ++b) {
+    if (counts[rows[b]] < 0 || counts[rows[b]] > width) {
+      throw std::out_of_range("counts: " + std::to_string(counts[rows[b]]) + " at position " + std::to_string(rows[b]) +
+                              " is outside [0, " + std::to_string(width) + "], the places of a list");
+    }
+  }
   const uint64_t key = static_cast<uint64_t>(*seed);
   parallel_for(n_rows, n_draws * draw_cost, threads, [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b) {

@@ -46,7 +46,7 @@ __global__ void batch_kernel(Csr r, int64_t n_edges, BatchLaw law, const int32_t
   const int64_t b = global_thread();
   if (b >= batch) return;
   const uint64_t key = static_cast<uint64_t>(*seed);
-  const int64_t t = *offset + b;
+  const int64_t t = checked_id(*offset, 0, INT64_MAX - batch, "offset") + b;
   const UserItem p =
       law == BatchLaw::by_edge ? positive_by_edge(r, n_edges, key, t) : positive_by_user(r, active, n_active, key, t);
   users[b] = p.user;
@@ -63,8 +63,10 @@ __global__ void listed_kernel(const int32_t* lists, const int32_t* counts, int64
   const int64_t i = global_thread();
   if (i >= n_rows * n_draws) return;
   const int64_t b = i / n_draws, row = checked_id(rows[b], 0, n_lists, "rows");
-  out[i] = listed_item(lists + row * width, counts[row], static_cast<uint64_t>(*seed),
-                       static_cast<uint64_t>(*offset + b), static_cast<uint32_t>(i % n_draws));
+  const int64_t count = checked_id(counts[row], 0, width + 1, "counts");
+  const int64_t element = checked_id(*offset, 0, INT64_MAX - n_rows, "offset") + b;
+  out[i] = listed_item(lists + row * width, count, static_cast<uint64_t>(*seed), static_cast<uint64_t>(element),
+                       static_cast<uint32_t>(i % n_draws));
 }
 
 __global__ void uniform_kernel(const int64_t* ids, int64_t n_rows, int64_t dim, const int64_t* seed,

@@ -18,6 +18,7 @@ from ..evaluate import Scorer, ranked
 from ..fold_in import Fold, FoldIn
 from ..graph import Graph, Norm
 from ..ops import bpr_loss, dense, l2_loss, retrieve
+from ..ops._library import check_ids, check_range
 from ..ops.retrieve import METRICS as SIMILARITIES
 from ..storage import check_arrays, check_keys, like, load_arrays, name_of, plain, refusing, same_values, save_arrays
 from ._saved import configured, graph_and_ids
@@ -177,8 +178,17 @@ class Recommender(torch.nn.Module):
         ``similarity`` says so, of their rows of :meth:`get_embedding`. It is the score that :meth:`recommend` ranks by, but for nodes without an
         edge, of which :meth:`vectors` makes a guess. Its gradient adds in order, whatever the threads."""
         z = self.get_embedding()
-        users, items = (self.as_scored(embedding(nodes, z)) for nodes in edge_label_index)
+        users, items = (self.as_scored(embedding(nodes, z)) for nodes in self._pairs(edge_label_index))
         return (users * items).sum(-1)
+
+    def _pairs(self, edge_label_index: Any) -> Tensor:
+        """The pairs, checked as far as that costs no waiting for a GPU."""
+        op = f"{type(self).__name__}.forward"
+        pairs = check_ids(op, "edge_label_index", edge_label_index, (2, None), self.graph.indptr)
+        if pairs.device.type == "cpu" and not torch.compiler.is_compiling():
+            for row in pairs:
+                check_range(op, "edge_label_index", row, self.graph.n_nodes)
+        return pairs
 
     def predict_link(self, edge_label_index: Tensor, prob: bool = False) -> Tensor:
         """sigmoid of the scores, or whether it exceeds 1/2."""

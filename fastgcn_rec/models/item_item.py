@@ -13,6 +13,7 @@ from ..data._arrays import check_count
 from ..evaluate import Scorer
 from ..graph import Graph
 from ..ops import topk
+from ..ops._library import check_range
 from ._saved import configured
 from .base import Recommender, _position
 
@@ -71,8 +72,10 @@ class ItemItem(Recommender):
     @torch.no_grad()
     def forward(self, edge_label_index: Tensor) -> Tensor:
         """Scores of pairs of nodes int64 [2, n], users first, items from n_users on."""
-        users, place = edge_label_index[0].unique(return_inverse=True)
-        items, score = edge_label_index[1] - self.n_users, self.scorer()
+        pairs = self._pairs(edge_label_index)
+        users, place = pairs[0].unique(return_inverse=True)
+        items, score = pairs[1] - self.n_users, self.scorer()
+        check_range(f"{type(self).__name__}.forward", "edge_label_index, less n_users", items, self.n_items)
         result = torch.empty(len(items), device=items.device)
         for first in range(0, len(users), _SCORED_AT_ONCE):
             own = torch.nonzero((place >= first) & (place < first + _SCORED_AT_ONCE)).flatten()

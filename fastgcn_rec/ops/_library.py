@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -11,6 +12,9 @@ import torch
 import torch.utils.dlpack
 
 from .._native import DTYPE_CODE
+from ..data._arrays import check_count as int_of
+from ..data._arrays import check_number as float_of
+from ..graph import Graph
 
 Tensor = torch.Tensor
 F = TypeVar("F", bound=Callable[..., Any])
@@ -28,8 +32,18 @@ def register(
     """Defines ``fastgcn_rec::<schema>`` with one kernel for CPU and CUDA; returns the callable op."""
     name = schema.split("(")[0]
     LIBRARY.define(schema)
+
+    @functools.wraps(kernel)
+    def with_name(*args: Any) -> Any:
+        try:
+            return kernel(*args)
+        except RuntimeError as error:
+            if "DefaultCPUAllocator" not in str(error):
+                raise
+            raise RuntimeError(f"{name}: no memory for the result or the workspace: {error}") from None
+
     for key in ("CPU", "CUDA"):
-        LIBRARY.impl(name, kernel, key)
+        LIBRARY.impl(name, with_name, key)
     qualified = f"fastgcn_rec::{name}"
     torch.library.register_fake(qualified, fake, lib=LIBRARY)
     if backward is not None:
@@ -42,18 +56,22 @@ def register(
 
 def accepts_arrays(fn: F) -> F:
     """Lets an op take NumPy and CuPy arrays (or anything with DLPack or ``__cuda_array_interface__``): they are viewed as tensors,
-    no copy, and tensors that come out are handed back as arrays of the kind of the first one that went in."""
+    copied only where torch has no such view, and tensors that come out are handed back as arrays of the kind of the first one that
+    went in."""
+    names = list(inspect.signature(fn).parameters)
 
     @functools.wraps(fn)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
+        if names[0] == "graph" and (args or "graph" in kwargs):
+            check_graph(fn.__name__, args[0] if args else kwargs["graph"])
         back: list[Callable[[Tensor], Any]] = []
 
-        def convert(value: Any) -> Any:
+        def convert(name: str, value: Any) -> Any:
             if isinstance(value, Tensor) or not hasattr(value, "shape"):
                 return value
             if isinstance(value, np.ndarray):
                 back.append(lambda t: t.detach().cpu().numpy())
-                return torch.from_numpy(value) if value.flags.writeable else torch.from_numpy(value.copy())
+                return tensor_of(fn.__name__, name, value)
             if hasattr(value, "__cuda_array_interface__") or hasattr(value, "__dlpack__"):
                 module = __import__(type(value).__module__.split(".")[0])
                 tensor = (
@@ -64,8 +82,8 @@ def accepts_arrays(fn: F) -> F:
             return value
 
         if not torch.compiler.is_compiling():
-            args = tuple(convert(a) for a in args)
-            kwargs = {k: convert(v) for k, v in kwargs.items()}
+            args = tuple(map(convert, names, args)) + args[len(names) :]
+            kwargs = {k: convert(k, v) for k, v in kwargs.items()}
         result = fn(*args, **kwargs)
         if not back:
             return result
@@ -77,17 +95,59 @@ def accepts_arrays(fn: F) -> F:
     return wrapper  # type: ignore[return-value]
 
 
+def tensor_of(op: str, name: str, array: np.ndarray[Any, Any]) -> Tensor:
+    """A tensor of the same numbers: a view where torch can have one, else a copy."""
+    size = array.itemsize
+    if array.flags.writeable and array.dtype.isnative and all(s >= 0 and s % size == 0 for s in array.strides):
+        view = array
+    elif array.dtype.kind in "biufc":
+        view = np.array(array, dtype=array.dtype.newbyteorder("="), order="C")
+    else:
+        view = array
+    try:
+        return torch.from_numpy(view)
+    except TypeError:
+        raise TypeError(
+            f"{op}: {name} must hold numbers that a tensor can hold, got dtype {array.dtype}; convert it with .astype(...)"
+        ) from None
+
+
 # --- checks ---------------------------------------------------------------------------------------------------------
 
 
-def check_float(op: str, name: str, t: Any, allowed: tuple[torch.dtype, ...] = tuple(DTYPE_CODE)) -> None:
+def check_graph(op: str, graph: Any) -> None:
+    if not isinstance(graph, Graph):
+        raise TypeError(
+            f"{op}: graph must be a Graph, got {type(graph).__name__}; make one by Graph(matrix) or Graph.from_edges(users, items)"
+        )
+
+
+def check_float(op: str, name: str, t: Any, allowed: tuple[torch.dtype, ...] = tuple(DTYPE_CODE)) -> Tensor:
+    """A tensor of one of these dtypes; lists of numbers become one of the first."""
+    if isinstance(t, (list, tuple)):
+        t = _of_numbers(op, name, t, allowed[0])
     if not isinstance(t, Tensor):
         raise TypeError(f"{op}: {name} must be a tensor or an array, got {type(t).__name__}")
+    _check_dense(op, name, t)
     if t.dtype not in allowed:
         names = ", ".join(str(d).removeprefix("torch.") for d in allowed)
         raise TypeError(
             f"{op}: {name} must be one of {names}, got {str(t.dtype).removeprefix('torch.')}; convert with {name}.to(...)"
         )
+    return t
+
+
+def _of_numbers(op: str, name: str, values: Sequence[Any], dtype: torch.dtype) -> Tensor:
+    try:
+        return torch.tensor(values, dtype=dtype)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise TypeError(f"{op}: {name} must be numbers in rows of one length, got {values!r:.80}") from None
+
+
+def _check_dense(op: str, name: str, t: Tensor) -> None:
+    if t.layout != torch.strided:
+        kind = str(t.layout).removeprefix("torch.")
+        raise TypeError(f"{op}: {name} must be a dense tensor, got one of layout {kind}; call {name}.to_dense()")
 
 
 def check_matrix(op: str, name: str, t: Tensor, rows: int | None, rows_name: str, cols: int | None = None) -> None:
@@ -100,7 +160,8 @@ def check_matrix(op: str, name: str, t: Tensor, rows: int | None, rows_name: str
 def check_ids(op: str, name: str, t: Any, shape: tuple[int | None, ...], like: Tensor) -> Tensor:
     """An int64 tensor of ids with the given shape (None: any size) on the device of ``like``."""
     if not isinstance(t, Tensor):
-        t = torch.as_tensor(t, device=like.device)
+        t = _ids_of(op, name, t).to(like.device)
+    _check_dense(op, name, t)
     if t.dtype not in (torch.int64, torch.int32):
         raise TypeError(f"{op}: {name} must be int64 or int32 ids, got {str(t.dtype).removeprefix('torch.')}")
     if t.dim() != len(shape) or any(want is not None and got != want for got, want in zip(t.shape, shape, strict=True)):
@@ -108,6 +169,39 @@ def check_ids(op: str, name: str, t: Any, shape: tuple[int | None, ...], like: T
         raise ValueError(f"{op}: {name} must have shape [{want_text}], got {list(t.shape)}")
     check_device(op, name, t, like)
     return t.to(torch.int64)
+
+
+def _ids_of(op: str, name: str, values: Any) -> Tensor:
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError, OverflowError):
+        array = np.empty(0, object)
+    if array.size == 0 and array.dtype == np.float64:  # what has no elements has no dtype to speak of
+        array = array.astype(np.int64)
+    if array.dtype == object or array.dtype.kind not in "biuf":
+        raise TypeError(f"{op}: {name} must be int64 or int32 ids, got {values!r:.80}")
+    return tensor_of(op, name, array)
+
+
+def check_range(op: str, name: str, ids: Tensor, n: int) -> None:
+    """IndexError unless all ids lie in [0, n); reads the ids, so that a GPU is waited for."""
+    outside = torch.nonzero((ids < 0) | (ids >= n))
+    if len(outside):
+        at = int(outside[0, 0])
+        raise IndexError(f"{op}: {name}: id {int(ids[at])} at position {at} is outside [0, {n})")
+
+
+def mask_of(op: str, name: str, values: Any, n: int, device: torch.device) -> Tensor | None:
+    """bool [n], where ``values`` is a mask (a tensor, an array or a list of bools); None where it is anything else."""
+    if isinstance(values, (list, tuple)) and values and all(isinstance(v, (bool, np.bool_)) for v in values):
+        values = np.array(values)
+    if isinstance(values, np.ndarray):
+        values = tensor_of(op, name, values)
+    if not isinstance(values, Tensor) or values.dtype != torch.bool:
+        return None
+    if values.shape != (n,):
+        raise ValueError(f"{op}: {name} as a mask must have shape [{n}], got {list(values.shape)}")
+    return values.to(device)
 
 
 def check_device(op: str, name: str, t: Tensor, like: Tensor) -> None:
@@ -124,6 +218,20 @@ def check_graph_device(op: str, name: str, t: Tensor, graph: Any) -> None:
         )
 
 
+def check_count(op: str, name: str, value: Any, least: int = 0, most: int = 2**31 - 1) -> Any:
+    """An int (or torch's symbol of one) in [least, most]."""
+    if isinstance(value, torch.SymInt):
+        return value
+    count = int_of(value, f"{op}: {name}", least)
+    if count > most:
+        raise ValueError(f"{op}: {name} must be <= {most}, got {count}")
+    return count
+
+
+def check_number(op: str, name: str, value: Any) -> float:
+    return float_of(value, f"{op}: {name}")
+
+
 def scalar(value: int | float | Tensor, dtype: torch.dtype, device: torch.device, op: str, name: str) -> Tensor:
     """A one-element tensor: ops read scalars from memory, so that a CUDA graph can replay them with new values."""
     if isinstance(value, Tensor):
@@ -135,8 +243,26 @@ def scalar(value: int | float | Tensor, dtype: torch.dtype, device: torch.device
         if value.device != device:
             raise ValueError(f"{op}: {name} is on {value.device}, expected {device}; move it with .to(...)")
         return value
-    number = value.item() if hasattr(value, "item") else value
-    return torch.full((), number, dtype=dtype, device=device)  # not a copy, as in numbers
+    if dtype.is_floating_point:
+        return torch.full((), check_number(op, name, value), dtype=dtype, device=device)
+    if isinstance(value, torch.SymInt):
+        return torch.full((), value, dtype=dtype, device=device)  # not a copy, as in numbers
+    number = int_of(value, f"{op}: {name}")
+    if not -(2**63) <= number < 2**63:
+        raise ValueError(f"{op}: {name} must lie in [-2^63, 2^63), got {number}")
+    return torch.full((), number, dtype=dtype, device=device)
+
+
+def offset_of(value: int | Tensor, rows: int, device: torch.device, op: str, name: str = "offset") -> Tensor:
+    """The number of the first of some consecutive samples, as :func:`scalar`: the last one's must lie below 2^63. Of a GPU's tensor the
+    kernel sees to that."""
+    t = scalar(value, torch.int64, device, op, name)
+    if (isinstance(value, int) or device.type == "cpu") and not torch.compiler.is_compiling():
+        number, most = int(value), 2**63 - 1 - rows
+        if not 0 <= number <= most:
+            rule = ">= 0" if number < 0 else f"<= {most}, so that the samples' numbers stay below 2^63"
+            raise ValueError(f"{op}: {name} must be {rule}, got {number}")
+    return t
 
 
 def numbers(values: Sequence[float], dtype: torch.dtype, device: torch.device) -> Tensor:

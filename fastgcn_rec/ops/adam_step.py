@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from .. import _native
-from ._library import register, scalar
+from ._library import check_float, check_number, register, scalar
 
 Tensor = torch.Tensor
 
@@ -53,20 +53,26 @@ def adam_step(
     >>> p
     tensor([-0.1000, -0.1000])
     """
+    op, floats = "adam_step", (torch.float32, torch.float64)
+    tensors = {"param": param, "grad": grad, "exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq}
+    for name, t in tensors.items():
+        if not isinstance(t, Tensor):
+            raise TypeError(f"{op}: {name} must be a tensor, got {type(t).__name__}")
+        check_float(op, name, t, floats)
     for name, t in (("grad", grad), ("exp_avg", exp_avg), ("exp_avg_sq", exp_avg_sq)):
         if t.shape != param.shape or t.dtype != param.dtype or t.device != param.device:
             raise ValueError(
                 f"adam_step: {name} must be like param, {list(param.shape)} {param.dtype} on {param.device}, "
                 f"got {list(t.shape)} {t.dtype} on {t.device}"
             )
-    if param.dtype not in (torch.float32, torch.float64):
-        raise TypeError(f"adam_step: param must be float32 or float64, got {param.dtype}; keep a float32 master copy")
     if not (param.is_contiguous() and exp_avg.is_contiguous() and exp_avg_sq.is_contiguous()):
         raise ValueError("adam_step: param, exp_avg and exp_avg_sq are updated in place and must be contiguous")
     if isinstance(step, int) and step < 1:
         raise ValueError(f"adam_step: step counts from 1, got {step}")
-    step = scalar(step, torch.int64, param.device, "adam_step", "step")
-    lr = scalar(lr, torch.float64, param.device, "adam_step", "lr")
+    step = scalar(step, torch.int64, param.device, op, "step")
+    lr = scalar(lr, torch.float64, param.device, op, "lr")
+    options = {"beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
+    beta1, beta2, eps, weight_decay = (check_number(op, name, value) for name, value in options.items())
     _op(param, grad, exp_avg, exp_avg_sq, step, lr, beta1, beta2, eps, weight_decay)
 
 

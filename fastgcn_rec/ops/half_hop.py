@@ -82,7 +82,7 @@ def half_hop(graph: Graph, x: Any, to: Side, left: Any = None, right: Any = None
     if to not in SIDES:
         raise ValueError(f"half_hop: to must be one of {SIDES}, got {to!r}")
     n_to, n_from = (graph.n_users, graph.n_items) if to == "users" else (graph.n_items, graph.n_users)
-    check_float("half_hop", "x", x)
+    x = check_float("half_hop", "x", x)
     check_matrix("half_hop", "x", x, n_from, "n_items" if to == "users" else "n_users")
     check_graph_device("half_hop", "x", x, graph)
     left, right = _scale("left", left, n_to, x), _scale("right", right, n_from, x)
@@ -93,7 +93,7 @@ def _scale(name: str, scale: Any, n: int, x: Tensor) -> Tensor | None:
     if scale is None:
         return None
     dtype = _native.accumulator(x.dtype)
-    check_float("half_hop", name, scale, (dtype,))
+    scale = check_float("half_hop", name, scale, (dtype,))
     if scale.shape != (n,) or scale.device != x.device:
         raise ValueError(
             f"half_hop: {name} must have shape [{n}] and lie on {x.device}, got {list(scale.shape)} on {scale.device}"

@@ -71,6 +71,6 @@ def l2_loss(emb: Any, ids: Any) -> Any:
     >>> l2_loss(torch.ones(3, 2), torch.tensor([0, 0]))
     tensor(2.)
     """
-    check_float("l2_loss", "emb", emb)
+    emb = check_float("l2_loss", "emb", emb)
     check_matrix("l2_loss", "emb", emb, None, "n_rows")
     return _op(emb, check_ids("l2_loss", "ids", ids, (None,), emb))

@@ -80,10 +80,10 @@ def neighbor_pool(x: Any, ids: Any, weights: Any) -> Any:
             [3., 4.]])
     """
     op = "neighbor_pool"
-    check_float(op, "x", x)
+    x = check_float(op, "x", x)
     check_matrix(op, "x", x, None, "n_rows")
     ids = check_ids(op, "ids", ids, (None, None), x)
-    check_float(op, "weights", weights)
+    weights = check_float(op, "weights", weights)
     if weights.shape != ids.shape:
         raise ValueError(f"{op}: weights must have the shape of ids, {list(ids.shape)}, got {list(weights.shape)}")
     if weights.device != x.device:

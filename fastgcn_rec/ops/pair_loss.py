@@ -7,7 +7,16 @@ from typing import Any
 import torch
 
 from .. import _C, _native
-from ._library import accepts_arrays, check_device, check_float, check_ids, check_matrix, register, same_float
+from ._library import (
+    accepts_arrays,
+    check_device,
+    check_float,
+    check_ids,
+    check_matrix,
+    check_number,
+    register,
+    same_float,
+)
 from .scatter_rows import scatter_into
 
 Tensor = torch.Tensor
@@ -97,8 +106,7 @@ _op = register(
 def _checked(
     op: str, kind: int, user_emb: Any, item_emb: Any, users: Any, pos: Any, neg: Any, mask: Any, margin: float = 0.0
 ) -> Any:
-    for name, t in (("user_emb", user_emb), ("item_emb", item_emb)):
-        check_float(op, name, t)
+    user_emb, item_emb = check_float(op, "user_emb", user_emb), check_float(op, "item_emb", item_emb)
     check_matrix(op, "user_emb", user_emb, None, "n_users")
     check_matrix(op, "item_emb", item_emb, None, "n_items", user_emb.shape[1])
     check_device(op, "item_emb", item_emb, user_emb)
@@ -119,7 +127,9 @@ def masked(op: str, neg: Tensor, mask: Any, batch: int) -> tuple[Tensor, Tensor 
     """Negatives and mask as kernels take them: a mask only beside shared negatives, else it goes into the ids."""
     if mask is None:
         return neg, None
-    if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+    if isinstance(mask, (list, tuple)):
+        mask = torch.as_tensor(mask, device=neg.device)
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.layout != torch.strided:
         kind = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
         raise TypeError(f"{op}: mask must be a bool tensor, got {str(kind).removeprefix('torch.')}")
     if mask.shape != (batch, neg.shape[1]):
@@ -197,10 +207,12 @@ def max_margin_loss(
     >>> max_margin_loss(u, i, torch.tensor([0]), torch.tensor([0]), torch.tensor([[1]]), margin=0.5)
     tensor(0.5000)
     """
-    check_margin("max_margin_loss", margin)
-    return _checked("max_margin_loss", _MAX_MARGIN, user_emb, item_emb, users, pos, neg, mask, float(margin))
+    margin = check_margin("max_margin_loss", margin)
+    return _checked("max_margin_loss", _MAX_MARGIN, user_emb, item_emb, users, pos, neg, mask, margin)
 
 
-def check_margin(op: str, margin: float) -> None:
+def check_margin(op: str, margin: float) -> float:
+    margin = check_number(op, "margin", margin)
     if not 0 <= margin < float("inf"):
         raise ValueError(f"{op}: margin must be >= 0 and finite, got {margin}")
+    return margin

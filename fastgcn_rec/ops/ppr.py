@@ -10,11 +10,12 @@ import torch
 
 from .. import _native
 from ..graph import Graph
-from ._library import accepts_arrays, check_ids, register
+from ._library import accepts_arrays, check_count, check_ids, check_number, check_range, register
 
 Tensor = torch.Tensor
 USERS, ITEMS = 0, 1
 _AT_ONCE = 64  # sources: rows of 256 bytes, as the hop likes them
+_MOST_TERMS = 10**5
 
 
 class Ppr(NamedTuple):
@@ -113,22 +114,25 @@ def ppr(
 
 
 def check_sources(op: str, graph: Graph, nodes: Any, restart: float, tol: float, dtype: torch.dtype) -> Tensor:
-    if not 0 < restart < 1:
-        raise ValueError(f"{op}: restart must lie in (0, 1), got {restart}")
-    if not 0 < tol < 1:
-        raise ValueError(f"{op}: tol must lie in (0, 1), got {tol}")
+    for name, value in (("restart", restart), ("tol", tol)):
+        if not 0 < check_number(op, name, value) < 1:
+            raise ValueError(f"{op}: {name} must lie in (0, 1), got {value}")
     if dtype not in (torch.float32, torch.float64):
         raise TypeError(f"{op}: dtype must be float32 or float64, got {str(dtype).removeprefix('torch.')}")
-    return check_nodes(op, "nodes", nodes, graph, graph.n_nodes)
+    nodes = check_nodes(op, "nodes", nodes, graph, graph.n_nodes)
+    for side in (USERS, ITEMS):
+        if n_terms(graph, side, restart, tol) > _MOST_TERMS:
+            raise ValueError(
+                f"{op}: restart = {restart} with tol = {tol} takes more than {2 * _MOST_TERMS:,} hops, whose rounding alone exceeds "
+                "such a tol; raise restart or tol"
+            )
+    return nodes
 
 
 def check_nodes(op: str, name: str, nodes: Any, graph: Graph, n: int) -> Tensor:
     """Ids [S] in [0, n), int64, on the graph's device."""
     nodes = check_ids(op, name, nodes, (None,), graph.indptr)
-    outside = torch.nonzero((nodes < 0) | (nodes >= n))
-    if len(outside):
-        at = int(outside[0])
-        raise IndexError(f"{op}: {name}: id {int(nodes[at])} at position {at} is outside [0, {n})")
+    check_range(op, name, nodes, n)
     return nodes
 
 
@@ -149,7 +153,8 @@ def n_terms(graph: Graph, side: int, restart: float, tol: float) -> int:
     gamma, root = 1 - restart, math.sqrt(restart * (2 - restart))
     r = gamma / (1 + root)
     excess = spread * gamma**2 / (2 * root) * (1 + r * r) / tol
-    return max(1, math.ceil(math.log(excess) / (-2 * math.log(r)))) if excess > 1 else 1
+    decay = 2 * (math.log1p(root) - math.log1p(-restart))  # -2 log r, which does not vanish where r rounds to 1
+    return max(1, math.ceil(math.log(excess) / decay)) if excess > 1 else 1
 
 
 def plan(
@@ -157,6 +162,7 @@ def plan(
 ) -> tuple[int, int]:
     """(sources at a time, bytes of memory that takes) within the budget; each source of a block takes ``source_bytes``
     beside its share of the workspace, and the result ``result_bytes``."""
+    memory_budget = check_count(op, "memory_budget", memory_budget, most=2**63 - 1)
     native = _native.graph(*graph.tensors(), *graph.schedule())
     most = min(_AT_ONCE, max(16, (n_sources + 15) // 16 * 16))
     for n in range(most, 0, -16):

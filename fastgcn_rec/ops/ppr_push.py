@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -9,10 +10,11 @@ import torch
 from .. import _native
 from .._native import address
 from ..graph import Graph
-from ._library import accepts_arrays
+from ._library import accepts_arrays, check_number
 from .ppr import check_nodes
 
 Tensor = torch.Tensor
+_LEAST_RESTART = 1e-6  # what a push takes off is this part of it: below, pushing goes on for hours
 
 
 class PprPush(NamedTuple):
@@ -36,8 +38,8 @@ def ppr_push(graph: Graph, nodes: Any, restart: float = 0.15, epsilon: float = 1
     ----------
     graph : Graph on the CPU
     nodes : integer ids [S] in [0, n_nodes), sources; item i is node n_users + i
-    restart : in (0, 1)
-    epsilon : > 0
+    restart : in [1e-6, 1)
+    epsilon : > 0, finite
 
     Returns
     -------
@@ -59,10 +61,11 @@ def ppr_push(graph: Graph, nodes: Any, restart: float = 0.15, epsilon: float = 1
     >>> ppr_push(graph, [0], restart=0.5, epsilon=0.2).ids
     tensor([0, 2])
     """
-    if not 0 < restart < 1:
-        raise ValueError(f"ppr_push: restart must lie in (0, 1), got {restart}")
-    if not epsilon > 0:
-        raise ValueError(f"ppr_push: epsilon must be > 0, got {epsilon}")
+    restart, epsilon = check_number("ppr_push", "restart", restart), check_number("ppr_push", "epsilon", epsilon)
+    if not _LEAST_RESTART <= restart < 1:
+        raise ValueError(f"ppr_push: restart must lie in [{_LEAST_RESTART}, 1), got {restart}; ppr takes smaller ones")
+    if not 0 < epsilon < math.inf:
+        raise ValueError(f"ppr_push: epsilon must be > 0 and finite, got {epsilon}")
     if graph.device.type != "cpu":
         raise ValueError(
             f"ppr_push: runs on the CPU, but the graph is on {graph.device}; call graph.to('cpu'), or use ppr_topk, which runs there"

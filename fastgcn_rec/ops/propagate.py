@@ -118,11 +118,11 @@ def propagate(graph: Graph, x: Any, alphas: Any, norm: Norm | Literal["gcn"] = "
     >>> propagate(graph, torch.eye(3), [0.0, 1.0])[2]
     tensor([0.7071, 0.7071, 0.0000])
     """
-    check_float("propagate", "x", x)
+    x = check_float("propagate", "x", x)
     check_matrix("propagate", "x", x, graph.n_nodes, "n_nodes")
     check_graph_device("propagate", "x", x, graph)
     dtype = _native.accumulator(x.dtype)
-    alphas = _alphas(alphas, dtype, x.device)
+    alphas = checked_alphas("propagate", alphas, dtype, x.device)
     if norm == "gcn":
         return _with_loops(graph, x, alphas)
     left, right = graph.scales(norm, dtype)
@@ -150,11 +150,16 @@ def _with_loops(graph: Graph, x: Tensor, alphas: Tensor) -> Tensor:
     return y
 
 
-def _alphas(alphas: Tensor | Sequence[float], dtype: torch.dtype, device: torch.device) -> Tensor:
+def checked_alphas(op: str, alphas: Tensor | Sequence[float], dtype: torch.dtype, device: torch.device) -> Tensor:
     if not isinstance(alphas, Tensor):
-        alphas = numbers(alphas, dtype, device)
+        try:
+            alphas = numbers(alphas, dtype, device)
+        except (TypeError, ValueError, RuntimeError, OverflowError):
+            raise TypeError(f"{op}: alphas must be [K + 1] numbers, got {alphas!r:.80}") from None
+    if alphas.layout != torch.strided or alphas.is_complex():
+        raise TypeError(f"{op}: alphas must be a dense tensor of real numbers, got {alphas.dtype} {alphas.layout}")
     if alphas.dim() != 1 or alphas.numel() == 0:
-        raise ValueError(f"propagate: alphas must have shape [K + 1] with K >= 0, got {list(alphas.shape)}")
+        raise ValueError(f"{op}: alphas must have shape [K + 1] with K >= 0, got {list(alphas.shape)}")
     if alphas.device != device:
-        raise ValueError(f"propagate: alphas is on {alphas.device}, x on {device}; move it with .to(x.device)")
+        raise ValueError(f"{op}: alphas is on {alphas.device}, expected {device}; move it with .to(...)")
     return alphas.to(dtype)

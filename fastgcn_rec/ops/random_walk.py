@@ -8,7 +8,7 @@ import torch
 
 from .. import _native
 from ..graph import Graph
-from ._library import accepts_arrays, check_ids, register, scalar
+from ._library import accepts_arrays, check_count, check_ids, check_number, register, scalar
 
 Tensor = torch.Tensor
 _GRAPH = (
@@ -104,9 +104,8 @@ def random_walk(graph: Graph, nodes: Any, length: int, seed: int | Tensor, resta
             [ 1, -1, -1, -1],
             [ 2,  0,  2,  0]])
     """
-    if length < 0:
-        raise ValueError(f"random_walk: length must be >= 0, got {length}")
-    args = _checked("random_walk", graph, nodes, seed, restart)
+    length = check_count("random_walk", "length", length)
+    *args, restart = _checked("random_walk", graph, nodes, seed, restart)
     return _walk_op(*args, length, restart)
 
 
@@ -159,21 +158,22 @@ def random_walk_neighbors(
             [1., 0.]])
     """
     op = "random_walk_neighbors"
-    for name, value in (("n_walks", n_walks), ("length", length), ("top", top)):
-        if value < 1:
-            raise ValueError(f"{op}: {name} must be >= 1, got {value}")
+    n_walks, length, top = (
+        check_count(op, name, value, 1) for name, value in (("n_walks", n_walks), ("length", length), ("top", top))
+    )
     if n_walks * length > _MAX_VISITS:
         raise ValueError(
             f"{op}: n_walks * length must be <= 2^30, got {n_walks} * {length}; use fewer or shorter walks"
         )
-    args = _checked(op, graph, nodes, seed, restart)
+    *args, restart = _checked(op, graph, nodes, seed, restart)
     return _neighbors_op(*args, n_walks, length, restart, top)
 
 
-def _checked(op: str, graph: Graph, nodes: Any, seed: int | Tensor, restart: float) -> tuple[Tensor | None, ...]:
+def _checked(op: str, graph: Graph, nodes: Any, seed: int | Tensor, restart: float) -> tuple[Any, ...]:
+    restart = check_number(op, "restart", restart)
     if not 0 <= restart <= 1:
         raise ValueError(f"{op}: restart must lie in [0, 1], got {restart}")
     nodes = check_ids(op, "nodes", nodes, (None,), graph.indptr)
     seed = scalar(seed, torch.int64, graph.device, op, "seed")
     alias, alias_t = graph.alias_tables()
-    return graph.indptr, graph.indices, alias, graph.indptr_t, graph.indices_t, alias_t, nodes, seed
+    return graph.indptr, graph.indices, alias, graph.indptr_t, graph.indices_t, alias_t, nodes, seed, restart

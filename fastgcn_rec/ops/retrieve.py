@@ -9,7 +9,18 @@ import torch
 
 from .. import _native
 from ..graph import Graph, row_of_each_edge
-from ._library import accepts_arrays, check_device, check_float, check_ids, check_matrix, register, same_float
+from ._library import (
+    accepts_arrays,
+    check_count,
+    check_device,
+    check_float,
+    check_ids,
+    check_matrix,
+    check_range,
+    mask_of,
+    register,
+    same_float,
+)
 
 Tensor = torch.Tensor
 METRICS = ("dot", "cosine")
@@ -62,21 +73,20 @@ def plan(
     queries: Tensor, items: Tensor, cosine: bool, subset: Tensor | None, indptr: Tensor | None, indices: Tensor | None,
     rows: Tensor | None, k: int, memory_budget: int,
 ) -> tuple[int, int, int]:  # fmt: skip
-    """(queries at once, items at once, bytes of workspace), so that result and workspace fit the budget."""
+    """(queries at once, items at once, bytes of workspace), so that the workspace fits the budget."""
     code = _native.DTYPE_CODE[queries.dtype]
     n, m = max(len(queries), 1), max(len(items) if subset is None else len(subset), 1)
     if n <= _FEW_QUERIES:
         m = min(m, max(_FEW, _CACHED // (n * items.element_size())))
-    result = len(queries) * k * (8 + queries.element_size())
     while True:
         job = _native.retrieval(queries, items, cosine, subset, indptr, indices, rows, k, n, m)
         n_bytes = _native.size("retrieve", queries.device, code, job)
-        if result + n_bytes <= memory_budget:
+        if n_bytes <= memory_budget:
             return n, m, n_bytes
         if n == m == 1:
             raise ValueError(
-                f"retrieve: memory_budget must be >= {(result + n_bytes) / 2**20:.1f} MiB, result included, for "
-                f"{len(queries)} queries and k = {k}, got {memory_budget / 2**20:.1f} MiB; raise it or pass fewer queries"
+                f"retrieve: memory_budget must be >= {n_bytes / 2**20:.3g} MiB, what one query takes with k = {k}, got "
+                f"{memory_budget / 2**20:.3g} MiB; raise it"
             )
         if n > 1 and (n > _FEW or m <= _FEW):
             n = (n + 1) // 2
@@ -110,10 +120,11 @@ def retrieve(
     exclude_rows : integer ids [Q]
         The row of ``exclude`` that holds for each query. Default: row q for query q; then R must be Q.
     items_subset : integer ids
-        Only these items are ranked, each once. Default: all.
+        Only these items are ranked, each once; or bool [I], which of them are. Default: all.
     metric : "dot" or "cosine"
     memory_budget : bytes
-        For the result and the workspace. A small one takes more passes over the items.
+        For what is needed beside the result, which takes 12 Q k bytes (16 in float64). A small one takes fewer queries at a time, and more
+        passes over the items.
 
     Returns
     -------
@@ -138,16 +149,15 @@ def retrieve(
     TopK(ids=tensor([[3, 0, 2]]), scores=tensor([[1., 1., 0.]]))
     """
     op = "retrieve"
-    for name, t in (("queries", queries), ("items", items)):
-        check_float(op, name, t, (torch.float32, torch.float64))
+    floats = torch.float32, torch.float64
+    queries, items = check_float(op, "queries", queries, floats), check_float(op, "items", items, floats)
     check_matrix(op, "queries", queries, None, "n_queries")
     check_matrix(op, "items", items, None, "n_items", queries.shape[1])
     check_device(op, "items", items, queries)
     queries, items = same_float(op, queries, items, "queries and items")
     if len(items) >= 2**31:
         raise ValueError(f"{op}: items must have less than 2**31 rows, got {len(items)}")
-    if k < 0:
-        raise ValueError(f"{op}: k must be >= 0, got {k}")
+    k, memory_budget = check_count(op, "k", k), check_count(op, "memory_budget", memory_budget, most=2**63 - 1)
     if metric not in METRICS:
         raise ValueError(f"{op}: metric must be one of {METRICS}, got {metric!r}")
     if exclude is None and exclude_rows is not None:
@@ -161,7 +171,11 @@ def retrieve(
             "exclude_rows=, the row of every query"
         )
     if items_subset is not None:
-        items_subset = torch.unique(check_ids(op, "items_subset", items_subset, (None,), queries))
+        mask = mask_of(op, "items_subset", items_subset, len(items), queries.device)
+        if mask is None:
+            items_subset = torch.unique(check_ids(op, "items_subset", items_subset, (None,), queries))
+        else:
+            items_subset = torch.nonzero(mask).flatten()
     if k == 0:
         return TopK(*_outputs(queries, items, 0))
     found = _op(queries, items, k, metric == "cosine", items_subset, indptr, indices, exclude_rows, memory_budget)
@@ -189,22 +203,14 @@ def _exclusion(exclude: Any, queries: Tensor, n_items: int) -> tuple[Tensor, Ten
             f"{op}: exclude must be a Graph, a SciPy sparse matrix or (indptr, indices), got {type(exclude).__name__}"
         )
     indptr, indices = (
-        check_ids(op, f"exclude's {name}", _ids(t, queries), (None,), queries)
+        check_ids(op, f"exclude's {name}", t, (None,), queries)
         for name, t in zip(("indptr", "indices"), exclude, strict=True)
     )
     sizes = indptr.diff()
     if not len(indptr) or int(indptr[0]) != 0 or int(indptr[-1]) != len(indices) or bool((sizes < 0).any()):
         raise ValueError(f"{op}: exclude's indptr must rise from 0 to the number of indices, {len(indices)}")
-    outside = torch.nonzero((indices < 0) | (indices >= n_items))
-    if len(outside):
-        at = int(outside[0])
-        raise IndexError(f"{op}: exclude's indices: id {int(indices[at])} at position {at} is outside [0, {n_items})")
+    check_range(op, "exclude's indices", indices, n_items)
     keys = row_of_each_edge(sizes) * n_items + indices
     if bool((keys.diff() < 0).any()):
         indices = keys.sort().values % n_items
     return indptr, indices.to(torch.int32)
-
-
-def _ids(t: Any, like: Tensor) -> Any:
-    """What has no elements has no dtype to speak of."""
-    return t if isinstance(t, Tensor) or len(t) else torch.empty(0, dtype=torch.int64, device=like.device)

@@ -8,7 +8,7 @@ import torch
 
 from .. import _native
 from ..graph import Graph
-from ._library import accepts_arrays, check_ids, register, scalar
+from ._library import accepts_arrays, check_count, check_device, check_ids, offset_of, register, scalar
 
 Tensor = torch.Tensor
 _LAWS = {"edge": 0, "user": 1}
@@ -132,8 +132,7 @@ def sample_negatives(graph: Graph, users: Any, n: int, seed: int | Tensor) -> An
     >>> sample_negatives(graph, [0], 4, seed=1)
     tensor([[1, 1, 1, 1]])
     """
-    if n < 0:
-        raise ValueError(f"sample_negatives: n must be >= 0, got {n}")
+    n = check_count("sample_negatives", "n", n)
     users = check_ids("sample_negatives", "users", users, (None,), graph.indptr)
     return draw_negatives(graph, users, n, seed, 0, NEGATIVE)
 
@@ -148,7 +147,7 @@ def draw_negatives(
     anybody : one row for a user without edges, in place of ``users``
     """
     seed = scalar(seed, torch.int64, graph.device, "sample_negatives", "seed")
-    offset = scalar(offset, torch.int64, graph.device, "sample_negatives", "offset")
+    offset = offset_of(offset, len(users), graph.device, "sample_negatives")
     indptr = graph.indptr
     if anybody:
         indptr, users = indptr.new_zeros(2), indptr.new_zeros(1)
@@ -194,6 +193,7 @@ def unseen_mask(graph: Graph, users: Any, items: Any) -> Any:
     return _mask_op(graph.indptr, graph.indices, graph.indptr_t, users, items)
 
 
+@accepts_arrays
 def sample_batch(
     graph: Graph,
     batch_size: int,
@@ -213,7 +213,8 @@ def sample_batch(
 
     Raises
     ------
-    ValueError : a graph without edges, a size < 0, or an unknown law.
+    ValueError : a graph without edges, a size < 0, an offset < 0 or so large that offset + b leaves 63 bits, or an unknown law.
+    TypeError : a size, seed or offset that is no integer.
 
     Examples
     --------
@@ -224,14 +225,14 @@ def sample_batch(
     """
     if by not in _LAWS:
         raise ValueError(f"sample_batch: by must be 'edge' or 'user', got {by!r}")
-    if batch_size < 0 or n_neg < 0:
-        raise ValueError(f"sample_batch: batch_size and n_neg must be >= 0, got {batch_size} and {n_neg}")
+    batch_size, n_neg = (
+        check_count("sample_batch", "batch_size", batch_size),
+        check_count("sample_batch", "n_neg", n_neg),
+    )
     if graph.n_edges == 0:
         raise ValueError("sample_batch: the graph has no edges to sample from")
-    if isinstance(offset, int) and offset < 0:
-        raise ValueError(f"sample_batch: offset must be >= 0, got {offset}")
     seed = scalar(seed, torch.int64, graph.device, "sample_batch", "seed")
-    offset = scalar(offset, torch.int64, graph.device, "sample_batch", "offset")
+    offset = offset_of(offset, batch_size, graph.device, "sample_batch")
     active = graph.active_users() if by == "user" else None
     result: tuple[Tensor, Tensor, Tensor] = _batch_op(
         graph.indptr, graph.indices, graph.indptr_t, active, seed, offset, batch_size, n_neg, _LAWS[by]
@@ -259,7 +260,7 @@ def sample_listed(lists: Any, counts: Any, rows: Any, n: int, seed: int | Tensor
 
     Raises
     ------
-    ValueError, TypeError : wrong shape, dtype, device or n. IndexError : a row out of range (CPU).
+    ValueError, TypeError : wrong shape, dtype, device or n. IndexError : a row out of range, or a count of one of these rows (CPU).
 
     Examples
     --------
@@ -269,17 +270,17 @@ def sample_listed(lists: Any, counts: Any, rows: Any, n: int, seed: int | Tensor
             [7, 7]])
     """
     for name, t, dims in (("lists", lists, 2), ("counts", counts, 1)):
-        if not isinstance(t, Tensor) or t.dtype != torch.int32 or t.dim() != dims:
+        if not isinstance(t, Tensor) or t.dtype != torch.int32 or t.dim() != dims or t.layout != torch.strided:
             raise TypeError(f"sample_listed: {name} must be an int32 tensor of {dims} dimensions, got {_describe(t)}")
+    check_device("sample_listed", "counts", counts, lists)
     if counts.shape[0] != lists.shape[0]:
         raise ValueError(
             f"sample_listed: counts must have shape [{lists.shape[0]}], one a list, got {list(counts.shape)}"
         )
-    if n < 0:
-        raise ValueError(f"sample_listed: n must be >= 0, got {n}")
+    n = check_count("sample_listed", "n", n)
     rows = check_ids("sample_listed", "rows", rows, (None,), lists)
     seed = scalar(seed, torch.int64, lists.device, "sample_listed", "seed")
-    offset = scalar(offset, torch.int64, lists.device, "sample_listed", "offset")
+    offset = offset_of(offset, len(rows), lists.device, "sample_listed")
     return _listed_op(lists, counts, rows, n, seed, offset)
 
 

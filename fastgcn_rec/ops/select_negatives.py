@@ -7,7 +7,19 @@ from typing import Any, Literal
 import torch
 
 from .. import _C, _native
-from ._library import accepts_arrays, check_device, check_float, check_ids, check_matrix, register, same_float, scalar
+from ._library import (
+    accepts_arrays,
+    check_count,
+    check_device,
+    check_float,
+    check_ids,
+    check_matrix,
+    check_number,
+    offset_of,
+    register,
+    same_float,
+    scalar,
+)
 from .sample import NEGATIVE_OF_BATCH
 
 Tensor = torch.Tensor
@@ -92,8 +104,7 @@ def select_negatives(
     tensor([[ 0,  1,  2, -1]])
     """
     op = "select_negatives"
-    for name, t in (("user_emb", user_emb), ("item_emb", item_emb)):
-        check_float(op, name, t)
+    user_emb, item_emb = check_float(op, "user_emb", user_emb), check_float(op, "item_emb", item_emb)
     check_matrix(op, "user_emb", user_emb, None, "n_users")
     check_matrix(op, "item_emb", item_emb, None, "n_items", user_emb.shape[1])
     check_device(op, "item_emb", item_emb, user_emb)
@@ -103,13 +114,12 @@ def select_negatives(
     candidates = check_ids(op, "candidates", candidates, (users.shape[0], None), user_emb)
     if law not in _LAWS:
         raise ValueError(f"{op}: law must be one of {tuple(_LAWS)}, got {law!r}")
-    if n < 0:
-        raise ValueError(f"{op}: n must be >= 0, got {n}")
+    n, first = check_count(op, "n", n), check_count(op, "first", first)
+    margin, lo, hi = (check_number(op, name, x) for name, x in (("margin", margin), ("lo", lo), ("hi", hi)))
     if not margin > 0:
         raise ValueError(f"{op}: margin must be > 0, got {margin}")
     if not 0 < lo <= hi < 2:
         raise ValueError(f"{op}: lo and hi are distances on the unit sphere, 0 < lo <= hi < 2, got {lo} and {hi}")
     seed = scalar(seed, torch.int64, user_emb.device, op, "seed")
-    offset = scalar(offset, torch.int64, user_emb.device, op, "offset")
-    options = float(margin), float(lo), float(hi)
-    return _op(user_emb, item_emb, users, pos, candidates, n, _LAWS[law], *options, seed, offset, first)
+    offset = offset_of(offset, len(users), user_emb.device, op)
+    return _op(user_emb, item_emb, users, pos, candidates, n, _LAWS[law], margin, lo, hi, seed, offset, first)

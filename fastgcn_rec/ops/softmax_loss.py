@@ -8,7 +8,16 @@ from typing import Any
 import torch
 
 from .. import _native
-from ._library import accepts_arrays, check_device, check_float, check_ids, check_matrix, register, same_float
+from ._library import (
+    accepts_arrays,
+    check_device,
+    check_float,
+    check_ids,
+    check_matrix,
+    check_number,
+    register,
+    same_float,
+)
 from .scatter_rows import scatter_into
 
 Tensor = torch.Tensor
@@ -109,30 +118,36 @@ def softmax_loss(
     tensor(0.3133)
     """
     op = "softmax_loss"
-    for name, t in (("user_emb", user_emb), ("item_emb", item_emb)):
-        check_float(op, name, t)
+    user_emb, item_emb = check_float(op, "user_emb", user_emb), check_float(op, "item_emb", item_emb)
     check_matrix(op, "user_emb", user_emb, None, "n_users")
     check_matrix(op, "item_emb", item_emb, None, "n_items", user_emb.shape[1])
     check_device(op, "item_emb", item_emb, user_emb)
     user_emb, item_emb = same_float(op, user_emb, item_emb, "user_emb and item_emb")
     users = check_ids(op, "users", users, (None,), user_emb)
     pos = check_ids(op, "pos", pos, (users.shape[0],), user_emb)
-    if not temperature > 0:
-        raise ValueError(f"{op}: temperature must be positive, got {temperature}")
-    check_negative_weight(op, negative_weight)
+    temperature, negative_weight = check_temperature(op, temperature), check_negative_weight(op, negative_weight)
     if bias is not None:
-        check_bias(op, "bias", bias, users.shape[0], "B", item_emb)
-        bias = bias.detach()
-    return _op(user_emb, item_emb, users, pos, float(temperature), float(negative_weight), bias)[0]
+        bias = check_bias(op, "bias", bias, users.shape[0], "B", item_emb).detach()
+    return _op(user_emb, item_emb, users, pos, temperature, negative_weight, bias)[0]
 
 
-def check_negative_weight(op: str, weight: float) -> None:
+def check_temperature(op: str, temperature: float) -> float:
+    temperature = check_number(op, "temperature", temperature)
+    if not 0 < temperature < math.inf:
+        raise ValueError(f"{op}: temperature must be > 0 and finite, got {temperature}")
+    return temperature
+
+
+def check_negative_weight(op: str, weight: float) -> float:
+    weight = check_number(op, "negative_weight", weight)
     if not 0 <= weight < math.inf:
         raise ValueError(f"{op}: negative_weight must be >= 0 and finite, got {weight}")
+    return weight
 
 
-def check_bias(op: str, name: str, bias: Tensor, n: int, of: str, like: Tensor) -> None:
-    check_float(op, name, bias)
+def check_bias(op: str, name: str, bias: Any, n: int, of: str, like: Tensor) -> Tensor:
+    bias = check_float(op, name, bias)
     if bias.shape != (n,):
         raise ValueError(f"{op}: {name} must have shape [{of}] = [{n}], got {list(bias.shape)}")
     check_device(op, name, bias, like)
+    return bias

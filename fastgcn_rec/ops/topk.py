@@ -8,7 +8,7 @@ import torch
 
 from .. import _native
 from ..graph import Graph
-from ._library import accepts_arrays, check_float, check_ids, check_matrix, register
+from ._library import accepts_arrays, check_count, check_float, check_graph_device, check_ids, check_matrix, register
 
 Tensor = torch.Tensor
 
@@ -61,10 +61,10 @@ def topk(graph: Graph, scores: Any, k: int, users: Any = None) -> Any:
     >>> topk(Graph.from_edges([0], [1], n_items=3), torch.tensor([[1., 9., 1.]]), 2, users=[0])[0]
     tensor([[2, 0]])
     """
-    check_float("topk", "scores", scores, (torch.float32, torch.float64))
+    scores = check_float("topk", "scores", scores, (torch.float32, torch.float64))
     check_matrix("topk", "scores", scores, None, "batch", graph.n_items)
-    if k < 1:
-        raise ValueError(f"topk: k must be >= 1, got {k}")
+    check_graph_device("topk", "scores", scores, graph)
+    k = check_count("topk", "k", k, 1)
     if users is not None:
         users = check_ids("topk", "users", users, (scores.shape[0],), scores)
     return _op(scores, graph.indptr, graph.indices, graph.indptr_t, users, k)

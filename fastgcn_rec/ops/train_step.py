@@ -9,9 +9,10 @@ import torch
 
 from .. import _native
 from ..graph import Graph, Norm
-from ._library import check_float, check_graph_device, check_ids, check_matrix
+from ._library import check_float, check_graph, check_graph_device, check_ids, check_matrix, check_number
 from .pair_loss import check_margin, masked
-from .softmax_loss import check_bias, check_negative_weight
+from .propagate import checked_alphas
+from .softmax_loss import check_bias, check_negative_weight, check_temperature
 
 Tensor = torch.Tensor
 _LOSSES = {"bpr": 0, "binary": 1, "max_margin": 2, "softmax": 3}
@@ -94,28 +95,32 @@ class TrainStep:
         weight_decay: float = 0.0,
         storage: torch.dtype | None = None,
     ) -> None:
+        check_graph("TrainStep", graph)
+        if not isinstance(embedding, Tensor):
+            raise TypeError(
+                f"TrainStep: embedding is updated in place and must be a tensor, got {type(embedding).__name__}"
+            )
         check_float("TrainStep", "embedding", embedding, (torch.float32, torch.float64))
         check_matrix("TrainStep", "embedding", embedding, graph.n_nodes, "n_nodes")
         check_graph_device("TrainStep", "embedding", embedding, graph)
-        if not embedding.is_contiguous():
+        if not embedding.is_contiguous() or embedding.is_neg():
             raise ValueError("TrainStep: embedding is updated in place and must be contiguous")
         if loss not in _LOSSES:
             raise ValueError(f"TrainStep: loss must be one of {tuple(_LOSSES)}, got {loss!r}")
-        if not temperature > 0:
-            raise ValueError(f"TrainStep: temperature must be > 0, got {temperature}")
-        check_margin("TrainStep", margin)
-        check_negative_weight("TrainStep", negative_weight)
+        temperature, margin = check_temperature("TrainStep", temperature), check_margin("TrainStep", margin)
+        negative_weight = check_negative_weight("TrainStep", negative_weight)
         if item_bias is not None:
-            check_bias("TrainStep", "item_bias", item_bias, graph.n_items, "n_items", embedding)
+            item_bias = check_bias("TrainStep", "item_bias", item_bias, graph.n_items, "n_items", embedding)
             item_bias = item_bias.detach().to(embedding.dtype).contiguous()
+        options = {"reg": reg, "lr": lr, "eps": eps, "weight_decay": weight_decay}
+        reg, lr, eps, weight_decay = (check_number("TrainStep", name, value) for name, value in options.items())
+        betas = tuple(check_number("TrainStep", "betas", beta) for beta in betas)  # type: ignore[assignment]
         if storage not in (None, embedding.dtype) and (storage, embedding.dtype) != (torch.bfloat16, torch.float32):
             raise TypeError(
                 f"TrainStep: storage must be bfloat16 with a float32 embedding, got {storage} with {embedding.dtype}"
             )
         self.graph, self.embedding = graph, embedding.detach()
-        self.alphas = torch.as_tensor(alphas, dtype=embedding.dtype, device=embedding.device).detach().clone()
-        if self.alphas.dim() != 1 or len(self.alphas) == 0:
-            raise ValueError(f"TrainStep: alphas must have shape [K + 1] with K >= 0, got {list(self.alphas.shape)}")
+        self.alphas = checked_alphas("TrainStep", alphas, embedding.dtype, embedding.device).detach().clone()
         self.loss, self.temperature, self.reg = loss, temperature, reg
         self.negative_weight, self.item_bias = negative_weight, item_bias
         self.margin = margin if loss == "max_margin" else 0.0

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from .. import _native
-from ._library import accepts_arrays, check_ids, register, scalar
+from ._library import accepts_arrays, check_count, check_ids, register, scalar
 
 Tensor = torch.Tensor
 _PLACES = 2**24
@@ -56,11 +56,9 @@ def uniform_rows(ids: Any, dim: int, *, seed: int | Tensor, step: int | Tensor =
     (True, torch.Size([1, 4]))
     """
     op = "uniform_rows"
-    ids = ids if isinstance(ids, Tensor) else torch.as_tensor(ids)
-    ids = check_ids(op, "ids", ids, (None,), ids)
-    if dim < 0:
-        raise ValueError(f"{op}: dim must be >= 0, got {dim}")
-    if not 0 <= place < _PLACES:
+    ids = check_ids(op, "ids", ids, (None,), ids if isinstance(ids, Tensor) else torch.empty(0))
+    dim, place = check_count(op, "dim", dim), check_count(op, "place", place)
+    if place >= _PLACES:
         raise ValueError(f"{op}: place must lie in [0, {_PLACES}), got {place}")
     if isinstance(step, int) and not 0 <= step < 2**32:
         raise ValueError(f"{op}: step must lie in [0, 2^32), got {step}")

@@ -19,12 +19,13 @@ namespace fgr {
 // sample_batch: row b of the batch is the sample number t = *offset + b of the stream that the seed names.
 //   by edge: positive_by_edge(r, n_edges, *seed, t); by user: positive_by_user(r, active, n_active, *seed, t).
 //   neg[b, j] = negative_item(r, user, *seed, Stream::negative_of_batch, element = t, draw = j).
-// users, pos [batch], neg [batch, n_neg], n_neg may be 0; seed, offset [1], *offset >= 0. Needs at least one edge.
+// users, pos [batch], neg [batch, n_neg], n_neg may be 0; seed, offset [1], 0 <= *offset < 2^63 - 1 - batch, checked
+// like ids. Needs at least one edge.
 //
 // sample_listed: out[b, j] is uniform over list = rows[b] of candidates, lists[list, 0 .. counts[list]), or -1 where
 // that is empty: position uniform_below(random_u64(*seed, Stream::listed, element = *offset + b, draw = j),
 // counts[list]). lists [n_lists, width], counts [n_lists] in [0, width], rows [n_rows], out [n_rows, n_draws]; seed,
-// offset [1]. Ids of rows are checked as above.
+// offset [1]. Ids of rows, the counts of these rows and the offset are checked as above.
 //
 // uniform_rows: out[b, c] = uniform4(*seed, *step, place, id = ids[b], block = c / 4, n_blocks = ceil(dim / 4)).v[c %
 // 4]. ids [n_rows], >= 0, each times n_blocks below 2^63; out [n_rows, dim]; seed, step [1], *step in [0, 2^32), place
