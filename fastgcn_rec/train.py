@@ -295,9 +295,13 @@ class _Run:
 
     def _interrupted(self) -> Interrupted:
         number = self.stop.signal or signal.SIGINT
+        try:
+            kept = not self.unsaved or (not self.stop.at_once and self._save())
+        except KeyboardInterrupt:  # the second one: the file is the one from before
+            kept = False
         if self.checkpoint is None:
             hint = "pass checkpoint=... to be able to go on after an interruption"
-        elif not self.unsaved or (not self.stop.at_once and self._save()):
+        elif kept:
             hint = f"everything is saved in {self.checkpoint}; run the same command again to go on"
         elif self.saved is not None:
             hint = f"what followed step {self.saved} is not saved; run the same command again to go on from there, by {self.checkpoint}"

@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import watch_steps
 
-from fastgcn_rec import NGCF, LightGCN, evaluate, fit, stopping, train
+from fastgcn_rec import NGCF, LightGCN, checkpoint, evaluate, fit, stopping, train
 from fastgcn_rec.cli import main
 from fastgcn_rec.data import synthetic_interactions
 from fastgcn_rec.train import Interrupted
@@ -148,6 +148,27 @@ def test_a_second_signal_stops_in_the_middle_of_a_step_and_saves_nothing_of_it(k
             ):
                 training.run()
         assert training.path.exists() == (at > 5)
+    training.check(training.run())
+
+
+def test_a_second_signal_while_the_first_saves_leaves_the_checkpoint_from_before(data, tmp_path, monkeypatch):
+    training, write = Training("no choice", data, tmp_path / "c.npz"), checkpoint.save_arrays
+
+    def stop(step, t, lr):
+        if t == 7:
+            signal.raise_signal(signal.SIGINT)
+        return step(t, lr)
+
+    def save(path, meta, arrays):
+        if meta["step"] == 8:
+            signal.raise_signal(signal.SIGINT)
+        write(path, meta, arrays)
+
+    with monkeypatch.context() as patched:
+        watch_steps(patched, stop)
+        patched.setattr(checkpoint, "save_arrays", save)
+        with pytest.raises(Interrupted, match="in step 8 of 12: what followed step 6 is not saved"):
+            training.run()
     training.check(training.run())
 
 
