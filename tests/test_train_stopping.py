@@ -64,8 +64,7 @@ class Training:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("same_model", [False, True])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(("same_model", "number"), [(False, signal.SIGINT), (True, signal.SIGTERM)])
 def test_a_signal_in_every_step_and_every_evaluation(kind, same_model, number, data, tmp_path, monkeypatch):
     training, epochs, evaluations = Training(kind, data, tmp_path / "c.npz"), [], []
     taken = 0
