@@ -12,6 +12,7 @@ from .ops._library import (
     accepts_arrays,
     check_count,
     check_float,
+    check_graph_device,
     check_ids,
     check_matrix,
     check_number,
@@ -84,6 +85,8 @@ def correct_and_smooth(
     op, floats = "correct_and_smooth", (torch.float32, torch.float64)
     scores, labels = check_float(op, "scores", scores, floats), check_float(op, "labels", labels, floats)
     check_matrix(op, "scores", scores, graph.n_nodes, "n_nodes")
+    check_graph_device(op, "scores", scores, graph)
+    check_graph_device(op, "labels", labels, graph)
     if scores.shape != labels.shape:
         raise ValueError(
             f"correct_and_smooth: labels must have the shape of scores, {list(scores.shape)}, got {list(labels.shape)}"

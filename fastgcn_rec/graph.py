@@ -20,10 +20,8 @@ Norm = Literal["sym", "left", "right", "none"] | tuple[float, float]
 NORMS = ("sym", "left", "right", "none")
 _EXPONENTS = dict(zip(NORMS, ((0.5, 0.5), (1.0, 0.0), (0.0, 1.0), (0.0, 0.0)), strict=True))
 _MAX_NODES = 2**31 - 1
-_SPARSE_FROM, _SPARSE = (
-    10**7,
-    100,
-)  # rows, and rows an edge: beyond both, ids that were given no count are taken for raw ones
+# Rows, and rows an edge: beyond both, ids that came without a count are taken for raw ones.
+_SPARSE_FROM, _SPARSE = 10**7, 100
 # Of weights, and of the sum of a node's: products with vectors, and inverses, keep a float's full precision.
 _LEAST, _MOST = 2.0**-100, 2.0**100
 
@@ -402,14 +400,12 @@ def _count(name: str, of: str, count: int | None, ids: np.ndarray) -> int:
 
 
 def _weights(weight: Any, n_edges: int) -> torch.Tensor:
-    if isinstance(weight, torch.Tensor):
-        values = weight.detach().cpu()
-    else:
-        try:
-            with np.errstate(over="ignore"):  # inf is refused below
-                values = torch.from_numpy(np.array(weight, np.float32))
-        except (TypeError, ValueError):
-            raise TypeError(f"Graph: weight must be numbers, got {weight!r:.80}") from None
+    try:
+        with np.errstate(over="ignore"):  # inf is refused below
+            of_tensor = isinstance(weight, torch.Tensor)
+            values = weight.detach().cpu() if of_tensor else torch.from_numpy(np.array(weight, np.float32))
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"Graph: weight must be numbers, got {weight!r:.80}") from None
     if values.layout != torch.strided or values.is_complex():
         raise TypeError(f"Graph: weight must be a dense tensor of real numbers, got {values.dtype} {values.layout}")
     values = values.to(torch.float32).contiguous()

@@ -76,6 +76,8 @@ def ppr_topk(
     tensor([[0, 1]])
     """
     k = check_count("ppr_topk", "k", k, 1)
+    if not isinstance(exclude_seen, (bool, np.bool_)):
+        raise TypeError(f"ppr_topk: exclude_seen must be True or False, got {exclude_seen!r:.80}")
     columns = _columns("ppr_topk", graph, target)
     nodes = check_sources("ppr_topk", graph, nodes, restart, tol, dtype)
     row = k * (8 + dtype.itemsize)

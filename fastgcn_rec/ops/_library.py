@@ -70,7 +70,7 @@ def accepts_arrays(fn: F) -> F:
             if isinstance(value, Tensor) or not hasattr(value, "shape"):
                 return value
             if isinstance(value, np.ndarray):
-                back.append(lambda t: t.detach().cpu().numpy())
+                back.append(_as_numpy)
                 return tensor_of(fn.__name__, name, value)
             if hasattr(value, "__cuda_array_interface__") or hasattr(value, "__dlpack__"):
                 module = __import__(type(value).__module__.split(".")[0])
@@ -93,6 +93,13 @@ def accepts_arrays(fn: F) -> F:
         return back[0](result) if isinstance(result, Tensor) else result
 
     return wrapper  # type: ignore[return-value]
+
+
+def _as_numpy(t: Tensor) -> np.ndarray[Any, Any]:
+    result: np.ndarray[Any, Any] = (
+        (t.float() if t.dtype == torch.bfloat16 else t).detach().cpu().numpy()
+    )  # which has none
+    return result
 
 
 def tensor_of(op: str, name: str, array: np.ndarray[Any, Any]) -> Tensor:
@@ -160,7 +167,7 @@ def check_matrix(op: str, name: str, t: Tensor, rows: int | None, rows_name: str
 def check_ids(op: str, name: str, t: Any, shape: tuple[int | None, ...], like: Tensor) -> Tensor:
     """An int64 tensor of ids with the given shape (None: any size) on the device of ``like``."""
     if not isinstance(t, Tensor):
-        t = _ids_of(op, name, t).to(like.device)
+        t = list_of(op, name, t, "int64 or int32 ids", np.int64).to(like.device)
     _check_dense(op, name, t)
     if t.dtype not in (torch.int64, torch.int32):
         raise TypeError(f"{op}: {name} must be int64 or int32 ids, got {str(t.dtype).removeprefix('torch.')}")
@@ -171,24 +178,25 @@ def check_ids(op: str, name: str, t: Any, shape: tuple[int | None, ...], like: T
     return t.to(torch.int64)
 
 
-def _ids_of(op: str, name: str, values: Any) -> Tensor:
+def list_of(op: str, name: str, values: Any, what: str, empty: type) -> Tensor:
+    """A tensor of a list, or of anything that NumPy takes for one; what has no elements has no dtype to speak of, and gets ``empty``."""
     try:
         array = np.asarray(values)
     except (TypeError, ValueError, OverflowError):
         array = np.empty(0, object)
-    if array.size == 0 and array.dtype == np.float64:  # what has no elements has no dtype to speak of
-        array = array.astype(np.int64)
-    if array.dtype == object or array.dtype.kind not in "biuf":
-        raise TypeError(f"{op}: {name} must be int64 or int32 ids, got {values!r:.80}")
+    if array.size == 0 and array.dtype == np.float64:
+        array = array.astype(empty)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{op}: {name} must be {what}, got {values!r:.80}")
     return tensor_of(op, name, array)
 
 
-def check_range(op: str, name: str, ids: Tensor, n: int) -> None:
-    """IndexError unless all ids lie in [0, n); reads the ids, so that a GPU is waited for."""
-    outside = torch.nonzero((ids < 0) | (ids >= n))
+def check_range(op: str, name: str, ids: Tensor, n: int, low: int = 0) -> None:
+    """IndexError unless all ids lie in [low, n); reads the ids, so that a GPU is waited for."""
+    outside = torch.nonzero(((ids < low) | (ids >= n)).flatten())
     if len(outside):
-        at = int(outside[0, 0])
-        raise IndexError(f"{op}: {name}: id {int(ids[at])} at position {at} is outside [0, {n})")
+        at = int(outside[0])
+        raise IndexError(f"{op}: {name}: id {int(ids.flatten()[at])} at position {at} is outside [{low}, {n})")
 
 
 def mask_of(op: str, name: str, values: Any, n: int, device: torch.device) -> Tensor | None:

@@ -65,8 +65,9 @@ def adam_step(
                 f"adam_step: {name} must be like param, {list(param.shape)} {param.dtype} on {param.device}, "
                 f"got {list(t.shape)} {t.dtype} on {t.device}"
             )
-    if not (param.is_contiguous() and exp_avg.is_contiguous() and exp_avg_sq.is_contiguous()):
+    if not all(t.is_contiguous() and not t.is_neg() for t in (param, exp_avg, exp_avg_sq)):
         raise ValueError("adam_step: param, exp_avg and exp_avg_sq are updated in place and must be contiguous")
+    grad = grad.resolve_neg()
     if isinstance(step, int) and step < 1:
         raise ValueError(f"adam_step: step counts from 1, got {step}")
     step = scalar(step, torch.int64, param.device, op, "step")

@@ -109,15 +109,14 @@ def dense(x: Any, w: Any, b: Any = None) -> Any:
     >>> dense(torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 1.0], [0.0, 1.0]]), torch.tensor([0.5, 0.0]))
     tensor([[3.5000, 2.0000]])
     """
-    check_float("dense", "x", x)
-    check_float("dense", "w", w)
+    x, w = check_float("dense", "x", x), check_float("dense", "w", w)
     x, w = same_float("dense", x, w, "x and w")
     check_matrix("dense", "x", x, None, "n")
     if w.dim() != 2 or w.shape[1] != x.shape[1]:
         raise ValueError(f"dense: w must have shape [outputs, inputs] = [any, {x.shape[1]}], got {list(w.shape)}")
     check_device("dense", "w", w, x)
     if b is not None:
-        check_float("dense", "b", b)
+        b = check_float("dense", "b", b)
         x, b = same_float("dense", x, b, "x and b")
         w = w.to(x.dtype)
         if b.shape != w.shape[:1]:
@@ -154,8 +153,7 @@ def outer_sum(a: Any, b: Any) -> Any:
     >>> outer_sum(torch.tensor([[1.0], [2.0]]), torch.tensor([[3.0, 0.0], [4.0, 1.0]]))
     (tensor([[11.,  2.]]), tensor([3.]))
     """
-    check_float("outer_sum", "a", a)
-    check_float("outer_sum", "b", b)
+    a, b = check_float("outer_sum", "a", a), check_float("outer_sum", "b", b)
     a, b = same_float("outer_sum", a, b, "a and b")
     check_matrix("outer_sum", "a", a, None, "n")
     check_matrix("outer_sum", "b", b, a.shape[0], "n")

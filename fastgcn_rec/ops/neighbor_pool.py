@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from .. import _native
-from ._library import accepts_arrays, check_float, check_ids, check_matrix, register
+from ._library import accepts_arrays, check_float, check_ids, check_matrix, check_range, register
 from .scatter_rows import scatter_rows_op
 
 Tensor = torch.Tensor
@@ -83,6 +83,8 @@ def neighbor_pool(x: Any, ids: Any, weights: Any) -> Any:
     x = check_float(op, "x", x)
     check_matrix(op, "x", x, None, "n_rows")
     ids = check_ids(op, "ids", ids, (None, None), x)
+    if ids.device.type == "cpu" and not torch.compiler.is_compiling():
+        check_range(op, "ids", ids, x.shape[0], low=-1)  # the kernel knows them by other names
     weights = check_float(op, "weights", weights)
     if weights.shape != ids.shape:
         raise ValueError(f"{op}: weights must have the shape of ids, {list(ids.shape)}, got {list(weights.shape)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 
 from .. import _C, _native
@@ -14,6 +15,7 @@ from ._library import (
     check_ids,
     check_matrix,
     check_number,
+    list_of,
     register,
     same_float,
 )
@@ -128,7 +130,7 @@ def masked(op: str, neg: Tensor, mask: Any, batch: int) -> tuple[Tensor, Tensor 
     if mask is None:
         return neg, None
     if isinstance(mask, (list, tuple)):
-        mask = torch.as_tensor(mask, device=neg.device)
+        mask = list_of(op, "mask", mask, "bools", np.bool_).to(neg.device)
     if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.layout != torch.strided:
         kind = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
         raise TypeError(f"{op}: mask must be a bool tensor, got {str(kind).removeprefix('torch.')}")

@@ -152,9 +152,9 @@ def n_terms(graph: Graph, side: int, restart: float, tol: float) -> int:
     spread = math.sqrt(float(inverse.reciprocal().cpu().numpy().sum()) * float(inverse.max()))
     gamma, root = 1 - restart, math.sqrt(restart * (2 - restart))
     r = gamma / (1 + root)
-    excess = spread * gamma**2 / (2 * root) * (1 + r * r) / tol
+    excess = math.log(spread * gamma**2 / (2 * root) * (1 + r * r)) - math.log(tol)
     decay = 2 * (math.log1p(root) - math.log1p(-restart))  # -2 log r, which does not vanish where r rounds to 1
-    return max(1, math.ceil(math.log(excess) / decay)) if excess > 1 else 1
+    return max(1, math.ceil(excess / decay))
 
 
 def plan(
