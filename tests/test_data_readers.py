@@ -336,6 +336,9 @@ def test_npz_of_every_form_reads_alike(tmp_path, form):
     ("member", "at", "value"),
     [
         ("indptr", 2, 10**8),
+        ("indptr", 3, 0),
+        ("indptr", 3, 2),
+        ("indptr", 0, 1),
         ("indptr", 1, -1),
         ("indptr", 1, 3),
         ("indices", 0, 3),

@@ -1,28 +1,17 @@
 """What a reader refuses by default, with the file, the line and the way out, and what each of its options does about it."""
 
 import codecs
-import datetime as dt
 import gzip
-import math
 import warnings
 import zipfile
 
-import numpy as np
 import pytest
-import scipy.sparse
-from hypothesis import given
-from hypothesis import strategies as st
 
-from fastgcn_rec import Graph
 from fastgcn_rec.data import (
-    Interactions,
     _text,
-    make_dataset,
     read_csv,
     read_lightgcn,
     read_movielens,
-    read_npz,
-    read_parquet,
     read_recbole,
 )
 
@@ -232,125 +221,12 @@ def test_compressed_and_marked_files_are_read_and_others_named(tmp_path):
     for reader in (read_csv, read_lightgcn):
         with pytest.raises(ValueError, match=r"is a compressed archive .* not a text file; unpack it first"):
             reader(path)
-    (tmp_path / "train.txt").write_bytes(gzip.compress(b"0 1 2\n"))
-    assert len(read_lightgcn(tmp_path / "train.txt").train) == 2
-
-
-# ---- times
-
-
-STAMPS = [dt.datetime(2020, 1, 1), dt.datetime(2020, 1, 2, 12)]
-SECONDS = [1577836800, 1577966400]
-ZONE = dt.timezone(dt.timedelta(hours=-3, minutes=-30))
-
-
-def time_containers():
-    yield STAMPS
-    yield [stamp.replace(tzinfo=dt.timezone.utc).astimezone(ZONE) for stamp in STAMPS]
-    yield [np.datetime64(stamp) for stamp in STAMPS]
-    yield np.array(STAMPS, "datetime64[ms]")
-    yield ["2020-01-01", "2020-01-02 12:00"]
-    yield np.array(["2020-01-01T00:00:00Z", "2020-01-02T09:00:00-03:00"])
-    yield np.array(["2020-01-01 02:00:00 +02", "2020-01-02t12:00:00.0z"], object)
-    try:
-        import pyarrow as pa
-
-        naive = pa.array(STAMPS, pa.timestamp("us"))
-        yield from (naive, naive.cast(pa.timestamp("s", "Europe/Berlin")), pa.chunked_array([naive[:1], naive[1:]]))
-    except ImportError:
-        pass
-    try:
-        import pandas as pd
-
-        series = pd.Series(STAMPS)
-        yield from (series, series.dt.tz_localize("UTC").dt.tz_convert("Asia/Tokyo"), series.astype(object))
-    except ImportError:
-        pass
-
-
-def test_times_of_any_form_are_seconds_in_utc(tmp_path):
-    for time in time_containers():
-        events = Interactions.from_raw([1, 2], [1, 2], time=time)
-        assert (events.time.tolist(), events.time.dtype) == (SECONDS, np.int64), time
-    path = write(tmp_path / "a.csv", "user,item,t\n1,1,2020-01-01T00:00:00Z\n2,2, 2020-01-02 13:30:00+0130\n")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert read_csv(path, time="t").time.tolist() == SECONDS
-    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
-    for column in (
-        pa.array(["2020-01-01", "2020-01-02T12"[:10] + " 12:00"]),
-        pa.array(STAMPS, pa.timestamp("ns", "UTC")),
-    ):
-        pq.write_table(pa.table({"user": [1, 2], "item": [1, 2], "t": column}), tmp_path / "t.parquet")
-        assert read_parquet(tmp_path / "t.parquet", time="t").time.tolist() == SECONDS
-
-
-@given(st.datetimes(dt.datetime(1600, 1, 1), dt.datetime(2400, 1, 1)), st.integers(-14 * 60, 14 * 60))
-def test_iso_texts_read_as_python_reads_them(moment, minutes):
-    moment = moment.replace(tzinfo=dt.timezone(dt.timedelta(minutes=minutes)))
-    found = Interactions.from_raw([1], [1], time=[moment.isoformat()]).time[0]
-    assert found == pytest.approx(moment.timestamp(), abs=1e-5, rel=0)
-
-
-@pytest.mark.parametrize("second", ["1577836800", "1577836800000", "20200102", "2021", "1.5"])
-@pytest.mark.parametrize("chunk", [1, 100])
-def test_dates_and_numbers_are_not_mixed(tmp_path, monkeypatch, second, chunk):
-    monkeypatch.setattr(_text, "CHUNK_ROWS", chunk)
-    for first, other in (("2020-01-01", second), (second, "2020-01-01")):
-        path = write(tmp_path / "a.csv", f"user,item,when\n1,10,{first}\n1,11,{other}\n")
-        with pytest.raises(
-            ValueError, match=r"line 3: the when|line 3: the time .* while those before are .*; use one form"
-        ):
-            read_csv(path, time="when")
-
-
-@pytest.mark.parametrize(
-    "value", ["now", "today", "NaT", "2020", "2020-13-01", "2020-02-30", "2020-01-01 25:00", "2020-01-01T00:00:00+1"]
-)
-def test_what_is_no_date_is_none(tmp_path, value):
-    with pytest.raises(ValueError, match=r"line 3: the time "):
-        read_csv(write(tmp_path / "a.csv", f"user,item,t\n1,1,2020-01-01\n1,2,{value}\n"), time="t")
-    with pytest.raises(ValueError, match="at position 1"):
-        Interactions.from_raw([1, 2], [1, 2], time=["2020-01-01", value])
-
-
-# ---- ratings and negatives
-
-
-def test_thresholds_mean_the_numbers_that_were_given():
-    def kept(ratings, threshold):
-        return len(Interactions.from_raw([1] * len(ratings), [1] * len(ratings), ratings).filter_rating(threshold))
-
-    for value in (0.7, np.float64(4.1), np.float32(0.7), 16_777_217, 3):
-        assert kept(np.array([value, 0.1], type(value) if isinstance(value, np.generic) else None), value) == 1, value
-    assert kept(np.array([0.7, 0.1], np.float32), 0.7) == 1
-    assert kept([16_777_217, 16_777_216], 16_777_217) == 1
-    assert Interactions.from_raw([1], [1], [1e39]).rating.tolist() == [1e39]
-    assert kept(np.array([1, 2], np.float32), 1e39) == 0
-    with pytest.raises(ValueError, match="min_rating must be a number, got nan"):
-        kept([1], math.nan)
-    assert Interactions.from_raw([1, 2], [1, 2], np.array([True, False])).rating.tolist() == [1, 0]
-
-
-def test_what_may_be_a_negative_becomes_an_edge_only_if_asked_for(tmp_path):
-    matrix = scipy.sparse.csr_array(np.array([[1.0, -1.0], [0.0, 1.0]]))
-    scipy.sparse.save_npz(tmp_path / "m.npz", matrix)
-    path = write(tmp_path / "l.csv", "user,item,label\n1,1,1\n2,1,1\n2,2,0\n")
-    for events in (read_npz(tmp_path / "m.npz"), read_csv(path, rating="label")):
-        with pytest.raises(
-            ValueError,
-            match=r"min_rating must be given where ratings are not all above 0.* of user [012] and item [012]",
-        ):
-            make_dataset("a", events, split="none")
-        assert len(make_dataset("a", events, split="none", min_rating=1).train) == 2
-        assert len(make_dataset("a", events, split="none", min_rating=-math.inf).train) == 3
-    with pytest.raises(
-        ValueError, match=r"positive values where there is an edge, got -1\.0 at \[0, 1\]; .* user_items > 0"
-    ):
-        Graph(matrix)
-    with pytest.raises(ValueError, match="positive values"):
-        Graph(scipy.sparse.csr_array(np.array([[np.nan]])))
-    assert Graph(matrix > 0).n_edges == 2
+    for raw in (gzip.compress(b"0 1 2\n"), "0 1 2\n".encode("utf-8-sig"), "0 1 2\n".encode("utf-16")):
+        (tmp_path / "train.txt").write_bytes(raw)
+        assert len(read_lightgcn(tmp_path / "train.txt").train) == 2
+    (tmp_path / "train.txt").write_bytes("0 1".encode("utf-16")[:-1])
+    with pytest.raises(ValueError, match=r"train\.txt: not text in utf-16"):
+        read_lightgcn(tmp_path / "train.txt")
 
 
 # ---- RecBole

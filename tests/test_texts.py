@@ -96,7 +96,10 @@ def test_texts_that_differ_in_nuls_alone_stay_apart_through_every_file_and_answe
     index = Index.build(np.eye(5), ids=ENDS)
     assert index.search(np.eye(5), 1)[0].ravel().tolist() == ENDS
     (tmp_path / "a.csv").write_bytes(b"user,item\na\0,1\na,1\n")
-    assert read_csv(tmp_path / "a.csv").user_ids.tolist() == ["a", "a\0"]
+    assert read_csv(tmp_path / "a.csv", quoted=False).user_ids.tolist() == [
+        "a",
+        "a\0",
+    ]  # Python 3.10's csv knows no NUL
 
 
 def fingerprint(ids):

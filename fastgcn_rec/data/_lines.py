@@ -68,9 +68,9 @@ def encoding_of(path: Path) -> str:
     decoder = codecs.getincrementaldecoder("utf-8")()
     with open_bytes(path) as stream:
         block = stream.read(_BLOCK)
-        for mark, encoding in _MARKS.items():
-            if block.startswith(mark):
-                return encoding
+        marked = _mark(block)
+        if marked is not None:
+            return marked
         if 0 in block[:4]:
             for encoding, zeros in (("utf-16-le", block[1:8:2]), ("utf-16-be", block[:8:2])):
                 if not any(zeros):
@@ -85,6 +85,21 @@ def encoding_of(path: Path) -> str:
         except UnicodeDecodeError:
             return "latin-1"
     return "utf-8-sig"
+
+
+def _mark(head: bytes) -> str | None:
+    return next((encoding for mark, encoding in _MARKS.items() if head.startswith(mark)), None)
+
+
+def read_utf8(path: Path) -> bytes:
+    """All of the file, for readers of bytes: recoded where it has a byte order mark, else as it is."""
+    with open_bytes(path) as stream:
+        raw = stream.read()
+    encoding = _mark(raw)
+    try:
+        return raw if encoding is None else raw.decode(encoding).encode()
+    except UnicodeError as error:
+        raise ValueError(f"{path}: not text in {encoding} ({error})") from error
 
 
 def line_at(path: Path, encoding: str | None, number: int) -> str:

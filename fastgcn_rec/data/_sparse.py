@@ -18,7 +18,7 @@ _INDICES = {
     "dia": ("offsets",),
 }
 _DAMAGE = (  # what NumPy, SciPy and zipfile raise; RuntimeError: encrypted
-    OSError, ValueError, TypeError, KeyError, IndexError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error, RuntimeError
+    OSError, ValueError, TypeError, KeyError, IndexError, EOFError, MemoryError, ZeroDivisionError, zipfile.BadZipFile, zlib.error, RuntimeError
 )  # fmt: skip
 _MOST = 2**31 - 1  # rows or columns: ids are int32
 _EMPTY = 10**7  # rows and columns without entries
@@ -69,6 +69,9 @@ def _entries(form: str, members: dict[str, Array]) -> tuple[Ints, Ints, Array, t
             arguments, shape=extent
         ).tocoo()
     else:
+        indptr = members["indptr"].astype(np.int64)  # SciPy leaves it unchecked where its last number is 0
+        if not indptr.size or indptr[0] != 0 or (np.diff(indptr) < 0).any() or indptr[-1] != members["indices"].size:
+            raise ValueError("indptr must rise from 0 to the number of indices")
         kind = {"csr": scipy.sparse.csr_matrix, "csc": scipy.sparse.csc_matrix, "bsr": scipy.sparse.bsr_matrix}[form]
         compressed = kind((data, members["indices"], members["indptr"]), shape=extent)
         compressed.check_format(full_check=True)

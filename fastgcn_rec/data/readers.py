@@ -12,7 +12,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from ._arrays import Array, Ints, as_texts, factorize, is_text
-from ._lines import malformed_line, open_bytes
+from ._lines import malformed_line, read_utf8
 from ._parse import MISSING, Ids
 from ._sparse import stored_entries
 from ._text import Kind, TextFormat, read_columns, read_header
@@ -70,8 +70,7 @@ def read_lightgcn(train_path: Path_, test_path: Path_ | None = None, name: str |
 
 def _lightgcn_lines(path: Path) -> tuple[Ints, Ints, Ints]:
     """Return (user of every pair, item of every pair, every user that has a line), all raw ids."""
-    with open_bytes(path) as stream:
-        text = np.frombuffer(stream.read(), np.uint8)
+    text = np.frombuffer(read_utf8(path), np.uint8)
     digit = (text >= 48) & (text <= 57)
     edge = np.diff(np.concatenate(([0], digit.view(np.int8), [0])))
     starts, ends = np.flatnonzero(edge == 1), np.flatnonzero(edge == -1)
