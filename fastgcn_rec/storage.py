@@ -118,7 +118,10 @@ def _sweep(real: Path) -> None:
     """Removes temporary files of ``real`` that nobody writes any more: those whose lock can be had. As the locks of some network file systems hold
     within a machine alone, those of other machines must not have changed for a day either."""
     form = re.compile(re.escape(_prefix(real)) + r"([0-9a-f]{8})-[0-9a-f]{16}" + re.escape(_SUFFIX))
-    for name in os.listdir(real.parent):
+    names: list[str] = []
+    with contextlib.suppress(OSError):  # a folder may be written and not read
+        names = os.listdir(real.parent)
+    for name in names:
         found = form.fullmatch(name)
         if found is None:
             continue

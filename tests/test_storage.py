@@ -292,6 +292,13 @@ def test_what_another_machine_left_is_removed_after_a_day(tmp_path, monkeypatch,
     assert hidden(tmp_path) == ([name] if stays else [])
 
 
+def test_a_folder_that_cannot_be_listed_is_written(tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr("fastgcn_rec.storage.os.listdir", refuse)
+        put(tmp_path / "file")
+    assert os.listdir(tmp_path) == ["file"]
+
+
 def test_a_sweep_between_making_and_locking_costs_a_second_name(tmp_path, monkeypatch):
     import fcntl
 
