@@ -52,18 +52,21 @@ PYTHON_MODULE = -DFGR_VERSION=sanitized -Dpybind11_DIR=$$($(BIN)/python -m pybin
 # libstdc++ is loaded with the sanitizer, which else misses where exceptions of other modules are thrown.
 SANITIZED_PYTHON = ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" $(BIN)/python
 
+# The CPU's part under AddressSanitizer and UndefinedBehaviorSanitizer: C++ tests and the module.
+.PHONY: sanitized-cpu
+sanitized-cpu: $(VENV)/.installed-dev
+	$(call sanitized,build/sanitize,address$(,)undefined,-DFGR_CUDA=OFF -DFGR_TESTS=ON $(PYTHON_MODULE))
+
 # C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer, then under ThreadSanitizer, which cannot place its memory where some
 # kernels put other things at random.
-check-cpp: $(VENV)/.installed-dev
-	$(call sanitized,build/sanitize,address$(,)undefined,-DFGR_CUDA=OFF -DFGR_PYTHON=OFF -DFGR_TESTS=ON)
+check-cpp: sanitized-cpu
 	build/sanitize/fgr_tests
 	$(call sanitized,build/threads,thread,-DFGR_CUDA=OFF -DFGR_PYTHON=OFF -DFGR_TESTS=ON)
 	$$(setarch -R true 2> /dev/null && echo setarch -R) build/threads/fgr_tests
 
 # Damaged files, random arguments and small and large calls on the CPU's module under AddressSanitizer and UndefinedBehaviorSanitizer.
-check-fuzz: $(VENV)/.installed-dev
-	$(call sanitized,build/asan,address$(,)undefined,-DFGR_CUDA=OFF $(PYTHON_MODULE))
-	FASTGCN_REC_MODULE=$$(ls $(abspath build/asan)/_C*.so) HYPOTHESIS_PROFILE=few $(SANITIZED_PYTHON) -m pytest -q -rfE tests/test_threads.py $(wildcard tests/test_fuzz_*.py)
+check-fuzz: sanitized-cpu
+	FASTGCN_REC_MODULE=$$(ls $(abspath build/sanitize)/_C*.so) HYPOTHESIS_PROFILE=few $(SANITIZED_PYTHON) -m pytest -q -rfE tests/test_threads.py $(wildcard tests/test_fuzz_*.py)
 
 # Every CUDA kernel, run on the CPU (csrc/emu) under AddressSanitizer and UndefinedBehaviorSanitizer, with the lines that ran.
 EMULATED := build/emulated
