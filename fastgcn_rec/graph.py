@@ -14,7 +14,7 @@ import torch
 from . import _C, _native
 from ._elementwise import power
 from ._native import address
-from .data._arrays import check_count, plain
+from .data._arrays import check_count, check_number, plain
 
 Norm = Literal["sym", "left", "right", "none"] | tuple[float, float]
 NORMS = ("sym", "left", "right", "none")
@@ -292,6 +292,7 @@ class Graph:
         Integers, so that every device draws the same: a weight is degree^power rounded to a multiple of 2^-k, k <= 32 the largest
         with a total below 2^62. power >= 0; 0^0 = 1.
         """
+        power = check_number(power, "Graph: power")
         if not 0 <= power < float("inf"):
             raise ValueError(f"Graph: power must be >= 0 and finite, got {power}")
         key = "item_law", power

@@ -107,6 +107,9 @@ def test_counts_are_ints(value):
     ):
         with pytest.raises(TypeError, match=r"(k|n|batch_size) must be an int, got"):
             run()
+    if not isinstance(value, float):
+        with pytest.raises(TypeError, match="Graph: power must be a number"):
+            graph.item_law(value)
 
 
 @on_the_cpu
