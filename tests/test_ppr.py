@@ -195,13 +195,13 @@ def test_errors(monkeypatch):
         ppr(graph, [0], tol=0.0)
     with pytest.raises(TypeError, match="dtype must be float32 or float64, got bfloat16"):
         ppr(graph, [0], dtype=torch.bfloat16)
-    with pytest.raises(TypeError, match="nodes must be int64 or int32 ids, got float32"):
+    with pytest.raises(TypeError, match="nodes must be int64 or int32 ids, got float64"):
         ppr(graph, [0.5])
     with pytest.raises(ValueError, match=r"target must be one of .*, got 'nodes'"):
         ppr_topk(graph, [0], 1, "nodes")
     with pytest.raises(ValueError, match="k must be >= 1, got 0"):
         ppr_topk(graph, [0], 0)
-    with pytest.raises(ValueError, match="epsilon must be > 0, got 0"):
+    with pytest.raises(ValueError, match="epsilon must be > 0 and finite, got 0"):
         ppr_push(graph, [0], epsilon=0)
     inverse, exact = (graph.scales("left", d)[0] for d in (torch.float32, torch.float64))
     item_as_user = (torch.tensor([40]), *graph.tensors(), None, None, inverse, exact, 0, 0.15, 5, 0, 70, True)
