@@ -35,6 +35,7 @@ def exit_code(action: Callable[[], int], name: str) -> int:
                 return _failed(error, name)
     except KeyboardInterrupt as error:  # Ctrl-C, SIGTERM or SIGHUP; once more while the first is dealt with, too
         stop = error if isinstance(error, stopping.Signalled) else stopping.Signalled(str(error))
+        _flush()
         print(f"\n{name}: {stop}", file=sys.stderr)
         return 128 + stop.signal
 
@@ -59,11 +60,16 @@ def python_module(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-c", code, module, *arguments]
 
 
-def _failed(error: Exception, name: str) -> int:
+def _flush() -> None:
+    """What was printed comes before what is said about its end."""
     try:
         sys.stdout.flush()
     except OSError:  # nobody reads it, or its disk is full: Python would try again, and complain, while it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _failed(error: Exception, name: str) -> int:
+    _flush()
     if isinstance(error, BrokenPipeError):
         return 128 + 13  # as a program that SIGPIPE ends: `fastgcn-rec ... | head` is no error
     print(f"{name}: {explain(error)}", file=sys.stderr)
