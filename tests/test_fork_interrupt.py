@@ -137,8 +137,8 @@ def long_calls() -> dict:
 
     queries = torch.randn(10_000, 64, generator=generator)
     return {
-        "ppr": lambda: fgr.ppr(small, torch.arange(2), restart=1e-12),
-        "ppr_push": lambda: fgr.ppr_push(small, torch.arange(2), restart=1e-9),
+        "ppr": lambda: fgr.ppr(graph, torch.arange(2), restart=1e-8),
+        "ppr_push": lambda: fgr.ppr_push(graph, torch.arange(2), restart=1e-6),
         "propagate": lambda: fgr.propagate(graph, table, [0.01] * 100_000),
         "backward": lambda: fgr.propagate(graph, table.clone().requires_grad_(), [0.01] * 50_000).sum().backward(),
         "TrainStep": many_hops,
