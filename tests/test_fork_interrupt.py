@@ -195,7 +195,10 @@ def with_a_flag_only() -> dict:
 
     signal.signal(signal.SIGALRM, handler)
     signal.setitimer(signal.ITIMER_REAL, 0.03, 0.03)
-    same = {name: torch.equal(call(), expected[name]) for name, call in given.items()}
+    same = dict.fromkeys(given, True)
+    while seen[0] < 5:  # however fast the machine
+        for name, call in given.items():
+            same[name] &= torch.equal(call(), expected[name])
     signal.setitimer(signal.ITIMER_REAL, 0)
     return {"same": same, "signals": seen[0]}
 
@@ -251,7 +254,7 @@ def test_a_signal_whose_handler_raises_ends_a_call_and_the_next_one_works():
 def test_a_handler_that_raises_nothing_changes_no_bit():
     found = of_signals("with_a_flag_only")
     assert found["same"] == dict.fromkeys(found["same"], True)
-    assert found["signals"] > 3
+    assert found["signals"] >= 5
 
 
 def test_calls_of_other_threads_go_on_when_the_main_one_is_interrupted():

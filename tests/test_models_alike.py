@@ -23,6 +23,7 @@ from fastgcn_rec import (
     fit,
 )
 from fastgcn_rec.data import Interactions, make_dataset
+from fastgcn_rec.models import base
 from fastgcn_rec.negatives import DistanceWeighted, Dynamic, Uniform, parse
 
 COLD_USERS, COLD_ITEMS = 5, 4
@@ -287,3 +288,16 @@ def test_fit_and_models_name_what_they_were_given(data):
         fit(data, model, progress=False)
     with pytest.raises(TypeError, match=r"MF: data must be a Dataset or a Graph, got csr_array.*Graph\(matrix\)"):
         MF(matrix, 4)
+
+
+def test_ids_are_sorted_once_and_anew_where_they_change(data, monkeypatch):
+    sorts = []
+    ordinary = base.sorted_index
+    monkeypatch.setattr(base, "sorted_index", lambda ids: sorts.append(len(ids)) or ordinary(ids))
+    model = MF(data, 4)
+    expected = model.recommend(model.user_ids[:3], 2)[0]
+    assert np.array_equal(model.recommend(model.user_ids[:3], 2)[0], expected)
+    assert sorts == [model.n_users]
+    model.user_ids = np.array([f"u{i}" for i in range(model.n_users)], object)
+    assert np.array_equal(model.recommend(["u0", "u1", "u2"], 2)[0], expected)
+    assert np.array_equal(pickle.loads(pickle.dumps(model)).recommend(["u0"], 2)[0], expected[:1])

@@ -123,16 +123,6 @@ def codes_of(ids: Array, space: Array, name: str, what: str) -> Ints:
     return position
 
 
-def positions_of(ids: Array, space: Array, name: str, what: str) -> Ints:
-    """As `codes_of`, in a space of any order, which texts need not have sorted first."""
-    if is_text(space) and is_text(ids):
-        position, found = _hashed(space, ids)
-        if found.all():
-            return position
-    order, ordered = sorted_index(space)
-    return order[codes_of(ids, ordered, name, what)]
-
-
 def _hashed(space: Array, ids: Array) -> tuple[Ints, NDArray[np.bool_]]:
     """As `_searched`, for texts, in a space of any order."""
     wanted = ids.tolist()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch.nn.functional import embedding
 
 from ..data import Dataset
-from ..data._arrays import as_ids, check_count, ids_at, positions_of
+from ..data._arrays import as_ids, check_count, codes_of, ids_at, sorted_index
 from ..evaluate import Scorer, ranked
 from ..fold_in import Fold, FoldIn
 from ..graph import Graph, Norm
@@ -56,6 +56,9 @@ class Recommender(torch.nn.Module):
             raise ValueError(f"{type(self).__name__}: similarity must be one of {SIMILARITIES}, got {similarity!r}")
         self.similarity = similarity
         self.chance: Chance | None = None
+        self._sorted: dict[
+            str, tuple[NDArray[Any], NDArray[np.int64], NDArray[Any]]
+        ] = {}  # by side: ids, their order, sorted
         if isinstance(data, Graph):
             self.graph = data
             self.user_ids: NDArray[Any] = np.arange(data.n_users)
@@ -269,14 +272,22 @@ class Recommender(torch.nn.Module):
         self, z: Tensor, space: NDArray[Any], raw_ids: Any, what: str, k: int
     ) -> tuple[NDArray[Any], NDArray[np.float32]]:
         k = check_count(k, f"similar_{what}: k", 1)
-        rows = torch.from_numpy(_position(space, raw_ids, what)).to(self.graph.device)
+        rows = torch.from_numpy(self._rows(what, raw_ids)).to(self.graph.device)
         itself = torch.arange(len(rows) + 1, device=rows.device), rows
         ids, cosines = retrieve(z[rows], z, k, itself, metric="cosine")
         return ids_at(space, ids.cpu().numpy()), cosines.cpu().numpy()
 
     def user_rows(self, users: Any) -> NDArray[np.int64]:
         """The internal ids of raw user ids; a ValueError names those that the model does not know."""
-        return _position(self.user_ids, users, "users")
+        return self._rows("users", users)
+
+    def _rows(self, side: str, raw_ids: Any) -> NDArray[np.int64]:
+        """The internal ids of one side's raw ids, whose sorted order is kept from call to call."""
+        space = self.user_ids if side == "users" else self.item_ids
+        if side not in self._sorted or self._sorted[side][0] is not space:
+            self._sorted[side] = space, *sorted_index(space)
+        _, order, ordered = self._sorted[side]
+        return order[codes_of(_listed(raw_ids, side), ordered, side, f"{side} of the model")]
 
     def raw_items(self, ids: Tensor) -> NDArray[Any]:
         """The raw ids of internal item ids, the item id's "none" for -1."""
@@ -394,9 +405,9 @@ class Recommender(torch.nn.Module):
         return {name: t.float() if t.is_floating_point() else t for name, t in state.items()}
 
 
-def _position(space: NDArray[Any], raw_ids: Any, what: str) -> NDArray[np.int64]:
+def _listed(raw_ids: Any, what: str) -> NDArray[Any]:
+    """Raw ids as an array [n], of a single one too."""
     if isinstance(raw_ids, (set, frozenset)):
         raise TypeError(f"{what} must be a list or an array, whose order the result has, got a set; pass sorted(...)")
     single = isinstance(raw_ids, str) or getattr(raw_ids, "ndim", int(isinstance(raw_ids, Iterable))) == 0
-    ids = as_ids([raw_ids] if single else raw_ids, what)
-    return positions_of(ids, space, what, f"{what} of the model")
+    return as_ids([raw_ids] if single else raw_ids, what)

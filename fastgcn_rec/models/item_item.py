@@ -15,7 +15,7 @@ from ..graph import Graph
 from ..ops import topk
 from ..ops._library import check_range
 from ._saved import configured
-from .base import Recommender, _position
+from .base import Recommender
 
 Tensor = torch.Tensor
 State = Mapping[str, Tensor]
@@ -87,7 +87,7 @@ class ItemItem(Recommender):
     def similar_items(self, items: Any, k: int = 20) -> tuple[NDArray[Any], NDArray[np.float32]]:
         """The k items that score highest for a user who has this item alone, itself left out: (raw ids [n, k], scores [n, k]), padded as
         :meth:`recommend` does."""
-        k, rows = check_count(k, "similar_items: k", 1), _position(self.item_ids, items, "items")
+        k, rows = check_count(k, "similar_items: k", 1), self._rows("items", items)
         single = Graph.from_edges(np.arange(len(rows)), rows, len(rows), self.n_items, self._ones(len(rows)))
         single = single.to(self.graph.device)
         lists = []
