@@ -9,16 +9,18 @@ void half_hop(const Bipartite& graph, Side side, const T* x, int64_t dim, const 
   const int64_t n_users = graph.users.n_rows;
   const bool to_users = side == Side::users;
   const int64_t first = to_users ? 0 : n_users, other = to_users ? n_users : 0;
-  Hop<T> h;  // a hop numbers the nodes of both sides, so tables of one side start that many rows earlier
+  // A hop numbers the nodes of both sides, so tables of one side start that many rows earlier; an empty one is null.
+  const auto from = [](auto* table, int64_t row) { return table == nullptr ? table : table - row; };
+  Hop<T> h;
   h.graph = graph;
-  h.x = x - other * dim;
-  h.col_scale = right == nullptr ? nullptr : right - other;
-  h.left = left == nullptr ? nullptr : left - first;
+  h.x = from(x, other * dim);
+  h.col_scale = from(right, other);
+  h.left = from(left, first);
   h.partial = static_cast<acc_t<T>*>(workspace);
   h.first_node = first;
   h.last_node = to_users ? n_users : graph.n_nodes();
   h.dim = dim;
-  hop("half_hop", h, StoreRow<T>{y - first * dim, dim}, aligned(y), stream);
+  hop("half_hop", h, StoreRow<T>{from(y, first * dim), dim}, aligned(y), stream);
 }
 
 #define FGR_INSTANTIATE(T)                                                                                          \
