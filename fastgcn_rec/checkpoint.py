@@ -80,7 +80,7 @@ def identity_of(model: Recommender, config: TrainConfig, dataset: Dataset) -> di
         "model": {"class": type(model).__name__, **model.config()},
         "trained": sorted(trained),
         "untrained": others.hexdigest()[:16],
-        "data": dataset.fingerprint(),
+        "data": [dataset.fingerprint(), model.trained_by()],
         "graph": model.graph.fingerprint(),  # has the internal ids and the weights
     }
     found: dict[str, Any] = plain(identity)

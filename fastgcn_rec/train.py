@@ -8,7 +8,7 @@ import math
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,8 @@ def fit(
     progress : bool
         A bar with loss, rate and remaining time; a line from time to time where there is no terminal.
     on_epoch : called with every epoch's record (for logging; not while refitting)
-        Once for every epoch, also over interruptions; again only for epochs that were lost with a process that was killed.
+        Once for every epoch, also over interruptions; again only for epochs after the last checkpoint where a process was killed or stopped by a
+        second signal.
 
     Returns
     -------
@@ -117,7 +118,7 @@ def fit(
     if len(dataset.train) == 0:
         raise ValueError(f"fit: {dataset.name} has no training edges")
     path = None if checkpoint is None else Path(checkpoint)
-    with stopping.deferred() as stop:
+    with stopping.deferred() as stop, _training_mode(model):
         run = _Run(model, dataset, config, path, stop)
         if not config.refit:
             return run.go(progress, on_epoch)
@@ -131,6 +132,17 @@ def fit(
         again = dataclasses.replace(again, epochs=history.best_epoch)
         history.refit = _Run(model, dataset, again, beside, stop).go(progress, None).epochs
         return history
+
+
+@contextlib.contextmanager
+def _training_mode(model: Recommender) -> Iterator[None]:
+    """What is drawn at random in training is drawn, whatever mode the model was put in, to which it returns."""
+    before = model.training
+    model.train()
+    try:
+        yield
+    finally:
+        model.train(before)
 
 
 def refit_checkpoint(checkpoint: str | os.PathLike[str]) -> Path:
@@ -245,7 +257,7 @@ class _Run:
         if self.reported < epoch:
             self.reported, self.unsaved = epoch, True
             if on_epoch is not None:
-                on_epoch(record)
+                on_epoch(dict(record))
         if due:
             self._save()
 

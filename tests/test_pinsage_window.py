@@ -177,6 +177,18 @@ def test_resuming_gives_the_bits_of_going_through(tmp_path):
         fit(model_of(dataset, window=6), dataset, epochs=4, checkpoint=file, **options)
 
 
+def test_a_checkpoint_of_other_times_is_refused(tmp_path):
+    dataset, file = with_times(), tmp_path / "state.npz"
+    train = dataclasses.replace(dataset.train, time=dataset.train.time[::-1].copy())
+    other = dataclasses.replace(dataset, train=train)
+    assert other.fingerprint() == dataset.fingerprint()
+    options = {"batch_size": 64, "loss": "softmax", "protocol": "none", "progress": False, "checkpoint": file}
+    fit(model_of(dataset), dataset, epochs=1, **options)
+    with pytest.raises(ValueError, match="another data"):
+        fit(model_of(other), other, epochs=2, **options)
+    fit(model_of(dataset), dataset, epochs=2, **options)
+
+
 def test_the_same_bits_for_any_number_of_threads():
     dataset = with_times()
 

@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import fastgcn_rec
-from fastgcn_rec import _C, MF, NGCF, FoldIn, LightGCN, PinSAGE, Recommender, TrainConfig, fit
+from fastgcn_rec import _C, MF, NGCF, FoldIn, LightGCN, PinSAGE, Recommender, TrainConfig, _elementwise, fit
 from fastgcn_rec.data import synthetic_interactions
 from fastgcn_rec.features import Categorical, Features, Numeric
 from fastgcn_rec.recipes import RECIPES
@@ -235,3 +235,28 @@ if __name__ == "__main__":
             _C.set_grain(1 << 16 if threads == 1 else 1 << 12)  # so that more is shared out than would pay
             digests[case].append(digest(run(case, data)))
     print(json.dumps(digests))
+
+
+def test_losses_of_scores_give_the_same_bits_for_any_number_of_threads():
+    generator = torch.Generator().manual_seed(0)
+    pos, neg = (torch.randn(300_001, generator=generator) for _ in range(2))
+    label = (pos > neg).float()
+    model, before, seen = MF(synthetic_interactions(50, 40, 400), 8), torch.get_num_threads(), set()
+    try:
+        for threads in (1, 2, 3, 5):
+            torch.set_num_threads(threads)
+            given = pos.clone().requires_grad_()
+            losses = model.recommendation_loss(given, neg), model.link_pred_loss(given, label)
+            grads = [torch.autograd.grad(loss, given)[0] for loss in losses]
+            seen.add(b"".join(t.detach().numpy().tobytes() for t in (*losses, *grads)))
+    finally:
+        torch.set_num_threads(before)
+    assert len(seen) == 1
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(pos.double(), label.double())
+    assert losses[1].item() == pytest.approx(float(expected), rel=1e-6)
+
+
+@pytest.mark.parametrize("n", [1, 1 << 14, (1 << 14) + 1])
+def test_a_mean_in_pieces_is_the_mean(n):
+    x = torch.arange(n, dtype=torch.float64)
+    assert float(_elementwise.mean(torch.neg, x)) == pytest.approx(-(n - 1) / 2)

@@ -348,3 +348,29 @@ def test_a_model_is_made_on_its_graphs_device_and_stays_there(make, monkeypatch)
         change(model)
         tensors = [*model.parameters(), *model.buffers(), *model.graph.tensors()]
         assert {t.device.type for t in tensors if t is not None} == {"meta"}
+
+
+def test_a_callback_may_change_the_record_it_gets(data, tmp_path):
+    kept = []
+
+    def log(record):
+        kept.append(record.pop("epoch"))
+        record["note"] = object()
+
+    options = SMALL | {"checkpoint": tmp_path / "c.npz", "on_epoch": log}
+    for epochs in (2, 4):
+        history = fit(MF(data, 4), data, **options | {"epochs": epochs})
+    assert kept == [1, 2, 3, 4] == [record["epoch"] for record in history.epochs]
+    assert all("note" not in record for record in history.epochs)
+
+
+@pytest.mark.parametrize("protocol", ["none", "validation"])
+def test_a_model_in_eval_mode_is_trained_as_any_other_and_returns_to_it(data, protocol):
+    vectors = []
+    for mode in (True, False):
+        model = NGCF(data, 8, 1, message_dropout=0.5).train(mode)
+        fit(model, data, **SMALL | {"epochs": 1, "protocol": protocol})
+        assert model.training == mode
+        assert not any(part.training != mode for part in model.modules())
+        vectors.append(model.embedding.weight.detach())
+    assert torch.equal(*vectors)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from typing import NamedTuple
 
@@ -48,6 +49,10 @@ class PairTimes(NamedTuple):
                 "train on the Dataset that the model was made from"
             )
         return self.time[found]
+
+    def digest(self) -> str:
+        parts = (t.cpu().numpy().tobytes() for t in (self.keys, self.time))
+        return f"times {hashlib.sha256(b''.join(parts)).hexdigest()[:16]}"
 
     def reach(self, window: float) -> int | float:
         """The window as exactly as times are kept, at most what all of them span."""

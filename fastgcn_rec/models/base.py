@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import embedding
 
+from .._elementwise import mean
 from ..data import Dataset
 from ..data._arrays import as_ids, check_count, codes_of, ids_at, sorted_index
 from ..evaluate import Scorer, ranked
@@ -200,14 +201,14 @@ class Recommender(torch.nn.Module):
 
     def link_pred_loss(self, pred: Tensor, edge_label: Tensor) -> Tensor:
         """Binary cross-entropy of scores with labels, one mean over all."""
-        return torch.nn.functional.binary_cross_entropy_with_logits(pred, edge_label.to(pred.dtype))
+        return mean(_cross_entropy, pred, edge_label.to(pred.dtype))
 
     def recommendation_loss(
         self, pos_edge_rank: Tensor, neg_edge_rank: Tensor, node_id: Tensor | None = None, lambda_reg: float = 1e-4
     ) -> Tensor:
         """torch_geometric's: mean over the pairs of -log sigmoid(pos - neg), plus lambda_reg * sum_n |x_n|^2 / (number of pairs) over the ego
         embeddings x of the nodes ``node_id`` (repeated ones as often as they occur; default: all). Twice the ridge of ``TrainConfig.reg``."""
-        loss = -torch.nn.functional.logsigmoid(pos_edge_rank - neg_edge_rank).mean()
+        loss = -mean(torch.nn.functional.logsigmoid, pos_edge_rank - neg_edge_rank)
         if lambda_reg == 0:
             return loss
         table = self.ego_embedding()
@@ -242,6 +243,11 @@ class Recommender(torch.nn.Module):
     def check_learnable(self) -> None:
         """Raises ValueError where this model can learn nothing from the edges of its graph, such as one that predicts a user's items from his
         others; ``fit`` asks before it trains."""
+
+    def trained_by(self) -> str:
+        """What else a training depends on, beside settings, parameters and graph: a digest, that no checkpoint is taken up with other such data.
+        Empty: nothing."""
+        return ""
 
     # --- recommending -----------------------------------------------------------------------------------------------
 
@@ -403,6 +409,10 @@ class Recommender(torch.nn.Module):
         """``state_dict`` as files hold it: on the CPU, its floating-point numbers as float32."""
         state = {name: t.detach().cpu() for name, t in self.state_dict().items()}
         return {name: t.float() if t.is_floating_point() else t for name, t in state.items()}
+
+
+def _cross_entropy(pred: Tensor, label: Tensor) -> Tensor:
+    return torch.nn.functional.binary_cross_entropy_with_logits(pred, label, reduction="none")
 
 
 def _listed(raw_ids: Any, what: str) -> NDArray[Any]:

@@ -347,6 +347,9 @@ class PinSAGE(Featured, Recommender):
                 "give user_features, or a larger window or part to train on"
             )
 
+    def trained_by(self) -> str:
+        return "" if self._times is None or self.options["window"] is None else self._times.digest()
+
     def use_times(self, data: Dataset) -> PinSAGE:
         """Takes the times of training pairs, which ``window`` needs, from the Dataset that the model is trained on; returns itself."""
         check_dataset("PinSAGE", self, data, part=True)
