@@ -25,7 +25,7 @@ from .export import write_recommendations, write_vectors
 from .memory import estimate_memory
 from .models import Recommender
 from .recipes import RECIPES
-from .runs import KS, METRICS, make_and_write, train_and_write
+from .runs import CHECKPOINT, KS, METRICS, make_and_write, train_and_write
 from .storage import check_target
 from .train_config import TrainConfig
 
@@ -226,7 +226,12 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _load_model(path: Path) -> Recommender:
-    return Recommender.load(path / "model.npz" if path.is_dir() else path)
+    file = path / "model.npz" if path.is_dir() else path
+    if not file.exists() and (path / CHECKPOINT).exists():
+        raise FileNotFoundError(
+            f"{path} holds a training that is not finished; run the same train command again to go on"
+        )
+    return Recommender.load(file)
 
 
 def _evaluate(args: argparse.Namespace) -> int:

@@ -15,6 +15,7 @@ from .storage import check_target, write_json
 from .train import History, fit, refit_checkpoint
 from .train_config import TrainConfig
 
+CHECKPOINT = "checkpoint.npz"  # of a training that is not finished
 KS = (10, 20, 50)
 METRICS = ("recall", "ndcg", "precision", "hit", "mrr", "map", "coverage")
 
@@ -25,7 +26,7 @@ def train_and_write(
     """Trains, evaluates once on test, writes OUT/model.npz, metrics.json and curves.png; returns the metrics."""
     _check(out)
     out.mkdir(parents=True, exist_ok=True)
-    checkpoint = out / "checkpoint.npz"
+    checkpoint = out / CHECKPOINT
     history = fit(model, data, config, checkpoint=checkpoint, progress=progress, on_epoch=_logger(out, tensorboard))
     model.save(out / "model.npz")
     metrics: dict[str, Any] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import difflib
 import math
 import os
 import signal
@@ -102,6 +103,11 @@ def fit(
     >>> len(fit(MF(data, 8), data, epochs=2, progress=False).epochs)
     2
     """
+    known = [field.name for field in dataclasses.fields(TrainConfig)]
+    if unknown := [name for name in options if name not in known]:
+        near = difflib.get_close_matches(unknown[0], known, 1)
+        hint = f"is {near[0]} meant" if near else f"there are {', '.join(known)}"
+        raise TypeError(f"fit: {unknown[0]!r} is no field of TrainConfig; {hint}{'?' if near else ''}")
     config = dataclasses.replace(config or TrainConfig(), **options)
     if not isinstance(model, Recommender):
         raise TypeError(f"fit: model must be a Recommender, such as LightGCN(dataset), got {type(model).__name__}")

@@ -125,7 +125,7 @@ def test_errors(tmp_path, capsys, monkeypatch):
     assert "either as arguments or by --users" in fails("recommend", tmp_path)
     assert "either as arguments or by --users" in fails("recommend", tmp_path, "1", "--users", "all")
     assert "item ids are integers of 64 bits, got 'x'" in fails("similar", tmp_path, "x")
-    assert "holds 1 ids that are not among the 40 users" in fails("recommend", tmp_path, 999, "--out", out)
+    assert "holds 1 id that is not among the 40 users" in fails("recommend", tmp_path, 999, "--out", out)
     assert "one of .csv, .parquet, got '.txt'" in fails("recommend", tmp_path, "--users", "all", "--out", "recs.txt")
     assert "nowhere.txt" in fails("recommend", tmp_path, "--users", tmp_path / "nowhere.txt")
     assert not out.exists()
@@ -168,3 +168,9 @@ def test_the_demo_goes_on_without_scikit_learn(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.ensemble", None)
     demo._show_two_stage(LightGCN(film_data(), 8, 1), film_data(), TrainConfig(), {"best_epoch": 1})
     assert "pip install 'fastgcn_rec[rank]'" in capsys.readouterr().out
+
+
+def test_a_run_that_is_not_finished_says_so(tmp_path, capsys):
+    (tmp_path / "checkpoint.npz").write_bytes(b"")
+    assert main(["recommend", str(tmp_path), "1"]) == 2
+    assert "not finished" in capsys.readouterr().err

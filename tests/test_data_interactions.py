@@ -64,7 +64,7 @@ def test_unsigned_ids_beyond_int64_are_refused():
         ({"rating": [np.inf, 1]}, "rating must be finite, got inf"),
         ({"time": ["2020-01-01", "yesterday"]}, "'yesterday' is no ISO date .* at position 1"),
         ({"time": np.array(["2020-01-01", "NaT"], "datetime64[D]")}, "NaT"),
-        ({"item_ids": [4, 9]}, "items holds 1 ids that are not among the 2 item_ids: 5"),
+        ({"item_ids": [4, 9]}, "items holds 1 id that is not among the 2 item_ids: 5"),
         ({"item_ids": [4, 5, 4]}, "item_ids must be unique, got 4 more than once"),
         ({"item_info": {"title": ["a", "b"]}}, "item_info needs item_ids"),
         ({"item_ids": [4, 5], "item_info": {"title": ["a"]}}, "one row an item id = 2"),

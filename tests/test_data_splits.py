@@ -176,3 +176,9 @@ def test_make_dataset_filters_first_and_drops_ids_that_lost_everything():
 def test_an_empty_split_is_empty():
     train, test = split_random(Interactions.from_raw([], []))
     assert len(train) == len(test) == 0
+
+
+@pytest.mark.parametrize("events", [[(1, 2)], ([1], [2]), None])
+def test_what_is_no_interactions_is_told_how_to_become_them(events):
+    with pytest.raises(TypeError, match="from_raw"):
+        make_dataset("pairs", events)

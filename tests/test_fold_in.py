@@ -221,7 +221,7 @@ def test_errors():
     model = LightGCN(random_graph(), 8, 1)
     with pytest.raises(ValueError, match="user_items holds 2 ids that are not among the 30 items of the model: 30, 99"):
         model.recommend_new([[1, 99, 30]])
-    with pytest.raises(ValueError, match="item_users holds 1 ids that are not among the 40 users of the model: 40"):
+    with pytest.raises(ValueError, match="item_users holds 1 id that is not among the 40 users of the model: 40"):
         model.fold_in_items([[40]])
     with pytest.raises(TypeError, match=r"for a single one pass \[\[id, id, ...\]\]"):
         model.fold_in_users([1, 2])

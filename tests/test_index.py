@@ -128,7 +128,7 @@ def test_errors(monkeypatch, tmp_path):
         Index.build(torch.tensor([[0.0], [float("nan")]]))
     with pytest.raises(ValueError, match="k must be >= 1, got 0"):
         index.search(vectors(1), 0)
-    with pytest.raises(ValueError, match="exclude holds 1 ids that are not among the 10 ids of the index: 10"):
+    with pytest.raises(ValueError, match="exclude holds 1 id that is not among the 10 ids of the index: 10"):
         index.search(vectors(1), 3, [[10]])
     with pytest.raises(ValueError, match="exclude must be 2 lists of ids, one a query, got 1"):
         index.search(vectors(2), 3, [[1]])

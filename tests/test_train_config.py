@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from fastgcn_rec import TrainConfig
+from fastgcn_rec import MF, TrainConfig, fit
+from fastgcn_rec.data import synthetic_interactions
 
 FIELDS = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
 OTHER_KINDS = {
@@ -81,3 +82,12 @@ def test_all_that_is_wrong_is_said_at_once():
         assert part in str(caught.value)
     with pytest.raises(TypeError, match=r"epochs must be an int, got 2\.5\n  refit must be True or False, got 1"):
         TrainConfig(epochs=2.5, refit=1, lr=-1.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [({"epoch": 5}, "is epochs meant"), ({"zzz": 1}, "there are epochs, batch_size")]
+)
+def test_options_that_are_no_fields_are_named(options, message):
+    data = synthetic_interactions(30, 20, 200)
+    with pytest.raises(TypeError, match=message):
+        fit(MF(data, 4), data, **options)

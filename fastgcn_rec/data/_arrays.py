@@ -119,7 +119,8 @@ def codes_of(ids: Array, space: Array, name: str, what: str) -> Ints:
     if not found.all():
         unknown = np.unique(ids[~found])
         shown = ", ".join(repr(v) for v in unknown[:5].tolist()) + (", ..." if unknown.size > 5 else "")
-        raise ValueError(f"{name} holds {unknown.size} ids that are not among the {space.size} {what}: {shown}")
+        ids_are = "1 id that is" if unknown.size == 1 else f"{unknown.size} ids that are"
+        raise ValueError(f"{name} holds {ids_are} not among the {space.size} {what}: {shown}")
     return position
 
 

@@ -242,6 +242,11 @@ def make_dataset(
     >>> make_dataset("toy", events, split="leave-k-out", k=1)
     Dataset('toy', 2 users, 2 items, 2 train + 2 test edges)
     """
+    if not isinstance(inter, Interactions):
+        raise TypeError(
+            f"make_dataset: inter must be Interactions, got {type(inter).__name__}; Interactions.from_raw(users, items) makes them of raw ids, "
+            "read_csv and the other readers of files"
+        )
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(map(repr, SPLITS))}, got {split!r}")
     function = SPLITS[split]
