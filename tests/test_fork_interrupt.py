@@ -192,14 +192,15 @@ def with_a_flag_only() -> dict:
     def handler(*_) -> None:
         seen[0] += 1
         fgr.propagate(graph, table, [0.5, 0.5])
+        signal.setitimer(signal.ITIMER_REAL, 0.03)  # the next one, after this, however slow the machine
 
     signal.signal(signal.SIGALRM, handler)
-    signal.setitimer(signal.ITIMER_REAL, 0.03, 0.03)
+    signal.setitimer(signal.ITIMER_REAL, 0.03)
     same = dict.fromkeys(given, True)
     while seen[0] < 5:  # however fast the machine
         for name, call in given.items():
             same[name] &= torch.equal(call(), expected[name])
-    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)
     return {"same": same, "signals": seen[0]}
 
 

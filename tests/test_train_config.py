@@ -88,6 +88,6 @@ def test_all_that_is_wrong_is_said_at_once():
     ("options", "message"), [({"epoch": 5}, "is epochs meant"), ({"zzz": 1}, "there are epochs, batch_size")]
 )
 def test_options_that_are_no_fields_are_named(options, message):
-    data = synthetic_interactions(30, 20, 200)
+    data = synthetic_interactions(30, 20, 100)
     with pytest.raises(TypeError, match=message):
         fit(MF(data, 4), data, **options)
