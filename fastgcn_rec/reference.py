@@ -199,6 +199,10 @@ def ppr(graph: Graph, nodes: Tensor, restart: float) -> Tensor:
     start = np.zeros((n, len(nodes)))
     start[nodes.cpu().numpy(), np.arange(len(nodes))] = restart
     matrix = (diagonal(np.ones(n)) - (1 - restart) * walk).tocsc()
+    matrix.indices, matrix.indptr = (
+        matrix.indices.astype(np.intc),
+        matrix.indptr.astype(np.intc),
+    )  # all that spsolve takes
     return torch.from_numpy(spsolve(matrix, start).reshape(start.shape).T.copy())
 
 

@@ -166,7 +166,8 @@ def test_every_step_has_the_distribution_of_the_reference(device, restart, with_
         if not rare.any():
             observed, wanted = observed[:-1], wanted[:-1]
         if len(wanted) > 1:
-            assert stats.chisquare(observed, wanted, sum_check=False).pvalue > 1e-4
+            wanted = np.array(wanted) * (sum(observed) / sum(wanted))  # equal but for rounding
+            assert stats.chisquare(observed, wanted).pvalue > 1e-4
 
 
 @pytest.mark.parametrize("with_weights", [False, True])
