@@ -278,3 +278,22 @@ def test_recbole_fields_of_other_names_are_named_by_the_user(tmp_path):
 def test_recbole_times_of_usual_names_are_read(tmp_path, field):
     found = read_recbole(recbole(tmp_path, f"user_id:token\titem_id:token\t{field}:float\n1\t7\t5\n"))
     assert found.time.tolist() == [5]
+
+
+@pytest.mark.parametrize("chunk", [1, 100])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_what_a_quoted_field_holds_is_no_comment(tmp_path, monkeypatch, chunk, end):
+    monkeypatch.setattr(_text, "CHUNK_ROWS", chunk)
+    ids = [end.join(lines) for lines in (["a", "#b", "c"], ["a", "#d", "c"], ["a", "", "c"], ["#a", "#"], ["a"])]
+    rows = ["#user,item", "user,item", *(f'{n},"{text}"{end}#x "y,{end}' for n, text in enumerate(ids)), "#"]
+    path = write(tmp_path / "a.csv", end.join(rows))
+    assert raw_pairs(read_csv(path, newlines=True, comment="#")) == list(enumerate(ids))
+    plain = write(tmp_path / "b.csv", end.join(["#", "user,item", "#x", "1,2", '# "', "3,4"]))
+    for quoted in (True, False):
+        assert raw_pairs(read_csv(plain, quoted=quoted, comment="#")) == [(1, 2), (3, 4)]
+
+
+def test_lines_behind_comments_keep_their_numbers(tmp_path):
+    path = write(tmp_path / "a.csv", 'user,item\n#\n1,"a\n#b"\n#\n2,x,y\n')
+    with pytest.raises(ValueError, match="line 6: must have 2 fields, got 3"):
+        read_csv(path, newlines=True, comment="#")

@@ -46,26 +46,34 @@ class TextFormat:
     def rows(self, path: Path) -> Iterator[Iterator[Row]]:
         """Open the file and iterate over its rows, header included, blank lines and comments left out."""
         with open_lines(path, self.encoding) as file:
-            lines: Iterable[str] = file
-            if self.comment:  # a blank line in its place, so that lines keep their numbers
-                mark = self.comment
-                lines = ("\n" if line.startswith(mark) else line for line in file)
             try:
-                yield self._quoted(lines) if self.quoted else self._plain(lines)
+                yield self._quoted(file) if self.quoted else self._plain(file)
             except _BadLine as bad:
                 raise malformed_line(path, bad.number, line_at(path, self.encoding, bad.number), bad.reason) from None
 
     def _plain(self, lines: Iterable[str]) -> Iterator[Row]:
         for number, line in enumerate(lines, 1):
+            if self.comment and line.startswith(self.comment):
+                continue
             fields = line.rstrip("\r\n").split(self.sep)
             if fields and fields != [""]:
                 yield number, fields
 
     def _quoted(self, lines: Iterable[str]) -> Iterator[Row]:
-        rows = csv.reader(lines, delimiter=self.sep or ",", strict=True, skipinitialspace=bool(self.strip))
+        begins = True  # whether the next line begins a row: in a quoted field it is none that is left out
+
+        def without_comments() -> Iterator[str]:
+            nonlocal begins
+            for line in lines:
+                left_out = begins and bool(self.comment) and line.startswith(self.comment or "")
+                begins = False
+                yield "\n" if left_out else line  # a blank line in its place, so that lines keep their numbers
+
+        rows = csv.reader(without_comments(), delimiter=self.sep or ",", strict=True, skipinitialspace=bool(self.strip))
         first = 1
         try:
             for fields in rows:
+                begins = True
                 if rows.line_num > first and not self.newlines:
                     raise _BadLine(
                         first,

@@ -131,7 +131,7 @@ def read_csv(
     newlines : bool
         Whether a quoted field may hold line ends. False makes an error of a quotation mark that lost its partner.
     comment : str, optional
-        Lines that begin with it are left out.
+        Lines that begin with it are left out, unless a quoted field of the line before goes on in them.
     strip : bool or None
         Blanks at the ends of ids and names: True takes them away, False keeps them, None makes an error of them.
     ids : "auto", "integer" or "text"
