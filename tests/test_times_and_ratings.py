@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from fastgcn_rec import Graph
 from fastgcn_rec.data import Interactions, _text, make_dataset, read_csv, read_npz, read_parquet
+from fastgcn_rec.data._times import is_date, iso_seconds
 
 
 def write(path, text):
@@ -95,6 +96,35 @@ def test_what_is_no_date_is_none(tmp_path, value):
         read_csv(write(tmp_path / "a.csv", f"user,item,t\n1,1,2020-01-01\n1,2,{value}\n"), time="t")
     with pytest.raises(ValueError, match="at position 1"):
         Interactions.from_raw([1, 2], [1, 2], time=["2020-01-01", value])
+
+
+def test_zones_are_those_of_a_clock():
+    for hours in range(100):
+        for minutes in range(100):
+            zone = f"{hours:02d}:{minutes:02d}"
+            if hours < 24 and minutes < 60:
+                moment = dt.datetime.fromisoformat(f"2020-01-01T00:00:00-{zone}")
+                assert iso_seconds([f"2020-01-01T00:00-{zone}"])[0] == moment.timestamp()
+            else:
+                assert not any(
+                    is_date(f"2020-01-01T00:00{sign}{z}") for sign in "+-" for z in (zone, zone.replace(":", ""))
+                )
+    with pytest.raises(ValueError, match="at position 1"):
+        Interactions.from_raw([1, 2], [1, 2], time=["2020-01-01", "2020-01-01T00:00:00+99:99"])
+
+
+@pytest.mark.parametrize("as_given", [list, np.asarray])
+def test_times_beyond_64_bits_are_refused_and_those_below_kept(as_given):
+    kept = as_given([np.uint64(5), np.uint64(2**63 - 1)])
+    assert Interactions.from_raw([1, 2], [1, 2], time=kept).time.tolist() == [5, 2**63 - 1]
+    for value in (2**63, 2**63 + 5, 2**64 - 1):
+        with pytest.raises(ValueError, match=rf"time must be below 2\*\*63.*got {value} at position 1"):
+            Interactions.from_raw([1, 2], [1, 2], time=as_given([np.uint64(5), np.uint64(value)]))
+    for unit in "YMWDhm":
+        few, many = (np.array([0, n]).astype(f"datetime64[{unit}]") for n in (-3, 2**62))
+        assert Interactions.from_raw([1, 2], [1, 2], time=few).time[1] < 0
+        with pytest.raises(ValueError, match=r"time must fit int64 as seconds since 1970, got .* at position 1"):
+            Interactions.from_raw([1, 2], [1, 2], time=many)
 
 
 # ---- ratings and negatives

@@ -41,6 +41,10 @@ def times(time: Iterable[Any] | Array | None, n: int) -> Array | None:
     values = _numbers(values, "time")
     if values.dtype == np.bool_:
         raise TypeError("time must be numbers or dates, got dtype bool")
+    if values.dtype == np.uint64 and values.size and int(values.max()) >= 2**63:
+        raise ValueError(
+            f"time must be below 2**63 where it is of integers, got {values.max()} at position {values.argmax()}; pass float64"
+        )
     return values.astype(np.int64 if values.dtype.kind in "iu" else np.float64, copy=False)
 
 

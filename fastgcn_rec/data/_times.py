@@ -12,7 +12,7 @@ import numpy as np
 from ._arrays import Array, BadValue, Ints
 
 _ISO = re.compile(
-    r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?))?(?: ?(Z|[+-]\d\d(?::?\d\d)?))?",
+    r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?))?(?: ?(Z|[+-](?:[01]\d|2[0-3])(?::?[0-5]\d)?))?",
     re.ASCII | re.IGNORECASE,
 )
 
@@ -72,6 +72,10 @@ def seconds_of(moments: Array, name: str) -> Array:
         raise ValueError(
             f"{name} must not hold NaT, got it at position {int(np.isnat(moments).argmax())}; drop those events first"
         )
+    whole = moments.astype("datetime64[s]")
+    if np.datetime_data(moments.dtype)[0] in "YMWDhm" and (whole.astype(moments.dtype) != moments).any():
+        at = int((whole.astype(moments.dtype) != moments).argmax())
+        raise ValueError(f"{name} must fit int64 as seconds since 1970, got year {moments[at]} at position {at}")
     return _seconds(moments)
 
 
