@@ -26,6 +26,8 @@ _HEADER = re.compile(
     rb"\{'descr': '([<|][biuf]\d)', 'fortran_order': False, 'shape': \(((?:\d{1,18}(?:, )?)*,?)\), \} *\n"
 )
 _AT_ONCE = 1 << 20
+# Of a zip's parts, in bytes: a member's header with its zip64 field, what follows a member in a file that cannot be sought, and the end's record.
+_LOCAL, _DESCRIPTOR, _END = 30 + 20, 24, 22
 
 
 def write_npz(file: IO[bytes], arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -41,7 +43,9 @@ def read_npz(file: IO[bytes]) -> Iterator[tuple[str, NDArray[Any]]]:
     """The arrays, one after the other; whether the checksum fits is known at the end. Raises almost anything for a file that is not ours."""
     digest = _digest()
     with zipfile.ZipFile(file) as archive:
-        for name, info in _members(archive, file.seek(0, io.SEEK_END)).items():
+        members = _members(archive, file.seek(0, io.SEEK_END))
+        _check_layout(archive, file)
+        for name, info in members.items():
             wanted = digest.digest()
             array = _read(archive, name, info, digest)
             if name == CHECKSUM:
@@ -69,6 +73,25 @@ def _write(archive: zipfile.ZipFile, name: str, array: NDArray[Any], digest: Any
         for part in (header.getvalue(), _bytes(array)):
             digest.update(part)
             stream.write(part)
+
+
+def _check_layout(archive: zipfile.ZipFile, file: IO[bytes]) -> None:
+    """ValueError unless the archive is the whole file, without a gap: zipfile finds one within other bytes, too."""
+    position = 0
+    for info in archive.infolist():
+        if info.header_offset != position:
+            break
+        position += (
+            _LOCAL + len(info.filename.encode()) + info.compress_size + (_DESCRIPTOR if info.flag_bits & 8 else 0)
+        )
+    else:
+        file.seek(-_END, io.SEEK_END)
+        end = file.read(_END)
+        if archive.start_dir == position and end.startswith(b"PK\5\6") and end.endswith(b"\0\0"):
+            return
+    raise ValueError(
+        "there are bytes before, within or after it that were not written with it; take a copy of it or make it anew"
+    )
 
 
 def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:

@@ -207,6 +207,36 @@ def test_damage_is_noticed(kind, whole, tmp_path):
         assert try_to_read(kind, path, damaged(content, rng))[0] in ("refused", content)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_bytes_that_are_not_of_the_archive_are_noticed_wherever_they_stand(kind, whole, tmp_path):
+    content, path = whole(kind), name_of(kind, tmp_path)
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        places = [0, *(info.header_offset for info in archive.infolist()[1:]), archive.start_dir, len(content)]
+    for junk in (b"\0", b"junk", content[:100], content[-22:], content):
+        for at in places:
+            assert try_to_read(kind, path, content[:at] + junk + content[at:])[0] == "refused", (junk[:9], at)
+
+
+def test_a_file_that_cannot_be_sought_while_it_is_written_is_read(tmp_path):
+    class Pipe(io.RawIOBase):
+        def __init__(self):
+            self.content = b""
+
+        def writable(self):
+            return True
+
+        def write(self, part):
+            self.content += bytes(part)
+            return len(part)
+
+    pipe = Pipe()
+    save_arrays(pipe, {"kind": "x", "format": 1}, {"a": np.arange(3), "ü": np.zeros(0)})
+    assert load_arrays(io.BytesIO(pipe.content), "x")[1]["a"].tolist() == [0, 1, 2]
+    for changed in (pipe.content + b"\0", b"\0" + pipe.content):
+        with pytest.raises(ValueError, match=r"not written with it|damaged"):
+            load_arrays(io.BytesIO(changed), "x")
+
+
 # --- content ------------------------------------------------------------------------------------------------------------
 
 JUNK = [None, -1, 0, 1, 7, 2**70, -(2**63), 1e308, float("nan"), 0.5, True, "x", "", [], {}, [1, 2], {"a": 1}, [[]]]
