@@ -49,7 +49,7 @@ def write_recommendations(
 
     Raises
     ------
-    ValueError : another suffix; unknown users. OSError : ``path`` is a folder or cannot be written. ImportError : pyarrow is missing. All of these
+    ValueError : another suffix; unknown users; an id with half of a surrogate pair, which UTF-8 does not have. OSError : ``path`` is a folder or cannot be written. ImportError : pyarrow is missing. All of these
         before anything is ranked.
 
     Examples
@@ -68,6 +68,8 @@ def write_recommendations(
     block_users = check_count(block_users, "write_recommendations: block_users", 1)
     k = check_count(k, "write_recommendations: k", 1)
     users = model.user_ids if users is None else model.user_ids[model.user_rows(users)]
+    for name, ids in (("user", users), ("item", model.item_ids)):
+        _check_utf8(ids, name, path)
     writer = _parquet_writer() if path.suffix == ".parquet" else _write_csv
     count = 0
 
@@ -132,10 +134,23 @@ def write_vectors(model: Recommender, path: str | os.PathLike[str], side: Litera
         ids = _unicode(ids, path) if is_text(ids) else ids
         write_atomically(path, lambda file: np.savez(file, allow_pickle=False, ids=ids, vectors=table))
         return len(table)
+    _check_utf8(ids, side.removesuffix("s"), path)
     pyarrow, writer = _pyarrow(), _parquet_writer()
     lists = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(table.ravel()), table.shape[1])
     write_atomically(path, lambda file: writer(file, iter([{"id": ids, "vector": lists}])))
     return len(table)
+
+
+def _check_utf8(ids: NDArray[Any], name: str, path: Path) -> None:
+    if not is_text(ids):
+        return
+    for text in ids.tolist():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValueError(
+                f"{path}: the {name} id {text!a} holds half of a surrogate pair, which a {path.suffix} file, of UTF-8, cannot; name it otherwise"
+            ) from None
 
 
 def _unicode(ids: NDArray[Any], path: Path) -> NDArray[Any]:
@@ -154,7 +169,13 @@ def _write_csv(file: IO[bytes], blocks: Iterator[Columns]) -> None:
     import io
 
     text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
-    rows = csv.writer(text, lineterminator="\n")
+
+    class Lines:
+        @staticmethod
+        def write(row: str) -> None:
+            text.write(row.removesuffix("\r\n") + "\n")
+
+    rows = csv.writer(Lines, lineterminator="\r\n")  # before Python 3.13 it quotes a CR only if lines end so
     for number, columns in enumerate(blocks):
         if number == 0:
             rows.writerow(columns)

@@ -1,11 +1,12 @@
+import re
 import sys
 
 import numpy as np
 import pytest
 
-from fastgcn_rec import MF, LightGCN, Popularity, write_vectors
+from fastgcn_rec import MF, LightGCN, Popularity, write_recommendations, write_vectors
 from fastgcn_rec.cli import main
-from fastgcn_rec.data import Interactions, make_dataset
+from fastgcn_rec.data import Interactions, make_dataset, read_csv
 
 
 def model_of(kind=LightGCN, **options):
@@ -46,6 +47,39 @@ def test_the_command_writes_them(tmp_path, capsys):
     assert main(["export", str(tmp_path), "--side", "users", "--out", str(tmp_path / "u.npz")]) == 0
     assert "40 vectors of users" in capsys.readouterr().out
     np.testing.assert_array_equal(read(tmp_path / "u.npz")[1], model.scoring_vectors()[0].numpy())
+
+
+def test_an_id_that_utf_8_does_not_have_is_named_before_any_work_or_kept(tmp_path, monkeypatch):
+    pytest.importorskip("pyarrow", reason="needs pyarrow: an extra")
+    fine = ["a\rb", "c\nd", 'e,"f', "\U0001f600", "ü", " ", "g\r\nh"]
+    for half in ("\ud800", "x\udfffy", "\udcff"):
+        for users, items in ((fine, [*fine[1:], half]), ([*fine[1:], half], fine)):
+            model = MF(make_dataset("toy", Interactions.from_raw(users, items), split="none"), 4)
+            side, other = ("items", "users") if half in items else ("users", "items")
+            named = rf"(?s)x\.\w+: the {side[:-1]} id {re.escape(ascii(half))} holds half of a surrogate pair"
+            with monkeypatch.context() as patched:
+                patched.setattr(MF, "recommend", None)
+                for name in ("x.csv", "x.parquet"):
+                    with pytest.raises(ValueError, match=named):
+                        write_recommendations(model, tmp_path / name, progress=False)
+            with pytest.raises(ValueError, match=named):
+                write_vectors(model, tmp_path / "x.parquet", side)
+            assert not list(tmp_path.iterdir())
+            assert write_vectors(model, tmp_path / "x.parquet", other) == len(fine)
+            assert write_vectors(model, tmp_path / "x.npz", side) == len(fine)
+            assert half in read(tmp_path / "x.npz")[0]
+            for path in list(tmp_path.iterdir()):
+                path.unlink()
+
+
+def test_ids_with_line_ends_come_back_from_a_csv(tmp_path):
+    ids = ["a\rb", "c\nd", 'e,"f', "g\r\nh", "\r-", "i"]
+    model = Popularity(make_dataset("toy", Interactions.from_raw(ids, ids[::-1]), split="none"))
+    n = write_recommendations(model, tmp_path / "x.csv", k=3, progress=False)
+    back = read_csv(tmp_path / "x.csv", newlines=True, strip=False)
+    assert len(back) == n == 18
+    assert back.user_ids.tolist() == sorted(ids)
+    assert (tmp_path / "x.csv").read_bytes().startswith(b"user,rank,item,score\n")
 
 
 def test_errors(tmp_path, monkeypatch):
