@@ -25,6 +25,7 @@ _FAILURES = (RuntimeError, OSError, ImportError, MemoryError, FloatingPointError
 
 def exit_code(action: Callable[[], int], name: str) -> int:
     """``action``'s code; an exception becomes a message on stderr and 2 (bad input), 1 (a failure) or 128 + the signal's number."""
+    _open_streams()
     try:
         with stopping.handled(stopping.interrupt):  # what runs saves and cleans up
             try:
@@ -58,6 +59,13 @@ def python_module(module: str, *arguments: str) -> list[str]:
     """``python -m module`` that does not import from the current folder (-P is Python 3.11's)."""
     code = "import sys; sys.path[:] = filter(None, sys.path); import runpy; runpy.run_module(sys.argv.pop(1), None, '__main__', True)"
     return [sys.executable, "-c", code, module, *arguments]
+
+
+def _open_streams() -> None:
+    """What was closed before the process began (``>&-``, a service) takes what is written, and drops it."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
 
 
 def _flush() -> None:

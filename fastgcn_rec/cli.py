@@ -328,8 +328,9 @@ def _estimate(args: argparse.Namespace) -> int:
     if recipe.model == "MF" and layers:
         raise ValueError(f"--layers {layers} does not apply to MF, which has none")
     config = dataclasses.replace(config, batch_size=args.batch_size or config.batch_size)
+    estimate = estimate_memory(n_users, n_items, n_pairs, dim, layers, config)
     print(f"{n_users:,} users, {n_items:,} items, {n_pairs:,} pairs; {layers} layers, dim {dim}, recipe {args.recipe}")
-    print(estimate_memory(n_users, n_items, n_pairs, dim, layers, config))
+    print(estimate)
     return 0
 
 

@@ -7,7 +7,9 @@ import dataclasses
 import torch
 
 from . import _native
+from .data._arrays import check_count
 from .evaluate import RANKED_AT_ONCE
+from .graph import _MAX_NODES
 from .negatives import parse
 from .train_config import TrainConfig
 
@@ -54,13 +56,25 @@ def estimate_memory(
 ) -> MemoryEstimate:
     """The memory that ``fit`` takes for a data set of this size, evaluation included; torch itself not.
 
+    Raises
+    ------
+    TypeError : sizes that are no integers. ValueError : negative ones, more nodes than a graph has, or more bytes than 64 bits count.
+
     Examples
     --------
     >>> round(estimate_memory(29858, 40981, 810128).total / 2**20)  # gowalla
     205
     """
     config = config or TrainConfig()
+    given = {"n_users": n_users, "n_items": n_items, "n_edges": n_edges, "dim": dim, "n_layers": n_layers}
+    n_users, n_items, n_edges, dim, n_layers = (
+        check_count(value, f"estimate_memory: {name}", int(name == "dim")) for name, value in given.items()
+    )
     n_nodes = n_users + n_items
+    if n_nodes > _MAX_NODES:
+        raise ValueError(f"estimate_memory: n_users + n_items must be <= {_MAX_NODES}, got {n_users} + {n_items}")
+    if n_layers >= 2**31:
+        raise ValueError(f"estimate_memory: n_layers must be below 2^31, got {n_layers}")
     table = 4 * n_nodes * dim
     half = config.storage == "bfloat16" and n_layers > 0
     layer = table // 2 if half else table
@@ -68,6 +82,12 @@ def estimate_memory(
     n_neg, shared = 0 if config.loss == "softmax" else config.n_neg, False
     if config.negatives:
         n_neg, shared = parse(config.negatives).most(config.batch_size)
+    rows = n_nodes + config.batch_size * (2 + n_neg)
+    if 64 * rows * max(dim, config.batch_size) >= 2**63:  # all of a step's arrays together
+        raise ValueError(
+            f"estimate_memory: dim = {dim} with {n_nodes} nodes, batch_size = {config.batch_size} and {n_neg} negatives a pair takes more "
+            "bytes than 64 bits count; take smaller ones"
+        )
     code = _native.DTYPE_CODE[torch.bfloat16 if half else torch.float32]
     layers = layer if n_layers >= 2 else 0
     sizes = (dim, n_layers + 1, config.batch_size, n_neg, shared)

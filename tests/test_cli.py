@@ -1,5 +1,7 @@
 """The command line whatever it is given: exit codes, messages, the order of arguments, files that editors wrote."""
 
+import dataclasses
+import functools
 import io
 import itertools
 import os
@@ -7,16 +9,22 @@ import random
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+import fastgcn_rec_main
 from fastgcn_rec import LightGCN, _process, cli, doctor
 from fastgcn_rec._process import TRACEBACK, exit_code, python_module
 from fastgcn_rec.cli import main
 from fastgcn_rec.data import Interactions, make_dataset
 from fastgcn_rec.data.splits import SPLITS
+from fastgcn_rec.memory import estimate_memory
 from fastgcn_rec.train import Interrupted
+from fastgcn_rec.train_config import TrainConfig
 
 INTEGERS = np.arange(1, 5)
 TEXTS = np.array(["-Ab3", "ann", "Jos\u00e9", "line\u2028sep", " blank "])
@@ -146,6 +154,58 @@ def test_what_cannot_be_printed_is_a_failure(capsys, monkeypatch):
         assert not capsys.readouterr().err
 
 
+@pytest.mark.parametrize("closed", [["stdout"], ["stderr"], ["stdout", "stderr"]])
+@pytest.mark.parametrize(
+    ("action", "code"), [(lambda: print("x") or 0, 0), (lambda: [][0], 2), (lambda: {}[0], 1), (os.abort, 130)]
+)
+def test_a_stream_that_is_closed_takes_what_is_written(closed, action, code, capsys, monkeypatch):
+    if action is os.abort:
+        action = raising(KeyboardInterrupt())
+    for name in closed:
+        monkeypatch.setattr(sys, name, None)
+    assert exit_code(action, "name") == code
+    for name in closed:
+        getattr(sys, name).close()
+    monkeypatch.undo()
+    said = capsys.readouterr()
+    assert (said.out == "x\n") == (code == 0 and "stdout" not in closed)
+    assert ("name: " in said.err) == (code != 0 and "stderr" not in closed)
+    assert "name: " not in said.out
+    assert "Traceback" not in said.err
+
+
+COMMAND = "import sys; from fastgcn_rec_main import main; sys.exit(main())"
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "said"),
+    [
+        ("ImportError('no torch')", 1, "fastgcn-rec: no torch\n"),
+        ("ModuleNotFoundError('no numpy')", 1, "fastgcn-rec: no numpy\n"),
+        ("KeyboardInterrupt()", 130, "fastgcn-rec: interrupted by SIGINT\n"),
+    ],
+)
+def test_what_ends_the_import_is_one_line_and_a_code(raised, code, said, tmp_path):
+    (tmp_path / "torch.py").write_text(f"raise {raised}\n")
+    beside = [str(tmp_path), str(Path(fastgcn_rec_main.__file__).parent), os.environ.get("PYTHONPATH", "")]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, beside))}
+    done = subprocess.run(
+        [sys.executable, "-c", COMMAND, "doctor"], env=env, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", said)
+
+
+def test_the_command_is_that_of_the_package_and_an_unknown_isa_is_named(monkeypatch):
+    here = str(Path(fastgcn_rec_main.__file__).parent)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH", "")]))}
+    run = functools.partial(subprocess.run, capture_output=True, text=True, check=False)
+    done = run([sys.executable, "-c", COMMAND, "doctor"], env={**env, "FASTGCN_REC_ISA": "foo"})
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
+    assert done.stderr.startswith("fastgcn-rec: FASTGCN_REC_ISA=foo: ")
+    done = run([sys.executable, "-m", "fastgcn_rec", "estimate", "5,5,5"], env=env)
+    assert (done.returncode, done.stdout[:8]) == (0, "5 users,"), done.stderr
+
+
 def test_an_id_that_the_terminal_cannot_show_is_escaped(models, monkeypatch):
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
@@ -262,6 +322,8 @@ def test_a_gpu_that_is_not_there_is_missed_before_the_data(monkeypatch, capsys):
         (["estimate", "--", "-1,5,5"], "must lie in"),
         (["estimate", "5,5,26"], "must lie in"),
         (["estimate", "ml-100k", "--recipe", "mf", "--layers", "2"], "--layers 2 does not apply to MF"),
+        (["estimate", "1e9,1e9,1e18", "--dim", "2147483647"], "dim = 2147483647 with 2000000000 nodes"),
+        (["estimate", "2e9,2e9,1"], "n_users + n_items must be <= 2147483647, got 2000000000 + 2000000000"),
     ],
 )
 def test_values_are_judged_before_any_work(arguments, text, models, tmp_path, monkeypatch, capsys):
@@ -274,6 +336,32 @@ def test_values_are_judged_before_any_work(arguments, text, models, tmp_path, mo
     said = capsys.readouterr().err
     assert text in said
     assert "AssertionError" not in said
+
+
+@given(
+    *[st.integers(1, 2**31 - 1)] * 3,
+    st.integers(0, 4),
+    st.integers(2, 2**31 - 1),
+    st.integers(1, 2**20),
+    st.sampled_from(["bpr", "softmax"]),
+)
+def test_an_estimate_is_of_bytes_that_64_bits_count_or_names_what_is_too_large(
+    n_users, n_items, dim, n_layers, batch, n_neg, loss
+):
+    config, what = TrainConfig(batch_size=batch, n_neg=n_neg, loss=loss), (n_users, n_items, 5, dim, n_layers)
+    most = (n_users + n_items + batch * (2 + (n_neg if loss == "bpr" else 0))) * max(dim, batch)
+    if n_users + n_items >= 2**31:
+        with pytest.raises(ValueError, match=r"estimate_memory: n_users \+ n_items must be <= 2147483647"):
+            estimate_memory(*what, config)
+        return
+    if most >= 2**57:
+        with pytest.raises(ValueError, match=f"estimate_memory: dim = {dim} with"):
+            estimate_memory(*what, config)
+        return
+    small = estimate_memory(*what, config)
+    assert min(dataclasses.astuple(small)) >= 0
+    assert small.batch >= 4 * (n_users + n_items)
+    assert small.total < 2**63
 
 
 def test_a_file_of_another_kind_is_no_model(models, tmp_path, capsys):
