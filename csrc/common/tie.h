@@ -6,9 +6,10 @@
 
 namespace fgr {
 
-// A sum, then lowbias32 (Ettinger 2018, "Prospecting for hash functions"), which alone would map 0 to itself. Any summand
-// gives one order, which by chance may suit the popular items or not: of 30,000 that were tried, this one's first K of n
-// items, 10 <= K <= 100 and 64 <= n <= 4096, hold the popularity that is nearest to K / n where item i has 1 / (i + 1).
+// A sum, then lowbias32 (Ettinger 2018, "Prospecting for hash functions"), which alone would map 0 to itself. Any
+// summand gives one order, which by chance may suit the popular items or not: of 30,000 that were tried, this one's
+// first K of n items, 10 <= K <= 100 and 64 <= n <= 4096, hold the popularity that is nearest to K / n where item i has
+// 1 / (i + 1).
 constexpr uint32_t tie_shift = 0x1FE5DF5Bu;
 FGR_HOST_DEVICE constexpr uint32_t tie_key(uint32_t id) {
   uint32_t x = id + tie_shift;
