@@ -11,7 +11,7 @@ import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 
-from .data._arrays import as_ids, check_count, codes_of, sorted_index
+from .data._arrays import as_ids, check_count, codes_of, pair_keys, sorted_index
 from .graph import Graph
 from .ops.half_hop import Side as Side
 from .ops.retrieve import retrieve
@@ -154,5 +154,10 @@ def edges_of_new(
     flat = as_ids(list(itertools.chain.from_iterable(rows)), name)
     columns = order[codes_of(flat, ordered, name, f"{others} of the model")]
     new = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
-    weight = None if graph.weight is None else np.ones(len(new), np.float32)
+    weight = None
+    if (
+        graph.weight is not None
+    ):  # Graph adds up the weights of a repeated pair, and a list says no more than that there is one
+        _, first = np.unique(pair_keys(new, columns, len(rows), ordered.size), return_index=True)
+        new, columns, weight = new[first], columns[first], np.ones(len(first), np.float32)
     return Graph.from_edges(new, columns, len(rows), ordered.size, weight).to(graph.device)

@@ -5,6 +5,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 from conftest import assert_close, random_graph, same_bits_in_any_order
+from every_model import EVERY
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -251,3 +252,18 @@ def test_errors():
             Other(random_graph()).fold_in_users([[1]])
     finally:
         del Recommender.registry["Other"]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("kind", EVERY)
+def test_repeated_items_of_a_new_user_count_once(kind, weighted):
+    weight = np.linspace(0.5, 3, 5, dtype=np.float32) if weighted else None
+    graph = Graph.from_edges([0, 0, 1, 1, 2], [0, 1, 1, 2, 3], 3, 10, weight)
+    model = EVERY[kind](graph)
+    once, repeated = [[0, 1], [2], []], [[0, 1, 0, 0], [2, 2], []]
+    for a, b in zip(model.recommend_new(once, 4), model.recommend_new(repeated, 4), strict=True):
+        assert np.array_equal(a, b)
+    if model.row_scorer() is None:
+        assert torch.equal(model.fold_in_users(once), model.fold_in_users(repeated))
+        if kind != "PinSAGE":
+            assert torch.equal(model.fold_in_items(once), model.fold_in_items([[1, 0, 1], [2, 2], []]))
