@@ -12,6 +12,7 @@ from fastgcn_rec import (
     Index,
     correct_and_smooth,
     evaluate,
+    half_hop,
     ppr,
     ppr_push,
     propagate,
@@ -186,3 +187,18 @@ def test_long_lists_of_many_users_are_made_block_by_block(monkeypatch):
     ids = retrieve(users, items, 300, memory_budget=40_000).ids  # less than the result
     assert torch.equal(ids, retrieve(users, items, 300).ids)
     assert Index.build(items.numpy()).search(users.numpy(), 300)[0].tolist() == ids.tolist()
+
+
+def test_what_comes_out_is_of_the_kind_of_the_first_that_went_in():
+    tensor, array = torch.eye(3), np.eye(3, dtype=np.float32)
+    graph, ids = Graph.from_edges([0, 1, 2], [0, 1, 2]), np.array([0])
+    for kind, x in ((torch.Tensor, tensor), (np.ndarray, array)):
+        for y in (tensor, array):
+            results = [
+                *retrieve(x, y, 1, items_subset=ids),
+                *retrieve(items=y, items_subset=ids, k=1, queries=x),
+                *topk(graph, x, 1, users=np.arange(3) if x is tensor else torch.arange(3)),
+                half_hop(graph, x, "users", y[0]),
+                half_hop(left=y[0], to="users", x=x, graph=graph),
+            ]
+            assert {type(result) for result in results} == {kind}

@@ -56,9 +56,12 @@ def register(
 
 def accepts_arrays(fn: F) -> F:
     """Lets an op take NumPy and CuPy arrays (or anything with DLPack or ``__cuda_array_interface__``): they are viewed as tensors,
-    copied only where torch has no such view, and tensors that come out are handed back as arrays of the kind of the first one that
-    went in."""
+    copied only where torch has no such view, and tensors that come out are handed back as what the first one that went in is, in the order of
+    the op's parameters: a tensor or an array of some kind."""
     names = list(inspect.signature(fn).parameters)
+
+    def place(name: str) -> int:
+        return names.index(name) if name in names else len(names)
 
     @functools.wraps(fn)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -67,7 +70,10 @@ def accepts_arrays(fn: F) -> F:
         back: list[Callable[[Tensor], Any]] = []
 
         def convert(name: str, value: Any) -> Any:
-            if isinstance(value, Tensor) or not hasattr(value, "shape"):
+            if isinstance(value, Tensor):
+                back.append(lambda t: t)
+                return value
+            if not hasattr(value, "shape"):
                 return value
             if isinstance(value, np.ndarray):
                 back.append(_as_numpy)
@@ -83,7 +89,7 @@ def accepts_arrays(fn: F) -> F:
 
         if not torch.compiler.is_compiling():
             args = tuple(map(convert, names, args)) + args[len(names) :]
-            kwargs = {k: convert(k, v) for k, v in kwargs.items()}
+            kwargs = {k: convert(k, kwargs[k]) for k in sorted(kwargs, key=place)}
         result = fn(*args, **kwargs)
         if not back:
             return result
