@@ -238,3 +238,11 @@ def test_columns_of_another_length_are_refused():
     for info, one in (("item_info", "an item"), ("user_info", "a user")):
         with pytest.raises(ValueError, match=rf"{info}\['x'\] must have one row {one} = 2, got \[3\]"):
             build_dataset("toy", edges, edges, ids, ids, **{info: {"x": np.zeros(3)}})
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32, np.int64])
+def test_negative_ids_are_refused_of_every_dtype(dtype):
+    fine, bad = np.array([0, 1], dtype), np.array([1, -1], dtype)
+    for name, pair in (("users", (bad, fine)), ("items", (fine, bad))):
+        with pytest.raises(ValueError, match=rf"{name} must lie in \[0, 2\*\*31\), got -1 to 1"):
+            Edges(*pair)

@@ -61,7 +61,7 @@ class Edges:
             ids = np.asarray(getattr(self, name))
             if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
                 raise TypeError(f"{name} must be integers [E], got dtype {ids.dtype} and shape {list(ids.shape)}")
-            if ids.dtype != np.int32 and ids.size and not 0 <= ids.min() <= ids.max() <= _INT32_MAX:
+            if ids.size and not 0 <= ids.min() <= ids.max() <= _INT32_MAX:
                 raise ValueError(f"{name} must lie in [0, 2**31), got {ids.min()} to {ids.max()}")
             object.__setattr__(self, name, ids.astype(np.int32, copy=False))
         if self.users.size != self.items.size:
