@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from ._ties import tie_key
-from .data._arrays import among, as_ids, check_count, codes_of, ids_at, sorted_index
+from .data._arrays import among, as_floats, as_ids, check_count, check_kind, codes_of, ids_at, sorted_index
 from .graph import Graph
 from .models import Recommender
 from .ops.retrieve import retrieve
@@ -92,7 +92,9 @@ class Index:
         """
         table = _matrix("vectors", vectors, self.vectors.shape[1])
         both = np.concatenate([self.vectors, table])
-        names = _names(len(both), np.concatenate([self.ids, as_ids(ids, "ids")]))
+        added = as_ids(ids, "ids")
+        check_kind(added, self.ids, "Index: ids", "ids of the index")
+        names = _names(len(both), np.concatenate([self.ids, added]))
         ann = None
         if self._ann is not None:
             ann = _faiss().clone_index(self._ann)
@@ -305,9 +307,10 @@ def _is_edge(graph: Graph, rows: NDArray[np.int64], columns: NDArray[np.int64]) 
 
 
 def _matrix(name: str, values: Any, dim: int | None = None) -> Floats:
-    array = (
-        values.detach().cpu().float().numpy() if isinstance(values, torch.Tensor) else np.asarray(values, np.float32)
-    )
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu()
+        values = values if values.is_complex() else values.float()
+    array = as_floats(values, f"Index: {name}")
     if array.ndim != 2 or (dim is not None and array.shape[1] != dim):
         raise ValueError(f"Index: {name} must have shape [n, {dim or 'dim'}], got {list(array.shape)}")
     if not np.isfinite(array).all():

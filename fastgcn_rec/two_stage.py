@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ._elementwise import in_pieces
 from ._same import check_dataset, edge_keys
 from .data import Dataset, Edges
-from .data._arrays import among, check_count, pair_keys
+from .data._arrays import among, as_floats, check_count, pair_keys
 from .evaluate import evaluate, ranked
 from .graph import Graph
 from .index import Indexed
@@ -41,7 +41,8 @@ class TwoStage:
         Trained on a part of train: the edges of ``dataset.train`` that are not in ``candidates.graph`` are the ranker's labels, so that no
         feature of the ranker's training has seen them.
     ranker : any object with ``fit(X, y)`` and ``predict_proba(X)`` or ``predict(X)``
-        X float32 [rows, n_features], y int64 [rows] of 0 and 1. Of ``predict_proba`` the last column is the score.
+        X float32 [rows, n_features], y int64 [rows] of 0 and 1. ``predict`` returns a score a row, [rows]; of ``predict_proba`` the last
+        column is the score. Scores may be infinite, and no NaN.
     serving : Recommender or Indexed, optional
         What gives candidates and features once the ranker is trained, such as the same model trained on all of train. Default: ``candidates``.
     n_candidates : int >= 1
@@ -167,18 +168,42 @@ class TwoStage:
         :func:`fastgcn_rec.evaluate`. Items in ``seen`` are no candidates."""
         if self.training is None:
             raise RuntimeError("TwoStage: the ranker is not trained; call fit(dataset) first")
-        predict = getattr(self.ranker, "predict_proba", None)
         for block, ids, x in self._blocks(self.serving, seen, users):
             best, values = np.full((len(block), k), -1), np.full((len(block), k), -np.inf, np.float32)
             scores = np.full(ids.shape, -np.inf, np.float32)
             real = ids >= 0
             if real.any():
-                scores[real] = self.ranker.predict(x[real]) if predict is None else predict(x[real])[:, -1]
-            order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+                scores[real] = self._predicted(x[real])
+            order = np.lexsort((-scores, ~real), axis=1)[:, :k]  # stable; padding behind any score
             best[:, : order.shape[1]] = np.take_along_axis(ids, order, 1)
             values[:, : order.shape[1]] = np.take_along_axis(scores, order, 1)
             at = users.device
             yield torch.from_numpy(block).to(at), torch.from_numpy(best).to(at), torch.from_numpy(values)
+
+    def _predicted(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The ranker's scores [rows]."""
+        of_classes = hasattr(self.ranker, "predict_proba")
+        scores = np.asarray(self.ranker.predict_proba(x) if of_classes else self.ranker.predict(x))
+        who = f"TwoStage: {type(self.ranker).__name__}.{'predict_proba' if of_classes else 'predict'}"
+        wanted = f"[{len(x)}, classes]" if of_classes else f"[{len(x)}]"
+        if (
+            scores.ndim != 1 + of_classes
+            or len(scores) != len(x)
+            or 0 in scores.shape
+            or scores.dtype.kind not in "biuf"
+        ):
+            raise ValueError(
+                f"{who} must return numbers {wanted} for {len(x)} rows, got dtype {scores.dtype} and shape {list(scores.shape)}"
+            )
+        scores = scores[:, -1] if of_classes else scores
+        missing = np.isnan(scores)
+        if missing.any():
+            raise ValueError(
+                f"{who} must return no NaN, which has no rank, got {int(missing.sum())} in {len(x)} rows; train the ranker on more rows, or "
+                "let it give another number"
+            )
+        with np.errstate(over="ignore"):  # beyond float32's range lies infinity, which ranks as well
+            return scores.astype(np.float32)
 
     def ceiling(self, test: Edges) -> dict[str, float]:
         """:func:`evaluate` of the candidates at K = n_candidates: "recall@<n_candidates>" is what no order of them can exceed at any K."""
@@ -187,15 +212,16 @@ class TwoStage:
     def _blocks(
         self, model: Recommender | Indexed, seen: Graph | None, users: Tensor
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]]:
-        """(users [b], candidates [b, n_candidates], -1 where there are fewer, features [b, n_candidates, F]); items in ``seen`` are left out."""
+        """(users [b], candidates [b, m], -1 where there are fewer, features [b, m, F]), m = min(n_candidates, n_items); items in ``seen`` are left out."""
         graph = model.graph
+        width = min(self.n_candidates, graph.n_items)
         popularity, degree = (in_pieces(torch.log1p, d.float()) for d in (graph.item_degree, graph.user_degree))
-        found = ranked(model, graph if seen is None else seen, users, self.n_candidates, seen is not None)
+        found = ranked(model, graph if seen is None else seen, users, width, seen is not None)
         for block, ids, scores in (
             part for wide in found for part in zip(*(t.split(_AT_ONCE) for t in wide), strict=True)
         ):
             items = ids.clamp_min(0)
-            columns = [scores, torch.arange(1.0, self.n_candidates + 1, device=ids.device).expand_as(scores)]
+            columns = [scores, torch.arange(1.0, width + 1, device=ids.device).expand_as(scores)]
             columns += [scores[:, :1] - scores, popularity[items], degree[block, None].expand_as(scores)]
             if self.use_ppr:
                 pi = ppr(graph, block, tol=1e-4).scores[:, graph.n_users :].gather(1, items)
@@ -219,7 +245,7 @@ def _group_argument(ranker: Any) -> str | None:
 def _item_features(given: Any, n_items: int) -> NDArray[np.float32]:
     if given is None:
         return np.zeros((n_items, 0), np.float32)
-    features = np.asarray(given, np.float32)
+    features = as_floats(given, "TwoStage: item_features")
     if features.ndim != 2 or len(features) != n_items:
         raise ValueError(
             f"TwoStage: item_features must have shape [n_items, F] = [{n_items}, F], got {list(features.shape)}"

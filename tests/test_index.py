@@ -238,3 +238,29 @@ def test_numbers_of_results_and_effort_are_integers(kind):
         index.search(vectors(1), 2.0)
     with pytest.raises(TypeError, match=r"Index: effort must be an int, got 2.5"):
         Index.build(vectors(20), kind, effort=2.5)
+
+
+@pytest.mark.parametrize(("ids", "more"), [(["a"], [5]), ([5], ["a"])])
+def test_ids_of_an_index_are_of_one_kind(ids, more):
+    index = Index.build([[1.0, 2.0]], ids=ids)
+    for ask in (
+        lambda: index.with_vectors([[1.0, 2.0]], more),
+        lambda: index.without(more),
+        lambda: index.search([[1.0, 2.0]], 1, [more]),
+    ):
+        with pytest.raises(TypeError, match=r"must be (strings|integers) as the ids of the index are, got"):
+            ask()
+    assert index.with_vectors(np.empty((0, 2)), []).ids.tolist() == ids
+    assert index.without(ids).with_vectors([[1.0, 2.0]], more).ids.tolist() == more
+
+
+@pytest.mark.parametrize("given", [np.ones((1, 2), complex), torch.ones(1, 2, dtype=torch.complex64), [["1", "2"]]])
+def test_vectors_are_real_numbers(given):
+    index = Index.build([[1.0, 2.0]])
+    for ask in (
+        lambda: Index.build(given),
+        lambda: index.with_vectors(given, [7]),
+        lambda: index.search(given, 1),
+    ):
+        with pytest.raises(TypeError, match=r"Index: (vectors|queries) must be real numbers, got dtype"):
+            ask()

@@ -202,3 +202,60 @@ def test_candidates_are_counted_by_integers(data, model):
     two = TwoStage(model, Recorder(), n_candidates=np.int64(20), use_ppr=False).fit(data)
     with pytest.raises(TypeError, match=r"TwoStage: k must be an int, got 2.0"):
         two.recommend(data.user_ids[:1], 2.0)
+
+
+class Fixed(Recorder):
+    """A ranker that returns what a function makes of the rows, once it is trained."""
+
+    def __init__(self, made):
+        self.made = made
+
+    def predict(self, x):
+        return self.made(x)
+
+
+@pytest.mark.parametrize("low", [-np.inf, -1e300, -1.0, np.inf])
+def test_an_item_ranks_above_padding_whatever_its_score(model, data, low):
+    two = TwoStage(model, Fixed(lambda x: np.full(len(x), low)), n_candidates=1000, use_ppr=False).fit(data)
+    ids, _ = two.recommend(data.user_ids, 250)
+    left = data.n_items - data.graph().user_degree.numpy()
+    for row, n in zip(ids, left, strict=True):
+        assert (row[:n] >= 0).all()
+        assert (row[n:] == -1).all()
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (lambda x: np.where(x[:, 1] == 2, np.nan, 1.0), r"Fixed.predict must return no NaN, .* got \d+ in \d+ rows"),
+        (lambda x: np.zeros(len(x) - 1), r"Fixed.predict must return numbers \[\d+\] for"),
+        (lambda x: np.zeros((len(x), 1)), r"got dtype float64 and shape \[\d+, 1\]"),
+        (lambda x: 0.5, r"shape \[\]"),
+        (lambda x: np.zeros(len(x), complex), "dtype complex128"),
+        (lambda x: np.array(["high"] * len(x)), "dtype <U4"),
+    ],
+)
+def test_a_ranker_gives_one_number_a_row(model, data, made, message):
+    two = TwoStage(model, Fixed(made), n_candidates=5, use_ppr=False).fit(data)
+    with pytest.raises(ValueError, match=message):
+        two.recommend(data.user_ids, 5)
+    two.ranker.predict_proba = lambda x: np.stack([np.ones(len(x)), np.full(len(x), np.nan)], 1)
+    with pytest.raises(ValueError, match=r"Fixed.predict_proba must return no NaN"):
+        evaluate(two, data)
+    two.ranker.predict_proba = lambda x: np.zeros(len(x))
+    with pytest.raises(ValueError, match=r"Fixed.predict_proba must return numbers \[\d+, classes\]"):
+        evaluate(two, data)
+
+
+def test_more_candidates_than_items_are_the_items(model, data):
+    many, all_items = (
+        TwoStage(model, Recorder(), n_candidates=n, use_ppr=False).fit(data) for n in (10**9, data.n_items)
+    )
+    assert many.recommend(data.user_ids, 30)[0].tolist() == all_items.recommend(data.user_ids, 30)[0].tolist()
+    assert list(many.ceiling(data.test).values()) == list(all_items.ceiling(data.test).values())
+
+
+@pytest.mark.parametrize("features", [np.ones((200, 1), complex), np.full((200, 1), "1.5")])
+def test_features_are_real_numbers(model, features):
+    with pytest.raises(TypeError, match="TwoStage: item_features must be real numbers, got dtype"):
+        TwoStage(model, Recorder(), item_features=features)

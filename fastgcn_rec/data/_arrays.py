@@ -90,6 +90,14 @@ def _integers(ids: Array, name: str) -> Ints:
     return ids.astype(np.int64, copy=False)
 
 
+def as_floats(values: Any, name: str) -> NDArray[np.float32]:
+    """Return real numbers of any kind as float32; texts and complex numbers, of which NumPy would make some, are refused."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must be real numbers, got dtype {array.dtype}; convert them with .astype(np.float32)")
+    return array.astype(np.float32, copy=False)
+
+
 def factorize(ids: Array) -> tuple[Array, Ints]:
     """Return (sorted distinct ids, int64 code of every id)."""
     if not is_text(ids):
@@ -110,8 +118,7 @@ def sorted_index(ids: Array) -> tuple[Ints, Array]:
 
 def codes_of(ids: Array, space: Array, name: str, what: str) -> Ints:
     """Return the positions of `ids` in the sorted `space`; a ValueError names the first unknown ids."""
-    if ids.size and space.size and is_text(ids) != is_text(space):
-        raise TypeError(f"{name} must be {_kind(space)} as the {what} are, got {_kind(ids)}")
+    check_kind(ids, space, name, what)
     if is_text(space) and 16 * ids.size > space.size:  # a binary search by Python's comparisons takes longer
         position, found = _hashed(space, ids)
     else:
@@ -122,6 +129,12 @@ def codes_of(ids: Array, space: Array, name: str, what: str) -> Ints:
         ids_are = "1 id that is" if unknown.size == 1 else f"{unknown.size} ids that are"
         raise ValueError(f"{name} holds {ids_are} not among the {space.size} {what}: {shown}")
     return position
+
+
+def check_kind(ids: Array, space: Array, name: str, what: str) -> None:
+    """Raise TypeError where some of `ids` and `space` are texts and the others integers."""
+    if ids.size and space.size and is_text(ids) != is_text(space):
+        raise TypeError(f"{name} must be {_kind(space)} as the {what} are, got {_kind(ids)}")
 
 
 def _hashed(space: Array, ids: Array) -> tuple[Ints, NDArray[np.bool_]]:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..data._arrays import among, as_ids
+from ..data._arrays import among, as_ids, check_kind
 from ..fold_in import edges_of_new
 from ..graph import Graph
 from .base import Recommender
@@ -36,6 +36,7 @@ def ids_with(known: NDArray[Any], n: int, item_ids: Any) -> NDArray[Any]:
             raise ValueError("PinSAGE: ids of this model are text; pass item_ids, one for each new item")
         item_ids = np.arange(n) + (known.max() + 1 if len(known) else 0)
     new = as_ids(item_ids, "item_ids")
+    check_kind(new, known, "PinSAGE: item_ids", "items of the model")
     again = among(np.sort(known), new)
     if len(new) != n or len(np.unique(new)) != n or again.any():
         raise ValueError(
