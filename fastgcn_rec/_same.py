@@ -21,16 +21,15 @@ def check_dataset(who: str, model: Any, dataset: Any, name: str = "the model", *
         raise TypeError(
             f"{who}: dataset must be a Dataset, got {type(dataset).__name__}; make_dataset or build_dataset makes one of edges"
         )
-    if (model.n_users, model.n_items) != (dataset.n_users, dataset.n_items):
+    graph = model.graph
+    if (graph.n_users, graph.n_items) != (dataset.n_users, dataset.n_items):
         raise ValueError(
-            f"{who}: {name} is for {model.n_users} users and {model.n_items} items, {dataset.name} has {dataset.n_users} and "
+            f"{who}: {name} is for {graph.n_users} users and {graph.n_items} items, {dataset.name} has {dataset.n_users} and "
             f"{dataset.n_items}; make the model from this data set"
         )
     check_ids(who, model, (dataset.user_ids, dataset.item_ids), dataset.name, name)
-    own, given = (
-        edge_keys(model.graph),
-        pair_keys(dataset.train.users, dataset.train.items, model.n_users, model.n_items),
-    )
+    own = edge_keys(graph)
+    given = pair_keys(dataset.train.users, dataset.train.items, graph.n_users, graph.n_items)
     given.sort()
     if np.array_equal(own, given):
         return

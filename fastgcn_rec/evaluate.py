@@ -18,6 +18,7 @@ from .data import Dataset, Edges
 from .data._arrays import check_count, check_fraction
 from .graph import Graph
 from .ops import retrieve, topk, unseen_mask
+from .ops.retrieve import unit
 
 USER_METRICS = ("recall", "ndcg", "precision", "hit", "mrr", "map")
 LIST_METRICS = ("coverage", "gini", "popularity")
@@ -57,6 +58,8 @@ def ranked(
     vectors = model.vectors() if hasattr(model, "vectors") else None
     if vectors is not None:
         of_users, of_items, metric = vectors
+        if metric == "cosine":  # as scorers and indices compute it, to the bit
+            of_users, of_items, metric = unit(of_users), unit(of_items), "dot"
         seen = graph if exclude_seen else None
         for block in users.split(max(1, min(RANKED_AT_ONCE, _LISTED_AT_ONCE // k))):
             rows = block if exclude_seen else None
@@ -85,7 +88,13 @@ def _scores(given: Any, n_users: int, graph: Graph) -> torch.Tensor:
 def _relevant(model: Any, test: Any, exclude: Graph) -> Graph:
     """The edges to be found."""
     if isinstance(test, Dataset):
-        check_dataset("evaluate", model, test, part=True)
+        if getattr(model, "graph", None) is not None:
+            check_dataset("evaluate", model, test, part=True)
+        elif (test.n_users, test.n_items) != (exclude.n_users, exclude.n_items):
+            raise ValueError(
+                f"evaluate: exclude must be [n_users, n_items] = [{test.n_users}, {test.n_items}] as {test.name} is, got "
+                f"[{exclude.n_users}, {exclude.n_items}]"
+            )
         test = test.test
     if isinstance(test, Edges):
         check_ids("evaluate", model, test.ids, "test")
@@ -112,8 +121,8 @@ def ranking_metrics(
 
     Parameters
     ----------
-    hits : bool [n, K], K >= k
-        hits[b, j]: is the item at rank j + 1 among the user's relevant ones P?
+    hits : bool [n, K]
+        hits[b, j]: is the item at rank j + 1 among the user's relevant ones P? Beyond rank K nothing is listed.
     n_relevant : int [n]
         |P|, at least 1.
     names : those to compute
@@ -134,12 +143,16 @@ def ranking_metrics(
     [0.6131]
     """
     rel = hits[:, :k].astype(np.float64)
-    ranks = np.arange(1, k + 1)
-    discount = 1 / np.log2(ranks + 1)
     found, best = rel.sum(1), np.minimum(n_relevant, k)
+    n_ranks = rel.shape[1]
+    ranks = np.arange(1, max(n_ranks, int(best.max(initial=0))) + 1)
+    discount = 1 / np.log2(ranks + 1)
+    ranks = ranks[:n_ranks]
     formulas: dict[str, Callable[[], NDArray[np.float64]]] = {
         "recall": lambda: found / n_relevant,
-        "ndcg": lambda: np.einsum("nk,k->n", rel, discount) / np.concatenate(([0.0], np.cumsum(discount)))[best],
+        "ndcg": lambda: (
+            np.einsum("nk,k->n", rel, discount[:n_ranks]) / np.concatenate(([0.0], np.cumsum(discount)))[best]
+        ),
         "precision": lambda: found / k,
         "hit": lambda: (found > 0).astype(np.float64),
         "mrr": lambda: (found > 0) / np.where(found > 0, rel.argmax(1) + 1, 1),
@@ -228,8 +241,9 @@ def evaluate(
         The relevant items, by internal ids; repeated pairs count once and weights do not. A Dataset stands for its test part; the training edges
         of the model must be among its own then. Edges of a Dataset of other ids than the model's are refused.
     exclude : Graph, optional
-        Items that a user has an edge to here are left out of the ranking. Default: ``model.graph``.
-    ks : cut-offs >= 1, or one; metrics : names out of :data:`METRICS`, or one
+        Items that a user has an edge to here are left out of the ranking. Default: ``model.graph``; for a model without one the training
+        edges of a Dataset.
+    ks : cut-offs >= 1, or one; beyond n_items a list ends with the items; metrics : names out of :data:`METRICS`, or one
     batch_users : int
         Users scored at once by a callable or ``scorer()``: batch_users * n_items scores are held. Vectors need none.
     degrees : ascending ints, such as (10, 30)
@@ -260,6 +274,8 @@ def evaluate(
         raise ValueError("evaluate: ks must be cut-offs >= 1, got none")
     if exclude is None:
         exclude = getattr(model, "graph", None)
+        if exclude is None and isinstance(test, Dataset):
+            exclude = test.graph()
         if exclude is None:
             raise ValueError("evaluate: pass exclude=Graph(...), the edges that count as seen; a plain scorer has none")
     if not isinstance(exclude, Graph):
@@ -278,8 +294,8 @@ def evaluate(
     names = [f"{m}@{k}" for k in ks for m in of_users]
     values = np.empty((len(users), len(names)))
     shown = {k: np.zeros(exclude.n_items, np.int64) for k in ks}
-    done = 0
-    for block, ids, _ in ranked(model, exclude, users, max(ks), batch_users=batch_users) if len(users) else ():
+    done, depth = 0, min(max(ks), exclude.n_items)  # a longer list holds no more
+    for block, ids, _ in ranked(model, exclude, users, depth, batch_users=batch_users) if len(users) else ():
         stopping.check()
         hits = (~unseen_mask(relevant, block, ids) & (ids >= 0)).cpu().numpy()
         n_relevant = relevant.user_degree[block].cpu().numpy()
@@ -313,7 +329,10 @@ def evaluate(
 def _counts(name: str, given: Any) -> list[int]:
     """Integers >= 1, or one."""
     single = isinstance(given, (int, float, str)) or getattr(given, "ndim", 1) == 0
-    return [check_count(value, f"evaluate: {name}", 1) for value in ([given] if single else given)]
+    counts = [check_count(value, f"evaluate: {name}", 1) for value in ([given] if single else given)]
+    if counts and max(counts) >= 2**31:
+        raise ValueError(f"evaluate: {name} must be below 2**31, got {max(counts)}")
+    return counts
 
 
 def _means(values: NDArray[np.float64], names: Sequence[str]) -> dict[str, float]:

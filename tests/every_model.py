@@ -19,6 +19,7 @@ TRAINED = {
     "LightGCN by autograd": lambda data: LightGCN(data, 8, 2, learn_alpha=True),
     "LightGCN cosine": lambda data: LightGCN(data, 8, 2, similarity="cosine"),
     "NGCF": lambda data: NGCF(data, 8, 2),
+    "NGCF cosine": lambda data: NGCF(data, 8, 2, similarity="cosine"),
     "NGCF lecture": lambda data: NGCF(data, 8, 2, form="lecture"),
     "PinSAGE": pinsage,
 }

@@ -1,13 +1,14 @@
 import os
 import re
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from conftest import random_graph, ranking
 
-from fastgcn_rec import MF, Graph, Popularity, evaluate
+from fastgcn_rec import MF, Graph, ItemKNN, Popularity, evaluate, fit
 from fastgcn_rec.data import Edges, load_dataset, synthetic_interactions
 from fastgcn_rec.evaluate import METRICS, bootstrap, list_metrics, ranking_metrics
 
@@ -202,3 +203,39 @@ def test_a_data_set_must_hold_the_edges_that_the_model_was_made_of():
 def test_options_of_another_kind_are_named(options, error, message):
     with pytest.raises(error, match=f"evaluate: {re.escape(message)}"):
         evaluate(Popularity(random_graph()), Edges([0], [0]), **options)
+
+
+def test_what_ranks_needs_no_graph_of_its_own():
+    data = synthetic_interactions(40, 60, 400, seed=1)
+    model = MF(data, 8)
+    vectors, scorer = SimpleNamespace(vectors=model.vectors), SimpleNamespace(scorer=model.scorer)
+    for other in (model.scorer(), vectors, scorer):
+        assert evaluate(other, data) == evaluate(model, data)
+        assert evaluate(other, data, data.graph()) == evaluate(model, data)
+        with pytest.raises(
+            ValueError, match=r"exclude must be \[n_users, n_items\] = \[40, 60\] as .* is, got \[2, 3\]"
+        ):
+            evaluate(other, data, Graph.from_edges([0], [0], 2, 3))
+
+
+@pytest.mark.parametrize("of", [MF, ItemKNN])
+def test_a_list_ends_with_the_items(of):
+    data = synthetic_interactions(40, 60, 400, seed=1)
+    model = of(data)
+    whole = evaluate(model, data, ks=[60], metrics=METRICS)
+    long = evaluate(model, data, ks=[999_999_999], metrics=METRICS)
+    for name in METRICS:
+        factor = 60 / 999_999_999 if name == "precision" else 1  # by its definition, over k places
+        assert long[f"{name}@999999999"] == pytest.approx(whole[f"{name}@60"] * factor, rel=1e-12)
+    assert evaluate(model, data, ks=[5, 999_999_999])["ndcg@5"] == evaluate(model, data, ks=5)["ndcg@5"]
+    for name, of_hits in ranking_metrics(np.eye(3, dtype=bool), np.full(3, 3), 10**9).items():
+        padded = ranking_metrics(np.eye(3, 50, dtype=bool), np.full(3, 3), 50)[name]
+        np.testing.assert_allclose(of_hits, padded * (50 / 10**9 if name == "precision" else 1), rtol=1e-12)
+    with pytest.raises(ValueError, match="ks must be below"):
+        evaluate(model, data, ks=2**31)
+
+
+def test_training_may_be_judged_by_lists_of_all_items():
+    data = synthetic_interactions(40, 60, 400, seed=1)
+    history = fit(MF(data, 4), data, epochs=1, eval_every=1, metric="recall@999999999", progress=False)
+    assert history.best_metric == 1

@@ -2,11 +2,12 @@
 
 import json
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from every_model import EVERY, TRAINED, pinsage
+from every_model import EVERY, MADE, TRAINED, pinsage
 
 from fastgcn_rec import (
     EASE,
@@ -15,14 +16,21 @@ from fastgcn_rec import (
     FoldIn,
     Graph,
     GraphFilter,
+    Index,
+    Indexed,
     ItemKNN,
     LightGCN,
     Recommender,
     RP3beta,
+    TwoStage,
+    dense,
     evaluate,
     fit,
+    retrieve,
+    topk,
 )
-from fastgcn_rec.data import Interactions, make_dataset
+from fastgcn_rec.data import Edges, Interactions, make_dataset
+from fastgcn_rec.evaluate import ranked
 from fastgcn_rec.models import base
 from fastgcn_rec.negatives import DistanceWeighted, Dynamic, Uniform, parse
 
@@ -301,3 +309,81 @@ def test_ids_are_sorted_once_and_anew_where_they_change(data, monkeypatch):
     model.user_ids = np.array([f"u{i}" for i in range(model.n_users)], object)
     assert np.array_equal(model.recommend(["u0", "u1", "u2"], 2)[0], expected)
     assert np.array_equal(pickle.loads(pickle.dumps(model)).recommend(["u0"], 2)[0], expected[:1])
+
+
+class ByScore:
+    def fit(self, x, y): ...
+
+    def predict(self, x):
+        return x[:, 0]
+
+
+@pytest.mark.parametrize("kind", TRAINED)
+def test_every_way_of_ranking_gives_the_same_bits(models, data, kind):
+    model, k = models[kind], 10
+    graph, rows = model.graph, torch.arange(model.n_users)
+    of_users, of_items = model.scoring_vectors()
+    part, _ = data.split_valid(0.3)
+    two = TwoStage(MF(part, 4), ByScore(), serving=model, n_candidates=k, use_ppr=False).fit(data)
+    alone = [model.recommend([user], k) for user in model.user_ids]
+    own_class = SimpleNamespace(vectors=model.vectors)
+    by_internal_ids = {
+        "scorer and topk": topk(graph, model.scorer()(rows), k, rows),
+        "retrieve": retrieve(of_users, of_items, k, graph),
+        "retrieve of arrays": map(torch.from_numpy, retrieve(of_users.numpy(), of_items.numpy(), k, graph.to_scipy())),
+        "evaluate": next(ranked(model, graph, rows, k))[1:],
+        "vectors of a class of one's own": next(ranked(own_class, graph, rows, k))[1:],
+    }
+    ways = {way: (model.raw_items(ids), scores.numpy()) for way, (ids, scores) in by_internal_ids.items()} | {
+        "one by one": tuple(np.concatenate(lists) for lists in zip(*alone, strict=True)),
+        "index": Index.build(of_items, ids=model.item_ids).search(of_users, k, graph.to_scipy()),
+        "indexed": Indexed(model).recommend(model.user_ids, k),
+        "two stages": two.recommend(model.user_ids, k),
+    }
+    ids, scores = model.recommend(model.user_ids, k)
+    for way, (found, values) in ways.items():
+        assert np.array_equal(found, ids), way
+        assert np.array_equal(values, scores), way
+
+    own, fold = [[0, 3], [5], [1, 2, 7]], FoldIn(model)
+    new = [model.item_ids[items].tolist() for items in own]
+    edges = Graph.from_edges([0, 0, 1, 2, 2, 2], [0, 3, 5, 1, 2, 7], 3, model.n_items)
+    ids, scores = fold.recommend(new, k)
+    found, values = topk(edges, dense(model.as_scored(fold.users(new).float()), of_items), k, [0, 1, 2])
+    assert np.array_equal(model.raw_items(found), ids)
+    assert np.array_equal(values, scores)
+
+
+@pytest.mark.parametrize("kind", TRAINED)
+def test_neighbours_are_those_of_an_index_of_unit_vectors(models, kind):
+    model = models[kind]
+    z = torch.nn.functional.normalize(model.vectors()[1], dim=1)
+    ids, cosines = model.similar_items(model.item_ids, 5)
+    found, values = Index.build(z, ids=model.item_ids).search(z, 5, [[i] for i in model.item_ids])
+    assert np.array_equal(found, ids)
+    assert np.array_equal(values, cosines)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("kind", EVERY)
+def test_a_model_of_another_dtype_ranks_and_scores(data, kind, dtype):
+    model, other = EVERY[kind](data), EVERY[kind](data).to(dtype)
+    pairs = torch.tensor([[0, 1], [model.n_users, model.n_users + 3]])
+    close = {"rtol": 1e-4, "atol": 1e-5} if dtype == torch.float64 or kind in MADE else {"rtol": 0.1, "atol": 0.1}
+    torch.testing.assert_close(scores_of(other).float(), scores_of(model), **close)
+    torch.testing.assert_close(other(pairs).float(), model(pairs), **close)
+    for found in (
+        other.recommend(data.user_ids[:4], 3),
+        other.recommend_new([data.item_ids[:2].tolist()], 3),
+        other.similar_items(data.item_ids[:2], 3),
+    ):
+        assert np.isfinite(found[1]).all()
+    assert evaluate(other, Edges([0], [29]))["n_users_evaluated"] == 1
+
+
+def test_new_items_have_ids_of_the_models_kind():
+    model = pinsage(Graph.from_edges([0, 1, 2], [0, 1, 2]))
+    with pytest.raises(
+        TypeError, match="PinSAGE: item_ids must be integers as the items of the model are, got strings"
+    ):
+        model.with_items({"kind": ["kind 1"]}, None, ["a"])

@@ -21,6 +21,7 @@ from ..graph import Graph, Norm
 from ..ops import bpr_loss, dense, l2_loss, retrieve
 from ..ops._library import check_ids, check_range
 from ..ops.retrieve import METRICS as SIMILARITIES
+from ..ops.retrieve import unit
 from ..storage import check_arrays, check_keys, like, load_arrays, name_of, plain, refusing, same_values, save_arrays
 from ._saved import configured, graph_and_ids
 from .chance import Chance
@@ -175,7 +176,7 @@ class Recommender(torch.nn.Module):
 
     def as_scored(self, vectors: Tensor) -> Tensor:
         """Vectors as they enter a score: of length 1 where ``similarity`` is "cosine"."""
-        return torch.nn.functional.normalize(vectors, dim=1) if self.similarity == "cosine" else vectors
+        return unit(vectors) if self.similarity == "cosine" else vectors
 
     def forward(self, edge_label_index: Tensor) -> Tensor:
         """Scores of pairs of nodes int64 [2, n] (users first, items from n_users on), differentiable: the inner product, or the cosine where
@@ -280,7 +281,8 @@ class Recommender(torch.nn.Module):
         k = check_count(k, f"similar_{what}: k", 1)
         rows = torch.from_numpy(self._rows(what, raw_ids)).to(self.graph.device)
         itself = torch.arange(len(rows) + 1, device=rows.device), rows
-        ids, cosines = retrieve(z[rows], z, k, itself, metric="cosine")
+        z = unit(z)
+        ids, cosines = retrieve(z[rows], z, k, itself)
         return ids_at(space, ids.cpu().numpy()), cosines.cpu().numpy()
 
     def user_rows(self, users: Any) -> NDArray[np.int64]:

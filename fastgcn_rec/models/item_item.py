@@ -27,7 +27,7 @@ class ItemItem(Recommender):
 
     It is made when it is constructed, without training, and takes new users as they are: their row through the same W. A user without
     items, whose row says nothing, gets the share of the users with items who have item i as his score of it. A subclass gives ``_make``, what is computed
-    once, ``_check``, which of a file it takes for that, and ``score_rows``.
+    once and stays float32, ``_check``, which of a file it takes for that, and ``score_rows``.
 
     A constructor ends with ``self._keep(state)``: ``state``, what ``state_dict`` of an equal model holds, comes from :meth:`Recommender.load`
     and spares the making.
@@ -39,6 +39,15 @@ class ItemItem(Recommender):
             self._check(state)
         for name, tensor in (self._make() if state is None else state).items():
             self.register_buffer(name, tensor)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Recommender:
+        """Moves to devices; the numbers keep the dtype that they were made in, whatever ``double()`` and the like ask for."""
+
+        def kept(t: Tensor) -> Tensor:
+            example = fn(t.new_empty(0))
+            return fn(t) if example.dtype == t.dtype else t.to(example.device)
+
+        return super()._apply(kept, recurse)
 
     def _make(self) -> State:
         """The tensors that ``score_rows`` needs, on the graph's device."""

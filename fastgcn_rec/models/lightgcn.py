@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import torch
 
+from .._native import accumulator
 from ..data import Dataset
 from ..data._arrays import check_count, check_numbers, plain
 from ..fold_in import Fold, Side
@@ -212,7 +213,7 @@ class LightGCN(MF):
                 f"LightGCN: method='propagate' takes no options, got {', '.join(options)}; method='ridge' does"
             )
         weight = self.embedding.weight
-        right = self.graph.scales(self.norm, weight.dtype)[1]
+        right = self.graph.scales(self.norm, accumulator(weight.dtype))[1]
         sent = propagate(self.graph, weight, self.alpha[1:], self.norm)
         sent = sent if right is None else sent * right[:, None]
         by_users, by_items = sent.split([self.n_users, self.n_items])
@@ -228,7 +229,7 @@ class _Received:
     norm: Norm
 
     def __call__(self, edges: Graph, new: Side) -> torch.Tensor:
-        left = edges.scales(self.norm, self.by_users.dtype)[0]
+        left = edges.scales(self.norm, accumulator(self.by_users.dtype))[0]
         own = None if left is None else left[: edges.n_users]
         received: torch.Tensor = half_hop(edges, self.by_items if new == "users" else self.by_users, "users", own)
         return received

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch.nn.functional import embedding, leaky_relu, normalize, relu
 
+from .._native import accumulator
 from ..data import Dataset
 from ..data._arrays import check_count, check_numbers
 from ..fold_in import Fold, Side
@@ -192,7 +193,7 @@ class _Forward:
     @torch.no_grad()
     def __call__(self, edges: Graph, new: Side) -> Tensor:
         model, like = self.model, self.sent[0][0]
-        left = edges.scales(model._norm, like.dtype)[0]
+        left = edges.scales(model._norm, accumulator(like.dtype))[0]
         assert left is not None
         scale = left[: edges.n_users]
         rows = [like.new_zeros(edges.n_users, model.embedding_dim)]

@@ -28,6 +28,11 @@ _FEW_QUERIES, _CACHED = 48, 1 << 20  # of up to so many queries all scores of so
 _FEW = 1024  # queries or items: cutting the work up further would cost more time than it saves memory
 
 
+def unit(vectors: Tensor) -> Tensor:
+    """Rows of length 1, whose inner products are the cosines that models rank by; a row of zeros stays one."""
+    return torch.nn.functional.normalize(vectors, dim=1)
+
+
 class TopK(NamedTuple):
     """What :func:`retrieve` returns."""
 
