@@ -146,7 +146,7 @@ def test_errors(data, model):
         two.recommend(data.user_ids[:1], 5)
     with pytest.raises(ValueError, match=r"k must lie in \[1, n_candidates\] = \[1, 10\], got 11"):
         two.fit(data).recommend(data.user_ids[:1], 11)
-    with pytest.raises(ValueError, match="users holds 1 ids"):
+    with pytest.raises(ValueError, match="users holds 1 id that is not among"):
         two.recommend([10**9], 5)
 
 
