@@ -47,7 +47,7 @@ check-python: $(VENV)/.installed-dev
 
 # $(call sanitized,folder,sanitizers,options): a build with all warnings errors. $(PYTHON_MODULE): options to build the module for Python.
 sanitized = $(BIN)/cmake -S . -B $(1) -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) -DFGR_SANITIZE=$(2) -DFGR_WERROR=ON \
-  -DCMAKE_BUILD_TYPE=RelWithDebInfo $(3) > /dev/null && $(BIN)/cmake --build $(1)
+  -DCMAKE_BUILD_TYPE=RelWithDebInfo $(3) > /dev/null && env -u MAKEFLAGS $(BIN)/cmake --build $(1)
 PYTHON_MODULE = -DFGR_VERSION=sanitized -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir) -DPython_EXECUTABLE=$(abspath $(BIN)/python)
 # libstdc++ is loaded with the sanitizer, which else misses where exceptions of other modules are thrown.
 SANITIZED_PYTHON = ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" $(BIN)/python
@@ -113,7 +113,7 @@ check-cuda: $(VENV)/.installed-dev
 	  $(BIN)/cmake -S . -B build/cuda -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) -DFGR_CUDA=ON -DFGR_PYTHON=ON \
 	    -DFGR_WERROR=ON -DFGR_CUDA_ARCHITECTURES=$(CUDA_ARCH) -DFGR_VERSION=cuda \
 	    -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir) -DPython_EXECUTABLE=$(abspath $(BIN)/python) > /dev/null && \
-	  $(BIN)/cmake --build build/cuda && cd build/cuda && \
+	  env -u MAKEFLAGS $(BIN)/cmake --build build/cuda && cd build/cuda && \
 	  $(abspath $(BIN)/python) -c 'import _C; print("CUDA", _C.build_info()["cuda"], "is linked and loads without a GPU")'; \
 	else echo "check-cuda: nothing to build here (no nvcc)"; fi
 
