@@ -183,6 +183,14 @@ class Graph:
             self._active = torch.nonzero(self.user_degree > 0).flatten().to(torch.int32)
         return None if self._active.numel() == self.n_users else self._active
 
+    def bare(self, side: Literal["users", "items"]) -> torch.Tensor | None:
+        """Which users or items have no edge, bool [n]; None where every one has some."""
+        if ("bare", side) not in self.kept:
+            degree = self.user_degree if side == "users" else self.item_degree
+            self.kept["bare", side] = degree == 0 if bool((degree == 0).any()) else None
+        found: torch.Tensor | None = self.kept["bare", side]
+        return found
+
     def alias_tables(self) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """Walker's alias tables of R and of its transpose, int64 [n_edges] each (csrc/common/walk.h); None without weights.
 

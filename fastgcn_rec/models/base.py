@@ -143,14 +143,13 @@ class Recommender(torch.nn.Module):
     @torch.no_grad()
     def _vectors(self) -> tuple[Tensor, Tensor]:
         both = self.get_embedding().detach().float().split([self.n_users, self.n_items])
-        users, items = map(self._without_noise, both, (self.graph.user_degree, self.graph.item_degree))
-        bare = self.graph.user_degree == 0
-        return (self.with_guesses(users, bare, self.typical_user(users)) if bool(bare.any()) else users), items
+        bare = self.graph.bare("users")
+        users, items = map(self._without_noise, both, (bare, self.graph.bare("items")))
+        return (users if bare is None else self.with_guesses(users, bare, self.typical_user(users))), items
 
-    def _without_noise(self, vectors: Tensor, degree: Tensor) -> Tensor:
+    def _without_noise(self, vectors: Tensor, bare: Tensor | None) -> Tensor:
         """0 in place of what says nothing. A model that knows nodes by more than their edges keeps it."""
-        bare = degree == 0
-        return vectors.masked_fill(bare[:, None], 0) if bool(bare.any()) else vectors
+        return vectors if bare is None else vectors.masked_fill(bare[:, None], 0)
 
     def typical_user(self, users: Tensor) -> Tensor:
         """[dim]: the mean of ``users`` [n_users, dim] over those with an edge, as they enter a score; summed in float64 in their order."""

@@ -252,7 +252,7 @@ class PinSAGE(Featured, Recommender):
             users = users + self.user_side(torch.arange(self.n_users, device=self.graph.device))
         return torch.cat([normalize(users, dim=1), items])
 
-    def _without_noise(self, vectors: Tensor, degree: Tensor) -> Tensor:
+    def _without_noise(self, vectors: Tensor, bare: Tensor | None) -> Tensor:
         return vectors  # features say what edges do not
 
     def folding(self, user_info: Mapping[str, Any] | None = None) -> Fold:
