@@ -30,7 +30,7 @@ MUTANTS = {
         "test_ppr.py::test_the_same_bits_in_any_order",
     ),
     "a barrier is missing in a product": (
-        "softmax_loss.cu", "for (int q = 0; q < tile; ++q) {", "__syncthreads();", "",
+        "product.cuh", "for (int r = 0; r < tile / 8; ++r) {", "__syncthreads();", "",
         "test_losses.py::test_the_same_bits_in_any_order",
     ),
     "a barrier is missing before buffers are cut": (
@@ -82,7 +82,7 @@ def build_mutant(tmp_path, file, marker, old, new) -> Path:
     build = Path(EMULATED).parent
     commands = json.loads((build / "compile_commands.json").read_text())
     if source.suffix == ".cuh":  # found before the real one, by a file that includes it
-        source = source.with_name("propagate.cu")
+        source = source.with_name("softmax_loss.cu" if file == "product.cuh" else "propagate.cu")
     command = shlex.split(next(c["command"] for c in commands if c["file"] == str(source)))
     command = [command[0], f"-I{tmp_path}", *command[1:]]
     command = [str(mutant) if part == str(source) and mutant.suffix == ".cu" else part for part in command]
