@@ -74,6 +74,7 @@ check-emulated: $(VENV)/.installed-dev
 	$(call sanitized,$(EMULATED),address$(,)undefined,-DFGR_EMULATE=ON -DFGR_COVERAGE=ON $(PYTHON_MODULE))
 	find $(EMULATED) -name '*.gcda' -delete
 	FASTGCN_REC_EMULATED=$$(ls $(abspath $(EMULATED))/_C*.so) $(SANITIZED_PYTHON) -m pytest -q -rfE $(addprefix tests/test_,propagate.py half_hop.py dense.py losses.py sample.py adam_topk.py retrieve.py train_step.py random_walk.py neighbor_pool.py negatives.py ppr.py pagerank.py ngcf.py lightgcn_options.py emulator.py)
+	@# gcovr takes counts beyond 2^32 for a fault of gcov's; the inner loop of a product is run more often
 	$(BIN)/gcovr --root . --filter csrc/cuda/ --merge-lines --fail-under-line 90 --gcov-ignore-parse-errors=suspicious_hits.warn_once_per_file $(EMULATED)
 
 # The source distribution, which must hold all that git tracks but dot files, and the wheel without CUDA that is built from it in isolation.

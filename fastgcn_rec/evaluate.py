@@ -58,12 +58,15 @@ def ranked(
     vectors = model.vectors() if hasattr(model, "vectors") else None
     if vectors is not None:
         of_users, of_items, metric = vectors
-        if metric == "cosine":  # as scorers and indices compute it, to the bit
-            of_users, of_items, metric = unit(of_users), unit(of_items), "dot"
+        cosine = metric == "cosine"  # as scorers and indices compute it, to the bit
+        of_items, metric = (unit(of_items), "dot") if cosine else (of_items, metric)
         seen = graph if exclude_seen else None
         for block in users.split(max(1, min(RANKED_AT_ONCE, _LISTED_AT_ONCE // k))):
-            rows = block if exclude_seen else None
-            yield block, *retrieve(of_users[block], of_items, k, seen, exclude_rows=rows, metric=metric)
+            rows, queries = block if exclude_seen else None, of_users[block]
+            yield (
+                block,
+                *retrieve(unit(queries) if cosine else queries, of_items, k, seen, exclude_rows=rows, metric=metric),
+            )
         return
     score = model.scorer() if hasattr(model, "scorer") else model
     for block in users.split(batch_users):

@@ -155,9 +155,8 @@ def edges_of_new(
     columns = order[codes_of(flat, ordered, name, f"{others} of the model")]
     new = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
     weight = None
-    if (
-        graph.weight is not None
-    ):  # Graph adds up the weights of a repeated pair, and a list says no more than that there is one
+    if graph.weight is not None:
+        # Graph adds up the weights of a repeated pair, and a list says no more than that there is one
         _, first = np.unique(pair_keys(new, columns, len(rows), ordered.size), return_index=True)
         new, columns, weight = new[first], columns[first], np.ones(len(first), np.float32)
     return Graph.from_edges(new, columns, len(rows), ordered.size, weight).to(graph.device)

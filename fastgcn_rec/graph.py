@@ -11,19 +11,14 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from . import _C, _native
+from . import _native
+from ._csr import MOST_WEIGHT, alias_table, csr_of_edges, ids_of
 from ._elementwise import power
-from ._native import address
-from .data._arrays import check_count, check_number, plain
+from .data._arrays import check_number, plain
 
 Norm = Literal["sym", "left", "right", "none"] | tuple[float, float]
 NORMS = ("sym", "left", "right", "none")
 _EXPONENTS = dict(zip(NORMS, ((0.5, 0.5), (1.0, 0.0), (0.0, 1.0), (0.0, 0.0)), strict=True))
-_MAX_NODES = 2**31 - 1
-# Rows, and rows an edge: beyond both, ids that came without a count are taken for raw ones.
-_SPARSE_FROM, _SPARSE = 10**7, 100
-# Of weights, and of the sum of a node's: products with vectors, and inverses, keep a float's full precision.
-_LEAST, _MOST = 2.0**-100, 2.0**100
 
 
 class Graph:
@@ -96,47 +91,13 @@ class Graph:
         2
         """
         graph = cls.__new__(cls)
-        graph._build(_ids("users", users), _ids("items", items), n_users, n_items, weight)
+        graph._build(ids_of("users", users), ids_of("items", items), n_users, n_items, weight)
         return graph
 
     def _build(self, users: Any, items: Any, n_users: int | None, n_items: int | None, weight: Any) -> None:
-        if users.shape != items.shape:
-            raise ValueError(f"Graph: users and items must have one length, got {users.shape[0]} and {items.shape[0]}")
-        n_edges = len(users)
-        n_users = _count("n_users", "users", n_users, users)
-        n_items = _count("n_items", "items", n_items, items)
-        if users.dtype != items.dtype or users.dtype not in (np.int32, np.int64):
-            users, items = users.astype(np.int64), items.astype(np.int64)
-        rows = torch.from_numpy(np.require(users, requirements=["C", "W"]))
-        cols = torch.from_numpy(np.require(items, requirements=["C", "W"]))
-        values = None if weight is None else _weights(weight, n_edges)
-        # Bucketed by item in edge order; the stable transpose then gives R with sorted rows, and R's transpose the other half.
-        indptr, indices, values_by_item = _empty_csr(n_items, n_edges, values)
-        try:
-            _C.bucket_edges(
-                rows.dtype == torch.int64,
-                address(cols),
-                address(rows),
-                address(values),
-                n_edges,
-                n_items,
-                n_users,
-                address(indptr),
-                address(indices),
-                address(values_by_item),
-                _native.threads(),
-            )
-        except IndexError as error:
-            message = str(error).replace("row id", "item id").replace("column id", "user id")
-            raise ValueError(f"Graph: {message}; ids must run from 0, raise n_users/n_items or renumber them") from None
-        self.n_users, self.n_items = n_users, n_items
-        self.indptr, self.indices, self.weight = _transpose(indptr, indices, values_by_item, n_users)
-        del indptr, indices, values_by_item
-        kept = _C.merge_duplicates(address(self.indptr), address(self.indices), address(self.weight), n_users)
-        if kept < n_edges:
-            self.indices = self.indices[:kept].clone()
-            self.weight = None if self.weight is None else self.weight[:kept].clone()
-        self.indptr_t, self.indices_t, self.weight_t = _transpose(self.indptr, self.indices, self.weight, n_items)
+        self.n_users, self.n_items, of_users, of_items = csr_of_edges(users, items, n_users, n_items, weight)
+        self.indptr, self.indices, self.weight = of_users
+        self.indptr_t, self.indices_t, self.weight_t = of_items
         self._scales: dict[tuple[float, torch.dtype], torch.Tensor] = {}
         self._normalised_as: Graph | None = None  # whose degrees scales() takes, if not its own
         self._active: torch.Tensor | None = None
@@ -149,9 +110,9 @@ class Graph:
         """Every node's sum of weights is a float, and so is its inverse, which normalises."""
         for side, sums in zip(("user", "item"), self.degrees() if self.weight is not None else (), strict=False):
             most, at = sums.max(0) if len(sums) else (torch.zeros(()), torch.zeros(()))
-            if not float(most) <= _MOST:
+            if not float(most) <= MOST_WEIGHT:
                 raise ValueError(
-                    f"Graph: the weights of {side} {int(at)} add up to {float(most):.3g}, more than {_MOST:.3g}; multiply all weights by "
+                    f"Graph: the weights of {side} {int(at)} add up to {float(most):.3g}, more than {MOST_WEIGHT:.3g}; multiply all weights by "
                     "one small number, which changes nothing that is normalised"
                 )
 
@@ -198,8 +159,8 @@ class Graph:
         """
         if self._alias is None:
             self._alias = (
-                _alias_table(self.indptr, self.indices, self.weight, self.n_items),
-                _alias_table(self.indptr_t, self.indices_t, self.weight_t, self.n_users),
+                alias_table(self.indptr, self.indices, self.weight, self.n_items),
+                alias_table(self.indptr_t, self.indices_t, self.weight_t, self.n_users),
             )
         return self._alias
 
@@ -376,90 +337,6 @@ def exponents(norm: Norm) -> tuple[float, float]:
     if pair is None or not numbers or not all(map(math.isfinite, pair)):
         raise ValueError(f"norm must be one of {NORMS} or two finite exponents (left, right), got {norm!r}")
     return float(pair[0]), float(pair[1])
-
-
-def _ids(name: str, ids: Any) -> np.ndarray:
-    try:
-        array = ids.detach().cpu().numpy() if isinstance(ids, torch.Tensor) else np.asarray(ids)
-    except (TypeError, ValueError, RuntimeError, OverflowError):
-        raise TypeError(f"Graph: {name} must be a dense array of integers, got {ids!r:.80}") from None
-    if array.size == 0:
-        array = array.astype(np.int64)
-    if array.ndim != 1:
-        raise ValueError(f"Graph: {name} must have one dimension, got shape {array.shape}")
-    if array.dtype.kind not in "iu":
-        raise TypeError(
-            f"Graph: {name} must be integers, got {array.dtype}; encode raw ids first (fastgcn_rec.data does)"
-        )
-    return array
-
-
-def _count(name: str, of: str, count: int | None, ids: np.ndarray) -> int:
-    if count is None:
-        count = int(ids.max()) + 1 if len(ids) else 0
-        if count > max(_SPARSE_FROM, _SPARSE * len(ids)):
-            raise ValueError(
-                f"Graph: {of} has {len(ids)} ids up to {count - 1}, and a graph has a row for every id below: renumber them (raw ids are "
-                f"encoded by fastgcn_rec.data.Interactions.from_raw, or np.unique(..., return_inverse=True)), or pass {name}= if so many are meant"
-            )
-    count = check_count(count, f"Graph: {name}")
-    if not 0 <= count <= _MAX_NODES:
-        raise ValueError(f"Graph: {name} must lie in [0, {_MAX_NODES}], got {count}")
-    return int(count)
-
-
-def _weights(weight: Any, n_edges: int) -> torch.Tensor:
-    try:
-        with np.errstate(over="ignore"):  # inf is refused below
-            of_tensor = isinstance(weight, torch.Tensor)
-            values = weight.detach().cpu() if of_tensor else torch.from_numpy(np.array(weight, np.float32))
-    except (TypeError, ValueError, RuntimeError):
-        raise TypeError(f"Graph: weight must be numbers, got {weight!r:.80}") from None
-    if values.layout != torch.strided or values.is_complex():
-        raise TypeError(f"Graph: weight must be a dense tensor of real numbers, got {values.dtype} {values.layout}")
-    values = values.to(torch.float32).contiguous()
-    if values.shape != (n_edges,):
-        raise ValueError(f"Graph: weight must have shape [n_edges] = [{n_edges}], got {list(values.shape)}")
-    bad = ~(torch.isfinite(values) & (values >= _LEAST))
-    if bool(bad.any()):
-        at = int(bad.nonzero()[0])
-        raise ValueError(
-            f"Graph: weight must be positive and finite, at least {_LEAST:.3g}, got {float(values[at])} at edge {at}; drop such edges, or "
-            "where all are small multiply them by one number, which changes nothing that is normalised"
-        )
-    return values
-
-
-def _empty_csr(
-    n_rows: int, n_edges: int, like: torch.Tensor | None
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-    weight = None if like is None else torch.empty(n_edges, dtype=torch.float32)
-    return torch.empty(n_rows + 1, dtype=torch.int64), torch.empty(n_edges, dtype=torch.int32), weight
-
-
-def _transpose(
-    indptr: torch.Tensor, indices: torch.Tensor, weight: torch.Tensor | None, n_cols: int
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-    out = _empty_csr(n_cols, indices.numel(), weight)
-    n_rows = indptr.numel() - 1
-    _C.transpose(
-        address(indptr), address(indices), address(weight), n_rows, n_cols, address(out[0]), address(out[1]), address(out[2]),
-        _native.threads(),
-    )  # fmt: skip
-    return out
-
-
-def _alias_table(
-    indptr: torch.Tensor, indices: torch.Tensor, weight: torch.Tensor | None, n_cols: int
-) -> torch.Tensor | None:
-    if weight is None:
-        return None
-    device = indptr.device
-    indptr, indices, weight = indptr.cpu(), indices.cpu(), weight.cpu()
-    alias = torch.empty(indices.numel(), dtype=torch.int64)
-    n_rows, threads = indptr.numel() - 1, _native.threads()
-    _C.alias_table(address(indptr), address(indices), address(weight), n_rows, n_cols, address(alias), threads)
-    return alias.to(device)
 
 
 def _row_sums(indptr: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:

@@ -7,9 +7,9 @@ import dataclasses
 import torch
 
 from . import _native
+from ._csr import MAX_NODES
 from .data._arrays import check_count
 from .evaluate import RANKED_AT_ONCE
-from .graph import _MAX_NODES
 from .negatives import parse
 from .train_config import TrainConfig
 
@@ -71,8 +71,8 @@ def estimate_memory(
         check_count(value, f"estimate_memory: {name}", int(name == "dim")) for name, value in given.items()
     )
     n_nodes = n_users + n_items
-    if n_nodes > _MAX_NODES:
-        raise ValueError(f"estimate_memory: n_users + n_items must be <= {_MAX_NODES}, got {n_users} + {n_items}")
+    if n_nodes > MAX_NODES:
+        raise ValueError(f"estimate_memory: n_users + n_items must be <= {MAX_NODES}, got {n_users} + {n_items}")
     if n_layers >= 2**31:
         raise ValueError(f"estimate_memory: n_layers must be below 2^31, got {n_layers}")
     table = 4 * n_nodes * dim
