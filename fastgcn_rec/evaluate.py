@@ -59,14 +59,13 @@ def ranked(
     if vectors is not None:
         of_users, of_items, metric = vectors
         cosine = metric == "cosine"  # as scorers and indices compute it, to the bit
-        of_items, metric = (unit(of_items), "dot") if cosine else (of_items, metric)
+        of_items = unit(of_items) if cosine else of_items
+        product: Any = "dot" if cosine else metric
         seen = graph if exclude_seen else None
         for block in users.split(max(1, min(RANKED_AT_ONCE, _LISTED_AT_ONCE // k))):
             rows, queries = block if exclude_seen else None, of_users[block]
-            yield (
-                block,
-                *retrieve(unit(queries) if cosine else queries, of_items, k, seen, exclude_rows=rows, metric=metric),
-            )
+            queries = unit(queries) if cosine else queries
+            yield block, *retrieve(queries, of_items, k, seen, exclude_rows=rows, metric=product)
         return
     score = model.scorer() if hasattr(model, "scorer") else model
     for block in users.split(batch_users):
