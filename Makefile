@@ -42,6 +42,7 @@ check-python: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 	find csrc \( -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.inc' \) -print0 | xargs -0 $(BIN)/clang-format --dry-run -Werror
 	$(BIN)/python -m pytest -q --doctest-modules fastgcn_rec
 
@@ -66,14 +67,15 @@ check-cpp: sanitized-cpu
 
 # Damaged files, random arguments and small and large calls on the CPU's module under AddressSanitizer and UndefinedBehaviorSanitizer.
 check-fuzz: sanitized-cpu
-	FASTGCN_REC_MODULE=$$(ls $(abspath build/sanitize)/_C*.so) HYPOTHESIS_PROFILE=few $(SANITIZED_PYTHON) -m pytest -q -rfE tests/test_threads.py $(wildcard tests/test_fuzz_*.py)
+	FASTGCN_REC_MODULE=$$(ls $(abspath build/sanitize)/_C*.so) HYPOTHESIS_PROFILE=few $(SANITIZED_PYTHON) -m pytest -q -rfE tests/core/test_threads.py $(wildcard tests/*/test_fuzz_*.py)
 
 # Every CUDA kernel, run on the CPU (csrc/emu) under AddressSanitizer and UndefinedBehaviorSanitizer, with the lines that ran.
 EMULATED := build/emulated
 check-emulated: $(VENV)/.installed-dev
 	$(call sanitized,$(EMULATED),address$(,)undefined,-DFGR_EMULATE=ON -DFGR_COVERAGE=ON $(PYTHON_MODULE))
 	find $(EMULATED) -name '*.gcda' -delete
-	FASTGCN_REC_EMULATED=$$(ls $(abspath $(EMULATED))/_C*.so) $(SANITIZED_PYTHON) -m pytest -q -rfE $(addprefix tests/test_,propagate.py half_hop.py dense.py losses.py sample.py adam_topk.py retrieve.py train_step.py random_walk.py neighbor_pool.py negatives.py ppr.py pagerank.py ngcf.py lightgcn_options.py emulator.py)
+	FASTGCN_REC_EMULATED=$$(ls $(abspath $(EMULATED))/_C*.so) $(SANITIZED_PYTHON) -m pytest -q -rfE $(addprefix tests/,$(addprefix ops/test_,propagate.py half_hop.py dense.py losses.py sample.py adam_topk.py retrieve.py train_step.py random_walk.py neighbor_pool.py ppr.py emulator.py) \
+	  negatives/test_negatives.py algorithms/test_pagerank.py models/test_ngcf.py models/test_lightgcn_options.py)
 	@# gcovr takes counts beyond 2^32 for a fault of gcov's; the inner loop of a product is run more often
 	$(BIN)/gcovr --root . --filter csrc/cuda/ --merge-lines --fail-under-line 90 --gcov-ignore-parse-errors=suspicious_hits.warn_once_per_file $(EMULATED)
 
@@ -105,7 +107,7 @@ check-lowest: $(DIST)/.built
 	  $(VENV)-lowest/bin/python $(INSTALL) --no-deps --force-reinstall $(DIST)/*.whl; \
 	  cd $(DIST)/source/tests; \
 	  HYPOTHESIS_PROFILE=few $(abspath $(VENV)-lowest/bin/python) -m pytest -q -c ../pyproject.toml --rootdir .. -W default -k "not compile and not opcheck and not gradcheck" \
-	    $(addprefix --ignore test_,same_bits.py threads.py fork_interrupt.py train_stopping.py) .; \
+	    $(addprefix --ignore ,models/test_same_bits.py core/test_threads.py core/test_fork_interrupt.py training/test_stopping.py) .; \
 	else echo "check-lowest: nothing to run here (Python 3.12 or newer)"; fi
 
 # The CUDA backend with all warnings errors, where nvcc is; no GPU is needed.

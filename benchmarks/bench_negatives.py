@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from scipy import stats
 
-from fastgcn_rec import reference, sample_batch
+from fastgcn_rec import sample_batch
 from fastgcn_rec.negatives import (
     DistanceWeighted,
     Dynamic,
@@ -21,6 +21,7 @@ from fastgcn_rec.negatives import (
     Shared,
     Uniform,
 )
+from fastgcn_rec.ops import reference
 
 from . import peers
 from .harness import Comparison, Contender, Settings

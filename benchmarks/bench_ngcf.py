@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from fastgcn_rec import NGCF, TrainConfig, sample_batch
-from fastgcn_rec.steps import AutogradStep, batch_loss
+from fastgcn_rec.training.steps import AutogradStep, batch_loss
 
 from . import peers
 from .harness import Comparison, Contender, Settings

@@ -12,9 +12,9 @@ import torch
 
 from fastgcn_rec import PinSAGE, TrainConfig, neighbor_pool, random_walk, sample_batch
 from fastgcn_rec.features import Features, Text
-from fastgcn_rec.models._pinsage_rounds import mixed
+from fastgcn_rec.models.pinsage.rounds import mixed
 from fastgcn_rec.negatives import Negatives
-from fastgcn_rec.steps import make_step
+from fastgcn_rec.training.steps import make_step
 
 from .harness import Comparison, Contender, Settings
 

@@ -12,8 +12,8 @@ import torch
 
 from fastgcn_rec import Graph, TrainStep, propagate, sample_batch
 from fastgcn_rec.data import synthetic_edges
-from fastgcn_rec.memory import estimate_memory
-from fastgcn_rec.train_config import TrainConfig
+from fastgcn_rec.experiments.memory import estimate_memory
+from fastgcn_rec.training.config import TrainConfig
 
 from .harness import Record, Settings
 

@@ -7,7 +7,7 @@ import time
 import torch
 
 from fastgcn_rec import TrainStep, evaluate, fit, sample_batch
-from fastgcn_rec.recipes import RECIPES
+from fastgcn_rec.experiments.recipes import RECIPES
 
 from .harness import Record, Settings
 

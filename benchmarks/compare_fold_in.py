@@ -21,8 +21,8 @@ import torch
 
 from fastgcn_rec import Graph, LightGCN, Popularity, Recommender, evaluate, fit
 from fastgcn_rec.data import Dataset
-from fastgcn_rec.fold_in import FoldIn
-from fastgcn_rec.recipes import RECIPES
+from fastgcn_rec.experiments.recipes import RECIPES
+from fastgcn_rec.ranking.fold_in import FoldIn
 
 from .harness import Record, Settings, command_of, dataset_named, quartiles, run_context, write_results
 

@@ -1,6 +1,6 @@
 // The Python module fastgcn_rec._C: addresses, sizes, a dtype code and a thread count or stream in; nothing out. The
 // only file that knows of pybind11. Checks of shapes, dtypes and devices stand in fastgcn_rec/ops and
-// fastgcn_rec/graph.py.
+// fastgcn_rec/core/graph.py.
 #include <pthread.h>
 #include <pybind11/pybind11.h>
 

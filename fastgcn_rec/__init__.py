@@ -1,6 +1,14 @@
-"""Fast, reproducible graph recommender systems: C++/CUDA kernels under a thin PyTorch layer."""
+"""Fast, reproducible graph recommender systems: C++/CUDA kernels under a thin PyTorch layer.
 
+The public names stand in ``__init__.pyi``, where type checkers read them too. Each is imported from its room when it is first asked for, so that
+``import fastgcn_rec.ops`` brings no model and no reader.
+"""
+
+import ast as _ast
+import importlib as _importlib
 from importlib.machinery import PathFinder as _PathFinder
+from pathlib import Path as _Path
+from typing import Any as _Any
 
 if _PathFinder.find_spec("fastgcn_rec._C", __path__) is None:
     raise ImportError(
@@ -8,99 +16,36 @@ if _PathFinder.find_spec("fastgcn_rec._C", __path__) is None:
         "from a Python that starts beside it: start it in another folder, or build here with pip install -e ."
     )
 
-from ._native import build_info as _build_info
-from .correct_and_smooth import correct_and_smooth
-from .evaluate import evaluate
-from .export import write_recommendations, write_vectors
-from .features import Features, guess_columns
-from .fold_in import FoldIn
-from .graph import Graph
-from .index import Index, Indexed
-from .models import EASE, MF, NGCF, GraphFilter, ItemKNN, LightGCN, PinSAGE, Popularity, Recommender, RP3beta
-from .ops import (
-    Adam,
-    TrainStep,
-    adam_step,
-    binary_loss,
-    bpr_loss,
-    dense,
-    half_hop,
-    l2_loss,
-    max_margin_loss,
-    neighbor_pool,
-    outer_sum,
-    ppr,
-    ppr_push,
-    propagate,
-    random_walk,
-    random_walk_neighbors,
-    retrieve,
-    sample_batch,
-    sample_listed,
-    sample_negatives,
-    select_negatives,
-    softmax_loss,
-    topk,
-    uniform_rows,
-    unseen_mask,
-)
-from .pagerank import PprRanks, ppr_rank_band, ppr_topk
-from .train import fit
-from .train_config import TrainConfig
-from .two_stage import TwoStage
 
-__version__: str = _build_info()["version"]
+def _homes() -> dict[str, str | None]:
+    """The module that each public name is imported from; None where the name is a module of this package itself."""
+    stub = _ast.parse(_Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
+    return {
+        alias.name: f".{line.module}" if line.module else None
+        for line in stub.body
+        if isinstance(line, _ast.ImportFrom)
+        for alias in line.names
+    }
 
-__all__ = [
-    "EASE",
-    "MF",
-    "NGCF",
-    "Adam",
-    "FoldIn",
-    "Features",
-    "Graph",
-    "GraphFilter",
-    "Index",
-    "Indexed",
-    "ItemKNN",
-    "LightGCN",
-    "PinSAGE",
-    "Popularity",
-    "PprRanks",
-    "RP3beta",
-    "Recommender",
-    "TrainConfig",
-    "TrainStep",
-    "TwoStage",
-    "adam_step",
-    "binary_loss",
-    "bpr_loss",
-    "correct_and_smooth",
-    "dense",
-    "evaluate",
-    "fit",
-    "guess_columns",
-    "half_hop",
-    "l2_loss",
-    "max_margin_loss",
-    "neighbor_pool",
-    "outer_sum",
-    "ppr",
-    "ppr_push",
-    "ppr_rank_band",
-    "ppr_topk",
-    "propagate",
-    "random_walk",
-    "random_walk_neighbors",
-    "retrieve",
-    "sample_batch",
-    "sample_listed",
-    "sample_negatives",
-    "select_negatives",
-    "softmax_loss",
-    "topk",
-    "uniform_rows",
-    "unseen_mask",
-    "write_recommendations",
-    "write_vectors",
-]
+
+_HOMES = _homes()
+__all__ = sorted(name for name, home in _HOMES.items() if home is not None)
+
+
+def __getattr__(name: str) -> _Any:
+    if name == "__version__":
+        from .core.native import build_info
+
+        value: _Any = build_info()["version"]
+    elif name not in _HOMES:
+        raise AttributeError(f"module 'fastgcn_rec' has no attribute {name!r}")
+    elif (home := _HOMES[name]) is None:
+        return _importlib.import_module(f".{name}", __name__)
+    else:
+        value = getattr(_importlib.import_module(home, __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES, "__version__"})

@@ -1,26 +1,41 @@
-"""The loss that a TrainConfig names, of one batch."""
+"""What a training minimises: an objective, and its loss of one batch."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import dataclasses
+from typing import Literal
 
 import torch
 
-from ._elementwise import in_pieces, power
-from .graph import Graph, row_of_each_edge
+from .core.elementwise import in_pieces, power
+from .core.graph import Graph, row_of_each_edge
 from .negatives import Negatives
-from .ops import binary_loss, bpr_loss, max_margin_loss, outer_sum, softmax_loss
-from .ops.pair_loss import masked
+from .ops.dense import outer_sum
+from .ops.pair_loss import binary_loss, bpr_loss, masked, max_margin_loss
 from .ops.scatter_rows import scatter_rows_op
-
-if TYPE_CHECKING:
-    from .train_config import TrainConfig
+from .ops.softmax_loss import softmax_loss
 
 Tensor = torch.Tensor
 
 
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """What a step of training minimises, and of which stream of pairs: the part of :class:`fastgcn_rec.TrainConfig`, which explains the fields, that a
+    model may know."""
+
+    loss: Literal["bpr", "binary", "max_margin", "softmax"] = "bpr"
+    temperature: float = 0.1
+    negative_weight: float = 1.0
+    logq: float = 0.0
+    margin: float = 1.0
+    reg: float = 1e-4
+    sampler: Literal["user", "edge"] = "edge"
+    batch_size: int = 2048
+    seed: int = 0
+
+
 def loss_of(
-    config: TrainConfig,
+    objective: Objective,
     user_emb: Tensor,
     item_emb: Tensor,
     users: Tensor,
@@ -29,26 +44,26 @@ def loss_of(
     bias: Tensor | None = None,
 ) -> Tensor:
     """A scalar, without the ridge; ids are rows of the two tables. The softmax takes no negatives, but the positives' ``item_bias``."""
-    if config.loss == "softmax":
-        options = config.temperature, config.negative_weight, bias
+    if objective.loss == "softmax":
+        options = objective.temperature, objective.negative_weight, bias
         result: Tensor = softmax_loss(user_emb, item_emb, users, pos, *options)
         return result
     neg, mask = masked("fit", *negatives, len(users))
-    if config.loss == "max_margin":
-        result = max_margin_loss(user_emb, item_emb, users, pos, neg, config.margin, mask)
+    if objective.loss == "max_margin":
+        result = max_margin_loss(user_emb, item_emb, users, pos, neg, objective.margin, mask)
     else:
-        result = (bpr_loss if config.loss == "bpr" else binary_loss)(user_emb, item_emb, users, pos, neg, mask)
+        result = (bpr_loss if objective.loss == "bpr" else binary_loss)(user_emb, item_emb, users, pos, neg, mask)
     return result
 
 
-def item_bias(config: TrainConfig, graph: Graph) -> Tensor | None:
-    """-logq * log q of every item, float64 [n_items], q the probability that ``config.sampler`` draws it as a positive; None for logq = 0."""
-    if config.logq == 0:
+def item_bias(objective: Objective, graph: Graph) -> Tensor | None:
+    """-logq * log q of every item, float64 [n_items], q the probability that ``objective.sampler`` draws it as a positive; None for logq = 0."""
+    if objective.logq == 0:
         return None
-    key = f"item_bias of {config.sampler}"
+    key = f"item_bias of {objective.sampler}"
     if key not in graph.kept:
         degree = graph.item_degree.double()
-        if config.sampler == "user":  # q_i = 1 / (users with edges) * sum over i's users of 1 / their degree
+        if objective.sampler == "user":  # q_i = 1 / (users with edges) * sum over i's users of 1 / their degree
             share = power(graph.user_degree.double(), -1.0)[:, None]
             of_edge = row_of_each_edge(graph.user_degree)
             degree = scatter_rows_op(
@@ -57,4 +72,4 @@ def item_bias(config: TrainConfig, graph: Graph) -> Tensor | None:
         law = degree.clamp(min=degree[degree > 0].min()) / outer_sum(degree[:, None], degree[:, None])[1]
         graph.kept[key] = -in_pieces(torch.log, law)
     bias: Tensor = graph.kept[key]
-    return config.logq * bias
+    return objective.logq * bias

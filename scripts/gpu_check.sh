@@ -23,8 +23,8 @@ build() {
     -Dpybind11_DIR="$("$PYTHON" -m pybind11 --cmakedir)" > /dev/null
   cmake --build $BUILD
   cmake --install $BUILD --prefix fastgcn_rec > /dev/null
-  "$PYTHON" -m fastgcn_rec.cli doctor
-  "$PYTHON" -c 'from fastgcn_rec import _native; import torch; assert _native.HAS_CUDA and torch.cuda.is_available(), "no GPU in use"'
+  "$PYTHON" -m fastgcn_rec doctor
+  "$PYTHON" -c 'from fastgcn_rec.core import native; import torch; assert native.HAS_CUDA and torch.cuda.is_available(), "no GPU in use"'
 }
 
 tests() {
@@ -33,7 +33,7 @@ tests() {
   trap 'rm -r "$log"' EXIT
   for group in 0 1 2 3; do  # side by side, or they would take most of the ten minutes
     timeout 240 "$PYTHON" -m pytest -q --maxfail=20 -p no:cacheprovider \
-      $(ls tests/test_*.py | awk "NR % 4 == $group") > "$log/$group" 2>&1 &
+      $(ls tests/*/test_*.py | awk "NR % 4 == $group") > "$log/$group" 2>&1 &
   done
   for group in $(jobs -p); do wait "$group" || code=$?; done
   cat "$log"/*
@@ -49,7 +49,7 @@ sanitize() {
     code=0
     PYTORCH_NO_CUDA_MEMORY_CACHING=1 HYPOTHESIS_PROFILE=few timeout 110 compute-sanitizer --tool $tool --error-exitcode 1 \
       --target-processes all "$PYTHON" -m pytest -q -x -p no:cacheprovider -k "cuda and not compile and not opcheck and not gradcheck" \
-      $(printf 'tests/test_%s.py ' propagate half_hop dense losses train_step sample adam_topk random_walk ppr negatives neighbor_pool retrieve) \
+      tests/negatives $(printf 'tests/ops/test_%s.py ' propagate half_hop dense losses train_step sample adam_topk random_walk ppr neighbor_pool retrieve) \
       > "$log" 2>&1 || code=$?
     cat "$log"
     if [ $code = 124 ] && ! grep -qE '^=+ (Invalid|Error|ERROR|Race|Program hit)' "$log"; then

@@ -12,14 +12,14 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from conftest import FEW, random_graph
+from support import FEW, random_graph
 
 import fastgcn_rec as fgr
 from fastgcn_rec import Graph, Index
+from fastgcn_rec.algorithms.pagerank import PprRanks
 from fastgcn_rec.features import Categorical, Features, Numeric, Text, Vector
 from fastgcn_rec.models import Recommender
-from fastgcn_rec.pagerank import PprRanks
-from fastgcn_rec.storage import load_arrays, save_arrays
+from fastgcn_rec.system.storage import load_arrays, save_arrays
 
 CASES = 6 if FEW else 25
 META = "meta.json"

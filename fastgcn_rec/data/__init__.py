@@ -8,14 +8,15 @@ from .dataset import Dataset, Edges
 from .download import DownloadError
 from .formats import read_movielens, read_recbole
 from .interactions import Interactions
-from .readers import read_csv, read_lightgcn, read_npz, read_parquet
+from .presplit import read_lightgcn
+from .published import published_fingerprint
+from .readers import read_csv, read_npz, read_parquet
 from .registry import (
     DatasetInfo,
     DatasetUnavailableError,
     available_datasets,
     cache_folder,
     load_dataset,
-    published_fingerprint,
 )
 from .report import DatasetReport
 from .splits import make_dataset, split_leave_k_out, split_new_items, split_random, split_temporal

@@ -1,16 +1,11 @@
-"""Array helpers of the data layer: raw ids, codes and pairs. Nothing here is public."""
+"""Array helpers of the data layer: rows that are bad, first, last or held out, and random numbers. Nothing here is public."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from numbers import Number
-from typing import Any, TypeAlias
-
 import numpy as np
-from numpy.typing import NDArray
 
-Array: TypeAlias = NDArray[Any]
-Ints: TypeAlias = NDArray[np.int64]
+from ..core.arguments import check_count
+from ..core.ids import Array, Ints
 
 
 class BadValue(Exception):
@@ -20,164 +15,6 @@ class BadValue(Exception):
         super().__init__(reason)
         self.row = row
         self.reason = reason
-
-
-def is_text(ids: Array) -> bool:
-    """Whether ids are texts: an object array of str, as all texts of this package are; of what a user gave, NumPy's own kinds too."""
-    return ids.dtype.kind in "OUT"
-
-
-def as_texts(values: Iterable[str]) -> Array:
-    """Return texts as an object array [n] of str. Unlike fixed-width unicode it costs no more than they do and keeps a NUL at an end."""
-    texts = list(map(str.__str__, values))
-    array = np.empty(len(texts), object)
-    array[:] = texts
-    return array
-
-
-def is_missing(value: object) -> bool:
-    """Whether a value stands for none: None, NaN, NaT, pandas.NA."""
-    if value is None or type(value).__name__ in ("NAType", "NaTType"):
-        return True
-    return isinstance(value, (Number, np.datetime64, np.timedelta64)) and bool(value != value)
-
-
-def as_ids(values: Iterable[Any] | Array, name: str) -> Array:
-    """Return raw ids [n], int64 or an object array of str; `name` is the argument named in errors."""
-    if isinstance(values, (str, bytes)):
-        raise TypeError(f"{name} must be a sequence of ids, got one text; write [{values!r}]")
-    text = False
-    if hasattr(values, "__array__"):
-        ids: Array = np.asarray(values)
-        if ids.ndim != 1:
-            raise ValueError(f"{name} must be one-dimensional, got shape {list(ids.shape)}")
-        if not is_text(ids):
-            return _integers(ids, name)
-        values, text = ids.tolist(), True
-    values = list(values)
-    kinds = {"str" if isinstance(value, str) else type(value).__name__ for value in values}
-    if kinds == {"str"} or (text and not kinds):
-        return as_texts(values)
-    missing = next((n for n, value in enumerate(values) if is_missing(value)), None)
-    if missing is not None:
-        raise TypeError(
-            f"{name} must be ids throughout, got the missing value {values[missing]!r} at position {missing}; drop those rows first"
-        )
-    if "str" in kinds or (
-        "bool" in kinds and len(kinds) > 1
-    ):  # np.asarray would make texts or numbers of them silently
-        raise TypeError(
-            f"{name} must be all integers or all strings, got {', '.join(sorted(kinds))}; convert them with str()"
-        )
-    return _integers(np.asarray(values) if values else np.zeros(0, np.int64), name)
-
-
-def _integers(ids: Array, name: str) -> Ints:
-    if ids.dtype == object:  # integers beyond 64 bits, or other things than numbers
-        raise TypeError(
-            f"{name} must be integers below 2**63 or strings, got {ids.ravel()[0]!r}; convert them with str()"
-        )
-    if ids.ndim != 1:
-        raise ValueError(f"{name} must be one-dimensional, got shape {list(ids.shape)}")
-    if ids.dtype.kind not in "iu":
-        cause = " (pandas makes floats of integers where values are missing)" if ids.dtype.kind == "f" else ""
-        raise TypeError(
-            f"{name} must be integers or strings, got dtype {ids.dtype}{cause}; convert them with "
-            f".astype(np.int64) or .astype(str)"
-        )
-    if ids.dtype == np.uint64 and ids.size and int(ids.max()) > np.iinfo(np.int64).max:
-        raise ValueError(f"{name} must fit int64, got {int(ids.max())}; pass such ids as strings")
-    return ids.astype(np.int64, copy=False)
-
-
-def as_floats(values: Any, name: str) -> NDArray[np.float32]:
-    """Return real numbers of any kind as float32; texts and complex numbers, of which NumPy would make some, are refused."""
-    array = np.asarray(values)
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must be real numbers, got dtype {array.dtype}; convert them with .astype(np.float32)")
-    return array.astype(np.float32, copy=False)
-
-
-def factorize(ids: Array) -> tuple[Array, Ints]:
-    """Return (sorted distinct ids, int64 code of every id)."""
-    if not is_text(ids):
-        unique, codes = np.unique(ids, return_inverse=True)
-        return unique, codes.astype(np.int64, copy=False).reshape(-1)
-    ordered = as_texts(sorted(set(ids.tolist())))
-    return ordered, _hashed(ordered, ids)[0]
-
-
-def sorted_index(ids: Array) -> tuple[Ints, Array]:
-    """Return (order, ids[order]), sorted: what `codes_of` looks ids up in; order[code] is the position in `ids`."""
-    if is_text(ids):
-        order = np.array(sorted(range(ids.size), key=ids.tolist().__getitem__), np.int64)
-    else:
-        order = np.argsort(ids, kind="stable").astype(np.int64, copy=False)
-    return order, ids[order]
-
-
-def codes_of(ids: Array, space: Array, name: str, what: str) -> Ints:
-    """Return the positions of `ids` in the sorted `space`; a ValueError names the first unknown ids."""
-    check_kind(ids, space, name, what)
-    if is_text(space) and 16 * ids.size > space.size:  # a binary search by Python's comparisons takes longer
-        position, found = _hashed(space, ids)
-    else:
-        position, found = _searched(space, ids)
-    if not found.all():
-        unknown = np.unique(ids[~found])
-        shown = ", ".join(repr(v) for v in unknown[:5].tolist()) + (", ..." if unknown.size > 5 else "")
-        ids_are = "1 id that is" if unknown.size == 1 else f"{unknown.size} ids that are"
-        raise ValueError(f"{name} holds {ids_are} not among the {space.size} {what}: {shown}")
-    return position
-
-
-def check_kind(ids: Array, space: Array, name: str, what: str) -> None:
-    """Raise TypeError where some of `ids` and `space` are texts and the others integers."""
-    if ids.size and space.size and is_text(ids) != is_text(space):
-        raise TypeError(f"{name} must be {_kind(space)} as the {what} are, got {_kind(ids)}")
-
-
-def _hashed(space: Array, ids: Array) -> tuple[Ints, NDArray[np.bool_]]:
-    """As `_searched`, for texts, in a space of any order."""
-    wanted = ids.tolist()
-    place = dict.fromkeys(wanted, -1)
-    place.update((value, code) for code, value in enumerate(space.tolist()) if value in place)
-    position = np.fromiter(map(place.__getitem__, wanted), np.int64, ids.size)
-    return position, position >= 0
-
-
-def _searched(space: Array, ids: Array) -> tuple[Ints, NDArray[np.bool_]]:
-    if not space.size:
-        return np.zeros(ids.shape, np.int64), np.zeros(ids.shape, bool)
-    position = np.searchsorted(space, ids).astype(np.int64, copy=False)
-    return position, (space[np.minimum(position, space.size - 1)] == ids).astype(bool, copy=False)
-
-
-def among(ordered: Array, wanted: Array) -> NDArray[np.bool_]:
-    """Return which of `wanted` (any shape) are in the sorted `ordered`."""
-    return _searched(ordered, wanted)[1]
-
-
-def ids_at(space: Array, positions: NDArray[np.int64]) -> Array:
-    """Return the ids at positions (any shape); where one is -1, the id's "none": -1 or the empty string."""
-    found = np.full(positions.shape, "" if is_text(space) else -1, space.dtype)
-    known = positions >= 0
-    found[known] = space[positions[known]]
-    return found
-
-
-def _kind(ids: Array) -> str:
-    return "strings" if is_text(ids) else "integers"
-
-
-def pair_keys(users: Array, items: Array, n_users: int, n_items: int) -> Ints:
-    """Return user * n_items + item as int64 [E]: one number a pair, sorted by user, then item."""
-    if n_users * n_items > np.iinfo(np.int64).max:
-        raise ValueError(f"n_users * n_items must be below 2**63, got {n_users} * {n_items}")
-    keys = users.astype(np.int64)
-    keys *= n_items
-    keys += items
-    return keys
 
 
 def first_events(keys: Ints, time: Array | None = None) -> Ints:
@@ -204,44 +41,6 @@ def held_out(degrees: Array, fraction: float) -> Ints:
     share = np.floor(degrees * fraction + 0.5).astype(np.int64)
     quota: Ints = np.minimum(share, np.maximum(degrees - 1, 0))
     return quota
-
-
-def plain(value: Any) -> Any:
-    """A scalar of NumPy or torch as Python's, lists and tuples of them likewise; anything else as it is."""
-    if type(value) in (list, tuple):
-        return type(value)(map(plain, value))
-    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
-
-
-def check_number(value: Any, name: str) -> float:
-    """Return an int or a float, of Python, NumPy or torch, as a float."""
-    value = plain(value)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
-    return float(value)
-
-
-def check_numbers(who: str, **values: Any) -> list[float]:
-    """Return several numbers of one caller, as floats, in their order."""
-    return [check_number(value, f"{who}: {name}") for name, value in values.items()]
-
-
-def check_fraction(value: float, name: str) -> float:
-    """Return a share strictly between 0 and 1 as a float."""
-    number = check_number(value, name)
-    if not 0 < number < 1:
-        raise ValueError(f"{name} must lie strictly between 0 and 1, got {value}")
-    return number
-
-
-def check_count(value: Any, name: str, least: int | None = None) -> int:
-    """Return an integer, of Python, NumPy or torch and `least` or more, as an int. A float is none, whole or not."""
-    value = plain(value)
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an int, got {value!r}")
-    if least is not None and value < least:
-        raise ValueError(f"{name} must be >= {least}, got {value}")
-    return value
 
 
 def generator(seed: int, stream: int = 0) -> np.random.Generator:

@@ -9,19 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import Array, is_text
+from ..core.ids import Array, is_text
 from ._text import TextFormat, read_columns
 from .dataset import Dataset
 from .download import download, download_wheel, download_zip
 from .formats import movie_columns, read_movielens, read_recbole
 from .interactions import Interactions
-from .readers import read_csv, read_lightgcn
-
-# Fingerprints of the published LightGCN splits, computed from the published pairs.
-PUBLISHED = {
-    "gowalla": "29858-40981-810128-217242-5a70bf5600694401",
-    "yelp2018": "31668-38048-1237259-324147-3f2ecbec94e91435",
-}
+from .presplit import read_lightgcn
+from .readers import read_csv
 
 
 @dataclass(frozen=True)

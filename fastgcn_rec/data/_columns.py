@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import Array, BadValue, Ints, as_texts, is_missing, is_text
+from ..core.ids import Array, Ints, as_texts, is_missing, is_text
+from ._arrays import BadValue
 from ._times import iso_seconds, moments, seconds_of
 
 

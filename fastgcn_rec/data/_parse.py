@@ -9,7 +9,8 @@ from typing import Literal
 
 import numpy as np
 
-from ._arrays import Array, BadValue, as_texts
+from ..core.ids import Array, as_texts
+from ._arrays import BadValue
 from ._times import is_date, iso_seconds
 
 Ids = Literal["auto", "integer", "text"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ._arrays import Array, Ints
+from ..core.ids import Array, Ints
 
 _INDICES = {
     "csr": ("indptr", "indices"),

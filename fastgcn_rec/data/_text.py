@@ -13,7 +13,8 @@ from typing import Literal
 
 import numpy as np
 
-from ._arrays import Array, BadValue, as_texts, is_text
+from ..core.ids import Array, as_texts, is_text
+from ._arrays import BadValue
 from ._lines import line_at, malformed_line, open_lines
 from ._parse import MISSING, Ids, parse_ids, parse_numbers, parse_times, shown, twice_written
 from ._times import is_date

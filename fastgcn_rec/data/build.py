@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from ._arrays import Array, Ints, as_ids, first_events, pair_keys
+from ..core.ids import Array, Ints, as_ids, pair_keys
+from ._arrays import first_events
 from .dataset import Dataset, Edges
 
 

@@ -6,30 +6,19 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from ._arrays import (
-    Array,
-    Ints,
-    as_ids,
-    check_fraction,
-    codes_of,
-    generator,
-    held_out,
-    is_text,
-    last_ranks,
-    pair_keys,
-    sorted_index,
-)
+from ..core.arguments import check_count, check_fraction
+from ..core.graph import Graph
+from ..core.ids import Array, Ints, as_ids, codes_of, is_text, pair_keys, sorted_index
+from ._arrays import generator, held_out, last_ranks
+from .order import clusters
+from .published import published_fingerprint
 from .report import DatasetReport, degree_summary
-
-if TYPE_CHECKING:
-    import torch
-
-    from ..graph import Graph
 
 _INT32_MAX = np.iinfo(np.int32).max
 
@@ -209,8 +198,6 @@ class Dataset:
         >>> data.report().duplicates
         1
         """
-        from .registry import published_fingerprint
-
         user_degree = np.bincount(self.train.users, minlength=self.n_users)
         item_degree = np.bincount(self.train.items, minlength=self.n_items)
         tested = np.bincount(self.test.users, minlength=self.n_users) > 0
@@ -238,8 +225,6 @@ class Dataset:
 
     def graph(self, device: str | torch.device = "cpu") -> Graph:
         """Return the `fastgcn_rec.Graph` of the training edges, with their weights, on a device."""
-        from ..graph import Graph
-
         train = self.train
         return Graph.from_edges(train.users, train.items, self.n_users, self.n_items, train.weight).to(device)
 
@@ -314,9 +299,9 @@ class Dataset:
         >>> data.clustered(8).fingerprint() == data.fingerprint()
         True
         """
-        from .order import clustered
-
-        return clustered(self, n_clusters, seed)
+        check_count(n_clusters, "n_clusters", 1)
+        found = clusters(self.graph(), n_clusters, seed)
+        return self if found is None else self._renumbered(*(np.argsort(labels, kind="stable") for labels in found))
 
     def _renumbered(self, users: Ints, items: Ints) -> Dataset:
         """The same data, where the internal ids 0, 1, ... are those of what had users[0], users[1], ... and items[0], ..."""

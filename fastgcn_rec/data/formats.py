@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ._arrays import Array, as_texts
+from ..core.ids import Array, as_texts
 from ._text import Kind, TextFormat, read_columns, read_header
 from .interactions import Interactions
 from .readers import Path_, _existing, _position, _read_events, with_item_info, with_user_info

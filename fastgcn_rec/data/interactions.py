@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import Array, Ints, as_ids, check_count, codes_of, factorize, first_events, pair_keys, sorted_index
+from ..core.arguments import check_count
+from ..core.ids import Array, Ints, as_ids, codes_of, factorize, pair_keys, sorted_index
+from ._arrays import first_events
 from ._columns import infos, ratings, times
 
 

@@ -3,36 +3,35 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from ..algorithms.spectral import top_singular
+from ..core.graph import Graph
+from ..ops.half_hop import half_hop
 from ._arrays import generator
-
-if TYPE_CHECKING:
-    from .dataset import Dataset
 
 _VECTORS = 16  # singular vectors that tell clusters apart, beside the first, which is the degree's
 _SAMPLE = 20_000  # rows that the centres are fitted to
 _ROUNDS = 10  # of k-means
 
 
-def clustered(data: Dataset, n_clusters: int, seed: int) -> Dataset:
-    """See :meth:`Dataset.clustered`."""
-    if n_clusters < 1:
-        raise ValueError(f"n_clusters must be >= 1, got {n_clusters}")
-    if min(data.n_users, data.n_items) <= _VECTORS or len(data.train) == 0:
-        return data  # too small to tell clusters apart
-    users, items = np.split(_labels(data, n_clusters, seed), [data.n_users])
-    return data._renumbered(np.argsort(users, kind="stable"), np.argsort(items, kind="stable"))
+def clusters(graph: Graph, n_clusters: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+    """The cluster of every user and of every item, numbered so that neighbours in the chain of nearest centres follow each other; None where the graph
+    is too small to tell clusters apart."""
+    if min(graph.n_users, graph.n_items) <= _VECTORS or graph.n_edges == 0:
+        return None
+    labels = _labels(graph, n_clusters, seed)
+    return labels[: graph.n_users], labels[graph.n_users :]
 
 
-def _labels(data: Dataset, n_clusters: int, seed: int) -> NDArray[np.int64]:
-    """The cluster of every node, users first, numbered so that neighbours in the chain of nearest centres follow each other."""
+def _labels(graph: Graph, n_clusters: int, seed: int) -> NDArray[np.int64]:
+    """The cluster of every node, users first."""
     from scipy.cluster.vq import kmeans2, vq
 
-    vectors = _embedding(data, seed)
+    vectors = _embedding(graph, seed)
     rng = generator(seed)
     sample = rng.choice(len(vectors), min(len(vectors), _SAMPLE), replace=False)
     n_clusters = min(n_clusters, len(sample))
@@ -47,14 +46,8 @@ def _labels(data: Dataset, n_clusters: int, seed: int) -> NDArray[np.int64]:
     return place[vq(vectors, centres)[0]]
 
 
-def _embedding(data: Dataset, seed: int) -> NDArray[np.float32]:
+def _embedding(graph: Graph, seed: int) -> NDArray[np.float32]:
     """Rows of length 1 (or 0) of D^-1/2 times the singular vectors of D^-1/2 R D^-1/2 after the first."""
-    import torch
-
-    from ..ops import half_hop
-    from ..spectral import top_singular
-
-    graph = data.graph()
     scale = graph.scales("sym", torch.float32)[0]
     assert scale is not None
     left, right = scale.split([graph.n_users, graph.n_items])

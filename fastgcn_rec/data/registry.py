@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ._catalogue import ENTRIES, PUBLISHED, Entry, Form
+from ._catalogue import ENTRIES, Entry, Form
 from .dataset import Dataset
 from .download import DownloadError, fill_folder
 from .interactions import Interactions
+from .published import published_fingerprint
 from .splits import make_dataset
 
 DATA_VARIABLE = "FASTGCN_REC_DATA"
@@ -56,11 +57,6 @@ def cache_folder() -> Path:
         return Path(named).expanduser()
     xdg = os.environ.get("XDG_CACHE_HOME")
     return (Path(xdg) if xdg else Path.home() / ".cache") / "fastgcn_rec"
-
-
-def published_fingerprint(name: str) -> str | None:
-    """Return the fingerprint of the published split of that name, or None where none is on record."""
-    return PUBLISHED.get(name)
 
 
 def available_datasets() -> list[DatasetInfo]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._arrays import Array
+from ..core.ids import Array
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ._arrays import Array, Ints, check_count, check_fraction, generator, held_out, last_ranks
+from ..core.arguments import check_count, check_fraction
+from ..core.ids import Array, Ints
+from ._arrays import generator, held_out, last_ranks
 from .build import build_dataset
 from .dataset import Dataset, Edges
 from .interactions import Interactions

@@ -26,7 +26,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ._arrays import Array, Ints, check_count, check_fraction, generator, held_out
+from ..core.arguments import check_count, check_fraction
+from ..core.ids import Array, Ints
+from ._arrays import generator, held_out
 from .build import build_dataset
 from .dataset import Dataset, Edges
 

@@ -8,7 +8,7 @@ from .lightgcn import LightGCN
 from .mf import MF
 from .neighbours import ItemKNN, RP3beta
 from .ngcf import NGCF
-from .pinsage import PinSAGE
+from .pinsage.model import PinSAGE
 from .popularity import Popularity
 
 __all__ = [

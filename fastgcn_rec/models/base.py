@@ -5,30 +5,41 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import IO, TYPE_CHECKING, Any, ClassVar
+from typing import IO, Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn.functional import embedding
 
-from .._elementwise import mean
+from ..core.arguments import check_count
+from ..core.elementwise import mean
+from ..core.graph import Graph, Norm
+from ..core.ids import as_ids, codes_of, ids_at, sorted_index
+from ..core.tensors import check_ids, check_range
 from ..data import Dataset
-from ..data._arrays import as_ids, check_count, codes_of, ids_at, sorted_index
-from ..evaluate import Scorer, ranked
-from ..fold_in import Fold, FoldIn
-from ..graph import Graph, Norm
-from ..ops import bpr_loss, dense, l2_loss, retrieve
-from ..ops._library import check_ids, check_range
+from ..losses import Objective
+from ..negatives import Negatives
+from ..ops.dense import dense
+from ..ops.l2_loss import l2_loss
+from ..ops.pair_loss import bpr_loss
 from ..ops.retrieve import METRICS as SIMILARITIES
-from ..ops.retrieve import unit
-from ..storage import check_arrays, check_keys, like, load_arrays, name_of, plain, refusing, same_values, save_arrays
-from ._saved import configured, graph_and_ids
+from ..ops.retrieve import retrieve, unit
+from ..ranking.fold_in import Fold, FoldIn
+from ..ranking.rank import Scorer, ranked
+from ..system.storage import (
+    check_arrays,
+    check_keys,
+    like,
+    load_arrays,
+    name_of,
+    plain,
+    refusing,
+    same_values,
+    save_arrays,
+)
 from .chance import Chance
-
-if TYPE_CHECKING:
-    from ..negatives import Negatives
-    from ..train_config import TrainConfig
+from .saved import configured, graph_and_ids
 
 Tensor = torch.Tensor
 
@@ -230,7 +241,7 @@ class Recommender(torch.nn.Module):
         return None
 
     def batch_loss(
-        self, config: TrainConfig, t: int, users: Tensor, pos: Tensor, negatives: Negatives
+        self, objective: Objective, t: int, users: Tensor, pos: Tensor, negatives: Negatives
     ) -> Tensor | None:
         """The loss of batch t of a training, ridge included, for a model that does not compute all vectors in every step: a function of its
         arguments, parameters and graph alone, so that training can be resumed. None: ``fit`` takes it from :meth:`get_embedding`."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch.nn.functional import normalize
 
-from ..graph import Graph
+from ..core.graph import Graph
 from ..ops.uniform_rows import uniform_rows
 
 Tensor = torch.Tensor

@@ -10,13 +10,13 @@ import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 
-from .._available import available_memory
+from ..algorithms.solvers import BLOCK, invert_
+from ..core.arguments import check_number
+from ..core.graph import Graph
 from ..data import Dataset
-from ..data._arrays import check_number
-from ..graph import Graph
-from ..ops import half_hop
-from ..solvers import BLOCK, invert_
-from ..storage import check_arrays
+from ..ops.half_hop import half_hop
+from ..system.available import available_memory
+from ..system.storage import check_arrays
 from .item_item import ItemItem, State
 
 Tensor = torch.Tensor
@@ -38,7 +38,7 @@ class EASE(ItemItem):
         Of the inverse. "auto": float64 where it fits into the memory that is free, else float32. B is kept as float32.
 
     The dense matrices take 12 n_items^2 bytes in float64 and 4 n_items^2 in float32 (and 16 KiB or 8 KiB an item); the time is O(n_items^3). It is made on the CPU, on torch's
-    threads, with the same bits for any number of them: by products of our own (:func:`fastgcn_rec.solvers.invert_`), where LAPACK, on one thread, factors blocks
+    threads, with the same bits for any number of them: by products of our own (:func:`fastgcn_rec.algorithms.solvers.invert_`), where LAPACK, on one thread, factors blocks
     of up to 512 items alone.
 
     Raises

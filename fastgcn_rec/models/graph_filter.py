@@ -8,13 +8,14 @@ from typing import Any
 
 import torch
 
-from .._elementwise import power
+from ..algorithms.spectral import top_singular
+from ..core.arguments import check_count, check_number, check_numbers
+from ..core.elementwise import power
+from ..core.graph import Graph, row_of_each_edge
 from ..data import Dataset
-from ..data._arrays import check_count, check_number, check_numbers
-from ..graph import Graph, row_of_each_edge
-from ..ops import dense, half_hop
-from ..spectral import top_singular
-from ..storage import Spec, check_arrays
+from ..ops.dense import dense
+from ..ops.half_hop import half_hop
+from ..system.storage import Spec, check_arrays
 from .item_item import ItemItem, State
 
 Tensor = torch.Tensor
@@ -56,7 +57,7 @@ class GraphFilter(ItemItem):
         Coefficients of q, that of P^0 first. Two half-hops a user for each but the first.
     user_power, item_power, ideal_power : a, b, c
     seed : int
-        Of the vectors' solver, :func:`fastgcn_rec.spectral.top_singular`.
+        Of the vectors' solver, :func:`fastgcn_rec.algorithms.spectral.top_singular`.
 
     Time O((degree + 1) n_edges + rank n_items) a user; memory 8 rank n_items bytes.
 

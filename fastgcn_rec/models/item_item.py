@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..data._arrays import check_count
-from ..evaluate import Scorer
-from ..graph import Graph
-from ..ops import topk
-from ..ops._library import check_range
-from ._saved import configured
+from ..core.arguments import check_count
+from ..core.graph import Graph
+from ..core.tensors import check_range
+from ..ops.topk import topk
+from ..ranking.rank import Scorer
 from .base import Recommender
+from .saved import configured
 
 Tensor = torch.Tensor
 State = Mapping[str, Tensor]

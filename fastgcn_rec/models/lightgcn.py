@@ -9,12 +9,14 @@ from typing import Any, Literal
 
 import torch
 
-from .._native import accumulator
+from ..core.arguments import check_count, check_numbers, plain
+from ..core.graph import Graph, Norm, exponents
+from ..core.native import accumulator
 from ..data import Dataset
-from ..data._arrays import check_count, check_numbers, plain
-from ..fold_in import Fold, Side
-from ..graph import Graph, Norm, exponents
-from ..ops import half_hop, propagate, softmax_loss
+from ..ops.half_hop import half_hop
+from ..ops.propagate import propagate
+from ..ops.softmax_loss import softmax_loss
+from ..ranking.fold_in import Fold, Side
 from .chance import check_dropout
 from .mf import MF
 

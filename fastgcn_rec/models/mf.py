@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
+from ..algorithms.solvers import solve
+from ..core.arguments import check_count, check_number
+from ..core.graph import Graph
 from ..data import Dataset
-from ..data._arrays import check_count, check_number
-from ..fold_in import Fold, Side
-from ..graph import Graph
-from ..ops import outer_sum
-from ..solvers import solve
+from ..ops.dense import outer_sum
+from ..ranking.fold_in import Fold, Side
 from .base import Recommender
 
 _SOLVED_AT_ONCE = 1024  # new nodes, each with a matrix [dim, dim]

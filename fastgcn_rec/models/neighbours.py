@@ -10,11 +10,11 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
+from ..core.arguments import check_count, check_number, check_numbers
+from ..core.graph import Graph
 from ..data import Dataset
-from ..data._arrays import check_count, check_number, check_numbers
-from ..graph import Graph
 from ..ops.topk import best_columns
-from ..storage import check_arrays, check_csr
+from ..system.storage import check_arrays, check_csr
 from .item_item import ItemItem, State
 
 Tensor = torch.Tensor

@@ -8,12 +8,14 @@ from typing import Any, Literal
 import torch
 from torch.nn.functional import embedding, leaky_relu, normalize, relu
 
-from .._native import accumulator
+from ..core.arguments import check_count, check_numbers
+from ..core.graph import Graph
+from ..core.native import accumulator
 from ..data import Dataset
-from ..data._arrays import check_count, check_numbers
-from ..fold_in import Fold, Side
-from ..graph import Graph
-from ..ops import dense, half_hop, propagate
+from ..ops.dense import dense
+from ..ops.half_hop import half_hop
+from ..ops.propagate import propagate
+from ..ranking.fold_in import Fold, Side
 from .base import Recommender
 from .chance import check_dropout
 

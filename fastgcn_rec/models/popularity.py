@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from ..evaluate import Scorer
-from ..fold_in import Fold, Side
-from ..graph import Graph
+from ..core.graph import Graph
+from ..ranking.fold_in import Fold, Side
+from ..ranking.rank import Scorer
 from .base import Recommender
 
 

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 
-from ..data._arrays import plain
-from ..graph import Graph
+from ..core.arguments import plain
+from ..core.graph import Graph
 from ..ops.sample import NEGATIVE_OF_BATCH, draw_negatives
 
 Tensor = torch.Tensor

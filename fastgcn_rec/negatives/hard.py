@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 
 import torch
 
-from ..graph import Graph
-from ..ops import select_negatives, unseen_mask
-from ..pagerank import PprRanks, check_band
+from ..algorithms.pagerank import PprRanks, check_band
+from ..core.graph import Graph
+from ..ops.sample import unseen_mask
+from ..ops.select_negatives import select_negatives
 from .base import DRAWS, Batch, Negatives, Sampler, check_count
 
 

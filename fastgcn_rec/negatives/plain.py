@@ -6,7 +6,7 @@ import dataclasses
 
 import torch
 
-from ..ops import unseen_mask
+from ..ops.sample import unseen_mask
 from .base import DRAWS, Batch, Negatives, Sampler, check_count
 
 Tensor = torch.Tensor

@@ -11,15 +11,21 @@ import numpy as np
 import torch
 import torch.utils.dlpack
 
-from .._native import DTYPE_CODE
-from ..data._arrays import check_count as int_of
-from ..data._arrays import check_number as float_of
-from ..graph import Graph
+from ..core.arguments import check_count as int_of
+from ..core.arguments import check_number as float_of
+from ..core.graph import Graph
+from ..core.native import DTYPE_CODE
+from ..core.tensors import check_dense, tensor_of
 
 Tensor = torch.Tensor
 F = TypeVar("F", bound=Callable[..., Any])
 
+
 LIBRARY = torch.library.Library("fastgcn_rec", "DEF")
+GRAPH_ARGUMENTS = (
+    "Tensor indptr, Tensor indices, Tensor? weight, Tensor indptr_t, Tensor indices_t, Tensor? weight_t, "
+    "Tensor? split, Tensor? heavy, Tensor? left, Tensor? right"
+)
 
 
 def register(
@@ -108,23 +114,6 @@ def _as_numpy(t: Tensor) -> np.ndarray[Any, Any]:
     return result
 
 
-def tensor_of(op: str, name: str, array: np.ndarray[Any, Any]) -> Tensor:
-    """A tensor of the same numbers: a view where torch can have one, else a copy."""
-    size = array.itemsize
-    if array.flags.writeable and array.dtype.isnative and all(s >= 0 and s % size == 0 for s in array.strides):
-        view = array
-    elif array.dtype.kind in "biufc":
-        view = np.array(array, dtype=array.dtype.newbyteorder("="), order="C")
-    else:
-        view = array
-    try:
-        return torch.from_numpy(view)
-    except TypeError:
-        raise TypeError(
-            f"{op}: {name} must hold numbers that a tensor can hold, got dtype {array.dtype}; convert it with .astype(...)"
-        ) from None
-
-
 # --- checks ---------------------------------------------------------------------------------------------------------
 
 
@@ -141,7 +130,7 @@ def check_float(op: str, name: str, t: Any, allowed: tuple[torch.dtype, ...] = t
         t = _of_numbers(op, name, t, allowed[0])
     if not isinstance(t, Tensor):
         raise TypeError(f"{op}: {name} must be a tensor or an array, got {type(t).__name__}")
-    _check_dense(op, name, t)
+    check_dense(op, name, t)
     if t.dtype not in allowed:
         names = ", ".join(str(d).removeprefix("torch.") for d in allowed)
         raise TypeError(
@@ -157,52 +146,11 @@ def _of_numbers(op: str, name: str, values: Sequence[Any], dtype: torch.dtype) -
         raise TypeError(f"{op}: {name} must be numbers in rows of one length, got {values!r:.80}") from None
 
 
-def _check_dense(op: str, name: str, t: Tensor) -> None:
-    if t.layout != torch.strided:
-        kind = str(t.layout).removeprefix("torch.")
-        raise TypeError(f"{op}: {name} must be a dense tensor, got one of layout {kind}; call {name}.to_dense()")
-
-
 def check_matrix(op: str, name: str, t: Tensor, rows: int | None, rows_name: str, cols: int | None = None) -> None:
     wrong = t.dim() != 2 or (rows is not None and t.shape[0] != rows) or (cols is not None and t.shape[1] != cols)
     if wrong:
         want = f"[{rows if rows is not None else rows_name}, {cols if cols is not None else 'dim'}]"
         raise ValueError(f"{op}: {name} must have shape [{rows_name}, dim] = {want}, got {list(t.shape)}")
-
-
-def check_ids(op: str, name: str, t: Any, shape: tuple[int | None, ...], like: Tensor) -> Tensor:
-    """An int64 tensor of ids with the given shape (None: any size) on the device of ``like``."""
-    if not isinstance(t, Tensor):
-        t = list_of(op, name, t, "int64 or int32 ids", np.int64).to(like.device)
-    _check_dense(op, name, t)
-    if t.dtype not in (torch.int64, torch.int32):
-        raise TypeError(f"{op}: {name} must be int64 or int32 ids, got {str(t.dtype).removeprefix('torch.')}")
-    if t.dim() != len(shape) or any(want is not None and got != want for got, want in zip(t.shape, shape, strict=True)):
-        want_text = ", ".join("any" if s is None else str(s) for s in shape)
-        raise ValueError(f"{op}: {name} must have shape [{want_text}], got {list(t.shape)}")
-    check_device(op, name, t, like)
-    return t.to(torch.int64)
-
-
-def list_of(op: str, name: str, values: Any, what: str, empty: type) -> Tensor:
-    """A tensor of a list, or of anything that NumPy takes for one; what has no elements has no dtype to speak of, and gets ``empty``."""
-    try:
-        array = np.asarray(values)
-    except (TypeError, ValueError, OverflowError):
-        array = np.empty(0, object)
-    if array.size == 0 and array.dtype == np.float64:
-        array = array.astype(empty)
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"{op}: {name} must be {what}, got {values!r:.80}")
-    return tensor_of(op, name, array)
-
-
-def check_range(op: str, name: str, ids: Tensor, n: int, low: int = 0) -> None:
-    """IndexError unless all ids lie in [low, n); reads the ids, so that a GPU is waited for."""
-    outside = torch.nonzero(((ids < low) | (ids >= n)).flatten())
-    if len(outside):
-        at = int(outside[0])
-        raise IndexError(f"{op}: {name}: id {int(ids.flatten()[at])} at position {at} is outside [{low}, {n})")
 
 
 def mask_of(op: str, name: str, values: Any, n: int, device: torch.device) -> Tensor | None:
@@ -216,13 +164,6 @@ def mask_of(op: str, name: str, values: Any, n: int, device: torch.device) -> Te
     if values.shape != (n,):
         raise ValueError(f"{op}: {name} as a mask must have shape [{n}], got {list(values.shape)}")
     return values.to(device)
-
-
-def check_device(op: str, name: str, t: Tensor, like: Tensor) -> None:
-    if t.device != like.device:
-        raise ValueError(
-            f"{op}: {name} is on {t.device}, but the embeddings are on {like.device}; move one with .to(...)"
-        )
 
 
 def check_graph_device(op: str, name: str, t: Tensor, graph: Any) -> None:

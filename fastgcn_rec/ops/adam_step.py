@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from .. import _native
+from ..core import native
 from ._library import check_float, check_number, register, scalar
 
 Tensor = torch.Tensor
@@ -16,8 +16,8 @@ def _adam_step(
     param: Tensor, grad: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, step: Tensor, lr: Tensor,
     beta1: float, beta2: float, eps: float, weight_decay: float,
 ) -> None:  # fmt: skip
-    _native.call(
-        "adam_step", param.device, _native.DTYPE_CODE[param.dtype], param, grad.contiguous(), exp_avg, exp_avg_sq, param.numel(),
+    native.call(
+        "adam_step", param.device, native.DTYPE_CODE[param.dtype], param, grad.contiguous(), exp_avg, exp_avg_sq, param.numel(),
         step, lr, beta1, beta2, eps, weight_decay,
     )  # fmt: skip
 

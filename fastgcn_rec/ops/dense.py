@@ -6,33 +6,34 @@ from typing import Any
 
 import torch
 
-from .. import _native
-from ._library import accepts_arrays, check_device, check_float, check_matrix, register, same_float
+from ..core import native
+from ..core.tensors import check_device
+from ._library import accepts_arrays, check_float, check_matrix, register, same_float
 
 Tensor = torch.Tensor
 
 
 def _dense(x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
-    wide = _native.accumulator(x.dtype)
+    wide = native.accumulator(x.dtype)
     n, (outputs, inputs) = x.shape[0], w.shape
     x, w = x.to(wide).contiguous(), w.to(wide)
     if 1 not in w.stride() or 0 in w.stride():
         w = w.contiguous()
     b = None if b is None else b.to(wide).contiguous()
     y = x.new_empty(n, outputs)
-    space = _native.workspace(_native.size("dense", x.device, inputs, outputs, x.element_size()), x.device)
-    code = _native.DTYPE_CODE[wide]
-    _native.call("dense", x.device, code, x, w, *w.stride(), b, n, inputs, outputs, y, space)
+    space = native.workspace(native.size("dense", x.device, inputs, outputs, x.element_size()), x.device)
+    code = native.DTYPE_CODE[wide]
+    native.call("dense", x.device, code, x, w, *w.stride(), b, n, inputs, outputs, y, space)
     return y
 
 
 def _outer_sum(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    wide = _native.accumulator(a.dtype)
+    wide = native.accumulator(a.dtype)
     a, b = a.to(wide).contiguous(), b.to(wide).contiguous()
     (n, m), k = a.shape, b.shape[1]
     product, sums = a.new_empty(m, k), a.new_empty(m)
-    space = _native.workspace(_native.size("outer_sum", a.device, n, m, k, a.element_size()), a.device)
-    _native.call("outer_sum", a.device, _native.DTYPE_CODE[wide], a, b, n, m, k, product, sums, space)
+    space = native.workspace(native.size("outer_sum", a.device, n, m, k, a.element_size()), a.device)
+    native.call("outer_sum", a.device, native.DTYPE_CODE[wide], a, b, n, m, k, product, sums, space)
     return product, sums
 
 

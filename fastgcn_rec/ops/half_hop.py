@@ -6,10 +6,9 @@ from typing import Any, Literal
 
 import torch
 
-from .. import _native
-from ..graph import Graph
-from ._library import accepts_arrays, check_float, check_graph_device, check_matrix, register
-from .propagate import GRAPH_ARGUMENTS
+from ..core import native
+from ..core.graph import Graph
+from ._library import GRAPH_ARGUMENTS, accepts_arrays, check_float, check_graph_device, check_matrix, register
 
 Tensor = torch.Tensor
 Side = Literal["users", "items"]
@@ -20,9 +19,9 @@ def _half_hop(x: Tensor, to: int, *rest: Any) -> Tensor:
     *graph_tensors, left, right = rest
     x = x.contiguous()
     y = _output(x, to, *rest)
-    graph, code, dim = _native.graph(*graph_tensors), _native.DTYPE_CODE[x.dtype], x.shape[1]
-    space = _native.workspace(_native.size("half_hop", x.device, code, graph, dim), x.device)
-    _native.call("half_hop", x.device, code, graph, to, x, dim, left, right, y, space)
+    graph, code, dim = native.graph(*graph_tensors), native.DTYPE_CODE[x.dtype], x.shape[1]
+    space = native.workspace(native.size("half_hop", x.device, code, graph, dim), x.device)
+    native.call("half_hop", x.device, code, graph, to, x, dim, left, right, y, space)
     return y
 
 
@@ -92,7 +91,7 @@ def half_hop(graph: Graph, x: Any, to: Side, left: Any = None, right: Any = None
 def _scale(name: str, scale: Any, n: int, x: Tensor) -> Tensor | None:
     if scale is None:
         return None
-    dtype = _native.accumulator(x.dtype)
+    dtype = native.accumulator(x.dtype)
     scale = check_float("half_hop", name, scale, (dtype,))
     if scale.shape != (n,) or scale.device != x.device:
         raise ValueError(

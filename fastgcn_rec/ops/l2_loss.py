@@ -6,8 +6,10 @@ from typing import Any
 
 import torch
 
-from .. import _C, _native
-from ._library import accepts_arrays, check_float, check_ids, check_matrix, register
+from .. import _C
+from ..core import native
+from ..core.tensors import check_ids
+from ._library import accepts_arrays, check_float, check_matrix, register
 from .scatter_rows import scatter_into
 
 Tensor = torch.Tensor
@@ -15,12 +17,12 @@ Tensor = torch.Tensor
 
 def _l2_loss(emb: Tensor, ids: Tensor) -> Tensor:
     emb, ids = emb.contiguous(), ids.contiguous()
-    loss = emb.new_empty((), dtype=_native.accumulator(emb.dtype))
-    space = _native.workspace(_C.l2_loss_workspace_bytes(ids.numel()), emb.device)
-    _native.call(
+    loss = emb.new_empty((), dtype=native.accumulator(emb.dtype))
+    space = native.workspace(_C.l2_loss_workspace_bytes(ids.numel()), emb.device)
+    native.call(
         "l2_loss",
         emb.device,
-        _native.DTYPE_CODE[emb.dtype],
+        native.DTYPE_CODE[emb.dtype],
         emb,
         emb.shape[0],
         emb.shape[1],
@@ -44,7 +46,7 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Any, None]:
 _op = register(
     "l2_loss(Tensor emb, Tensor ids) -> Tensor",
     _l2_loss,
-    lambda emb, ids: emb.new_empty((), dtype=_native.accumulator(emb.dtype)),
+    lambda emb, ids: emb.new_empty((), dtype=native.accumulator(emb.dtype)),
     _backward,
     _setup,
 )

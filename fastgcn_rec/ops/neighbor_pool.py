@@ -6,14 +6,17 @@ from typing import Any
 
 import torch
 
-from .. import _native
-from ._library import accepts_arrays, check_float, check_ids, check_matrix, check_range, register
+from ..core import native
+from ..core.tensors import check_ids, check_range
+from ._library import accepts_arrays, check_float, check_matrix, register
 from .scatter_rows import scatter_rows_op
 
 Tensor = torch.Tensor
 
 
 def _neighbor_pool(x: Tensor, ids: Tensor, weights: Tensor) -> Tensor:
+    if x.shape[0] == 0:  # all ids are -1, and none stands for a row to point to
+        return x.new_zeros(ids.shape[0], x.shape[1])
     flat = ids.reshape(-1)
     rows = torch.where(flat >= 0, _rows(ids), flat)
     result: Tensor = scatter_rows_op(rows, weights.reshape(-1), x, flat.clamp(min=0), None, ids.shape[0], x.dtype)
@@ -90,4 +93,4 @@ def neighbor_pool(x: Any, ids: Any, weights: Any) -> Any:
         raise ValueError(f"{op}: weights must have the shape of ids, {list(ids.shape)}, got {list(weights.shape)}")
     if weights.device != x.device:
         raise ValueError(f"{op}: weights are on {weights.device}, but x is on {x.device}; move one with .to(...)")
-    return _op(x, ids, weights.detach().to(_native.accumulator(x.dtype)))
+    return _op(x, ids, weights.detach().to(native.accumulator(x.dtype)))

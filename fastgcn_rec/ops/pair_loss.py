@@ -7,18 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from .. import _C, _native
-from ._library import (
-    accepts_arrays,
-    check_device,
-    check_float,
-    check_ids,
-    check_matrix,
-    check_number,
-    list_of,
-    register,
-    same_float,
-)
+from .. import _C
+from ..core import native
+from ..core.tensors import check_device, check_ids, list_of
+from ._library import accepts_arrays, check_float, check_matrix, check_number, register, same_float
 from .scatter_rows import scatter_into
 
 Tensor = torch.Tensor
@@ -40,9 +32,9 @@ def _pair_loss(
     mask = None if mask is None else mask.contiguous()
     out = _pair_loss_outputs(user_emb, item_emb, users, pos, neg, mask, kind, margin)
     shared = _is_shared(users, neg)
-    space = _native.workspace(_C.pair_loss_workspace_bytes(users.numel()), users.device)
-    _native.call(
-        "pair_loss", user_emb.device, _native.DTYPE_CODE[user_emb.dtype], kind, margin, user_emb, user_emb.shape[0],
+    space = native.workspace(_C.pair_loss_workspace_bytes(users.numel()), users.device)
+    native.call(
+        "pair_loss", user_emb.device, native.DTYPE_CODE[user_emb.dtype], kind, margin, user_emb, user_emb.shape[0],
         item_emb, item_emb.shape[0], user_emb.shape[1], users, pos, neg, users.numel(), neg.shape[1], shared, mask, *out,
         space,
     )  # fmt: skip
@@ -64,7 +56,7 @@ def _pair_loss_outputs(
     margin: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     batch, n_neg, dim = users.shape[0], neg.shape[1], user_emb.shape[1]
-    dtype = _native.accumulator(user_emb.dtype)
+    dtype = native.accumulator(user_emb.dtype)
     shared_rows = n_neg if _is_shared(users, neg) else 0
     shapes: tuple[tuple[int, ...], ...] = ((), (batch, dim), (batch,), (batch, n_neg), (shared_rows, dim))
     loss, user_rows, pos_coef, neg_coef, neg_rows = (user_emb.new_empty(s, dtype=dtype) for s in shapes)

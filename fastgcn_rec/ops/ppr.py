@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from .. import _native
-from ..graph import Graph
-from ._library import accepts_arrays, check_count, check_ids, check_number, check_range, register
+from ..core import native
+from ..core.graph import Graph
+from ..core.tensors import check_ids, check_range
+from ._library import accepts_arrays, check_count, check_number, register
 
 Tensor = torch.Tensor
 USERS, ITEMS = 0, 1
@@ -28,9 +29,9 @@ class Ppr(NamedTuple):
 def _ppr(nodes: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:  # the schema below names the arguments
     *graph_tensors, inv_degree, inv_degree_exact, side, restart, terms, first_node, last_node, with_bound = rest
     scores, bound = _outputs(nodes, *rest)
-    nodes, graph, code = nodes.contiguous(), _native.graph(*graph_tensors), _native.DTYPE_CODE[inv_degree.dtype]
-    space = _native.workspace(_native.size("ppr", nodes.device, code, graph, nodes.numel()), nodes.device)
-    _native.call(
+    nodes, graph, code = nodes.contiguous(), native.graph(*graph_tensors), native.DTYPE_CODE[inv_degree.dtype]
+    space = native.workspace(native.size("ppr", nodes.device, code, graph, nodes.numel()), nodes.device)
+    native.call(
         "ppr", nodes.device, code, graph, nodes, nodes.numel(), side, inv_degree, inv_degree_exact, restart, terms,
         first_node, last_node, scores, bound if with_bound else None, space,
     )  # fmt: skip
@@ -163,10 +164,10 @@ def plan(
     """(sources at a time, bytes of memory that takes) within the budget; each source of a block takes ``source_bytes``
     beside its share of the workspace, and the result ``result_bytes``."""
     memory_budget = check_count(op, "memory_budget", memory_budget, most=2**63 - 1)
-    native = _native.graph(*graph.tensors(), *graph.schedule())
+    native_graph = native.graph(*graph.tensors(), *graph.schedule())
     most = min(_AT_ONCE, max(16, (n_sources + 15) // 16 * 16))
     for n in range(most, 0, -16):
-        space = _native.size("ppr", graph.device, _native.DTYPE_CODE[dtype], native, n)
+        space = native.size("ppr", graph.device, native.DTYPE_CODE[dtype], native_graph, n)
         need = result_bytes + space + n * source_bytes
         if need <= memory_budget:
             return n, need

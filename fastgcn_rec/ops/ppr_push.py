@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from .. import _native
-from .._native import address
-from ..graph import Graph
+from ..core import native
+from ..core.graph import Graph
+from ..core.native import address
 from ._library import accepts_arrays, check_number
 from .ppr import check_nodes
 
@@ -72,7 +72,7 @@ def ppr_push(graph: Graph, nodes: Any, restart: float = 0.15, epsilon: float = 1
         )
     nodes = check_nodes("ppr_push", "nodes", nodes, graph, graph.n_nodes).contiguous()
     inverse, _ = graph.scales("left", torch.float64)
-    push = _native.ppr_push(_native.graph(*graph.tensors()), inverse, nodes, restart, epsilon)
+    push = native.ppr_push(native.graph(*graph.tensors()), inverse, nodes, restart, epsilon)
     indptr = torch.empty(len(nodes) + 1, dtype=torch.int64)
     ids = torch.empty(push.n_entries(), dtype=torch.int64)
     scores = torch.empty(push.n_entries(), dtype=torch.float64)

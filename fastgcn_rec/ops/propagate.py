@@ -7,34 +7,31 @@ from typing import Any, Literal
 
 import torch
 
-from .. import _native
-from ..graph import Graph, Norm
-from ._library import accepts_arrays, check_float, check_graph_device, check_matrix, numbers, register
+from ..core import native
+from ..core.graph import Graph, Norm
+from ._library import GRAPH_ARGUMENTS, accepts_arrays, check_float, check_graph_device, check_matrix, numbers, register
+from .half_hop import half_hop
 
 Tensor = torch.Tensor
-GRAPH_ARGUMENTS = (
-    "Tensor indptr, Tensor indices, Tensor? weight, Tensor indptr_t, Tensor indices_t, Tensor? weight_t, "
-    "Tensor? split, Tensor? heavy, Tensor? left, Tensor? right"
-)
 
 
 def _propagate(x: Tensor, alphas: Tensor, *rest: Any) -> Tensor:
     *graph_tensors, left, right = rest
     x, alphas = x.contiguous(), alphas.contiguous()
     y = torch.empty_like(x)
-    graph, code, dim, n_alphas = _native.graph(*graph_tensors), _native.DTYPE_CODE[x.dtype], x.shape[1], alphas.numel()
-    space = _native.workspace(_native.size("propagate", x.device, code, graph, dim, n_alphas), x.device)
-    _native.call("propagate", x.device, code, graph, x, dim, alphas, n_alphas, left, right, y, space)
+    graph, code, dim, n_alphas = native.graph(*graph_tensors), native.DTYPE_CODE[x.dtype], x.shape[1], alphas.numel()
+    space = native.workspace(native.size("propagate", x.device, code, graph, dim, n_alphas), x.device)
+    native.call("propagate", x.device, code, graph, x, dim, alphas, n_alphas, left, right, y, space)
     return y
 
 
 def _propagate_dots(x: Tensor, g: Tensor, n_alphas: int, *rest: Any) -> Tensor:
     *graph_tensors, left, right = rest
     x, g = x.contiguous(), g.contiguous()
-    dots = torch.empty(n_alphas, dtype=_native.accumulator(x.dtype), device=x.device)
-    graph, code, dim = _native.graph(*graph_tensors), _native.DTYPE_CODE[x.dtype], x.shape[1]
-    space = _native.workspace(_native.size("propagate_dots", x.device, code, graph, dim), x.device)
-    _native.call("propagate_dots", x.device, code, graph, x, g, dim, n_alphas, left, right, dots, space)
+    dots = torch.empty(n_alphas, dtype=native.accumulator(x.dtype), device=x.device)
+    graph, code, dim = native.graph(*graph_tensors), native.DTYPE_CODE[x.dtype], x.shape[1]
+    space = native.workspace(native.size("propagate_dots", x.device, code, graph, dim), x.device)
+    native.call("propagate_dots", x.device, code, graph, x, g, dim, n_alphas, left, right, dots, space)
     return dots
 
 
@@ -76,7 +73,7 @@ _propagate_op = register(
 _dots_op = register(
     f"propagate_dots(Tensor x, Tensor g, int n_alphas, {GRAPH_ARGUMENTS}) -> Tensor",
     _propagate_dots,
-    lambda x, g, n_alphas, *rest: x.new_empty(n_alphas, dtype=_native.accumulator(x.dtype)),
+    lambda x, g, n_alphas, *rest: x.new_empty(n_alphas, dtype=native.accumulator(x.dtype)),
     _dots_backward,
     _save_dots,
 )
@@ -121,7 +118,7 @@ def propagate(graph: Graph, x: Any, alphas: Any, norm: Norm | Literal["gcn"] = "
     x = check_float("propagate", "x", x)
     check_matrix("propagate", "x", x, graph.n_nodes, "n_nodes")
     check_graph_device("propagate", "x", x, graph)
-    dtype = _native.accumulator(x.dtype)
+    dtype = native.accumulator(x.dtype)
     alphas = checked_alphas("propagate", alphas, dtype, x.device)
     if norm == "gcn":
         return _with_loops(graph, x, alphas)
@@ -134,8 +131,6 @@ def _with_loops(graph: Graph, x: Tensor, alphas: Tensor) -> Tensor:
 
     With loops both sides feed both, so the two chains of ``propagate`` are one, and gradients are those of its parts.
     """
-    from .half_hop import half_hop
-
     of_users, of_items = ((d + 1).rsqrt().to(alphas.dtype) for d in graph.degrees())
     loops = torch.cat([of_users, of_items]).square()[:, None]
     weight = alphas.unbind()

@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 
-from .. import _native
-from ..graph import Graph
-from ._library import accepts_arrays, check_count, check_ids, check_number, register, scalar
+from ..core import native
+from ..core.graph import Graph
+from ..core.tensors import check_ids
+from ._library import accepts_arrays, check_count, check_number, register, scalar
 
 Tensor = torch.Tensor
 _GRAPH = (
@@ -19,7 +20,7 @@ _MAX_VISITS = 2**30
 
 
 def _graph_of(indptr: Tensor, indices: Tensor, indptr_t: Tensor, indices_t: Tensor) -> Any:
-    return _native.graph(indptr, indices, None, indptr_t, indices_t, None)
+    return native.graph(indptr, indices, None, indptr_t, indices_t, None)
 
 
 def _random_walk(
@@ -29,7 +30,7 @@ def _random_walk(
     nodes = nodes.contiguous()
     out = nodes.new_empty((nodes.numel(), length + 1))
     g = _graph_of(indptr, indices, indptr_t, indices_t)
-    _native.call("random_walk", nodes.device, g, alias, alias_t, nodes, nodes.numel(), length, restart, seed, out)
+    native.call("random_walk", nodes.device, g, alias, alias_t, nodes, nodes.numel(), length, restart, seed, out)
     return out
 
 
@@ -41,8 +42,8 @@ def _random_walk_neighbors(
     ids, weights = _outputs(nodes, top)
     g, n_seeds, device = _graph_of(indptr, indices, indptr_t, indices_t), nodes.numel(), nodes.device
     n_nodes = indptr.numel() + indptr_t.numel() - 2
-    space = _native.workspace(_native.size("random_walk_neighbors", device, n_nodes, n_seeds, n_walks, length), device)
-    _native.call(
+    space = native.workspace(native.size("random_walk_neighbors", device, n_nodes, n_seeds, n_walks, length), device)
+    native.call(
         "random_walk_neighbors", device, g, alias, alias_t, nodes, n_seeds, n_walks, length, restart, top, seed, ids,
         weights, space,
     )  # fmt: skip

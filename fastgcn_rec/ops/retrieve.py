@@ -7,20 +7,10 @@ from typing import Any, Literal, NamedTuple
 import scipy.sparse as sp
 import torch
 
-from .. import _native
-from ..graph import Graph, row_of_each_edge
-from ._library import (
-    accepts_arrays,
-    check_count,
-    check_device,
-    check_float,
-    check_ids,
-    check_matrix,
-    check_range,
-    mask_of,
-    register,
-    same_float,
-)
+from ..core import native
+from ..core.graph import Graph, row_of_each_edge
+from ..core.tensors import check_device, check_ids, check_range
+from ._library import accepts_arrays, check_count, check_float, check_matrix, mask_of, register, same_float
 
 Tensor = torch.Tensor
 METRICS = ("dot", "cosine")
@@ -49,10 +39,10 @@ def _retrieve(
     inputs = queries, items, cosine, subset, indptr, indices, rows, k
     queries_at_once, items_at_once, n_bytes = plan(*inputs, memory_budget)
     ids, scores = _outputs(queries, items, k)
-    space = _native.workspace(n_bytes, queries.device)
-    job = _native.retrieval(*inputs, queries_at_once, items_at_once)
+    space = native.workspace(n_bytes, queries.device)
+    job = native.retrieval(*inputs, queries_at_once, items_at_once)
     try:
-        _native.call("retrieve", queries.device, _native.DTYPE_CODE[queries.dtype], job, ids, scores, space)
+        native.call("retrieve", queries.device, native.DTYPE_CODE[queries.dtype], job, ids, scores, space)
     except ValueError as error:
         raise ValueError(
             f"retrieve: {error}, so there is no ranking: queries or items hold NaN, or infinities that cancel; "
@@ -79,13 +69,13 @@ def plan(
     rows: Tensor | None, k: int, memory_budget: int,
 ) -> tuple[int, int, int]:  # fmt: skip
     """(queries at once, items at once, bytes of workspace), so that the workspace fits the budget."""
-    code = _native.DTYPE_CODE[queries.dtype]
+    code = native.DTYPE_CODE[queries.dtype]
     n, m = max(len(queries), 1), max(len(items) if subset is None else len(subset), 1)
     if n <= _FEW_QUERIES:
         m = min(m, max(_FEW, _CACHED // (n * items.element_size())))
     while True:
-        job = _native.retrieval(queries, items, cosine, subset, indptr, indices, rows, k, n, m)
-        n_bytes = _native.size("retrieve", queries.device, code, job)
+        job = native.retrieval(queries, items, cosine, subset, indptr, indices, rows, k, n, m)
+        n_bytes = native.size("retrieve", queries.device, code, job)
         if n_bytes <= memory_budget:
             return n, m, n_bytes
         if n == m == 1:

@@ -6,9 +6,10 @@ from typing import Any, Literal
 
 import torch
 
-from .. import _native
-from ..graph import Graph
-from ._library import accepts_arrays, check_count, check_device, check_ids, offset_of, register, scalar
+from ..core import native
+from ..core.graph import Graph
+from ..core.tensors import check_device, check_ids
+from ._library import accepts_arrays, check_count, offset_of, register, scalar
 
 Tensor = torch.Tensor
 _LAWS = {"edge": 0, "user": 1}
@@ -21,8 +22,8 @@ def _sample_negatives(
 ) -> Tensor:  # fmt: skip
     users = users.contiguous()
     out = users.new_empty((users.numel(), n))
-    g = _native.graph(indptr, indices, None, indptr_t, indices, None)
-    _native.call(
+    g = native.graph(indptr, indices, None, indptr_t, indices, None)
+    native.call(
         "sample_negatives", users.device, g, cumulative, users, users.numel(), n, seed, offset, stream, first, out
     )
     return out
@@ -35,8 +36,8 @@ def _unseen_mask(indptr: Tensor, indices: Tensor, indptr_t: Tensor, users: Tenso
     if items.shape[0] != users.shape[0]:
         sorted_items, order = items[0].sort(stable=True)
         items = sorted_items
-    g = _native.graph(indptr, indices, None, indptr_t, indices, None)
-    _native.call("unseen_mask", users.device, g, users, users.numel(), items, order, items.shape[-1], out)
+    g = native.graph(indptr, indices, None, indptr_t, indices, None)
+    native.call("unseen_mask", users.device, g, users, users.numel(), items, order, items.shape[-1], out)
     return out
 
 
@@ -57,8 +58,8 @@ def _sample_batch(
 ) -> tuple[Tensor, Tensor, Tensor]:
     users, pos, neg = _batch_outputs(indptr, indices, indptr_t, active, seed, offset, batch, n_neg, law)
     n_active = indptr.numel() - 1 if active is None else active.numel()
-    g = _native.graph(indptr, indices, None, indptr_t, indices, None)
-    _native.call(
+    g = native.graph(indptr, indices, None, indptr_t, indices, None)
+    native.call(
         "sample_batch", indptr.device, g, indices.numel(), law, active, n_active, seed, offset, batch, n_neg, users, pos, neg,
     )  # fmt: skip
     return users, pos, neg
@@ -91,7 +92,7 @@ _batch_op = register(
 def _sample_listed(lists: Tensor, counts: Tensor, rows: Tensor, n: int, seed: Tensor, offset: Tensor) -> Tensor:
     lists, counts, rows = lists.contiguous(), counts.contiguous(), rows.contiguous()
     out = rows.new_empty((rows.numel(), n))
-    _native.call(
+    native.call(
         "sample_listed", rows.device, lists, counts, *lists.shape, rows, rows.numel(), n, seed, offset, out,
     )  # fmt: skip
     return out

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from .. import _native
+from ..core import native
 from ._library import register
 
 Tensor = torch.Tensor
@@ -26,9 +26,9 @@ def _scatter_rows(
     src_index = None if src_index is None else src_index.contiguous()
     n, (n_src, dim) = ids.numel(), src.shape
     out = torch.empty(n_out, dim, dtype=dtype, device=src.device)
-    space = _native.workspace(_native.size("scatter_rows", src.device, n, n_out), src.device)
-    codes = _native.DTYPE_CODE[src.dtype], _native.DTYPE_CODE[dtype]
-    _native.call("scatter_rows", src.device, *codes, ids, coef, src, src_index, n, n_src, dim, scale, out, n_out, space)
+    space = native.workspace(native.size("scatter_rows", src.device, n, n_out), src.device)
+    codes = native.DTYPE_CODE[src.dtype], native.DTYPE_CODE[dtype]
+    native.call("scatter_rows", src.device, *codes, ids, coef, src, src_index, n, n_src, dim, scale, out, n_out, space)
     return out
 
 
@@ -43,5 +43,5 @@ def scatter_into(table: Tensor, ids: Tensor, src: Tensor, scale: Tensor, coef: T
                  src_index: Tensor | None = None) -> Any:  # fmt: skip
     """The gradient of ``table``, [n_out, dim] in its dtype: out[id] = scale * sum_n coef[n] * src[src_index[n]]."""
     return scatter_rows_op(
-        ids, coef, src, src_index, scale.to(_native.accumulator(table.dtype)), table.shape[0], table.dtype
+        ids, coef, src, src_index, scale.to(native.accumulator(table.dtype)), table.shape[0], table.dtype
     )

@@ -6,13 +6,13 @@ from typing import Any, Literal
 
 import torch
 
-from .. import _C, _native
+from .. import _C
+from ..core import native
+from ..core.tensors import check_device, check_ids
 from ._library import (
     accepts_arrays,
     check_count,
-    check_device,
     check_float,
-    check_ids,
     check_matrix,
     check_number,
     offset_of,
@@ -34,9 +34,9 @@ def _select(
     users, pos, candidates = users.contiguous(), pos.contiguous(), candidates.contiguous()
     batch, m = candidates.shape
     out = users.new_empty((batch, n))
-    space = _native.workspace(_C.select_negatives_workspace_bytes(batch, m), users.device)
-    _native.call(
-        "select_negatives", users.device, _native.DTYPE_CODE[user_emb.dtype], law, margin, lo, hi, user_emb,
+    space = native.workspace(_C.select_negatives_workspace_bytes(batch, m), users.device)
+    native.call(
+        "select_negatives", users.device, native.DTYPE_CODE[user_emb.dtype], law, margin, lo, hi, user_emb,
         user_emb.shape[0], item_emb, item_emb.shape[0], user_emb.shape[1], users, pos, candidates, batch, m, seed, offset,
         NEGATIVE_OF_BATCH, first, n, out, space,
     )  # fmt: skip

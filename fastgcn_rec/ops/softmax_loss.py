@@ -7,17 +7,9 @@ from typing import Any
 
 import torch
 
-from .. import _native
-from ._library import (
-    accepts_arrays,
-    check_device,
-    check_float,
-    check_ids,
-    check_matrix,
-    check_number,
-    register,
-    same_float,
-)
+from ..core import native
+from ..core.tensors import check_device, check_ids
+from ._library import accepts_arrays, check_float, check_matrix, check_number, register, same_float
 from .scatter_rows import scatter_into
 
 Tensor = torch.Tensor
@@ -36,16 +28,16 @@ def _softmax_loss(
     out = _outputs(user_emb, item_emb, users)
     bias = None if bias is None else bias.to(out[0].dtype).contiguous()
     batch, dim = users.numel(), user_emb.shape[1]
-    n_bytes = _native.size("softmax_loss", user_emb.device, batch, dim, out[0].element_size())
-    _native.call(
-        "softmax_loss", user_emb.device, _native.DTYPE_CODE[user_emb.dtype], user_emb, user_emb.shape[0], item_emb,
-        item_emb.shape[0], dim, users, pos, batch, temperature, negative_weight, bias, *out, _native.workspace(n_bytes, user_emb.device),
+    n_bytes = native.size("softmax_loss", user_emb.device, batch, dim, out[0].element_size())
+    native.call(
+        "softmax_loss", user_emb.device, native.DTYPE_CODE[user_emb.dtype], user_emb, user_emb.shape[0], item_emb,
+        item_emb.shape[0], dim, users, pos, batch, temperature, negative_weight, bias, *out, native.workspace(n_bytes, user_emb.device),
     )  # fmt: skip
     return out
 
 
 def _outputs(user_emb: Tensor, item_emb: Tensor, users: Tensor, *unused: Any) -> tuple[Tensor, Tensor, Tensor]:
-    dtype, rows = _native.accumulator(user_emb.dtype), (users.shape[0], user_emb.shape[1])
+    dtype, rows = native.accumulator(user_emb.dtype), (users.shape[0], user_emb.shape[1])
     return (
         user_emb.new_empty((), dtype=dtype),
         user_emb.new_empty(rows, dtype=dtype),

@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 
-from .. import _native
-from ..graph import Graph
-from ._library import accepts_arrays, check_count, check_float, check_graph_device, check_ids, check_matrix, register
+from ..core import native
+from ..core.graph import Graph
+from ..core.tensors import check_ids
+from ._library import accepts_arrays, check_count, check_float, check_graph_device, check_matrix, register
 
 Tensor = torch.Tensor
 
@@ -18,11 +19,11 @@ def _topk(
 ) -> tuple[Tensor, Tensor]:
     scores = scores.contiguous()
     ids, values = _outputs(scores, indptr, indices, indptr_t, rows, k)
-    g = _native.graph(indptr, indices, None, indptr_t, indices, None)
-    code = _native.DTYPE_CODE[scores.dtype]
+    g = native.graph(indptr, indices, None, indptr_t, indices, None)
+    code = native.DTYPE_CODE[scores.dtype]
     rows = None if rows is None else rows.contiguous()
-    space = _native.workspace(_native.size("topk", scores.device, code, *scores.shape, k), scores.device)
-    _native.call("topk", scores.device, code, scores, *scores.shape, g, rows, k, ids, values, space)
+    space = native.workspace(native.size("topk", scores.device, code, *scores.shape, k), scores.device)
+    native.call("topk", scores.device, code, scores, *scores.shape, g, rows, k, ids, values, space)
     return ids, values
 
 

@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 import torch
 
-from .. import _native
-from ..graph import Graph, Norm
-from ._library import check_float, check_graph, check_graph_device, check_ids, check_matrix, check_number
+from ..core import native
+from ..core.graph import Graph, Norm
+from ..core.tensors import check_ids
+from ._library import check_float, check_graph, check_graph_device, check_matrix, check_number
 from .pair_loss import check_margin, masked
 from .propagate import checked_alphas
 from .softmax_loss import check_bias, check_negative_weight, check_temperature
@@ -130,13 +131,13 @@ class TrainStep:
         self._next_step = torch.ones((), dtype=torch.int64, device=embedding.device)
         self._last_lr = lr
         self._scales = graph.scales(norm, embedding.dtype)
-        self._graph = _native.graph(*graph.tensors(), *graph.schedule())
-        self._code = _native.DTYPE_CODE[storage or embedding.dtype]
+        self._graph = native.graph(*graph.tensors(), *graph.schedule())
+        self._code = native.DTYPE_CODE[storage or embedding.dtype]
         self._shadow = None
         if storage == torch.bfloat16 and len(self.alphas) > 1:
             self._shadow = torch.empty_like(self.embedding, dtype=storage)
             self.refresh()
-        self._workspace = _native.workspace(0, embedding.device)
+        self._workspace = native.workspace(0, embedding.device)
         self._outgrown: list[Tensor] = []
         self._times = torch.zeros(len(_PARTS), dtype=torch.float64)
 
@@ -191,16 +192,16 @@ class TrainStep:
         neg, mask = masked("TrainStep", neg, mask, batch)
         mask = None if mask is None else mask.contiguous()
         n_neg, shared = neg.shape[1], neg.shape[0] != batch
-        n_bytes = _native.size(
+        n_bytes = native.size(
             "train_step", self.embedding.device, self._code, self._graph, dim, len(self.alphas), batch, n_neg, shared
         )
         if n_bytes > len(self._workspace):
             if self.embedding.device.type == "cuda":
                 self._outgrown.append(self._workspace)  # a captured graph may still write to it
-            self._workspace = _native.workspace(n_bytes, self.embedding.device)
+            self._workspace = native.workspace(n_bytes, self.embedding.device)
         loss = self.embedding.new_empty(())
         try:
-            _native.call(
+            native.call(
                 "train_step", self.embedding.device, self._code, self._graph, dim, self.alphas, len(self.alphas), *self._scales,
                 self.embedding, self.exp_avg, self.exp_avg_sq, self.item_bias, self._shadow, users, pos, neg, batch, n_neg, shared, mask,
                 _LOSSES[self.loss], self.temperature, self.negative_weight, self.margin, self.reg, *self.betas, self.eps,

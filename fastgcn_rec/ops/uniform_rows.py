@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 
-from .. import _native
-from ._library import accepts_arrays, check_count, check_ids, register, scalar
+from ..core import native
+from ..core.tensors import check_ids
+from ._library import accepts_arrays, check_count, register, scalar
 
 Tensor = torch.Tensor
 _PLACES = 2**24
@@ -16,7 +17,7 @@ _PLACES = 2**24
 def _uniform_rows(ids: Tensor, dim: int, seed: Tensor, step: Tensor, place: int) -> Tensor:
     ids = ids.contiguous()
     out = _output(ids, dim)
-    _native.call("uniform_rows", ids.device, ids, ids.numel(), dim, seed, step, place, out)
+    native.call("uniform_rows", ids.device, ids, ids.numel(), dim, seed, step, place, out)
     return out
 
 

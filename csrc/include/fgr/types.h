@@ -18,7 +18,7 @@ struct bf16 {
   uint16_t bits;
 };
 
-// The codes that Python hands over (see _native.py).
+// The codes that Python hands over (see core/native.py).
 enum class DType : int { f32 = 0, f64 = 1, bf16 = 2 };
 
 // Accumulator of a storage type: double for double, float for float and bf16.

@@ -1,0 +1,1 @@
+"""What is computed from a graph without learning: PageRank, singular vectors, smoothing, and solvers."""

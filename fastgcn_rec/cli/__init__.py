@@ -1,0 +1,5 @@
+"""The command line: a file a command, which parses and prints."""
+
+from .program import main
+
+__all__ = ["main"]

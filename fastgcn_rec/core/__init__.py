@@ -1,0 +1,1 @@
+"""The ground: the door to the kernels, the graph, ids, and checks of arguments."""

@@ -1,0 +1,54 @@
+"""Checks of what a caller passes: scalars of Python, NumPy or torch, and arrays of numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def as_floats(values: Any, name: str) -> NDArray[np.float32]:
+    """Return real numbers of any kind as float32; texts and complex numbers, of which NumPy would make some, are refused."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must be real numbers, got dtype {array.dtype}; convert them with .astype(np.float32)")
+    return array.astype(np.float32, copy=False)
+
+
+def plain(value: Any) -> Any:
+    """A scalar of NumPy or torch as Python's, lists and tuples of them likewise; anything else as it is."""
+    if type(value) in (list, tuple):
+        return type(value)(map(plain, value))
+    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
+
+
+def check_number(value: Any, name: str) -> float:
+    """Return an int or a float, of Python, NumPy or torch, as a float."""
+    value = plain(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
+    return float(value)
+
+
+def check_numbers(who: str, **values: Any) -> list[float]:
+    """Return several numbers of one caller, as floats, in their order."""
+    return [check_number(value, f"{who}: {name}") for name, value in values.items()]
+
+
+def check_fraction(value: float, name: str) -> float:
+    """Return a share strictly between 0 and 1 as a float."""
+    number = check_number(value, name)
+    if not 0 < number < 1:
+        raise ValueError(f"{name} must lie strictly between 0 and 1, got {value}")
+    return number
+
+
+def check_count(value: Any, name: str, least: int | None = None) -> int:
+    """Return an integer, of Python, NumPy or torch and `least` or more, as an int. A float is none, whole or not."""
+    value = plain(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int, got {value!r}")
+    if least is not None and value < least:
+        raise ValueError(f"{name} must be >= {least}, got {value}")
+    return value

@@ -1,0 +1,344 @@
+"""The user-item graph: R in CSR, its transpose, and the scalings of the normalised adjacency."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import math
+from typing import Any, Literal
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from . import native
+from .arguments import check_number, plain
+from .csr import MOST_WEIGHT, alias_table, csr_of_edges, ids_of
+from .elementwise import power
+from .tensors import check_ids, check_range
+
+Norm = Literal["sym", "left", "right", "none"] | tuple[float, float]
+NORMS = ("sym", "left", "right", "none")
+_EXPONENTS = dict(zip(NORMS, ((0.5, 0.5), (1.0, 0.0), (0.0, 1.0), (0.0, 0.0)), strict=True))
+
+
+class Graph:
+    """A bipartite graph of users and items, immutable.
+
+    ``Graph(user_items)`` takes a SciPy sparse matrix [n_users, n_items]; see also :meth:`from_edges`.
+
+    Parameters
+    ----------
+    user_items : scipy.sparse matrix or array, shape [n_users, n_items]
+        Stored zeros are no edges.
+    weighted : bool
+        False (default): every stored non-zero is an edge of weight 1. True: the values are edge weights: each at
+        least 2^-100, those of a node together at most 2^100.
+
+    Attributes
+    ----------
+    indptr, indices, weight : R in CSR; int64 [n_users + 1], int32 [n_edges], float32 [n_edges] or None
+    indptr_t, indices_t, weight_t : the same of R's transpose, [n_items + 1], ...
+    n_users, n_items, n_nodes, n_edges : int
+    kept : dict
+        What samplers have made of the graph, kept as long as it.
+
+    Nodes are numbered users first, then items. Within a row edges are sorted and unique: duplicates are merged (their weights added).
+
+    Examples
+    --------
+    >>> import scipy.sparse as sp
+    >>> graph = Graph(sp.csr_array([[1, 0, 1], [0, 1, 0]]))
+    >>> graph.n_users, graph.n_items, graph.n_edges
+    (2, 3, 3)
+    """
+
+    def __init__(self, user_items: Any, *, weighted: bool = False) -> None:
+        if not sp.issparse(user_items):
+            raise TypeError(
+                f"Graph: user_items must be a SciPy sparse matrix [n_users, n_items], got {type(user_items).__name__}; "
+                "for arrays of edges use Graph.from_edges(users, items, ...)"
+            )
+        if user_items.ndim != 2:
+            raise ValueError(f"Graph: user_items must have two dimensions, got shape {user_items.shape}")
+        coo = user_items.tocoo()
+        stored = coo.data != 0
+        rows, cols, data = (coo.row, coo.col, coo.data) if stored.all() else (
+            coo.row[stored], coo.col[stored], coo.data[stored])  # fmt: skip
+        if not weighted and not (data > 0).all():
+            at = int((~(data > 0)).argmax())
+            raise ValueError(
+                f"Graph: user_items must hold positive values where there is an edge, got {data[at]} at [{rows[at]}, {cols[at]}]; "
+                "leave out what is no interaction: user_items > 0"
+            )
+        self._build(rows, cols, user_items.shape[0], user_items.shape[1], data if weighted else None)
+
+    @classmethod
+    def from_edges(
+        cls,
+        users: Any,
+        items: Any,
+        n_users: int | None = None,
+        n_items: int | None = None,
+        weight: Any = None,
+    ) -> Graph:
+        """A graph from edge arrays: integers [n_edges] each (NumPy, torch or anything ``np.asarray`` takes).
+
+        ``n_users``/``n_items`` default to the largest id + 1. Duplicate edges are merged. An id that is negative or not below its
+        count raises ValueError. Time O(edges + nodes) by counting sort; the memory beside the input is about 16 bytes an edge
+        (28 with weights).
+
+        >>> Graph.from_edges([0, 0, 1], [2, 2, 0]).n_edges
+        2
+        """
+        graph = cls.__new__(cls)
+        graph._build(ids_of("users", users), ids_of("items", items), n_users, n_items, weight)
+        return graph
+
+    def _build(self, users: Any, items: Any, n_users: int | None, n_items: int | None, weight: Any) -> None:
+        self.n_users, self.n_items, of_users, of_items = csr_of_edges(users, items, n_users, n_items, weight)
+        self.indptr, self.indices, self.weight = of_users
+        self.indptr_t, self.indices_t, self.weight_t = of_items
+        self._scales: dict[tuple[float, torch.dtype], torch.Tensor] = {}
+        self._normalised_as: Graph | None = None  # whose degrees scales() takes, if not its own
+        self._active: torch.Tensor | None = None
+        self._check_sums()
+        self._alias: tuple[torch.Tensor | None, torch.Tensor | None] | None = None
+        self.kept: dict[Any, Any] = {}
+        self._schedule = self._make_schedule()
+
+    def _check_sums(self) -> None:
+        """Every node's sum of weights is a float, and so is its inverse, which normalises."""
+        for side, sums in zip(("user", "item"), self.degrees() if self.weight is not None else (), strict=False):
+            most, at = sums.max(0) if len(sums) else (torch.zeros(()), torch.zeros(()))
+            if not float(most) <= MOST_WEIGHT:
+                raise ValueError(
+                    f"Graph: the weights of {side} {int(at)} add up to {float(most):.3g}, more than {MOST_WEIGHT:.3g}; multiply all weights by "
+                    "one small number, which changes nothing that is normalised"
+                )
+
+    @property
+    def n_nodes(self) -> int:
+        return self.n_users + self.n_items
+
+    @property
+    def n_edges(self) -> int:
+        return self.indices.numel()
+
+    @property
+    def device(self) -> torch.device:
+        return self.indptr.device
+
+    @property
+    def user_degree(self) -> torch.Tensor:
+        """Number of items of every user, int64 [n_users]."""
+        return self.indptr.diff()
+
+    @property
+    def item_degree(self) -> torch.Tensor:
+        """Number of users of every item, int64 [n_items]."""
+        return self.indptr_t.diff()
+
+    def active_users(self) -> torch.Tensor | None:
+        """The users with at least one edge, int32; None when that is every user."""
+        if self._active is None:
+            self._active = torch.nonzero(self.user_degree > 0).flatten().to(torch.int32)
+        return None if self._active.numel() == self.n_users else self._active
+
+    def bare(self, side: Literal["users", "items"]) -> torch.Tensor | None:
+        """Which users or items have no edge, bool [n]; None where every one has some."""
+        if ("bare", side) not in self.kept:
+            degree = self.user_degree if side == "users" else self.item_degree
+            self.kept["bare", side] = degree == 0 if bool((degree == 0).any()) else None
+        found: torch.Tensor | None = self.kept["bare", side]
+        return found
+
+    def alias_tables(self) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """Walker's alias tables of R and of its transpose, int64 [n_edges] each (csrc/common/walk.h); None without weights.
+
+        What a random walk needs to choose among weighted edges in constant time. Made once, on the CPU, when first asked for.
+        """
+        if self._alias is None:
+            self._alias = (
+                alias_table(self.indptr, self.indices, self.weight, self.n_items),
+                alias_table(self.indptr_t, self.indices_t, self.weight_t, self.n_users),
+            )
+        return self._alias
+
+    def tensors(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor, torch.Tensor,
+                               torch.Tensor | None]:  # fmt: skip
+        """The six tensors as ops take them: (indptr, indices, weight) of R, then of its transpose."""
+        return self.indptr, self.indices, self.weight, self.indptr_t, self.indices_t, self.weight_t
+
+    def schedule(self) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """How a GPU shares out the rows of a hop (csrc/cuda/hop.cuh); None on the CPU, which balances by edges.
+
+        split : int32 [2, n_split], each node of more than PART_EDGES edges once for every part, and the part's number
+        heavy : int32 [n_heavy], the other nodes of more than HEAVY_DEGREE edges
+        Both by degree, descending.
+        """
+        return self._schedule
+
+    def _make_schedule(self) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        if self.device.type == "cpu" and not native.emulates_cuda:
+            return None, None
+        degree = torch.cat([self.user_degree, self.item_degree])
+        long = torch.nonzero(degree > native.HEAVY_DEGREE).flatten()
+        long = long[degree[long].argsort(descending=True, stable=True)]
+        parts = (degree[long] - 1) // native.PART_EDGES + 1
+        n_split = int((parts > 1).sum())
+        parts = parts[:n_split]
+        first = (parts.cumsum(0) - parts).repeat_interleave(parts)
+        part = torch.arange(len(first), device=self.device) - first
+        split = torch.stack([long[:n_split].repeat_interleave(parts), part])
+        return split.to(torch.int32), long[n_split:].to(torch.int32)
+
+    def scales(self, norm: Norm, dtype: torch.dtype) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """(left, right), [n_nodes] each or None (= 1), such that the normalised adjacency is diag(left) A diag(right).
+
+        "sym": D^-1/2 A D^-1/2 (He et al. 2020, eq. 3); "left": D^-1 A; "right": A D^-1; "none": A; (p, q): D^-p A D^-q. D holds the sums
+        of edge weights; a node without edges has scale 0.
+        """
+        left, right = exponents(norm)
+        return self._scale(left, dtype), self._scale(right, dtype)
+
+    def _scale(self, exponent: float, dtype: torch.dtype) -> torch.Tensor | None:
+        if exponent == 0:
+            return None
+        if self._normalised_as is not None:
+            return self._normalised_as._scale(exponent, dtype)
+        key = exponent, dtype
+        if key not in self._scales:
+            degree = torch.cat(self.degrees())
+            self._scales[key] = power(degree, -exponent).to(dtype)
+        return self._scales[key]
+
+    def select_users(self, users: torch.Tensor) -> Graph:
+        """The graph of some users' edges: a row for each of the internal ids int64 [b], which may repeat, and all items. IndexError for an id
+        out of range.
+
+        >>> import torch
+        >>> Graph.from_edges([0, 1, 1], [0, 1, 2]).select_users(torch.tensor([1])).to_scipy().toarray().tolist()
+        [[0.0, 1.0, 1.0]]
+        """
+        users = check_ids("Graph.select_users", "users", users, (None,), self.indptr)
+        check_range("Graph.select_users", "users", users, self.n_users)
+        begin, degree = self.indptr[users], self.indptr[users + 1] - self.indptr[users]
+        rows = row_of_each_edge(degree)
+        edges = torch.arange(len(rows), device=self.device) + (begin - degree.cumsum(0) + degree)[rows]
+        weight = None if self.weight is None else self.weight[edges]
+        return Graph.from_edges(rows, self.indices[edges], len(users), self.n_items, weight).to(self.device)
+
+    def edges(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """(users, items) of the edges, int64 [n_edges] each, by user, then item.
+
+        >>> Graph.from_edges([1, 0], [0, 2]).edges()
+        (tensor([0, 1]), tensor([2, 0]))
+        """
+        return row_of_each_edge(self.user_degree), self.indices.long()
+
+    def without_edges(self, users: torch.Tensor, items: torch.Tensor) -> Graph:
+        """The graph without these pairs, int64 [n] each; the weights of the others stay. Pairs that are no edges change nothing.
+
+        >>> import torch
+        >>> Graph.from_edges([0, 0, 1], [0, 1, 1]).without_edges(torch.tensor([0]), torch.tensor([1])).edges()
+        (tensor([0, 1]), tensor([0, 1]))
+        """
+        of_users, of_items = self.edges()
+        kept = ~torch.isin(of_users * self.n_items + of_items, users * self.n_items + items)
+        weight = None if self.weight is None else self.weight[kept]
+        edges = of_users[kept], of_items[kept]
+        return Graph.from_edges(*edges, self.n_users, self.n_items, weight).to(self.device)
+
+    def degrees(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Sums of edge weights of the users and of the items, float64: the diagonal of D."""
+        return _row_sums(self.indptr, self.weight), _row_sums(self.indptr_t, self.weight_t)
+
+    def item_law(self, power: float) -> torch.Tensor:
+        """Running sums of degree^power over the items, int64 [n_items]: the law of drawing items by popularity.
+
+        Integers, so that every device draws the same: a weight is degree^power rounded to a multiple of 2^-k, k <= 32 the largest
+        with a total below 2^62. power >= 0; 0^0 = 1.
+        """
+        power = check_number(power, "Graph: power")
+        if not 0 <= power < float("inf"):
+            raise ValueError(f"Graph: power must be >= 0 and finite, got {power}")
+        key = "item_law", power
+        if key not in self.kept:
+            weight = self.item_degree.cpu().numpy().astype(np.float64) ** power
+            total = float(weight.sum())
+            if not total < 2.0**60:
+                raise ValueError(
+                    f"Graph: degree^{power} adds up to {total:.3g} over the items, more than 2^60; lower power"
+                )
+            scale = 2.0 ** min(32, int(np.floor(61 - np.log2(max(total, 1.0)))))
+            law = np.rint(weight * scale).astype(np.int64).cumsum()
+            self.kept[key] = torch.from_numpy(law).to(self.device)
+        law_on_device: torch.Tensor = self.kept[key]
+        return law_on_device
+
+    def to(self, device: torch.device | str) -> Graph:
+        """The same graph on another device (itself, if it is there already)."""
+        device = torch.device(device)
+        if device == self.device or (device.type == self.device.type and device.index is None):
+            return self
+        moved = Graph.__new__(Graph)
+        moved.n_users, moved.n_items = self.n_users, self.n_items
+        for name in ("indptr", "indices", "weight", "indptr_t", "indices_t", "weight_t"):
+            t = getattr(self, name)
+            setattr(moved, name, None if t is None else t.to(device))
+        moved._scales, moved._active, moved._alias, moved.kept = {}, None, None, {}
+        moved._normalised_as = None if self._normalised_as is None else self._normalised_as.to(device)
+        moved._schedule = moved._make_schedule()
+        return moved
+
+    def to_scipy(self) -> sp.csr_array:
+        """R as a SciPy CSR array, float32."""
+        n = self.n_edges
+        data = np.ones(n, np.float32) if self.weight is None else self.weight.cpu().numpy()
+        return sp.csr_array(
+            (data, self.indices.cpu().numpy(), self.indptr.cpu().numpy()), shape=(self.n_users, self.n_items)
+        )
+
+    def reweighted(self, weight: torch.Tensor, weight_t: torch.Tensor, *, same_scales: bool) -> Graph:
+        """The same edges with other weights, float32 [n_edges] in the order of R and of its transpose, >= 0 and not checked; an edge of weight
+        0 sends nothing. same_scales: the degrees that normalise stay this graph's."""
+        other = copy.copy(self)
+        other.weight, other.weight_t = weight, weight_t
+        other._scales, other._alias, other.kept = {}, None, {}
+        other._normalised_as = self if same_scales else None
+        return other
+
+    def fingerprint(self) -> str:
+        """ "users-items-edges-hash": equal for equal graphs."""
+        digest = hashlib.sha256()
+        for t in (self.indptr, self.indices, self.weight):
+            if t is not None:
+                digest.update(t.cpu().numpy().tobytes())
+        return f"{self.n_users}-{self.n_items}-{self.n_edges}-{digest.hexdigest()[:16]}"
+
+    def __repr__(self) -> str:
+        weighted = "" if self.weight is None else ", weighted"
+        return f"Graph(n_users={self.n_users}, n_items={self.n_items}, n_edges={self.n_edges}, {self.device}{weighted})"
+
+
+def row_of_each_edge(degree: torch.Tensor) -> torch.Tensor:
+    """Row r degree[r] times, for every row in order, int64. (torch.repeat_interleave opens a parallel region however small its input is.)"""
+    if degree.device.type != "cpu":
+        return torch.repeat_interleave(degree)
+    return torch.from_numpy(np.repeat(np.arange(len(degree)), degree.numpy()))
+
+
+def exponents(norm: Norm) -> tuple[float, float]:
+    """(p, q) of a normalisation D^-p A D^-q."""
+    pair = _EXPONENTS.get(norm) if isinstance(norm, str) else plain(norm)
+    numbers = isinstance(pair, (tuple, list)) and len(pair) == 2 and all(isinstance(p, (int, float)) for p in pair)
+    if pair is None or not numbers or not all(map(math.isfinite, pair)):
+        raise ValueError(f"norm must be one of {NORMS} or two finite exponents (left, right), got {norm!r}")
+    return float(pair[0]), float(pair[1])
+
+
+def _row_sums(indptr: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+    if weight is None:
+        return indptr.diff().to(torch.float64)
+    return torch.segment_reduce(weight.to(torch.float64), "sum", offsets=indptr, axis=0)

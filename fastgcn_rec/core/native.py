@@ -1,0 +1,134 @@
+"""The only place where addresses of tensors are taken: torch tensors in, calls of ``fastgcn_rec._C`` out."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import Any
+
+import torch  # before _C, so that both use torch's OpenMP runtime
+
+from .. import _C
+
+Tensor = torch.Tensor
+
+DTYPE_CODE = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2}
+# A GPU's hop takes rows of more edges than the first by a whole block, and of more than the second in parts of that many.
+HEAVY_DEGREE, PART_EDGES = 128, 4096
+build_info = _C.build_info
+# Tests only: _C was replaced by a build of csrc/emu, and its CUDA kernels take the CPU's tensors.
+emulates_cuda = False
+HAS_CUDA = build_info()["cuda"] is not None
+
+_level = os.environ.get("FASTGCN_REC_ISA")
+if _level:
+    try:
+        _C.select_isa_level(_level)
+    except ValueError as error:
+        raise ImportError(f"FASTGCN_REC_ISA={_level}: {error}") from None
+
+
+_lost_threads = False  # in a forked child that still has to be told so
+
+
+def _after_fork_in_child() -> None:
+    """A child has none of the threads that OpenMP keeps. Our kernels notice (csrc/cpu/parallel.cpp); torch's large ops would wait for
+    them for ever."""
+    global _lost_threads
+    if _C.parallel_regions() > 0 and torch.get_num_threads() > 1:
+        torch.set_num_threads(1)
+        _lost_threads = True
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def threads() -> int:
+    """How many threads a kernel may take."""
+    global _lost_threads
+    if _lost_threads:
+        _lost_threads = False
+        warnings.warn(
+            "this process was forked after fastgcn_rec had used several threads, which a fork does not copy: torch and fastgcn_rec use one "
+            "thread here, because torch's large operations would hang with more. For more start processes by the method 'spawn' or "
+            "'forkserver', or fork before the first large operation",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return torch.get_num_threads()
+
+
+def accumulator(dtype: torch.dtype) -> torch.dtype:
+    """The dtype in which a kernel adds up values stored as ``dtype``."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def address(t: Tensor | None) -> int:
+    return 0 if t is None else t.data_ptr()
+
+
+def graph(indptr: Tensor, indices: Tensor, weight: Tensor | None, indptr_t: Tensor, indices_t: Tensor,
+          weight_t: Tensor | None, split: Tensor | None = None, heavy: Tensor | None = None) -> Any:  # fmt: skip
+    """A native view of a graph's tensors and schedule; they must outlive it."""
+    return _C.Graph(
+        indptr.numel() - 1, indptr_t.numel() - 1, address(indptr), address(indices), address(weight),
+        address(indptr_t), address(indices_t), address(weight_t),
+        address(split), 0 if split is None else split.shape[1], address(heavy), 0 if heavy is None else heavy.numel(),
+        HEAVY_DEGREE, PART_EDGES,
+    )  # fmt: skip
+
+
+def shape(n_users: int, n_items: int) -> Any:
+    """A native graph of this size without tensors, to ask what an op needs."""
+    return _C.Graph(n_users, n_items, *[0] * 12)
+
+
+def retrieval(queries: Tensor, items: Tensor, cosine: bool, subset: Tensor | None, indptr: Tensor | None,
+              indices: Tensor | None, rows: Tensor | None, k: int, queries_at_once: int, items_at_once: int) -> Any:  # fmt: skip
+    """What csrc/include/fgr/retrieve.h asks; the tensors must outlive it."""
+    n_candidates = len(items) if subset is None else len(subset)
+    return _C.Retrieval(
+        address(queries), address(items), len(queries), len(items), items.shape[1], cosine, address(subset), n_candidates,
+        address(indptr), address(indices), 0 if indptr is None else len(indptr) - 1, address(rows), k, queries_at_once,
+        items_at_once,
+    )  # fmt: skip
+
+
+def ppr_push(native_graph: Any, inv_degree: Tensor | None, nodes: Tensor, restart: float, epsilon: float) -> Any:
+    """The rows of csrc/include/fgr/ppr_push.h, which know their size and copy themselves out; on the CPU."""
+    return _C.PprPush(native_graph, address(inv_degree), address(nodes), len(nodes), restart, epsilon, threads())
+
+
+def workspace(n_bytes: int, device: torch.device) -> Tensor:
+    return torch.empty(n_bytes, dtype=torch.uint8, device=device)
+
+
+def call(name: str, device: torch.device, *args: Any) -> Any:
+    """Runs ``name`` on the device's backend; tensors among the arguments become addresses, the last argument (threads, or the
+    stream) is added here."""
+    plain = [address(a) if a is None or isinstance(a, Tensor) else a for a in args]
+    function = _function(name, device)
+    if device.type == "cpu":
+        return function(*plain, 0 if emulates_cuda else threads())
+    with torch.cuda.device(device):
+        return function(*plain, torch.cuda.current_stream(device).cuda_stream)
+
+
+def size(name: str, device: torch.device, *args: Any) -> int:
+    """Bytes of workspace that ``name`` needs on a device's backend."""
+    function = _function(f"{name}_workspace_bytes", device)
+    if device.type == "cpu":
+        return function(*args)
+    with torch.cuda.device(device):  # CUB's answer depends on it
+        return function(*args)
+
+
+def _function(name: str, device: torch.device) -> Any:
+    if device.type == "cpu" and not emulates_cuda:
+        return getattr(_C, name + "_cpu")
+    if not (HAS_CUDA or emulates_cuda):
+        raise RuntimeError(
+            f"{name}: the tensors are on {device}, but fastgcn_rec was built without CUDA; "
+            "install it where nvcc is on PATH (FGR_CUDA=ON), or move the tensors to the CPU"
+        )
+    return getattr(_C, name + "_cuda")

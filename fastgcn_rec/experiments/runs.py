@@ -1,0 +1,108 @@
+"""What a run leaves in its folder: model.npz, metrics.json, curves.png."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+from ..data import Dataset
+from ..models import Recommender
+from ..ranking.evaluate import evaluate
+from ..system.storage import check_target, write_json
+from ..training.config import TrainConfig
+from ..training.loop import History, fit, refit_checkpoint
+from .plots import plot_curves
+from .recipes import Recipe
+
+CHECKPOINT = "checkpoint.npz"  # of a training that is not finished
+KS = (10, 20, 50)
+METRICS = ("recall", "ndcg", "precision", "hit", "mrr", "map", "coverage")
+
+
+def train_and_write(
+    model: Recommender, data: Dataset, config: TrainConfig, out: Path, progress: bool = True, tensorboard: bool = False
+) -> dict[str, Any]:
+    """Trains, evaluates once on test, writes OUT/model.npz, metrics.json and curves.png; returns the metrics."""
+    _check(out)
+    out.mkdir(parents=True, exist_ok=True)
+    checkpoint = out / CHECKPOINT
+    history = fit(model, data, config, checkpoint=checkpoint, progress=progress, on_epoch=_logger(out, tensorboard))
+    model.save(out / "model.npz")
+    metrics: dict[str, Any] = {}
+    if len(data.test):
+        metrics |= evaluate(model, data.test, ks=KS, metrics=METRICS)
+    metrics |= {
+        "seconds_train": history.seconds_train,
+        "best_epoch": history.best_epoch,
+        "chosen_on": history.chosen_on,
+        f"best_{config.metric}": history.best_metric,
+        "stopped": history.stopped or "all epochs done",
+        "fingerprint": data.fingerprint(),
+        "config": dataclasses.asdict(config),
+        "model": {"class": type(model).__name__, **model.config()},
+        "epochs": history.epochs,
+        "refit": history.refit,
+    }
+    write_json(out / "metrics.json", metrics)
+    _plot(history, out / "curves.png", f"{type(model).__name__} on {data.name}", config.metric)
+    for file in (
+        refit_checkpoint(checkpoint),
+        checkpoint,
+    ):  # last: until all is written the same command does not train anew
+        file.unlink(missing_ok=True)
+    if len(data.test):
+        print(f"test: Recall@20 {metrics['recall@20']:.4f}, NDCG@20 {metrics['ndcg@20']:.4f}, ", end="")
+        print(f"{metrics['n_users_evaluated']} users; epoch {history.best_epoch} chosen on {history.chosen_on}")
+    print(f"{history.seconds_train:.0f} s of training; files: {', '.join(str(p) for p in sorted(out.iterdir()))}")
+    return metrics
+
+
+def make_and_write(recipe: Recipe, data: Dataset, out: Path, device: str = "cpu") -> dict[str, Any]:
+    """Makes a model that needs no training, evaluates it once on test, writes OUT/model.npz and metrics.json; returns the metrics."""
+    _check(out)
+    start = time.perf_counter()
+    model = recipe.make_model(data).to(device)
+    seconds = time.perf_counter() - start
+    model.save(out / "model.npz")
+    metrics: dict[str, Any] = evaluate(model, data.test, ks=KS, metrics=METRICS) if len(data.test) else {}
+    own = {"seconds_train": seconds, "fingerprint": data.fingerprint()}
+    metrics |= own | {"model": {"class": type(model).__name__, **model.config()}}
+    write_json(out / "metrics.json", metrics)
+    if len(data.test):
+        print(f"test: Recall@20 {metrics['recall@20']:.4f}, NDCG@20 {metrics['ndcg@20']:.4f}, ", end="")
+        print(f"{metrics['n_users_evaluated']} users")
+    print(f"{seconds:.0f} s to make it; files: {', '.join(str(p) for p in sorted(out.iterdir()))}")
+    return metrics
+
+
+def _check(out: Path) -> None:
+    """That the files can be written is known before the work."""
+    for name in ("model.npz", "metrics.json", "curves.png"):
+        check_target(out / name)
+
+
+def _logger(out: Path, tensorboard: bool) -> Any:
+    if not tensorboard:
+        return None
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise ImportError("--tensorboard needs its package: pip install 'fastgcn_rec[tensorboard]'") from None
+    writer = SummaryWriter(str(out / "tensorboard"))  # type: ignore[no-untyped-call]
+
+    def log(record: dict[str, float]) -> None:
+        for name, value in record.items():
+            if name != "epoch":
+                writer.add_scalar(name, value, int(record["epoch"]))  # type: ignore[no-untyped-call]
+        writer.flush()  # type: ignore[no-untyped-call]
+
+    return log
+
+
+def _plot(history: History, path: Path, title: str, metric: str) -> None:
+    try:
+        plot_curves(history, path, title, metric)
+    except ImportError as error:
+        print(f"no {path.name}: {error}")

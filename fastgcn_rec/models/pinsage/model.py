@@ -1,0 +1,399 @@
+"""PinSAGE: items by their features and their importance neighbourhoods, users by their items; works for items never seen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch.nn.functional import normalize
+
+from ...core.arguments import check_count, check_number, check_numbers, plain
+from ...core.graph import Graph
+from ...data import Dataset
+from ...features import Features
+from ...losses import Objective, item_bias, loss_of
+from ...negatives import Negatives
+from ...ops.half_hop import half_hop
+from ...ops.l2_loss import l2_loss
+from ...ops.neighbor_pool import neighbor_pool
+from ...ops.random_walk import random_walk_neighbors
+from ...ops.sample import sample_batch
+from ...ops.uniform_rows import uniform_rows
+from ...ranking.fold_in import Fold
+from ...ranking.same import check_dataset
+from ..base import Recommender
+from .inputs import Featured, encode, stacked
+from .layers import Layer, Linear, Neighborhoods
+from .new_items import graph_with, ids_with
+from .rounds import Round, distinct, mixed, places
+from .users import Summed, user_side
+from .window import Events, PairTimes
+
+Tensor = torch.Tensor
+CANDIDATES = 10  # times ``top``: of the neighbours that degree_power ranks
+_COLD = 1 << 18  # the place of uniform_rows
+
+
+class PinSAGE(Featured, Recommender):
+    """PinSAGE (Ying et al. 2018) on a graph of users and items, with users read off their items.
+
+    h_i^0 = dense_i D + sum_t weights[i, t] table[tokens[i, t]] from the item's features; K layers h^k of importance pooling over the
+    ``top`` items that random walks from i visit most (:func:`fastgcn_rec.random_walk_neighbors`); z_i = normalize(G2 ReLU(G1 h_i^K + g)).
+    A user's vector is normalize(sum of z over the user's items + f_u), f_u a linear function of the user's features, if there are any
+    (``user_features``), that is 0 before training. There is no parameter of an item or a user (unless a feature is one, such as
+    ``Categorical()`` of the ids), so new items get vectors from the same parameters: :meth:`with_items`, :meth:`embed_items`.
+
+    Parameters
+    ----------
+    data : Dataset or Graph
+    features : Features
+        Fitted here, on the items that have a user, unless it is fitted already.
+    item_info : mapping of column names to values [n_items], in the order of the internal ids
+        Default: the Dataset's.
+    user_features : Features, optional
+        Of the users, fitted as those of items are. f_u weighs as |f_u| items do: the more items a user has, the more they decide; a user
+        without any has normalize(f_u). New users bring theirs to ``fold_in_users`` and ``recommend_new``, see :meth:`folding`.
+    user_info : mapping of column names to values [n_users], in the order of the internal ids
+        Default: the Dataset's.
+    embedding_dim, hidden_dim : int
+        Of z and of h.
+    num_layers : int >= 0
+        K. 0: features alone, no graph.
+    linear : bool
+        Layers without ReLU that begin as the plain diffusion normalize(h + pooled h) (Q = I, W = [I I]). A mean of what ReLU lets through
+        is much the same for all items at first: docs/pinsage.md has what it costs. False: the paper's.
+    top, n_walks, walk_length, restart
+        Of the neighbourhoods. Walks of one graph and ``walk_seed`` are the same numbers everywhere.
+    degree_power : float >= 0
+        Neighbours are ranked and weighted by visits / degree^degree_power, among the 10 ``top`` items visited most. 0: the paper's visits,
+        of which popular items get most from wherever a walk begins; 1/2: as the cosine of two items' users does.
+    history : int >= 1
+        Items drawn (with replacement) of a user's others to predict an item from in training; 1 trains on pairs of items of one user, as
+        the paper.
+    window : float >= 0, optional
+        Draw them only from the user's items whose event lies at most this long before or after the predicted one's, in the units of the
+        Dataset's times: with ``history=1`` the paper's pairs of items of one session. Repeated pairs have the time of their first event. A pair
+        without such items is left out: its query is empty, so that its loss is a constant (its item stays a negative of the others); with
+        ``user_features`` its query is f_u alone.
+        Models of files and of :meth:`with_items` have no times; :meth:`use_times` gives them some.
+    round_share : float in (0, 1)
+        Training goes in rounds of steps whose pairs are this share of the edges, at least one step; see :meth:`batch_loss`.
+    cold_share : float in [0, 1)
+        The probability that an item that a step is to predict, or to rank below, is computed as a new one would be: without neighbours, and
+        with unknown in place of the values that only it has (DropoutNet, Volkovs et al. 2017). So new items are ranked among known ones by
+        what training saw of their like, and a column of ids does no harm to them. See :meth:`embed_as_new`.
+    cold_user_share : float in [0, 1)
+        With ``user_features``, the probability that a training query is computed as a new user's without items is: f_u alone, with unknown
+        in place of the values that only this user has.
+    walk_seed : int
+    init_std, seed : of the normal initial values of D and table; those of the layers have 1 / sqrt(inputs)
+    similarity : as for :class:`MF`; the vectors have length 1
+    n_tokens, n_user_tokens : int
+        Only for reading files: the widths of the features' tokens in place of ``item_info`` and ``user_info``.
+
+    Examples
+    --------
+    >>> from fastgcn_rec.features import Categorical, Features
+    >>> graph = Graph.from_edges([0, 0, 1, 1], [0, 1, 1, 2])
+    >>> model = PinSAGE(graph, Features({"kind": Categorical()}), {"kind": ["tea", "tea", "cake"]}, embedding_dim=8)
+    >>> model.get_embedding().shape
+    torch.Size([5, 8])
+    >>> model.embed_items({"kind": ["tea"]}, [[0]]).shape  # a new item that user 0 has
+    torch.Size([1, 8])
+    """
+
+    def __init__(
+        self,
+        data: Dataset | Graph,
+        features: Features | Mapping[str, Any],
+        item_info: Mapping[str, Any] | None = None,
+        *,
+        user_features: Features | Mapping[str, Any] | None = None,
+        user_info: Mapping[str, Any] | None = None,
+        embedding_dim: int = 64,
+        hidden_dim: int = 64,
+        num_layers: int = 2,
+        linear: bool = True,
+        top: int = 20,
+        n_walks: int = 1000,
+        walk_length: int = 1,
+        restart: float = 0.5,
+        degree_power: float = 0.5,
+        history: int = 30,
+        window: float | None = None,
+        round_share: float = 0.1,
+        cold_share: float = 0.3,
+        cold_user_share: float = 0.1,
+        walk_seed: int = 0,
+        init_std: float = 0.1,
+        seed: int = 0,
+        similarity: str = "dot",
+        n_tokens: int | None = None,
+        n_user_tokens: int | None = None,
+    ) -> None:
+        super().__init__(data, similarity)
+        counts = {"embedding_dim": embedding_dim, "hidden_dim": hidden_dim, "top": top, "n_walks": n_walks, "walk_length": walk_length,
+                  "history": history}  # fmt: skip
+        counts = {name: check_count(value, f"PinSAGE: {name}", 1) for name, value in counts.items()}
+        embedding_dim, hidden_dim = counts["embedding_dim"], counts["hidden_dim"]
+        num_layers = check_count(num_layers, "PinSAGE: num_layers")
+        walk_seed, seed = check_count(walk_seed, "PinSAGE: walk_seed"), check_count(seed, "PinSAGE: seed")
+        window, linear = None if window is None else check_number(window, "PinSAGE: window"), plain(linear)
+        restart, degree_power, round_share, cold_share, cold_user_share, init_std = check_numbers(
+            "PinSAGE", restart=restart, degree_power=degree_power, round_share=round_share, cold_share=cold_share,
+            cold_user_share=cold_user_share, init_std=init_std,
+        )  # fmt: skip
+        for name, number, rule, holds in (
+            ("num_layers", num_layers, "be >= 0", num_layers >= 0),
+            ("round_share", round_share, "lie in (0, 1)", 0 < round_share < 1),
+            ("degree_power", degree_power, "be >= 0 and finite", 0 <= degree_power < math.inf),
+            ("cold_share", cold_share, "lie in [0, 1)", 0 <= cold_share < 1),
+            ("cold_user_share", cold_user_share, "lie in [0, 1)", 0 <= cold_user_share < 1),
+            ("window", window, "be >= 0 and finite, or None", window is None or 0 <= window < math.inf),
+        ):
+            if not holds:
+                raise ValueError(f"PinSAGE: {name} must {rule}, got {number}")
+        self.options: dict[str, Any] = counts | {
+            "num_layers": num_layers, "linear": linear, "restart": restart, "degree_power": degree_power, "round_share": round_share,
+            "cold_share": cold_share, "cold_user_share": cold_user_share, "window": window,
+            "walk_seed": walk_seed, "init_std": init_std, "seed": seed,
+        }  # fmt: skip
+        if not isinstance(features, Features):
+            features = Features.from_json(features)
+        if isinstance(data, Dataset):
+            item_info = data.item_info if item_info is None else item_info
+            user_info = data.user_info if user_info is None and user_features is not None else user_info
+        known_users, known_items = self.graph.user_degree > 0, self.graph.item_degree > 0
+        self._describe(features, encode(features, item_info, known_items, "item", n_tokens), hidden_dim)
+        self.layers = torch.nn.ModuleList(Layer(hidden_dim, linear) for _ in range(num_layers))
+        self.G1 = Linear(hidden_dim, hidden_dim)
+        self.G2 = Linear(hidden_dim, embedding_dim, bias=False)
+        self.user_side = user_side(user_features, user_info, known_users, n_user_tokens, embedding_dim)
+        self.reset_parameters()
+        self.to(self.graph.device)
+        self._near: tuple[Graph, Neighborhoods] | None = None
+        self._round: Round | None = None
+        self._times: PairTimes | None = None
+        if window is not None and isinstance(data, Dataset):
+            self.use_times(data)
+        elif window is not None and n_tokens is None:
+            raise ValueError(
+                "PinSAGE: window needs times, and a Graph has none; pass a Dataset or leave window at None"
+            )
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        generator = torch.Generator().manual_seed(int(self.options["seed"]))
+        for name, p in self.named_parameters():
+            if p.dim() == 1 or name.startswith("user_side"):
+                p.zero_()
+                continue
+            std = self.options["init_std"] if name in ("table", "dense.weight") else p.shape[1] ** -0.5
+            p.copy_(torch.randn(p.shape, generator=generator) * std)
+        self.table[self.features.unknown_tokens()] = 0
+        for layer in self.layers:
+            assert isinstance(layer, Layer)
+            if layer.linear:
+                one = torch.eye(layer.Q.weight.shape[0])
+                layer.Q.weight.copy_(one)
+                layer.W.weight.copy_(torch.cat([one, one], 1))
+
+    def config(self) -> dict[str, Any]:
+        own = {"features": self.features.to_json(), "n_tokens": self.feature_tokens.shape[1], **self.options}
+        if self.user_side is not None:
+            own["user_features"] = self.user_side.features.to_json()
+            own["n_user_tokens"] = self.user_side.feature_tokens.shape[1]
+        return super().config() | own
+
+    # --- vectors ----------------------------------------------------------------------------------------------------
+
+    def neighborhoods(self, graph: Graph | None = None, seed: int | None = None) -> Neighborhoods:
+        """Of all items, by walks in ``graph`` (default: the model's own, kept until it changes)."""
+        if graph is not None:
+            return self._walk(graph, self.options["walk_seed"] if seed is None else seed)
+        if self._near is None or self._near[0] is not self.graph:
+            self._near = self.graph, self._walk(self.graph, self.options["walk_seed"])
+        return self._near[1]
+
+    def _walk(self, graph: Graph, seed: int) -> Neighborhoods:
+        o, nodes = self.options, torch.arange(graph.n_users, graph.n_nodes, device=graph.device)
+        most = o["top"] * (CANDIDATES if o["degree_power"] else 1)
+        ids, weights = random_walk_neighbors(graph, nodes, o["n_walks"], o["walk_length"], o["restart"], most, seed)
+        near = Neighborhoods(torch.where(ids >= 0, ids - graph.n_users, ids), weights)
+        return near.reweighted(graph.item_degree, o["degree_power"], o["top"]) if o["degree_power"] else near
+
+    def embed(self, items: Tensor, near: Neighborhoods) -> Tensor:
+        """z of items int64 [n], sorted and distinct: every node that the K layers need is computed once a layer."""
+        needed = [items]
+        for _ in self.layers:
+            ids = near.ids[needed[-1]]
+            needed.append(torch.cat([needed[-1], ids[ids >= 0]]).unique())
+        h = self._inputs(needed[-1])
+        for layer, nodes, inputs in zip(self.layers, needed[-2::-1], needed[:0:-1], strict=True):
+            ids = near.ids[nodes]
+            h = layer(h, torch.searchsorted(inputs, nodes), Neighborhoods(places(inputs, ids), near.weights[nodes]))
+        return self._outputs(h)
+
+    def embed_as_new(self, items: Tensor) -> Tensor:
+        """z of items int64 [n] as :meth:`embed_items` would give it, were they new and without an edge: what ``cold_share`` trains."""
+        h, own = self._inputs(items, as_new=True), torch.arange(len(items), device=items.device)
+        none = Neighborhoods(items.new_full((len(items), 1), -1), h.new_zeros(len(items), 1))
+        for layer in self.layers:
+            h = layer(h, own, none)
+        return self._outputs(h)
+
+    def _outputs(self, h: Tensor) -> Tensor:
+        return normalize(self.G2(self.G1(h).relu()), dim=1)
+
+    def get_embedding(self) -> Tensor:
+        items = self.embed(torch.arange(self.n_items, device=self.graph.device), self.neighborhoods())
+        users = half_hop(self.graph, items, "users")
+        if self.user_side is not None:
+            users = users + self.user_side(torch.arange(self.n_users, device=self.graph.device))
+        return torch.cat([normalize(users, dim=1), items])
+
+    def _without_noise(self, vectors: Tensor, bare: Tensor | None) -> Tensor:
+        return vectors  # features say what edges do not
+
+    def folding(self, user_info: Mapping[str, Any] | None = None) -> Fold:
+        """A new user's vector is normalize(sum of the items' vectors + f), as a trained one's; new items need their features.
+
+        user_info: columns of ``user_features`` with a value for each new user, so that f is computed (default: f = 0). Users need no items
+        then: ``model.recommend_new([[], []], user_info={"age": [31, 64]})``.
+        """
+        items, f = self._vectors()[1], None
+        if user_info is not None:
+            if self.user_side is None:
+                raise ValueError("PinSAGE: user_info is for a model with user_features, which this one has not")
+            f = self.user_side.of_new(user_info)
+        return Summed(items, f)
+
+    # --- training ---------------------------------------------------------------------------------------------------
+
+    def batch_loss(self, objective: Objective, t: int, users: Tensor, pos: Tensor, negatives: Negatives) -> Tensor:
+        """The loss of pairs (query, item): the query is normalize(mean of z) over ``history`` items drawn of the user's others, within the
+        ``window`` if there is one. With ``user_features`` it is normalize(m * mean of z + f_u), m the number of items that are drawn from
+        (or their weight), as the user's vector would be, had the user these m.
+
+        No pair is seen by what predicts it: steps go in rounds, and all pairs of a round are taken out of the graph from which
+        histories are drawn and in which its walks go. An item is computed once a batch, however often it occurs; of the items to be
+        predicted and their negatives, ``cold_share`` as new ones, drawn anew for every (seed, step, item). The ridge is
+        reg / B * 1/2 |h^0|^2 over what is computed, f_u included.
+
+        Vectors of length 1 have no place for popularity but their direction: train the softmax with ``logq=1``, so that cosines learn
+        log p(item | query) and not log p(item | query) / p(item).
+        """
+        now, n, width = self._round_of(objective, t), len(users), self.options["history"]
+        seen = now.history(users, pos, width, objective.seed, t)
+        f: Tensor | None = None
+        if self.user_side is not None:
+            cold_share = self.options["cold_user_share"]
+            f, sizes = self.user_side.in_batch(users, now.sizes(users, pos), cold_share, objective.seed, t)
+            seen = torch.where(sizes.repeat_interleave(width) > 0, seen, -1)
+        chosen = torch.cat([pos, negatives.ids.flatten()])
+        new = torch.zeros_like(chosen, dtype=torch.bool)
+        if self.options["cold_share"]:
+            u = uniform_rows(chosen.clamp(min=0), 1, seed=objective.seed, step=t, place=_COLD)
+            new = (u[:, 0] < self.options["cold_share"]) & (chosen >= 0)
+        items, as_new = distinct(torch.cat([seen, chosen[~new]])), distinct(chosen[new])
+        z = self.embed(items, now.near)
+        if len(as_new):
+            z = torch.cat([z, self.embed_as_new(as_new)])
+
+        share = z.new_full((n, width), 1 / width)
+        queries = neighbor_pool(z, places(items, seen).view(n, width), share)
+        queries = normalize(queries if f is None else sizes[:, None] * queries + f, dim=1)
+        at = torch.where(new, len(items) + places(as_new, chosen), places(items, chosen))
+        rows = torch.arange(n, device=z.device)
+        bias = item_bias(objective, self.graph)
+        negatives = Negatives(at[n:].view_as(negatives.ids), negatives.mask)
+        loss = loss_of(objective, queries, z, rows, at[:n], negatives, None if bias is None else bias[pos])
+        if objective.reg:
+            inputs = (
+                torch.cat([self._inputs(items), self._inputs(as_new, as_new=True)])
+                if len(as_new)
+                else self._inputs(items)
+            )
+            for h in (inputs,) if f is None else (inputs, f):
+                loss = loss + objective.reg / n * l2_loss(h, torch.arange(len(h), device=z.device))
+        return loss
+
+    def _round_of(self, objective: Objective, t: int) -> Round:
+        size = objective.batch_size
+        steps = max(1, int(self.options["round_share"] * self.graph.n_edges / size))
+        number, now = t // steps, self._round
+        if now is None or now.key != (number, objective) or now.of is not self.graph:
+            users, pos, _ = sample_batch(
+                self.graph, steps * size, 0, seed=objective.seed, offset=number * steps * size, by=objective.sampler
+            )
+            graph = self.graph.without_edges(users, pos)
+            near = self._walk(graph, mixed(objective.seed, number))
+            events = None if self.options["window"] is None else Events.of(graph, self._times, self.options["window"])
+            now = Round((number, objective), self.graph, graph, near, events)
+            self._round = now
+        return now
+
+    def check_learnable(self) -> None:
+        if self.user_side is not None:
+            return
+        graph, window = self.graph, self.options["window"]
+        sizes = graph.user_degree
+        if window is not None:
+            sizes = Events.of(graph, self._times, window).near(*graph.edges())[1]
+        if not bool((sizes > 1).any()):
+            within = "" if window is None else f" within window={window}"
+            raise ValueError(
+                f"PinSAGE: a user's items are predicted from his others, and of the edges trained on no user has two{within}: nothing can be learnt; "
+                "give user_features, or a larger window or part to train on"
+            )
+
+    def trained_by(self) -> str:
+        return "" if self._times is None or self.options["window"] is None else self._times.digest()
+
+    def use_times(self, data: Dataset) -> PinSAGE:
+        """Takes the times of training pairs, which ``window`` needs, from the Dataset that the model is trained on; returns itself."""
+        check_dataset("PinSAGE", self, data, part=True)
+        self._times, self._round = PairTimes.of(data), None
+        return self
+
+    # --- new items --------------------------------------------------------------------------------------------------
+
+    def with_items(self, item_info: Mapping[str, Any], item_users: Any = None, item_ids: Any = None) -> PinSAGE:
+        """This model with n more items, which stand behind its own: the same parameters, nothing is trained.
+
+        What a model made for all items would compute with these parameters, so the new ones are recommended, found and evaluated as the
+        others are. Their edges become edges of the graph: they are walked over, and the users' vectors take them in.
+
+        Parameters
+        ----------
+        item_info : mapping of the features' columns to values [n]
+        item_users : n lists of raw user ids, or a SciPy sparse matrix [n, n_users] in the order of ``user_ids``; None: no edges
+        item_ids : n raw ids, none of them known; default, for integer ids: max + 1, ...
+
+        Raises
+        ------
+        ValueError : naming unknown users, known items, or the column that does not fit.
+        """
+        encoded = self.features.transform(item_info)
+        both, n = stacked(self._encoded(), encoded), len(encoded.dense)
+        graph = graph_with(self, n, item_users)
+        model = type(self)(graph, **{**self.config(), "n_tokens": both.tokens.shape[1]})
+        model._set_features(both)
+        if self.user_side is not None and model.user_side is not None:
+            model.user_side._set_features(self.user_side._encoded())
+        model.load_state_dict({name: p.detach() for name, p in self.named_parameters()}, strict=False)
+        model.user_ids, model.item_ids = self.user_ids, ids_with(self.item_ids, n, item_ids)
+        model.has_raw_ids = self.has_raw_ids
+        return model.to(device=self.table.device, dtype=self.table.dtype)
+
+    def embed_items(self, item_info: Mapping[str, Any], item_users: Any = None) -> Tensor:
+        """z [n, embedding_dim] of new items: the rows that :meth:`with_items` puts behind the others; arguments as there."""
+        ids = (
+            None if self.item_ids.dtype.kind in "iu" else [f"\0{n}" for n in range(len(next(iter(item_info.values()))))]
+        )
+        with torch.no_grad():
+            model = self.with_items(item_info, item_users, ids)
+            items = torch.arange(self.n_items, model.n_items, device=model.graph.device)
+            return model.embed(items, model.neighborhoods())

@@ -1,0 +1,197 @@
+"""How to train: every setting in one place, checked all at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import typing
+from collections.abc import Callable
+from typing import Any, Literal
+
+from ..core.arguments import plain
+from ..losses import Objective
+from ..negatives import Sampler, parse
+from ..ranking.metrics import parse_metric
+
+_RULES: tuple[tuple[tuple[str, ...], str, Callable[[Any], bool]], ...] = (
+    (("epochs", "patience"), "be >= 0", lambda value: value >= 0),
+    (("batch_size", "n_neg", "eval_every"), "be >= 1", lambda value: value >= 1),
+    (("lr", "temperature"), "be > 0 and finite", lambda value: 0 < value < math.inf),
+    (("reg", "margin", "negative_weight"), "be >= 0 and finite", lambda value: 0 <= value < math.inf),
+    (("logq",), "be finite", math.isfinite),
+    (("warmup",), "be a part of all steps, 0 <= warmup < 1", lambda value: 0 <= value < 1),
+    (("valid_fraction",), "lie strictly between 0 and 1", lambda value: 0 < value < 1),
+    (("seed",), "lie in [0, 2^63)", lambda value: 0 <= value < 1 << 63),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig(Objective):
+    """How to train.
+
+    Attributes
+    ----------
+    epochs : int
+        At most; an epoch is ceil(n_edges / batch_size) steps.
+    batch_size : int
+    loss : "bpr", "binary", "max_margin" or "softmax" (in-batch, on cosines)
+    temperature, negative_weight : float
+        Of the softmax: see :func:`fastgcn_rec.softmax_loss`.
+    logq : float
+        The softmax's bias of an item is -logq * log q, q the probability that it is drawn as a positive. 1 corrects for negatives that
+        are drawn by popularity, which vectors of length 1 need; 0, the default, leaves popularity to the vectors' lengths (docs/results.md).
+    margin : float
+        Of max_margin.
+    sampler : "user" or "edge"
+        How positives are drawn: see :func:`fastgcn_rec.sample_batch`. Weights of edges do not enter here: they say how much a node takes from
+        its neighbours (propagation, walks), so that MF, whose vectors take nothing from neighbours, trains as without them.
+    n_neg : int
+        Uniform negatives per positive (all losses but softmax, which takes none).
+    negatives : str or Sampler
+        What takes their place: a sampler of :mod:`fastgcn_rec.negatives` or its text, which is what is kept, such as
+        "uniform(1)+dynamic(1, candidates=32)". "": ``n_neg`` uniform ones.
+    lr : float
+        Of Adam.
+    warmup : float in [0, 1)
+        The part w of all steps in which the learning rate rises from 0 to ``lr``: step t of T takes lr * min(1, f / w) with
+        f = (t + 1/2) / T. Adam's first steps have one size whatever the gradient; a warmup keeps them small.
+    lr_schedule : "constant" or "linear"
+        What follows the warmup; linear: lr * (1 - f) / (1 - w), so that ``epochs`` is part of the recipe.
+    reg : float
+        lambda in lambda * 1/2 * sum |e|^2 / B over the ego embeddings of the batch's users, positives and negatives, repeated
+        rows counted as often as they occur (LightGCN's published formula).
+    protocol : "validation", "published" or "none"
+        validation: a part of train is held out, the epoch with the best metric there is kept, the test part is not looked at;
+        published: the epoch is picked on the test part, as most published code does, and the result says so;
+        none: no evaluation, the last epoch is kept.
+    valid_fraction, metric, eval_every, patience : of the choice
+        ``metric`` is NAME@K, a name out of :data:`fastgcn_rec.ranking.metrics.METRICS`; of gini and popularity less is better. Stop after ``patience``
+        evaluations without a better one (0: never).
+    refit : bool
+        After the choice, train anew on all of train for the chosen number of epochs (a linear schedule ends there), so that
+        the held-out part is not lost.
+    seed : int
+    storage : "float32" or "bfloat16"
+        Of the layers between hops; parameters and sums stay float32. docs/performance.md says what it gives.
+
+    Scalars of NumPy and torch become Python's.
+
+    Raises
+    ------
+    TypeError : fields of another kind (2.5 or True for an int). ValueError : values that cannot work. Either names all such fields at once.
+
+    Examples
+    --------
+    >>> TrainConfig(lr=0.0, metric="ndcg")
+    Traceback (most recent call last):
+    ValueError: TrainConfig: 2 settings cannot work:
+      lr must be > 0 and finite, got 0.0
+      metric must be NAME@K with K >= 1 and NAME out of recall, ndcg, precision, hit, mrr, map, coverage, gini, popularity, got 'ndcg'
+    """
+
+    epochs: int = 100
+    n_neg: int = 1
+    negatives: str | Sampler = ""
+    lr: float = 1e-3
+    warmup: float = 0.0
+    lr_schedule: Literal["constant", "linear"] = "constant"
+    protocol: Literal["validation", "published", "none"] = "validation"
+    valid_fraction: float = 0.1
+    metric: str = "recall@20"
+    eval_every: int = 5
+    patience: int = 5
+    refit: bool = False
+    storage: Literal["float32", "bfloat16"] = "float32"
+
+    def __post_init__(self) -> None:
+        given = {name: plain(getattr(self, name)) for name in _kinds()}
+        kinds = {name: kind for name, of in _kinds().items() if (kind := _wrong_kind(given[name], of))}
+        if kinds:
+            raise TypeError(_listed([f"{name} must be {kind}, got {given[name]!r}" for name, kind in kinds.items()]))
+        for name, kind in _kinds().items():
+            object.__setattr__(self, name, float(given[name]) if kind is float else given[name])  # frozen
+        wrong = list(self._wrong())
+        if wrong:
+            raise ValueError(_listed(wrong))
+
+    def _wrong(self) -> typing.Iterator[str]:
+        for name, kind in _kinds().items():
+            if typing.get_origin(kind) is Literal and getattr(self, name) not in typing.get_args(kind):
+                yield f"{name} must be one of {typing.get_args(kind)}, got {getattr(self, name)!r}"
+        for names, rule, holds in _RULES:
+            yield from (
+                f"{name} must {rule}, got {getattr(self, name)}" for name in names if not holds(getattr(self, name))
+            )
+        try:
+            parse_metric(self.metric)
+        except ValueError as error:
+            yield str(error)
+        if self.refit and self.protocol != "validation":
+            yield f"refit needs protocol='validation', got {self.protocol!r}: nothing is held out"
+        if self.loss != "softmax" and (self.logq, self.negative_weight) != (0, 1):
+            yield (
+                f"logq and negative_weight are the softmax's, got {self.logq} and {self.negative_weight} with loss={self.loss!r}; "
+                "leave them at 0 and 1"
+            )
+        if self.loss == "softmax" and self.batch_size < 2:
+            yield f"the softmax ranks an item above the batch's others, so batch_size must be >= 2, got {self.batch_size}"
+        if self.negatives:
+            yield from self._take_negatives()
+
+    def _take_negatives(self) -> typing.Iterator[str]:
+        try:
+            sampler = parse(self.negatives)
+            text = str(sampler)
+            whole = parse(text) == sampler
+        except ValueError as error:
+            yield str(error)
+            return
+        if not whole:
+            yield (
+                f"negatives={text} leaves out a part of the sampler, so that a checkpoint could not name it; write a "
+                "sampler class of your own (fastgcn_rec.negatives.Sampler)"
+            )
+        if self.loss == "softmax":
+            yield f"the softmax takes the batch's positives as negatives, not negatives={text!r}"
+        if self.n_neg != 1:
+            yield f"negatives={text!r} has counts of its own; leave n_neg at 1, got {self.n_neg}"
+        object.__setattr__(self, "negatives", text)  # the text is the one form
+
+    def depends_on_epochs(self) -> bool:
+        """Whether a step's learning rate depends on the number of epochs."""
+        return self.warmup > 0 or self.lr_schedule != "constant"
+
+    def lr_at(self, step: int, total: int) -> float:
+        """The learning rate of step ``step`` (from 0) of ``total``."""
+        part = (step + 0.5) / total
+        if part < self.warmup:
+            return self.lr * part / self.warmup
+        return self.lr * (1 - part) / (1 - self.warmup) if self.lr_schedule == "linear" else self.lr
+
+
+@functools.cache
+def _kinds() -> dict[str, Any]:
+    """The fields' types, by name."""
+    return typing.get_type_hints(TrainConfig)
+
+
+def _wrong_kind(value: Any, kind: Any) -> str:
+    """What the value should be, where it is not."""
+    if kind is bool:
+        return "" if isinstance(value, bool) else "True or False"
+    if kind is int:
+        return "" if isinstance(value, int) and not isinstance(value, bool) else "an int"
+    if kind is float:
+        fits = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 1023
+        return "" if fits or isinstance(value, float) else "a number"
+    texts = str | Sampler if kind == str | Sampler else str
+    return "" if isinstance(value, texts) else "a str" + " or a Sampler" * (texts is not str)
+
+
+def _listed(wrong: list[str]) -> str:
+    return (
+        f"TrainConfig: {wrong[0]}"
+        if len(wrong) == 1
+        else "\n  ".join([f"TrainConfig: {len(wrong)} settings cannot work:", *wrong])
+    )

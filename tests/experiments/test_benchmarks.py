@@ -1,0 +1,104 @@
+"""The benchmarks run: their gates hold and their records are complete. No time is judged here."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fastgcn_rec
+
+ROOT = Path(__file__).resolve().parents[2]
+FIELDS = {"case", "data", "device", "dtype", "dim", "contender", "median_ms", "q1_ms", "q3_ms", "ratio"}
+
+pytestmark = pytest.mark.skipif(
+    not Path(fastgcn_rec.__file__).is_relative_to(ROOT), reason="benchmarks run from the checkout they belong to"
+)
+
+
+def benchmarks(*arguments):
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_every_race_writes_whole_records_and_a_picture(tmp_path):
+    file, picture = tmp_path / "result.json", tmp_path / "picture.png"
+    cases = [
+        "propagate",
+        "step",
+        "dense",
+        "loss",
+        "sampler",
+        "negatives",
+        "adam",
+        "graph",
+        "topk",
+        "ppr",
+        "walks",
+        "pinsage",
+    ]
+    done = benchmarks(*cases, "--quick", "--data", "synthetic:3e3", "--dim", 16, "--json", file)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(file.read_text())
+    assert {"machine", "versions", "date", "command", "ceilings_gb_per_s"} <= result.keys()
+    assert all(record.keys() >= FIELDS for record in result["records"])
+    groups = {record["case"] for record in result["records"]}
+    assert {group.split("/")[0] for group in groups} == set(cases)
+    for group in groups:
+        ours, *others = [record for record in result["records"] if record["case"] == group]
+        assert ours["contender"].startswith("ours")
+        assert ours["ratio"] == 1
+        assert others
+    assert benchmarks("report", file, "--out", picture).returncode == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_scale_gives_the_estimate_beside_the_measured_peak(tmp_path):
+    file = tmp_path / "result.json"
+    done = benchmarks("scale", "--quick", "--data", "synthetic:3e3", "--json", file)
+    assert done.returncode == 0, done.stderr
+    for record in json.loads(file.read_text())["records"]:
+        assert {"edges", "hop_ns_per_edge", "peak_mib", "predicted_mib"} <= record.keys()
+
+
+def test_a_file_that_is_no_result_is_refused(tmp_path):
+    file = tmp_path / "other.json"
+    file.write_text("{}")
+    done = benchmarks("report", file)
+    assert done.returncode == 1
+    assert "is not a result of these benchmarks" in done.stderr
+
+
+def test_samplers_are_compared_at_equal_training_time(tmp_path):
+    file = tmp_path / "result.json"
+    texts = ["uniform(2)", "curriculum(uniform(1), dynamic(1))"]
+    options = ["--data", "synthetic:3e3", "--seconds", "0.3", "--seeds", "2", "--dim", "8", "--batch-size", "256"]
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.compare_negatives", *options, "--json", file]
+    done = subprocess.run([*command, "--samplers", *texts], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    records = json.loads(file.read_text())["records"]
+    assert [r["sampler"] for r in records] == [
+        "uniform(2)",
+        "curriculum(uniform(1), dynamic(1, candidates=32, refresh=1), start=1, per_epoch=1, cap=6)",
+    ]
+    for record in records:
+        values = [run["recall@20"] for run in record["runs"]]
+        assert record["recall@20"] == pytest.approx(sum(values) / 2)
+        assert record["recall@20_spread"] == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
+        assert all(run["seconds"] >= 0.3 and run["steps"] >= 1 for run in record["runs"])
+
+
+def test_folding_in_is_compared_with_training_anew(tmp_path):
+    file = tmp_path / "result.json"
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.compare_fold_in", "--data", "synthetic:3e3"]
+    command += ["--epochs", "1", "--json", str(file)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    records = json.loads(file.read_text())["records"]
+    ways = ["trained with them", "folded in", "popularity", "folded in, method='ridge'"]
+    more = ["folded in, calibrated", "folded in, method='ridge', calibrated"]
+    assert [r["contender"] for r in records if r["new"] == "users"] == ways
+    assert [r["contender"] for r in records if r["new"] == "items"] == ways + more
+    assert all(0 <= r["recall@20"] <= 1 and r["n_users_evaluated"] > 0 for r in records)
+    assert records[1]["one_user_ms"] > 0

@@ -1,0 +1,137 @@
+"""The house: no circle between two files, nothing imported for types alone, no room that brings those above it, files that fit in the head."""
+
+import ast
+import importlib.util
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import fastgcn_rec
+
+PACKAGE = Path(fastgcn_rec.__file__).parent
+PROJECT = Path(__file__).parents[2]
+
+
+def modules(package: Path) -> dict[str, Path]:
+    found = {}
+    for file in package.rglob("*.py"):
+        parts = file.relative_to(package).with_suffix("").parts
+        found[".".join(["fastgcn_rec", *(parts[:-1] if parts[-1] == "__init__" else parts)])] = file
+    return found
+
+
+def imported(name: str, file: Path, known: dict[str, Path]) -> Iterator[str]:
+    """The modules of the package that a file's import statements name, wherever in it they stand."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in known)
+        if not isinstance(node, ast.ImportFrom):
+            continue
+        here = name.split(".") if file.name == "__init__.py" else name.split(".")[:-1]
+        home = (
+            ".".join(here[: len(here) - node.level + 1] + ([node.module] if node.module else []))
+            if node.level
+            else node.module
+        )
+        for alias in node.names:
+            inner = f"{home}.{alias.name}"
+            yield from [inner] if inner in known else [str(home)] if home in known else []
+
+
+def circle(package: Path) -> list[str]:
+    """The files of a circle of imports; none where there is no circle."""
+    known = modules(package)
+    graph = {name: {other for other in imported(name, file, known) if other != name} for name, file in known.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return []
+
+
+def copy_of_package(folder: Path) -> Path:
+    return shutil.copytree(PACKAGE, folder / "fastgcn_rec", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+
+
+def test_no_two_files_import_each_other_even_by_others():
+    assert circle(PACKAGE) == []
+
+
+def test_a_circle_of_files_is_found(tmp_path):
+    copy = copy_of_package(tmp_path)
+    with (copy / "core" / "ids.py").open("a") as file:
+        file.write("\n\ndef late():\n    from ..ops.dense import dense\n\n    return dense\n")
+    assert {"fastgcn_rec.core.ids", "fastgcn_rec.ops.dense"} <= set(circle(copy))
+
+
+def lint(folder: Path) -> subprocess.CompletedProcess[str]:
+    shutil.copy(PROJECT / "pyproject.toml", folder)
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache", "--no-logo"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("importlinter") is None, reason="needs import-linter: make check")
+@pytest.mark.parametrize(
+    ("below", "above"),
+    [("core/graph.py", "ops.topk"), ("ops/topk.py", "models.mf"), ("ranking/evaluate.py", "models"), ("models/mf.py", "training"), ("data/readers.py", "data.dataset")],
+)  # fmt: skip
+def test_the_contract_breaks_where_a_room_imports_one_above_it(tmp_path, below, above):
+    copy = copy_of_package(tmp_path)
+    assert lint(tmp_path).returncode == 0, lint(tmp_path).stdout
+    with (copy / below).open("a") as file:
+        file.write(f"\nimport fastgcn_rec.{above}\n")
+    done = lint(tmp_path)
+    assert done.returncode == 1
+    assert "BROKEN" in done.stdout
+
+
+def test_nothing_is_imported_for_types_alone():
+    hidden = [name for name, file in modules(PACKAGE).items() if "TYPE_CHECKING" in file.read_text(encoding="utf-8")]
+    assert hidden == []
+
+
+@pytest.mark.parametrize(
+    ("room", "without"),
+    [
+        ("ops", ("data", "features", "negatives", "algorithms", "losses", "ranking", "models", "training", "experiments", "cli")),
+        ("data", ("features", "negatives", "losses", "ranking", "models", "training", "experiments", "cli")),
+        ("ranking", ("models", "training", "experiments", "cli")),
+        ("models", ("training", "experiments", "cli")),
+        ("training", ("experiments", "cli")),
+    ],
+)  # fmt: skip
+def test_a_room_brings_none_of_those_above_it(room, without):
+    code = f"import sys, fastgcn_rec.{room}; print(*(name for name in sys.modules if name.startswith('fastgcn_rec.')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {name.split(".")[1] for name in done.stdout.split()}.isdisjoint(without)
+
+
+def test_every_public_name_is_there_and_is_what_its_room_has():
+    names = dir(fastgcn_rec)
+    assert {"LightGCN", "evaluate", "data", "__version__"} <= set(names)
+    for name in fastgcn_rec.__all__:
+        value = getattr(fastgcn_rec, name)
+        assert getattr(value, "__name__", name) == name
+        assert not isinstance(value, type(ast)), f"{name} is hidden by a module of its name"
+    with pytest.raises(AttributeError, match="module 'fastgcn_rec' has no attribute 'LightGNC'"):
+        _ = fastgcn_rec.LightGNC
+
+
+@pytest.mark.skipif(not (PROJECT / "csrc").exists(), reason="the sources are the checkout's")
+def test_a_file_of_more_than_400_lines_says_why():
+    kinds = {".py": '"""', ".pyi": "#", ".cpp": "//", ".cu": "//", ".h": "//", ".cuh": "//", ".inc": "//"}
+    folders = ("fastgcn_rec", "csrc", "tests", "benchmarks", "scripts")
+    files = [f for folder in folders for f in (PROJECT / folder).rglob("*") if f.suffix in kinds]
+    assert len(files) > 200
+    for file in files:
+        lines = file.read_text(encoding="utf-8").splitlines()
+        if len(lines) > 400:
+            head = "\n".join(lines[:12])
+            assert "in one file" in head, (
+                f"{file} has {len(lines)} lines; split it, or say in its head why it is in one file"
+            )

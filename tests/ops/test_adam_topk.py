@@ -1,0 +1,114 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from support import assert_close, graphs, random_graph, ranking, same_bits_in_any_order
+
+from fastgcn_rec import Adam, adam_step, topk
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_adam_follows_torch(device, dtype, weight_decay):
+    ours = torch.randn(37, 11, dtype=dtype, device=device).requires_grad_()
+    theirs = ours.detach().double().requires_grad_()
+    optimizers = [
+        kind([p], lr=0.01, weight_decay=weight_decay) for kind, p in ((Adam, ours), (torch.optim.Adam, theirs))
+    ]
+    for step in range(20):
+        gradient = torch.randn(37, 11, generator=torch.Generator().manual_seed(step), dtype=torch.float64)
+        ours.grad = gradient.to(device, dtype)
+        theirs.grad = ours.grad.double()
+        for optimizer in optimizers:
+            optimizer.step()
+    assert_close(ours, theirs)
+
+
+def test_adam_resumes_exactly_from_its_state():
+    def run(steps, p, optimizer):
+        for step in steps:
+            p.grad = torch.full_like(p, 0.1 * (step + 1))
+            optimizer.step()
+
+    p = torch.ones(5, requires_grad=True)
+    optimizer = Adam([p])
+    run(range(3), p, optimizer)
+    q = p.detach().clone().requires_grad_()
+    resumed = Adam([q])
+    resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))  # as a checkpoint on disk would be
+    run(range(3, 6), p, optimizer)
+    run(range(3, 6), q, resumed)
+    assert torch.equal(p, q)
+
+
+def test_adam_gives_the_same_bits_in_any_order(device):
+    start, gradient = torch.randn(2, 100_003, device=device)
+
+    def run():
+        p, m, v = start.clone(), torch.zeros_like(start), torch.zeros_like(start)
+        for step in (1, 2):
+            adam_step(p, gradient, m, v, step)
+        return p, m, v
+
+    same_bits_in_any_order(run, device)
+
+
+def test_adam_errors():
+    p = torch.zeros(3)
+    with pytest.raises(ValueError, match=r"grad must be like param, \[3\].*got \[4\]"):
+        adam_step(p, torch.zeros(4), p.clone(), p.clone(), 1)
+    with pytest.raises(ValueError, match="counts from 1, got 0"):
+        adam_step(p, p.clone(), p.clone(), p.clone(), 0)
+
+
+@given(graphs(), st.integers(1, 25), st.integers(0, 1000), st.booleans())
+def test_topk_is_a_full_sort(device, graph, k, seed, exclude):
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(-2, 3, (graph.n_users, graph.n_items)).astype(np.float32)  # many ties
+    scores[rng.random(scores.shape) < 0.1] = np.nan
+    users = torch.arange(graph.n_users, device=device) if exclude else None
+    ids, values = topk(graph.to(device), torch.from_numpy(scores).to(device), k, users)
+    seen = graph.to_scipy().toarray() > 0
+    for u in range(graph.n_users):
+        candidates = [i for i in range(graph.n_items) if not np.isnan(scores[u, i]) and not (exclude and seen[u, i])]
+        expected = ranking(candidates, scores[u].__getitem__)[:k]
+        assert ids[u].tolist() == expected + [-1] * (k - len(expected))
+        assert values[u].tolist() == [scores[u, i] for i in expected] + [-np.inf] * (k - len(expected))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("k", [513, 900, 2000])
+def test_topk_of_a_large_k_is_a_full_sort_too(device, k, dtype):
+    n, rng = 1500, np.random.default_rng(k)
+    graph = random_graph(8, n, 1600).to(device)
+    scores = rng.normal(size=(8, n)).astype(np.float32 if dtype == torch.float32 else np.float64)
+    scores[1] = rng.integers(-2, 3, n)  # many ties
+    scores[2] = np.where(rng.random(n) < 0.5, 0.0, -0.0)  # one value
+    scores[3, rng.random(n) < 0.7] = np.nan
+    scores[4, :700] = np.inf
+    scores[5, :1300] = -np.inf
+    scores[6] = np.where(rng.random(n) < 0.5, scores[6], -np.nan)
+    scores[7] *= 1e-42 if dtype == torch.float32 else 1e-310  # denormal
+    seen = graph.to_scipy().toarray() > 0
+    for users in (torch.arange(8, device=device), None):
+        ids, values = topk(graph, torch.from_numpy(scores).to(device), k, users)
+        for u in range(8):
+            left = np.flatnonzero(~np.isnan(scores[u]) & ~(seen[u] & (users is not None)))
+            expected = ranking(left.tolist(), scores[u].__getitem__)[:k]
+            missing = k - len(expected)
+            assert ids[u].tolist() == expected + [-1] * missing
+            assert values[u].tolist() == scores[u, expected].tolist() + [-np.inf] * missing
+
+
+def test_topk_orders_and_errors(device):
+    graph = random_graph().to(device)
+    scores = torch.randn(40, 30, device=device)
+    for k in (7, 300):
+        same_bits_in_any_order(lambda k=k: topk(graph, scores, k, torch.arange(40, device=device)), device)
+    with pytest.raises(ValueError, match=r"scores must have shape \[batch, dim\]|\[batch, 30\]"):
+        topk(graph, torch.ones(4, 29, device=device), 3)
+    with pytest.raises(ValueError, match="k must be >= 1, got 0"):
+        topk(graph, scores, 0)

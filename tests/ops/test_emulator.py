@@ -1,0 +1,116 @@
+"""The harness that runs CUDA kernels on the CPU must see what is wrong with a kernel: broken ones are built and run.
+
+Needs FASTGCN_REC_EMULATED, a module of build/emulated (`make check-emulated`): its compile commands build the mutants.
+"""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from support import EMULATED
+
+from fastgcn_rec import bpr_loss
+
+pytestmark = pytest.mark.skipif(not EMULATED, reason="needs the emulated CUDA backend: make check-emulated")
+ROOT = Path(__file__).parents[2]
+
+# file, what is replaced (its first occurrence after the marker), by what, and the test that must fail.
+MUTANTS = {
+    "a barrier is missing": (
+        "topk.cu", "const unsigned other = threadIdx.x", "__syncthreads();", "",
+        "test_adam_topk.py::test_topk_orders_and_errors",
+    ),
+    "a barrier is missing in a transposition": (
+        "ppr.cu", "cell[slow][fast] = ", "__syncthreads();", "",
+        "test_ppr.py::test_the_same_bits_in_any_order",
+    ),
+    "a barrier is missing in a product": (
+        "product.cuh", "for (int r = 0; r < tile / 8; ++r) {", "__syncthreads();", "",
+        "test_losses.py::test_the_same_bits_in_any_order",
+    ),
+    "a barrier is missing before buffers are cut": (
+        "retrieve.cu", "words_of(r)[atomicAdd", "__syncthreads();", "",
+        "test_retrieve.py::test_a_score_depends_on_its_two_vectors_alone",
+    ),
+    "buffers are cut too late": (
+        "retrieve.cu", "for (int64_t j0 = begin", "count[r] + tile <=", "count[r] <=",
+        "test_retrieve.py::test_many_tiles_and_many_cuts_of_the_buffers",
+    ),
+    "a barrier is in a branch": (
+        "adam_step.cu", "if (threadIdx.x == 0) {", "{", "{ __syncthreads();",
+        "test_adam_topk.py::test_adam_gives_the_same_bits_in_any_order",
+    ),
+    "a warp sum after some lanes have left": (
+        "l2_loss.cu", "if (i >= n)", "i >= n", "i >= n || lane() == 3",
+        "test_losses.py::test_l2_counts_repeated_rows_and_skips_missing_ones",
+    ),
+    "a row too far": (
+        "hop.cuh", "{  // light rows", "node >= h.graph", "node > h.graph",
+        "test_propagate.py::test_the_same_bits_in_any_order",
+    ),
+    "shared memory is read that nobody wrote": (
+        "random_walk.cu", "if (threadIdx.x == 0) sum = 0;", "if (threadIdx.x == 0) sum = 0;", "",
+        "test_random_walk.py::test_neighbors_are_the_counted_visits_of_the_law",
+    ),
+    "an edge is left out": (
+        "hop.cuh", "int64_t at = -1;", "if (e + k < end)", "if (e + k + 1 < end)",
+        "test_propagate.py::test_matches_the_dense_reference",
+    ),
+    "visits are ranked before all walks have ended": (
+        "random_walk.cu", "row = home.row;\n      }", "__syncthreads();", "",
+        "test_random_walk.py::test_many_walks_follow_the_law_too",
+    ),
+    "too little dynamic shared memory": (
+        "random_walk.cu", "int64_t table_bytes()", "<< bits", "<< (bits - 1)",
+        "test_random_walk.py::test_many_walks_follow_the_law_too",
+    ),
+}  # fmt: skip
+
+
+def build_mutant(tmp_path, file, marker, old, new) -> Path:
+    source = ROOT / "csrc" / "cuda" / file
+    text = source.read_text()
+    at = text.index(old, text.index(marker))
+    mutant = tmp_path / "cuda" / file
+    mutant.parent.mkdir()
+    mutant.write_text(text[:at] + new + text[at + len(old) :])
+    build = Path(EMULATED).parent
+    commands = json.loads((build / "compile_commands.json").read_text())
+    if source.suffix == ".cuh":  # found before the real one, by a file that includes it
+        source = source.with_name("softmax_loss.cu" if file == "product.cuh" else "propagate.cu")
+    command = shlex.split(next(c["command"] for c in commands if c["file"] == str(source)))
+    command = [command[0], f"-I{tmp_path}", *command[1:]]
+    command = [str(mutant) if part == str(source) and mutant.suffix == ".cu" else part for part in command]
+    command[command.index("-o") + 1] = str(tmp_path / "mutant.o")
+    subprocess.run(command, cwd=build, check=True)
+    module = tmp_path / Path(EMULATED).name
+    bindings = next(c["output"] for c in commands if c["file"].endswith("bindings.cpp"))
+    sanitize = [part for part in command if part.startswith("-fsanitize=") or part == "--coverage"]
+    objects = [bindings, str(tmp_path / "mutant.o"), "libfgr_cuda.a", "libfgr_cpu.a"]
+    subprocess.run([command[0], "-shared", "-fopenmp", *sanitize, *objects, "-o", str(module)], cwd=build, check=True)
+    return module
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_broken_kernel_is_caught(name, tmp_path):
+    *change, test = MUTANTS[name]
+    module = build_mutant(tmp_path, *change)
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-s", "-p", "no:cacheprovider", str(ROOT / "tests" / test)]
+    run = subprocess.run(
+        command, env={**os.environ, "FASTGCN_REC_EMULATED": str(module)}, capture_output=True, text=True
+    )
+    assert run.returncode != 0, run.stdout
+    crashed = run.returncode < 0 or "AddressSanitizer" in run.stderr
+    assert crashed or "FAILED" in run.stdout, run.stdout + run.stderr
+
+
+def test_an_id_out_of_range_stops_the_kernel():
+    users, emb = torch.zeros(3, dtype=torch.int64), torch.ones(4, 8)
+    with pytest.raises(RuntimeError, match="a kernel stopped itself"):
+        bpr_loss(emb, emb, users, users + 4, users[:, None])
+    assert bpr_loss(emb, emb, users, users, users[:, None]) > 0  # the next grid is not harmed

@@ -1,0 +1,377 @@
+import json
+import math
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from support import assert_close, random_graph, same_bits_in_any_order, watch_steps
+
+from fastgcn_rec import MF, NGCF, Graph, LightGCN, Popularity, Recommender, TrainConfig, evaluate, fit
+from fastgcn_rec.cli.program import main
+from fastgcn_rec.data import synthetic_interactions
+from fastgcn_rec.ops import reference
+from fastgcn_rec.training.loop import Interrupted
+from fastgcn_rec.training.steps import AutogradStep, CapturedStep, NativeStep, batch_loss, make_step
+
+SMALL = {"epochs": 4, "batch_size": 128, "eval_every": 2, "progress": False}
+
+
+@pytest.fixture(scope="module")
+def data():
+    return synthetic_interactions(200, 150, 5000, seed=1)
+
+
+@pytest.mark.parametrize("loss", ["bpr", "binary", "max_margin", "softmax"])
+def test_the_training_loss_and_its_gradient_are_those_of_plain_torch(loss):
+    graph = random_graph()
+    config = TrainConfig(loss=loss, reg=0.1, temperature=0.5)
+    model = LightGCN(graph, 16, 2).double()
+    users, pos, neg = torch.arange(5), torch.arange(5) + 3, torch.tensor([[1, -1], [2, 2], [9, 8], [-1, -1], [4, 0]])
+    weight = model.embedding.weight.detach().clone().requires_grad_()
+    u, i = reference.propagate(graph, weight, model.alpha).split([40, 30])
+    if loss == "softmax":
+        expected = reference.softmax_loss(u, i, users, pos, 0.5)
+        rows = [users, pos + 40]
+    else:
+        expected = getattr(reference, f"{loss}_loss")(u, i, users, pos, neg)
+        rows = [users, pos + 40, (neg + 40)[neg >= 0]]
+    expected = expected + 0.1 / 5 * 0.5 * weight[torch.cat(rows)].square().sum()
+    value = batch_loss(model, config, users, pos, neg)
+    assert_close(value, expected)
+    assert_close(torch.autograd.grad(value, model.embedding.weight)[0], torch.autograd.grad(expected, weight)[0])
+
+
+@pytest.mark.parametrize("options", [{"loss": "bpr"}, {"loss": "softmax", "sampler": "user"}])
+def test_two_runs_give_the_same_bits_with_any_number_of_threads(data, options):
+    def run():
+        model = LightGCN(data, 16, 2, init_std=0.05)
+        history = fit(model, data, **SMALL, **options)
+        losses = torch.tensor([r["loss"] for r in history.epochs])
+        return [model.embedding.weight.detach().clone(), losses]
+
+    same_bits_in_any_order(run, torch.device("cpu"), counts=(2,))
+
+
+def test_training_beats_popularity_on_planted_structure():
+    data = synthetic_interactions(400, 300, 10000, dim=8, seed=3)
+    model = LightGCN(data, 32, 2)
+    fit(model, data, epochs=25, batch_size=512, progress=False, lr=5e-3, sampler="edge")
+    assert evaluate(model, data.test)["recall@20"] > 1.2 * evaluate(Popularity(data), data.test)["recall@20"]
+
+
+def test_learned_alphas_change_and_fixed_ones_do_not(data):
+    for learn in (False, True):
+        model = LightGCN(data, 8, 2, learn_alpha=learn)
+        before = model.alpha.detach().clone()
+        fit(model, data, **SMALL, protocol="none")
+        assert torch.equal(model.alpha, before) != learn
+
+
+KINDS = {
+    "mf": (lambda data: MF(data, 8), {}),
+    "mf with a falling learning rate": (lambda data: MF(data, 8), {"lr_schedule": "linear", "warmup": 0.5}),
+    "lightgcn in bfloat16": (lambda data: LightGCN(data, 8, 2), {"storage": "bfloat16"}),
+    "lightgcn with exponents and gamma": (lambda data: LightGCN(data, 8, 2, norm=(0.6, 0.1), gamma=0.2), {}),
+    "lightgcn with dropped edges": (lambda data: LightGCN(data, 8, 2, edge_dropout=0.2), {}),
+    "lightgcn with learned alphas": (lambda data: LightGCN(data, 8, 2, learn_alpha=True), {}),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_interrupted_run_goes_on_to_the_same_bits(kind, data, tmp_path):
+    make, options = KINDS[kind]
+    straight = make(data)
+    fit(straight, data, **SMALL, **options)
+    path = tmp_path / "checkpoint.npz"
+    broken = make(data)
+
+    def stop(record):
+        if record["epoch"] == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted, match="run the same command again"):
+        fit(broken, data, **SMALL, **options, checkpoint=path, on_epoch=stop)
+    resumed = make(data)
+    history = fit(resumed, data, **SMALL, **options, checkpoint=path)
+    assert [r["epoch"] for r in history.epochs] == [1, 2, 3, 4]
+    assert torch.equal(resumed.embedding.weight, straight.embedding.weight)
+    with pytest.raises(ValueError, match="another config"):
+        fit(make(data), data, **{**SMALL, **options, "batch_size": 64}, checkpoint=path)
+
+
+def test_an_interrupted_refit_goes_on_to_the_same_bits(data, tmp_path, monkeypatch):
+    options = {**SMALL, "refit": True}
+    straight = LightGCN(data, 8, 2)
+    whole = fit(straight, data, **options)
+    calls = iter(range(len(whole.epochs) * math.ceil(0.9 * len(data.train) / 128) + 5))
+
+    def stop_in_the_refit(step, t, lr):
+        if next(calls, None) is None:
+            raise KeyboardInterrupt
+        return step(t, lr)
+
+    path = tmp_path / "checkpoint.npz"
+    with monkeypatch.context() as patched:
+        watch_steps(patched, stop_in_the_refit)
+        with pytest.raises(Interrupted, match="interrupted in step 5"):
+            fit(LightGCN(data, 8, 2), data, **options, checkpoint=path)
+    resumed = LightGCN(data, 8, 2)
+    history = fit(resumed, data, **options, checkpoint=path)
+    assert torch.equal(resumed.embedding.weight, straight.embedding.weight)
+    assert [r["loss"] for r in history.refit] == [r["loss"] for r in whole.refit]
+
+
+@pytest.mark.parametrize("loss", ["bpr", "binary", "max_margin", "softmax"])
+def test_the_native_step_and_autograd_train_alike(loss, data):
+    config, losses = TrainConfig(loss=loss, reg=0.01, batch_size=64, n_neg=2), {}
+    for kind in (NativeStep, AutogradStep):
+        model = LightGCN(data, 16, 2).double()
+        step = kind(model, config)
+        losses[kind] = torch.stack([step(t, 0.1 / (t + 1)) for t in range(20)])
+    assert_close(losses[NativeStep], losses[AutogradStep])
+
+
+def test_the_learning_rate_rises_and_falls():
+    rates = {
+        (0.0, "constant"): [1, 1, 1, 1],
+        (0.0, "linear"): [7 / 8, 5 / 8, 3 / 8, 1 / 8],
+        (0.5, "constant"): [1 / 4, 3 / 4, 1, 1],
+        (0.5, "linear"): [1 / 4, 3 / 4, 3 / 4, 1 / 4],
+    }
+    for (warmup, schedule), expected in rates.items():
+        config = TrainConfig(lr=0.2, warmup=warmup, lr_schedule=schedule)
+        assert [config.lr_at(t, 4) / 0.2 for t in range(4)] == pytest.approx(expected)
+    with pytest.raises(ValueError, match="0 <= warmup < 1, got 1"):
+        TrainConfig(warmup=1.0)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "linear"])
+def test_fit_takes_the_rates_of_its_schedule(schedule, data, tmp_path, monkeypatch):
+    options = {**SMALL, "protocol": "none", "lr_schedule": schedule, "checkpoint": tmp_path / "c.npz"}
+    seen = []
+
+    def spy(step, t, lr):
+        seen.append(lr)
+        return step(t, lr)
+
+    with monkeypatch.context() as patched:
+        watch_steps(patched, spy)
+        fit(MF(data, 8), data, **options)
+    config = TrainConfig(lr_schedule=schedule)
+    assert seen == [config.lr_at(t, len(seen)) for t in range(len(seen))]
+    options["epochs"] = 5
+    if schedule == "constant":
+        assert len(fit(MF(data, 8), data, **options).epochs) == 5
+    else:  # more epochs are another schedule
+        with pytest.raises(ValueError, match="another config"):
+            fit(MF(data, 8), data, **options)
+
+
+def test_bfloat16_layers_need_the_native_step(data):
+    model, config = LightGCN(data, 8, 2, learn_alpha=True), TrainConfig(storage="bfloat16")
+    with pytest.raises(ValueError, match="storage='bfloat16' needs a model with constant layer weights"):
+        make_step(model, config)
+
+
+def test_validation_leaves_the_test_part_alone_and_the_graph_whole(data):
+    model = MF(data, 8)
+    graph = model.graph
+    history = fit(model, data, **SMALL)
+    assert history.chosen_on == "validation"
+    assert model.graph is graph
+    assert fit(MF(data, 8), data, **SMALL, protocol="published").chosen_on == "test (published protocol)"
+
+
+def test_refit_trains_anew_on_everything_for_the_chosen_number_of_epochs(data, tmp_path):
+    refitted, plain = LightGCN(data, 8, 2), LightGCN(data, 8, 2)
+    history = fit(refitted, data, **SMALL, refit=True, checkpoint=tmp_path / "c.npz")
+    assert len(history.refit) == history.best_epoch > 0
+    fit(plain, data, **{**SMALL, "epochs": history.best_epoch}, protocol="none")
+    assert torch.equal(refitted.embedding.weight, plain.embedding.weight)
+    with pytest.raises(ValueError, match="refit needs protocol='validation'"):
+        TrainConfig(refit=True, protocol="published")
+
+
+@pytest.mark.parametrize("kind", ["popularity", "mf", "lightgcn"])
+def test_save_and_load_give_the_same_recommendations(kind, data, tmp_path):
+    model = {
+        "popularity": lambda: Popularity(data),
+        "mf": lambda: MF(data, 8),
+        "lightgcn": lambda: LightGCN(data, 8, 2),
+    }[kind]()
+    path = tmp_path / "model.npz"
+    model.save(path)
+    again = Recommender.load(path)
+    assert type(again) is type(model)
+    users = data.user_ids[[3, 0, 5]]
+    for a, b in zip(model.recommend(users, 7), again.recommend(users, 7), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert [p.name for p in tmp_path.iterdir()] == ["model.npz"]
+
+
+def test_recommend_leaves_seen_items_out_and_speaks_raw_ids(data):
+    model = MF(data, 8)
+    user = data.user_ids[0]
+    ids, scores = model.recommend([user], data.n_items)
+    row = model.graph.indices[: model.graph.indptr[1]].tolist()
+    offered = [i for i, s in zip(ids[0].tolist(), scores[0], strict=True) if np.isfinite(s)]
+    assert not set(offered) & set(data.item_ids[row].tolist())
+    assert len(offered) == data.n_items - len(row)
+    assert ids[0, -1] == -1
+    z = torch.nn.functional.normalize(model.get_embedding().detach().double(), dim=1).split(
+        [data.n_users, data.n_items]
+    )
+    for similar, space, unit in zip(
+        (model.similar_users, model.similar_items), (data.user_ids, data.item_ids), z, strict=True
+    ):
+        near, cosines = similar(space[[4, 0]], 3)
+        exact = unit[[4, 0]] @ unit.T
+        exact[[0, 1], [4, 0]] = -2  # itself
+        assert near.tolist() == space[exact.argsort(1, descending=True)[:, :3].numpy()].tolist()
+        np.testing.assert_allclose(cosines, exact.sort(1, descending=True).values[:, :3], atol=1e-6)
+        near, cosines = similar(space[:1], len(space))
+        assert (near[0, -1], cosines[0, -1]) == (-1, -np.inf)
+    with pytest.raises(ValueError, match="users of the model"):
+        model.recommend([10**9])
+
+
+def test_a_damaged_or_wrong_file_is_refused(tmp_path):
+    path = tmp_path / "model.npz"
+    path.write_bytes(b"PK\x03\x04 broken")
+    with pytest.raises(ValueError, match="not a file of fastgcn_rec"):
+        Recommender.load(path)
+
+
+def test_state_dict_loads_into_torch_geometric():
+    lightgcn = pytest.importorskip("torch_geometric.nn", reason="needs torch_geometric: an extra").LightGCN
+    graph = random_graph()
+    ours = LightGCN(graph, 16, 3)
+    theirs = lightgcn(graph.n_nodes, 16, 3)
+    theirs.load_state_dict(ours.state_dict())
+    rows = torch.repeat_interleave(torch.arange(40), graph.user_degree)
+    edges = torch.stack([rows, graph.indices.long() + 40])
+    both = torch.cat([edges, edges.flip(0)], 1)
+    pairs = torch.stack([torch.arange(30), torch.arange(30) + 40])
+    assert_close(ours(pairs), theirs(both, pairs))
+
+
+def test_pyg_style_methods():
+    model = LightGCN(random_graph(), 8, 1)
+    pairs = torch.tensor([[0, 1], [40, 41]])
+    scores = model(pairs)
+    assert torch.equal(model.predict_link(pairs), (scores > 0).float())
+    assert model.link_pred_loss(scores, torch.tensor([1, 0])) > 0
+    loss = model.recommendation_loss(scores[:1], scores[1:], torch.tensor([0]), lambda_reg=2.0)
+    expected = torch.nn.functional.softplus(scores[1] - scores[0]) + 2 * model.embedding.weight[0].square().sum()
+    assert_close(loss, expected)
+
+
+def test_model_errors():
+    graph = random_graph()
+    with pytest.raises(ValueError, match=r"num_layers \+ 1 = 3, got \[2\]"):
+        LightGCN(graph, 8, 2, [0.5, 0.5])
+    with pytest.raises(TypeError, match="must be a Dataset or a Graph, got list"):
+        MF([], 8)
+    with pytest.raises(ValueError, match="loss must be one of"):
+        TrainConfig(loss="hinge")
+
+
+@pytest.mark.usefixtures("small_gowalla")
+def test_the_command_line_trains_evaluates_and_recommends(tmp_path, capsys):
+    out = tmp_path / "run"
+    train = ["train", "gowalla", "--epochs", "4", "--dim", "8", "--out", str(out), "--quiet", "--lr", "0.01"]
+    assert main([*train, "--negatives", "nearest(1)"]) == 2
+    assert "no sampler is called 'nearest'" in capsys.readouterr().err
+    assert main([*train, "--loss", "max_margin", "--margin", "0.5", "--negatives", "uniform(1) + dynamic(1)"]) == 0
+    written = json.loads((out / "metrics.json").read_text())["config"]
+    assert (written["negatives"], written["margin"]) == ("uniform(1)+dynamic(1, candidates=32, refresh=1)", 0.5)
+    assert main(train) == 0
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert {"recall@20", "ndcg@20", "seconds_train", "n_users_evaluated", "fingerprint"} <= metrics.keys()
+    assert metrics["n_users_evaluated"] == 60
+    assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert sorted(p.name for p in out.iterdir()) == ["curves.png", "metrics.json", "model.npz"]
+    capsys.readouterr()
+    assert main(["evaluate", str(out), "gowalla"]) == 0
+    assert f"{metrics['recall@20']:.4f}" in capsys.readouterr().out
+    assert main(["recommend", str(out), "7", "-k", "3"]) == 0
+    assert capsys.readouterr().out.startswith("user 7: ")
+    assert main(["recommend", str(out), "abc"]) == 2
+    assert "integers" in capsys.readouterr().err
+    assert main(["doctor"]) == 0
+    assert "self-test: passed" in capsys.readouterr().out
+    assert main(["datasets", "gowalla"]) == 0
+
+
+@pytest.mark.usefixtures("small_gowalla")
+def test_tensorboard_gets_every_epoch(tmp_path):
+    event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    out = tmp_path / "run"
+    assert main(["train", "gowalla", "--epochs", "3", "--dim", "8", "--out", str(out), "--quiet", "--tensorboard"]) == 0
+    metrics = json.loads((out / "metrics.json").read_text())
+    events = event_accumulator.EventAccumulator(str(out / "tensorboard")).Reload()
+    logged = [event.value for event in events.Scalars("loss")]
+    assert logged == pytest.approx([epoch["loss"] for epoch in metrics["epochs"]], rel=1e-6)
+
+
+def test_estimate_needs_no_data_and_names_what_it_takes(capsys):
+    assert main(["estimate", "1000,2000,50000", "--dim", "32", "--layers", "2"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("1,000 users, 2,000 items, 50,000 pairs; 2 layers, dim 32")
+    assert f"parameters  {16 * 3000 * 32 / 2**20:10.1f} MiB" in out
+    assert main(["estimate", "nowhere"]) == 2
+    assert "USERS,ITEMS,PAIRS, got 'nowhere'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("loss", ["bpr", "softmax"])
+def test_where_a_step_cannot_be_captured_it_goes_on_without(loss, data):
+    config, tables = TrainConfig(loss=loss, batch_size=64), []
+    for kind in (NativeStep, CapturedStep):
+        model = LightGCN(data, 16, 2)
+        step = kind(model, config)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for t in (0, 1, 2, 3, 7, 8):
+                step(t, 0.01)
+        assert len(caught) == (kind is CapturedStep)
+        assert all("could not be captured as a CUDA graph" in str(w.message) for w in caught)
+        tables.append(model.embedding.weight)
+    assert torch.equal(*tables)
+
+
+@pytest.mark.parametrize("make", [MF, LightGCN, lambda g, d: LightGCN(g, d, learn_alpha=True), NGCF])
+def test_a_model_is_made_on_its_graphs_device_and_stays_there(make, monkeypatch):
+    # torch's meta device, which holds no data, stands for a GPU
+    monkeypatch.setattr(Graph, "_make_schedule", lambda self: (None, None))
+    model = make(synthetic_interactions(30, 20, 100).graph().to("meta"), 8)
+    for change in (lambda m: m, lambda m: m.double(), lambda m: m.to(dtype=torch.float32)):
+        change(model)
+        tensors = [*model.parameters(), *model.buffers(), *model.graph.tensors()]
+        assert {t.device.type for t in tensors if t is not None} == {"meta"}
+
+
+def test_a_callback_may_change_the_record_it_gets(data, tmp_path):
+    kept = []
+
+    def log(record):
+        kept.append(record.pop("epoch"))
+        record["note"] = object()
+
+    options = SMALL | {"checkpoint": tmp_path / "c.npz", "on_epoch": log}
+    for epochs in (2, 4):
+        history = fit(MF(data, 4), data, **options | {"epochs": epochs})
+    assert kept == [1, 2, 3, 4] == [record["epoch"] for record in history.epochs]
+    assert all("note" not in record for record in history.epochs)
+
+
+@pytest.mark.parametrize("protocol", ["none", "validation"])
+def test_a_model_in_eval_mode_is_trained_as_any_other_and_returns_to_it(data, protocol):
+    vectors = []
+    for mode in (True, False):
+        model = NGCF(data, 8, 1, message_dropout=0.5).train(mode)
+        fit(model, data, **SMALL | {"epochs": 1, "protocol": protocol})
+        assert model.training == mode
+        assert not any(part.training != mode for part in model.modules())
+        vectors.append(model.embedding.weight.detach())
+    assert torch.equal(*vectors)
