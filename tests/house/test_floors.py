@@ -18,7 +18,7 @@ PROJECT = Path(__file__).parents[2]
 
 
 def modules(package: Path) -> dict[str, Path]:
-    found = {}
+    found = {"fastgcn_rec._C": package / "_C.pyi"}
     for file in package.rglob("*.py"):
         parts = file.relative_to(package).with_suffix("").parts
         found[".".join(["fastgcn_rec", *(parts[:-1] if parts[-1] == "__init__" else parts)])] = file
