@@ -16,7 +16,7 @@ import torch
 
 from ..core.graph import Graph, row_of_each_edge
 from ..core.tensors import check_ids
-from ..ops._library import accepts_arrays, check_count
+from ..ops.library import accepts_arrays, check_count
 from ..ops.ppr import check_nodes, check_sources, plan, size_text, source_blocks
 from ..ops.sample import sample_listed
 from ..ops.topk import best_columns

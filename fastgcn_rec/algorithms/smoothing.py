@@ -9,7 +9,8 @@ import torch
 
 from ..core.graph import Graph, Norm
 from ..core.tensors import check_ids, check_range
-from ..ops._library import (
+from ..ops.dense import outer_sum
+from ..ops.library import (
     accepts_arrays,
     check_count,
     check_float,
@@ -18,7 +19,6 @@ from ..ops._library import (
     check_number,
     mask_of,
 )
-from ..ops.dense import outer_sum
 from ..ops.propagate import propagate
 
 Tensor = torch.Tensor

@@ -6,11 +6,12 @@ Events read from files are `Interactions`; filtered, split and renumbered they b
 from .build import build_dataset
 from .dataset import Dataset, Edges
 from .download import DownloadError
-from .formats import read_movielens, read_recbole
 from .interactions import Interactions
+from .movielens import read_movielens
 from .presplit import read_lightgcn
 from .published import published_fingerprint
 from .readers import read_csv, read_npz, read_parquet
+from .recbole import read_recbole
 from .registry import (
     DatasetInfo,
     DatasetUnavailableError,

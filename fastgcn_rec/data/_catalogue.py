@@ -11,12 +11,14 @@ import numpy as np
 
 from ..core.ids import Array, is_text
 from ._text import TextFormat, read_columns
+from ._titles import movie_columns
 from .dataset import Dataset
 from .download import download, download_wheel, download_zip
-from .formats import movie_columns, read_movielens, read_recbole
 from .interactions import Interactions
+from .movielens import read_movielens
 from .presplit import read_lightgcn
 from .readers import read_csv
+from .recbole import read_recbole
 
 
 @dataclass(frozen=True)

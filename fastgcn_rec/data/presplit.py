@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from ..core.ids import Ints
+from ._events import FilePath, existing
 from ._lines import malformed_line, read_utf8
 from .build import build_dataset
 from .dataset import Dataset, Edges
-from .readers import Path_, _existing
 
 
-def read_lightgcn(train_path: Path_, test_path: Path_ | None = None, name: str | None = None) -> Dataset:
+def read_lightgcn(train_path: FilePath, test_path: FilePath | None = None, name: str | None = None) -> Dataset:
     """Read the split of the NGCF and LightGCN papers: one line a user, ``uid iid iid ...``.
 
     Blank lines and users without items are allowed, and a user may have several lines. Repeated pairs are dropped and
@@ -43,10 +43,10 @@ def read_lightgcn(train_path: Path_, test_path: Path_ | None = None, name: str |
     >>> data.n_users, data.n_items, len(data.train), len(data.test)
     (2, 3, 3, 1)
     """
-    train_path = _existing(train_path)
+    train_path = existing(train_path)
     none = np.zeros(0, np.int64)
     train = _lightgcn_lines(train_path)
-    test = (none, none, none) if test_path is None else _lightgcn_lines(_existing(test_path))
+    test = (none, none, none) if test_path is None else _lightgcn_lines(existing(test_path))
     user_ids = np.unique(np.concatenate((train[2], test[2])))
     item_ids = np.unique(np.concatenate((train[1], test[1])))
 

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from os import PathLike
 from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 
-from ..core.ids import Array, as_texts, factorize, is_text
+from ._events import FilePath, existing, naming, position, read_events
 from ._parse import MISSING, Ids
 from ._sparse import stored_entries
-from ._text import Kind, TextFormat, read_columns, read_header
+from ._text import TextFormat, read_header
 from .interactions import Interactions
-
-Path_ = str | PathLike[str]
 
 
 def read_csv(
-    path: Path_,
+    path: FilePath,
     user: str | int = "user",
     item: str | int = "item",
     rating: str | int | None = None,
@@ -88,7 +84,7 @@ def read_csv(
     >>> events.user_ids.tolist(), events.item_ids.tolist()
     (['ann', 'bob'], [7])
     """
-    path = _existing(path)
+    path = existing(path)
     if sep == "" or (isinstance(sep, str) and set(sep) & {"\r", "\n"}):
         raise ValueError(f"sep must be a text without line ends, or None for blanks, got {sep!r}")
     for name, value, known in (("ids", ids, get_args(Ids)), ("bad_lines", bad_lines, ("error", "skip"))):
@@ -102,56 +98,15 @@ def read_csv(
     if not names:
         raise ValueError(f"{path}: the file is empty; it must have a row with the columns {user!r} and {item!r}")
     at = {
-        argument: _position(path, names, column, argument, header)
+        argument: position(path, names, column, argument, header)
         for argument, column in {"user": user, "item": item, "rating": rating, "time": time}.items()
         if column is not None
     }
-    return _read_events(path, form, at, len(names))
-
-
-def _read_events(path: Path, form: TextFormat, at: dict[str, int], width: int) -> Interactions:
-    kinds: dict[str, Kind] = {"user": "id", "item": "id", "rating": "number", "time": "time"}
-    wanted = {position: kinds[argument] for argument, position in at.items()}
-    columns = read_columns(path, form, wanted, width, {position: argument for argument, position in at.items()})
-    read = {argument: columns[position] for argument, position in at.items()}
-    with _naming(path):
-        return Interactions.from_raw(read["user"], read["item"], read.get("rating"), read.get("time"))
-
-
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Errors from within name the file."""
-    try:
-        yield
-    except TypeError as error:
-        raise TypeError(f"{path}: {error}") from error
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
-def _position(path: Path, names: Sequence[str], column: str | int, argument: str, header: bool = True) -> int:
-    if isinstance(column, str):
-        if not header:
-            raise ValueError(f"{argument}={column!r} is a name but header=False; give a position such as {argument}=0")
-        if column not in names:
-            way_out = (
-                "; strip=True takes blanks around names away" if column in [name.strip() for name in names] else ""
-            )
-            raise ValueError(
-                f"{path}: no column {column!r} for {argument}; the columns are {', '.join(names)[:1000]}{way_out}"
-            )
-        if list(names).count(column) > 1:
-            raise ValueError(f"{path}: several columns are named {column!r}; give the position of {argument}")
-        return list(names).index(column)
-    if isinstance(column, bool) or not isinstance(column, (int, np.integer)):
-        raise TypeError(f"{argument} must be a column's name or position, got {type(column).__name__}")
-    if not 0 <= column < len(names):
-        raise ValueError(f"{path}: {argument}={column} is outside the columns 0 to {len(names) - 1}")
-    return int(column)
+    return read_events(path, form, at, len(names))
 
 
 def read_parquet(
-    path: Path_, user: str = "user", item: str = "item", rating: str | None = None, time: str | None = None
+    path: FilePath, user: str = "user", item: str = "item", rating: str | None = None, time: str | None = None
 ) -> Interactions:
     """Read events from a Parquet file or a folder of them; needs pyarrow.
 
@@ -178,13 +133,13 @@ def read_parquet(
         import pyarrow.parquet as parquet
     except ImportError as error:
         raise ImportError("read_parquet needs pyarrow: pip install fastgcn_rec[parquet]") from error
-    path = _existing(path)
+    path = existing(path)
     wanted = {"user": user, "item": item, "rating": rating, "time": time}
     wanted_columns = {argument: column for argument, column in wanted.items() if column is not None}
     with _parquet_errors(path, pyarrow.ArrowException):
         names = parquet.ParquetDataset(path).schema.names
     for argument, column in wanted_columns.items():
-        _position(path, names, column, argument)
+        position(path, names, column, argument)
     with _parquet_errors(path, pyarrow.ArrowException):
         table = parquet.read_table(path, columns=list(dict.fromkeys(wanted_columns.values())))
         nulls = {argument: table.column(column).null_count for argument, column in wanted_columns.items()}
@@ -198,7 +153,7 @@ def read_parquet(
             raise ValueError(
                 f"{path}: column {wanted_columns[argument]!r} for {argument} holds {count} nulls; drop those rows"
             )
-    with _naming(path):
+    with naming(path):
         return Interactions.from_raw(read["user"], read["item"], read.get("rating"), read.get("time"))
 
 
@@ -212,7 +167,7 @@ def _parquet_errors(path: Path, own: type[Exception]) -> Iterator[None]:
         raise ValueError(f"{path}: not a Parquet file that can be read ({error})") from error
 
 
-def read_npz(path: Path_) -> Interactions:
+def read_npz(path: FilePath) -> Interactions:
     """Read a SciPy sparse matrix saved by `scipy.sparse.save_npz`: rows are users, columns items.
 
     Every row and column is an id, with or without entries. Stored zeros are no events. The values become ratings unless
@@ -234,41 +189,9 @@ def read_npz(path: Path_) -> Interactions:
     >>> read_npz(path).rating.tolist()
     [2.0, 1.0]
     """
-    path = _existing(path)
-    with _naming(path):
+    path = existing(path)
+    with naming(path):
         users, items, values, shape = stored_entries(path)
         rating = None if (values == 1).all() else values
         rows, columns = (np.arange(extent, dtype=np.int64) for extent in shape)
         return Interactions.from_raw(users, items, rating, user_ids=rows, item_ids=columns)
-
-
-def _existing(path: Path_) -> Path:
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist")
-    return path
-
-
-def with_item_info(events: Interactions, item_ids: Array, info: dict[str, Array]) -> Interactions:
-    """Attach columns given for `item_ids` (any order, other items allowed); items left out get 0 or ""."""
-    return replace(events, item_info=_aligned(events.item_ids, item_ids, info))
-
-
-def with_user_info(events: Interactions, user_ids: Array, info: dict[str, Array]) -> Interactions:
-    """Attach columns given for `user_ids`, as `with_item_info`."""
-    return replace(events, user_info=_aligned(events.user_ids, user_ids, info))
-
-
-def _aligned(own: Array, ids: Array, info: dict[str, Array]) -> dict[str, Array]:
-    if is_text(ids) != is_text(own):
-        ids, own = (as_texts(map(str, kind.tolist())) for kind in (ids, own))
-    catalogue, codes = factorize(np.concatenate((own, ids)))
-    row_of = np.full(catalogue.size, -1, np.int64)
-    row_of[codes[own.size :]] = np.arange(ids.size)
-    rows = row_of[codes[: own.size]]
-    columns: dict[str, Array] = {}
-    for name, column in info.items():
-        aligned = np.full(own.size, "" if is_text(column) else 0, column.dtype)
-        aligned[rows >= 0] = column[rows[rows >= 0]]
-        columns[name] = aligned
-    return columns

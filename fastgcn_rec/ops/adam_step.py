@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from ..core import native
-from ._library import check_float, check_number, register, scalar
+from .library import check_float, check_number, register, scalar
 
 Tensor = torch.Tensor
 

@@ -8,7 +8,7 @@ import torch
 
 from ..core import native
 from ..core.graph import Graph
-from ._library import GRAPH_ARGUMENTS, accepts_arrays, check_float, check_graph_device, check_matrix, register
+from .library import GRAPH_ARGUMENTS, accepts_arrays, check_float, check_graph_device, check_matrix, register
 
 Tensor = torch.Tensor
 Side = Literal["users", "items"]

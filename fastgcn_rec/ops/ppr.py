@@ -11,7 +11,7 @@ import torch
 from ..core import native
 from ..core.graph import Graph
 from ..core.tensors import check_ids, check_range
-from ._library import accepts_arrays, check_count, check_number, register
+from .library import accepts_arrays, check_count, check_number, register
 
 Tensor = torch.Tensor
 USERS, ITEMS = 0, 1

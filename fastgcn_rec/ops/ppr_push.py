@@ -10,7 +10,7 @@ import torch
 from ..core import native
 from ..core.graph import Graph
 from ..core.native import address
-from ._library import accepts_arrays, check_number
+from .library import accepts_arrays, check_number
 from .ppr import check_nodes
 
 Tensor = torch.Tensor

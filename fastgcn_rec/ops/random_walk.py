@@ -9,7 +9,7 @@ import torch
 from ..core import native
 from ..core.graph import Graph
 from ..core.tensors import check_ids
-from ._library import accepts_arrays, check_count, check_number, register, scalar
+from .library import accepts_arrays, check_count, check_number, register, scalar
 
 Tensor = torch.Tensor
 _GRAPH = (

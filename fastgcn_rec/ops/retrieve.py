@@ -10,7 +10,7 @@ import torch
 from ..core import native
 from ..core.graph import Graph, row_of_each_edge
 from ..core.tensors import check_device, check_ids, check_range
-from ._library import accepts_arrays, check_count, check_float, check_matrix, mask_of, register, same_float
+from .library import accepts_arrays, check_count, check_float, check_matrix, mask_of, register, same_float
 
 Tensor = torch.Tensor
 METRICS = ("dot", "cosine")

@@ -9,7 +9,7 @@ import torch
 from ..core import native
 from ..core.graph import Graph
 from ..core.tensors import check_device, check_ids
-from ._library import accepts_arrays, check_count, offset_of, register, scalar
+from .library import accepts_arrays, check_count, offset_of, register, scalar
 
 Tensor = torch.Tensor
 _LAWS = {"edge": 0, "user": 1}

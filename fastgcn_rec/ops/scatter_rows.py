@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from ..core import native
-from ._library import register
+from .library import register
 
 Tensor = torch.Tensor
 

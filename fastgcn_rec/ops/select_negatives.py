@@ -9,7 +9,7 @@ import torch
 from .. import _C
 from ..core import native
 from ..core.tensors import check_device, check_ids
-from ._library import (
+from .library import (
     accepts_arrays,
     check_count,
     check_float,

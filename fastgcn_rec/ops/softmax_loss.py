@@ -9,7 +9,7 @@ import torch
 
 from ..core import native
 from ..core.tensors import check_device, check_ids
-from ._library import accepts_arrays, check_float, check_matrix, check_number, register, same_float
+from .library import accepts_arrays, check_float, check_matrix, check_number, register, same_float
 from .scatter_rows import scatter_into
 
 Tensor = torch.Tensor

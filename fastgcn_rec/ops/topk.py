@@ -9,7 +9,7 @@ import torch
 from ..core import native
 from ..core.graph import Graph
 from ..core.tensors import check_ids
-from ._library import accepts_arrays, check_count, check_float, check_graph_device, check_matrix, register
+from .library import accepts_arrays, check_count, check_float, check_graph_device, check_matrix, register
 
 Tensor = torch.Tensor
 

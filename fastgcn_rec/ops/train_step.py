@@ -10,7 +10,7 @@ import torch
 from ..core import native
 from ..core.graph import Graph, Norm
 from ..core.tensors import check_ids
-from ._library import check_float, check_graph, check_graph_device, check_matrix, check_number
+from .library import check_float, check_graph, check_graph_device, check_matrix, check_number
 from .pair_loss import check_margin, masked
 from .propagate import checked_alphas
 from .softmax_loss import check_bias, check_negative_weight, check_temperature

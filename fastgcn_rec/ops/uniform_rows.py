@@ -8,7 +8,7 @@ import torch
 
 from ..core import native
 from ..core.tensors import check_ids
-from ._library import accepts_arrays, check_count, register, scalar
+from .library import accepts_arrays, check_count, register, scalar
 
 Tensor = torch.Tensor
 _PLACES = 2**24

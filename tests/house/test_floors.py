@@ -64,9 +64,9 @@ def test_no_two_files_import_each_other_even_by_others():
 
 def test_a_circle_of_files_is_found(tmp_path):
     copy = copy_of_package(tmp_path)
-    with (copy / "core" / "ids.py").open("a") as file:
+    with (copy / "core" / "arguments.py").open("a") as file:
         file.write("\n\ndef late():\n    from ..ops.dense import dense\n\n    return dense\n")
-    assert {"fastgcn_rec.core.ids", "fastgcn_rec.ops.dense"} <= set(circle(copy))
+    assert {"fastgcn_rec.core.arguments", "fastgcn_rec.ops.dense"} <= set(circle(copy))
 
 
 def lint(folder: Path) -> subprocess.CompletedProcess[str]:
@@ -135,3 +135,21 @@ def test_a_file_of_more_than_400_lines_says_why():
             assert "in one file" in head, (
                 f"{file} has {len(lines)} lines; split it, or say in its head why it is in one file"
             )
+
+
+def test_no_file_takes_what_is_private_in_another_one_nor_a_private_file_of_another_room():
+    taken = []
+    for name, file in modules(PACKAGE).items():
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.ImportFrom) or not node.level:
+                continue
+            private = [
+                part
+                for part in [*(node.module or "").split("."), *(alias.name for alias in node.names)]
+                if part.startswith("_")
+            ]
+            own = node.level == 1 and len(private) == 1 and (node.module or private[0]) == private[0]
+            taken += [
+                (name, part) for part in private if part != "_C" and not (own and (file.parent / f"{part}.py").exists())
+            ]
+    assert taken == []

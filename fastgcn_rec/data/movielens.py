@@ -1,0 +1,120 @@
+"""Reader of the MovieLens releases; the columns of films and users have the names that RecBole's files give them."""
+
+from __future__ import annotations
+
+from itertools import compress
+from pathlib import Path
+
+import numpy as np
+
+from ..core.ids import as_texts
+from ._events import FilePath, existing, position, read_events, with_item_info, with_user_info
+from ._text import Kind, TextFormat, read_columns, read_header
+from ._titles import movie_columns
+from .interactions import Interactions
+
+_ML100K_GENRES = [
+    "unknown",
+    "Action",
+    "Adventure",
+    "Animation",
+    "Children's",
+    "Comedy",
+    "Crime",
+    "Documentary",
+    "Drama",
+    "Fantasy",
+    "Film-Noir",
+    "Horror",
+    "Musical",
+    "Mystery",
+    "Romance",
+    "Sci-Fi",
+    "Thriller",
+    "War",
+    "Western",
+]
+
+
+def read_movielens(path: FilePath) -> Interactions:
+    """Read a MovieLens release: 100K (u.data), 1M and 10M (ratings.dat), 20M and later (ratings.csv).
+
+    Titles, years and genres come from u.item, movies.dat or movies.csv, users' columns from u.user or users.dat, where they lie beside the
+    ratings.
+
+    Parameters
+    ----------
+    path : path
+        The folder of the release, or its file of ratings.
+
+    Raises
+    ------
+    FileNotFoundError
+        The path does not exist, or the folder holds none of the three.
+    ValueError
+        A malformed line.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from fastgcn_rec.data import read_movielens
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> _ = (folder / "ratings.dat").write_text("1::1193::5::978300760\\n")
+    >>> _ = (folder / "movies.dat").write_text("1193::One Flew Over the Cuckoo's Nest (1975)::Drama\\n")
+    >>> read_movielens(folder).item_info["year"].tolist()
+    [1975]
+    """
+    path = existing(path)
+    if path.is_dir():
+        names = ("u.data", "ratings.dat", "ratings.csv")
+        found = next((path / name for name in names if (path / name).exists()), None)
+        if found is None:
+            raise FileNotFoundError(f"{path} holds none of the MovieLens files {', '.join(names)}")
+        path = found
+    if path.suffix == ".data":
+        events = read_events(path, TextFormat("\t", False, False), _ratings_at, 4)
+        events = _people(events, path.with_name("u.user"), TextFormat("|", False, False), _USERS_100K)
+        return _movielens_100k_items(events, path.with_name("u.item"))
+    if path.suffix == ".dat":
+        form = TextFormat("::", False, False)
+        events = read_events(path, form, _ratings_at, 4)
+        events = _people(events, path.with_name("users.dat"), form, _USERS_1M)
+        return _movies(events, path.with_name("movies.dat"), form)
+    form = TextFormat(",", True, True)
+    header = read_header(path, form)
+    wanted = {"user": "userId", "item": "movieId", "rating": "rating", "time": "timestamp"}
+    at = {key: position(path, header, name, key) for key, name in wanted.items()}
+    events = read_events(path, form, at, len(header))
+    return _movies(events, path.with_name("movies.csv"), form)
+
+
+_ratings_at = {"user": 0, "item": 1, "rating": 2, "time": 3}
+_USERS_100K = ("age", "gender", "occupation", "zip_code")
+_USERS_1M = ("gender", "age", "occupation", "zip_code")
+
+
+def _people(events: Interactions, path: Path, form: TextFormat, names: tuple[str, ...]) -> Interactions:
+    if not path.exists():
+        return events
+    kinds: dict[int, Kind] = {0: "id", **{n + 1: "text" for n in range(len(names))}}
+    columns = read_columns(path, form, kinds, len(kinds))
+    return with_user_info(events, columns[0], {name: columns[n + 1] for n, name in enumerate(names)})
+
+
+def _movies(events: Interactions, path: Path, form: TextFormat) -> Interactions:
+    if not path.exists():
+        return events
+    columns = read_columns(path, form, {0: "id", 1: "text", 2: "text"}, 3)
+    genres = columns[2]
+    genres[genres == "(no genres listed)"] = ""
+    return with_item_info(events, columns[0], movie_columns(columns[1], genres))
+
+
+def _movielens_100k_items(events: Interactions, path: Path) -> Interactions:
+    if not path.exists():
+        return events
+    kinds: dict[int, Kind] = {0: "id", 1: "text", **dict.fromkeys(range(5, 24), "number")}
+    columns = read_columns(path, TextFormat("|", False, False), kinds, 24)
+    flags = np.stack([columns[position] for position in range(5, 24)], axis=1) > 0
+    genres = as_texts("|".join(compress(_ML100K_GENRES, row)) for row in flags.tolist())
+    return with_item_info(events, columns[0], movie_columns(columns[1], genres))
