@@ -18,34 +18,24 @@ if _PathFinder.find_spec("fastgcn_rec._C", __path__) is None:
 
 
 def _homes() -> dict[str, str | None]:
-    """The module that each public name is imported from; None where the name is a module of this package itself."""
+    """The module that each public name is imported from; None where the name is a room of this package."""
     stub = _ast.parse(_Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
-    return {
-        alias.name: f".{line.module}" if line.module else None
-        for line in stub.body
-        if isinstance(line, _ast.ImportFrom)
-        for alias in line.names
-    }
+    return {alias.name: line.module for line in stub.body if isinstance(line, _ast.ImportFrom) for alias in line.names}
 
 
 _HOMES = _homes()
-__all__ = sorted(name for name, home in _HOMES.items() if home is not None)
+__all__ = sorted(name for name, home in _HOMES.items() if home is not None and name != "__version__")
 
 
 def __getattr__(name: str) -> _Any:
-    if name == "__version__":
-        from .core.native import build_info
-
-        value: _Any = build_info()["version"]
-    elif name not in _HOMES:
+    if name not in _HOMES:
         raise AttributeError(f"module 'fastgcn_rec' has no attribute {name!r}")
-    elif (home := _HOMES[name]) is None:
+    home = _HOMES[name]
+    if home is None:
         return _importlib.import_module(f".{name}", __name__)
-    else:
-        value = getattr(_importlib.import_module(home, __name__), name)
-    globals()[name] = value
+    value = globals()[name] = getattr(_importlib.import_module(f".{home}", __name__), name)
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES, "__version__"})
+    return sorted({*globals(), *_HOMES})

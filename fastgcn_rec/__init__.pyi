@@ -16,6 +16,7 @@ from .algorithms.pagerank import ppr_rank_band as ppr_rank_band
 from .algorithms.pagerank import ppr_topk as ppr_topk
 from .algorithms.smoothing import correct_and_smooth as correct_and_smooth
 from .core.graph import Graph as Graph
+from .core.native import __version__ as __version__
 from .features import Features as Features
 from .features import guess_columns as guess_columns
 from .models import EASE as EASE
@@ -62,5 +63,3 @@ from .ranking import write_recommendations as write_recommendations
 from .ranking import write_vectors as write_vectors
 from .training import TrainConfig as TrainConfig
 from .training import fit as fit
-
-__version__: str

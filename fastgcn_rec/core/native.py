@@ -16,6 +16,7 @@ DTYPE_CODE = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2}
 # A GPU's hop takes rows of more edges than the first by a whole block, and of more than the second in parts of that many.
 HEAVY_DEGREE, PART_EDGES = 128, 4096
 build_info = _C.build_info
+__version__: str = build_info()["version"]
 # Tests only: _C was replaced by a build of csrc/emu, and its CUDA kernels take the CPU's tensors.
 emulates_cuda = False
 HAS_CUDA = build_info()["cuda"] is not None
