@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+import math
+from collections.abc import Iterator
+from typing import ClassVar, Literal
 
 import torch
 
 from .core.elementwise import in_pieces, power
+from .core.fields import Checked, Rule
 from .core.graph import Graph, row_of_each_edge
 from .negatives import Negatives
 from .ops.dense import outer_sum
@@ -18,10 +21,28 @@ from .ops.softmax_loss import softmax_loss
 Tensor = torch.Tensor
 
 
-@dataclasses.dataclass(frozen=True)
-class Objective:
-    """What a step of training minimises, and of which stream of pairs: the part of :class:`fastgcn_rec.TrainConfig`, which explains the fields, that a
-    model may know."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Objective(Checked):
+    """What a step of training minimises, and on which stream of pairs: all that a model may know of a training.
+
+    The fields are those of :class:`fastgcn_rec.TrainConfig`, which is an Objective and explains them. Errors as there, all wrong fields at once.
+
+    Examples
+    --------
+    >>> Objective(loss="softmax", temperature=0.2).negative_weight
+    1.0
+    >>> Objective(loss="bpr", logq=1)
+    Traceback (most recent call last):
+    ValueError: Objective: logq and negative_weight are the softmax's, got 1.0 and 1.0 with loss='bpr'; leave them at 0 and 1
+    """
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        (("batch_size",), "be >= 1", lambda value: value >= 1),
+        (("temperature",), "be > 0 and finite", lambda value: 0 < value < math.inf),
+        (("reg", "margin", "negative_weight"), "be >= 0 and finite", lambda value: 0 <= value < math.inf),
+        (("logq",), "be finite", math.isfinite),
+        (("seed",), "lie in [0, 2^63)", lambda value: 0 <= value < 1 << 63),
+    )
 
     loss: Literal["bpr", "binary", "max_margin", "softmax"] = "bpr"
     temperature: float = 0.1
@@ -32,6 +53,16 @@ class Objective:
     sampler: Literal["user", "edge"] = "edge"
     batch_size: int = 2048
     seed: int = 0
+
+    def problems(self) -> Iterator[str]:
+        yield from super().problems()
+        if self.loss != "softmax" and (self.logq, self.negative_weight) != (0, 1):
+            yield (
+                f"logq and negative_weight are the softmax's, got {self.logq} and {self.negative_weight} with loss={self.loss!r}; "
+                "leave them at 0 and 1"
+            )
+        if self.loss == "softmax" and self.batch_size < 2:
+            yield f"the softmax ranks an item above the batch's others, so batch_size must be >= 2, got {self.batch_size}"
 
 
 def loss_of(

@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
-import typing
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import ClassVar, Literal
 
-from ..core.arguments import plain
+from ..core.fields import Rule
 from ..losses import Objective
 from ..negatives import Sampler, parse
 from ..ranking.metrics import parse_metric
 
-_RULES: tuple[tuple[tuple[str, ...], str, Callable[[Any], bool]], ...] = (
-    (("epochs", "patience"), "be >= 0", lambda value: value >= 0),
-    (("batch_size", "n_neg", "eval_every"), "be >= 1", lambda value: value >= 1),
-    (("lr", "temperature"), "be > 0 and finite", lambda value: 0 < value < math.inf),
-    (("reg", "margin", "negative_weight"), "be >= 0 and finite", lambda value: 0 <= value < math.inf),
-    (("logq",), "be finite", math.isfinite),
-    (("warmup",), "be a part of all steps, 0 <= warmup < 1", lambda value: 0 <= value < 1),
-    (("valid_fraction",), "lie strictly between 0 and 1", lambda value: 0 < value < 1),
-    (("seed",), "lie in [0, 2^63)", lambda value: 0 <= value < 1 << 63),
-)
 
-
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig(Objective):
     """How to train.
 
@@ -90,6 +77,15 @@ class TrainConfig(Objective):
       metric must be NAME@K with K >= 1 and NAME out of recall, ndcg, precision, hit, mrr, map, coverage, gini, popularity, got 'ndcg'
     """
 
+    rules: ClassVar[tuple[Rule, ...]] = (
+        *Objective.rules,
+        (("epochs", "patience"), "be >= 0", lambda value: value >= 0),
+        (("n_neg", "eval_every"), "be >= 1", lambda value: value >= 1),
+        (("lr",), "be > 0 and finite", lambda value: 0 < value < math.inf),
+        (("warmup",), "be a part of all steps, 0 <= warmup < 1", lambda value: 0 <= value < 1),
+        (("valid_fraction",), "lie strictly between 0 and 1", lambda value: 0 < value < 1),
+    )
+
     epochs: int = 100
     n_neg: int = 1
     negatives: str | Sampler = ""
@@ -105,41 +101,22 @@ class TrainConfig(Objective):
     storage: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self) -> None:
-        given = {name: plain(getattr(self, name)) for name in _kinds()}
-        kinds = {name: kind for name, of in _kinds().items() if (kind := _wrong_kind(given[name], of))}
-        if kinds:
-            raise TypeError(_listed([f"{name} must be {kind}, got {given[name]!r}" for name, kind in kinds.items()]))
-        for name, kind in _kinds().items():
-            object.__setattr__(self, name, float(given[name]) if kind is float else given[name])  # frozen
-        wrong = list(self._wrong())
-        if wrong:
-            raise ValueError(_listed(wrong))
+        super().__post_init__()
+        if self.negatives:
+            object.__setattr__(self, "negatives", str(parse(self.negatives)))  # the text is the one form
 
-    def _wrong(self) -> typing.Iterator[str]:
-        for name, kind in _kinds().items():
-            if typing.get_origin(kind) is Literal and getattr(self, name) not in typing.get_args(kind):
-                yield f"{name} must be one of {typing.get_args(kind)}, got {getattr(self, name)!r}"
-        for names, rule, holds in _RULES:
-            yield from (
-                f"{name} must {rule}, got {getattr(self, name)}" for name in names if not holds(getattr(self, name))
-            )
+    def problems(self) -> Iterator[str]:
+        yield from super().problems()
         try:
             parse_metric(self.metric)
         except ValueError as error:
             yield str(error)
         if self.refit and self.protocol != "validation":
             yield f"refit needs protocol='validation', got {self.protocol!r}: nothing is held out"
-        if self.loss != "softmax" and (self.logq, self.negative_weight) != (0, 1):
-            yield (
-                f"logq and negative_weight are the softmax's, got {self.logq} and {self.negative_weight} with loss={self.loss!r}; "
-                "leave them at 0 and 1"
-            )
-        if self.loss == "softmax" and self.batch_size < 2:
-            yield f"the softmax ranks an item above the batch's others, so batch_size must be >= 2, got {self.batch_size}"
         if self.negatives:
-            yield from self._take_negatives()
+            yield from self._problems_of_negatives()
 
-    def _take_negatives(self) -> typing.Iterator[str]:
+    def _problems_of_negatives(self) -> Iterator[str]:
         try:
             sampler = parse(self.negatives)
             text = str(sampler)
@@ -156,7 +133,6 @@ class TrainConfig(Objective):
             yield f"the softmax takes the batch's positives as negatives, not negatives={text!r}"
         if self.n_neg != 1:
             yield f"negatives={text!r} has counts of its own; leave n_neg at 1, got {self.n_neg}"
-        object.__setattr__(self, "negatives", text)  # the text is the one form
 
     def depends_on_epochs(self) -> bool:
         """Whether a step's learning rate depends on the number of epochs."""
@@ -168,30 +144,3 @@ class TrainConfig(Objective):
         if part < self.warmup:
             return self.lr * part / self.warmup
         return self.lr * (1 - part) / (1 - self.warmup) if self.lr_schedule == "linear" else self.lr
-
-
-@functools.cache
-def _kinds() -> dict[str, Any]:
-    """The fields' types, by name."""
-    return typing.get_type_hints(TrainConfig)
-
-
-def _wrong_kind(value: Any, kind: Any) -> str:
-    """What the value should be, where it is not."""
-    if kind is bool:
-        return "" if isinstance(value, bool) else "True or False"
-    if kind is int:
-        return "" if isinstance(value, int) and not isinstance(value, bool) else "an int"
-    if kind is float:
-        fits = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 1023
-        return "" if fits or isinstance(value, float) else "a number"
-    texts = str | Sampler if kind == str | Sampler else str
-    return "" if isinstance(value, texts) else "a str" + " or a Sampler" * (texts is not str)
-
-
-def _listed(wrong: list[str]) -> str:
-    return (
-        f"TrainConfig: {wrong[0]}"
-        if len(wrong) == 1
-        else "\n  ".join([f"TrainConfig: {len(wrong)} settings cannot work:", *wrong])
-    )
