@@ -1,8 +1,12 @@
-"""One small model of each class, for tests of what holds for all of them."""
+"""One small model of each class, trained where it trains, for tests of what holds for all of them."""
+
+import functools
 
 import numpy as np
 
-from fastgcn_rec import EASE, MF, NGCF, GraphFilter, ItemKNN, LightGCN, PinSAGE, Popularity, RP3beta
+from fastgcn_rec import EASE, MF, NGCF, GraphFilter, ItemKNN, LightGCN, PinSAGE, Popularity, RP3beta, fit
+from fastgcn_rec.data import Interactions, make_dataset
+from fastgcn_rec.experiments.recipes import RECIPES
 from fastgcn_rec.features import Categorical, Features
 
 
@@ -12,25 +16,62 @@ def pinsage(data, **options):
     return PinSAGE(data, Features({"kind": Categorical()}), {"kind": kinds}, **{**small, **options})
 
 
+def pinsage_with_users(data):
+    groups = {"group": [f"group {u}" for u in np.arange(data.n_users) % 3]}
+    users = {"user_features": Features({"group": Categorical()}), "user_info": groups, "cold_user_share": 0.2}
+    return pinsage(data, embedding_dim=5, hidden_dim=33, **users)
+
+
+def narrow(recipe, data):
+    return recipe.make_model(data, **{name: 8 for name in recipe.model_options if name == "embedding_dim"})
+
+
 TRAINED = {
     "MF": lambda data: MF(data, 8),
     "MF cosine": lambda data: MF(data, 8, similarity="cosine"),
-    "LightGCN": lambda data: LightGCN(data, 8, 2),
-    "LightGCN by autograd": lambda data: LightGCN(data, 8, 2, learn_alpha=True),
+    "LightGCN": lambda data: LightGCN(data, 8, 2, norm=(0.6, 0.1), gamma=0.2),
+    "LightGCN by autograd": lambda data: LightGCN(data, 8, 2, learn_alpha=True, edge_dropout=0.2),
+    "LightGCN contrast": lambda data: LightGCN(data, 8, 2, noise=0.1, contrast=0.1, contrast_layer=None),
     "LightGCN cosine": lambda data: LightGCN(data, 8, 2, similarity="cosine"),
-    "NGCF": lambda data: NGCF(data, 8, 2),
+    "NGCF": lambda data: NGCF(data, 8, 2, message_dropout=0.3, node_dropout=0.1),
     "NGCF cosine": lambda data: NGCF(data, 8, 2, similarity="cosine"),
-    "NGCF lecture": lambda data: NGCF(data, 8, 2, form="lecture"),
+    "NGCF lecture": lambda data: NGCF(data, 8, 2, form="lecture", message_dropout=0.2, node_dropout=0.1),
     "PinSAGE": pinsage,
+    "PinSAGE users": pinsage_with_users,
 }
 MADE = {
     "EASE": lambda data: EASE(data, reg=10.0),
-    "GraphFilter": lambda data: GraphFilter(data, rank=4),
+    "GraphFilter": lambda data: GraphFilter(data, rank=4, polynomial=(1.0, -0.5), user_power=0.4),
     "ItemKNN": lambda data: ItemKNN(data, 10),
-    "RP3beta": lambda data: RP3beta(data, 10),
+    "ItemKNN jaccard": lambda data: ItemKNN(data, 10, "jaccard", 1.0),
+    "RP3beta": lambda data: RP3beta(data, 10, 0.8, 0.3),
     "Popularity": Popularity,
 }
 EVERY = TRAINED | MADE
+OF_RECIPES = {f"recipe {name}": functools.partial(narrow, recipe) for name, recipe in RECIPES.items()}
+COLD_USERS, COLD_ITEMS = 5, 4
+TRAINING = {"epochs": 3, "batch_size": 64, "lr": 0.02, "protocol": "none", "progress": False}
+
+
+@functools.cache
+def small_data():
+    """40 users, whose ids are texts, and 30 items with edges, few of them popular; behind them users and items without any."""
+    rng = np.random.default_rng(0)
+    law = 1 / np.arange(1, 31)
+    pairs = [(u, i) for u in range(40) for i in rng.choice(30, 6, replace=False, p=law / law.sum())]
+    users, items = np.array([*pairs, *((i, i) for i in range(30))]).T
+    names, numbers = [f"u{n:02}" for n in range(40 + COLD_USERS)], 100 + 3 * np.arange(30 + COLD_ITEMS)
+    events = Interactions.from_raw([names[u] for u in users], numbers[items], user_ids=names, item_ids=numbers)
+    return make_dataset("small", events, split="none")
+
+
+@functools.cache
+def trained(kind):
+    """The model of ``small_data``, the same one for all tests, which leave it as it is. A recipe's is not trained."""
+    model = (EVERY | OF_RECIPES)[kind](small_data())
+    if kind in TRAINED:
+        fit(model, small_data(), **TRAINING)
+    return model
 
 
 def with_guesses(scores, rows):

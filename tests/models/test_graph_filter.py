@@ -6,7 +6,7 @@ import torch
 from every_model import with_guesses
 from support import assert_close, random_graph
 
-from fastgcn_rec import Graph, GraphFilter, Recommender, evaluate
+from fastgcn_rec import Graph, GraphFilter, evaluate
 from fastgcn_rec.algorithms.spectral import top_singular
 from fastgcn_rec.data import Edges
 from fastgcn_rec.models.graph_filter import sharpening
@@ -132,28 +132,10 @@ def test_the_same_seed_gives_the_same_bits():
     assert torch.equal(all_scores(models[0]), all_scores(models[1]))
 
 
-def test_a_new_user_with_a_known_ones_items_gets_his_list(device):
-    model = GraphFilter(random_graph(seed=6).to(device), 5, polynomial=(1.0, -0.5))
-    rows = [r.indices.tolist() for r in model.graph.to_scipy()]
-    for exclude_seen in (True, False):
-        ids, scores = model.recommend(range(40), 7, exclude_seen)
-        new_ids, new_scores = model.recommend_new(rows, 7, exclude_seen)
-        np.testing.assert_array_equal(ids, new_ids)
-        np.testing.assert_array_equal(scores, new_scores)
-
-
 def test_blocks_of_users_do_not_change_a_score(device):
     graph = random_graph(150, 90, 1200).to(device)  # more users than columns a hop
     model = GraphFilter(graph, 8, polynomial=(1.0, -0.5))
     assert_close(all_scores(model)[70:75], model.scorer()(torch.arange(70, 75, device=device)))
-
-
-def test_save_and_load_keep_every_bit(tmp_path):
-    model = GraphFilter(random_graph(), 5, 0.2, sharpening(1.5), user_power=0.4)
-    model.save(tmp_path / "m.npz")
-    loaded = Recommender.load(tmp_path / "m.npz")
-    assert loaded.config() == model.config()
-    assert torch.equal(all_scores(loaded), all_scores(model))
 
 
 def test_scores_of_pairs_and_similar_items(device):
@@ -201,13 +183,3 @@ def test_it_finds_the_block_a_user_lives_in():
 def test_errors(options, text):
     with pytest.raises(ValueError, match=text):
         GraphFilter(random_graph(), **options)
-
-
-def test_what_needs_vectors_says_so():
-    model = GraphFilter(random_graph(), 2)
-    with pytest.raises(NotImplementedError, match="no vectors to fold in; use recommend_new"):
-        model.fold_in_users([[1]])
-    with pytest.raises(NotImplementedError, match="no vectors of users"):
-        model.similar_users([1])
-    with pytest.raises(TypeError, match="takes no options, got reg"):
-        model.recommend_new([[1]], reg=0.1)

@@ -259,5 +259,5 @@ def test_repeated_items_of_a_new_user_count_once(kind, weighted):
         assert np.array_equal(a, b)
     if model.row_scorer() is None:
         assert torch.equal(model.fold_in_users(once), model.fold_in_users(repeated))
-        if kind != "PinSAGE":
+        if not kind.startswith("PinSAGE"):
             assert torch.equal(model.fold_in_items(once), model.fold_in_items([[1, 0, 1], [2, 2], []]))

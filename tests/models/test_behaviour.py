@@ -1,0 +1,404 @@
+"""What every model does for who uses it, whatever its class. A new model gets all of it by one line in every_model.py."""
+
+import copy
+import io
+import json
+import pickle
+import sys
+
+import numpy as np
+import pytest
+import torch
+from every_model import EVERY, MADE, OF_RECIPES, TRAINED, TRAINING, small_data, trained
+from support import as_a_program, on_the_cpu, random_graph, same_bits_in_any_order, weighted_graph
+
+from fastgcn_rec import Graph, Recommender, evaluate, fit
+from fastgcn_rec.data import Edges
+from fastgcn_rec.experiments.compare import Als
+from fastgcn_rec.experiments.recipes import RECIPES
+from fastgcn_rec.ranking.rank import ranked
+from fastgcn_rec.training.loop import Interrupted
+
+every = pytest.mark.parametrize("kind", EVERY)
+every_and_recipes = pytest.mark.parametrize("kind", [*EVERY, *OF_RECIPES])
+every_trained = pytest.mark.parametrize("kind", TRAINED)
+BY_ROWS = [kind for kind in MADE if kind != "Popularity"]  # which score a user by the row of his items
+
+
+@pytest.fixture
+def model(kind):
+    return trained(kind)
+
+
+def of_all(model, k=7):
+    """What the model says: (recommendations, new users' recommendations, neighbours), as arrays."""
+    new = [model.item_ids[[0, 3, 7]].tolist(), model.item_ids[[2]].tolist()]
+    return [*model.recommend(model.user_ids, k), *model.recommend_new(new, k), *model.similar_items(model.item_ids, k)]
+
+
+def same(one, other):
+    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def numbers(model):
+    return [t.detach().clone() for t in model.state_dict().values()]
+
+
+def own_items(model, user):
+    graph = model.graph
+    return model.item_ids[graph.indices[graph.indptr[user] : graph.indptr[user + 1]].numpy()].tolist()
+
+
+def test_every_class_and_every_recipe_is_among_the_models():
+    named = {name.split()[0] for name in EVERY}
+    assert {recipe.model for recipe in RECIPES.values()} <= named
+    ours = {name for name, kind in Recommender.registry.items() if kind.__module__.startswith("fastgcn_rec.")}
+    assert named == ours - {"ItemItem", "Neighbours"}  # what some have in common
+    assert {type(trained(name)).__name__ for name in (*EVERY, *OF_RECIPES)} == named
+
+
+# --- recommending -------------------------------------------------------------------------------------------------------
+
+
+@every_and_recipes
+def test_one_user_gets_the_row_of_many(model):
+    ids, scores = model.recommend(model.user_ids, 7)
+    assert (ids.shape, scores.dtype) == ((model.n_users, 7), np.float32)
+    for row in (0, 3, model.n_users - 1):
+        for one in (model.user_ids[row], [model.user_ids[row]], model.user_ids[[row]]):
+            assert same(model.recommend(one, 7), (ids[[row]], scores[[row]]))
+    assert model.recommend([], 7)[0].shape == (0, 7)
+    order = [5, 0, 5]
+    assert same(model.recommend(model.user_ids[order], 7), (ids[order], scores[order]))
+    assert same((ids[:, :3], scores[:, :3]), model.recommend(model.user_ids, 3))
+
+
+@every_and_recipes
+def test_seen_items_are_left_out_and_what_is_missing_is_padded(model):
+    n = model.n_items
+    for users in (model.user_ids, model.user_ids[:1]):
+        ids, scores = model.recommend(users, n + 2)
+        whole, all_scores = model.recommend(users, n + 2, exclude_seen=False)
+        for user in range(len(users)):
+            seen = own_items(model, user)
+            left = n - len(seen)
+            assert set(ids[user, :left].tolist()) == set(model.item_ids.tolist()) - set(seen)
+            assert ids[user, left:].tolist() == [-1] * (n + 2 - left)
+            assert np.isfinite(scores[user, :left]).all()
+            assert (scores[user, left:] == -np.inf).all()
+            assert (np.diff(scores[user, :left]) <= 0).all()
+            assert sorted(whole[user, :n].tolist()) == sorted(model.item_ids.tolist())
+            kept = np.isin(whole[user, :n], ids[user, :left])
+            assert same((ids[user, :left], scores[user, :left]), (whole[user, :n][kept], all_scores[user, :n][kept]))
+        assert (whole[:, n:] == -1).all()
+        assert (all_scores[:, n:] == -np.inf).all()
+
+
+def test_implicits_least_squares_are_ranked_as_any_model():
+    pytest.importorskip("implicit", reason="an extra")
+    data = small_data()
+    als, rows, n = Als(data, 8), torch.arange(data.n_users), data.n_items
+    ((_, ids, scores),) = ranked(als, als.graph, rows, n + 2)
+    for user in (0, 3):
+        assert same(next(ranked(als, als.graph, rows[[user]], n + 2))[1:], (ids[[user]], scores[[user]]))
+        left = n - int(als.graph.user_degree[user])
+        assert set(data.item_ids[ids[user, :left]].tolist()) == set(data.item_ids.tolist()) - set(
+            own_items(trained("MF"), user)
+        )
+        assert ids[user, left:].tolist() == [-1] * (n + 2 - left)
+    assert not same([ids], next(ranked(als, als.graph, rows, n + 2, exclude_seen=False))[1:2])
+
+
+@every
+def test_ids_that_are_not_known_are_named(model):
+    calls = [lambda: model.recommend(["u00", "nobody"]), lambda: model.recommend("nobody")]
+    if model.row_scorer() is None:
+        calls.append(lambda: model.similar_users(["nobody"]))
+    for call in calls:
+        with pytest.raises(ValueError, match="users holds 1 id that is not among the 45 users of the model: 'nobody'"):
+            call()
+    with pytest.raises(ValueError, match="items holds 2 ids that are not among the 34 items of the model: 7, 10"):
+        model.similar_items([10, 100, 7])
+    with pytest.raises(ValueError, match="user_items holds 1 id that is not among the 34 items of the model: 99"):
+        model.recommend_new([[100], [99, 103]])
+    with pytest.raises(TypeError, match="users must be strings as the users of the model are, got integers"):
+        model.recommend([1])
+    with pytest.raises(TypeError, match=r"users must be a list or an array.*pass sorted"):
+        model.recommend({"u00", "u01"})
+
+
+def calls(model):
+    """Everything of a model that ranks, as functions of k."""
+    one, new = model.user_ids[:1], [model.item_ids[:1].tolist()]
+    found = {
+        "recommend": lambda k: model.recommend(one, k),
+        "recommend_new": lambda k: model.recommend_new(new, k),
+        "similar_items": lambda k: model.similar_items(model.item_ids[:1], k),
+    }
+    return found if model.row_scorer() else found | {"similar_users": lambda k: model.similar_users(one, k)}
+
+
+@every
+def test_how_many_is_an_integer_of_any_library_and_nothing_else(model):
+    for name, call in calls(model).items():
+        expected = call(3)[0]
+        for k in (np.int64(3), torch.tensor(3)):
+            assert (call(k)[0] == expected).all()
+        for k in (3.0, "3", True, None):
+            with pytest.raises(TypeError, match=f"{name}: k must be an int, got"):
+                call(k)
+        with pytest.raises(ValueError, match=f"{name}: k must be >= 1, got 0"):
+            call(0)
+
+
+@every
+def test_neighbours_are_all_others_or_there_are_none(model):
+    kinds = {"similar_items": model.item_ids, "similar_users": model.user_ids}
+    if model.row_scorer() is not None:
+        del kinds["similar_users"]
+        with pytest.raises(NotImplementedError, match="has no vectors of users to compare"):
+            model.similar_users(model.user_ids[:1])
+    for name, space in kinds.items():
+        near, values = getattr(model, name)(space, len(space))
+        assert same(getattr(model, name)(space[4], 3), (near[[4], :3], values[[4], :3]))
+        none = -1 if name == "similar_items" else ""
+        for of, ids, found in zip(space.tolist(), near.tolist(), values, strict=True):
+            assert sorted(map(str, ids)) == sorted(map(str, (set(space.tolist()) - {of}) | {none}))
+            assert (ids[-1], found[-1]) == (none, -np.inf)
+            assert np.isfinite(found[:-1]).all()
+            assert (np.diff(found) <= 0).all()
+
+
+# --- new users and items ------------------------------------------------------------------------------------------------
+
+
+@every
+def test_new_users_get_what_they_do_not_have_and_the_model_stays_as_it_is(model):
+    before, items = numbers(model), model.item_ids
+    new = [items[[1, 2, 2]].tolist(), items[[9]].tolist(), []]
+    n = model.n_items
+    ids, scores = model.recommend_new(new, n)
+    for top, found, own in zip(ids.tolist(), scores, map(set, new), strict=True):
+        left = n - len(own)
+        assert set(top[:left]) == set(items.tolist()) - own
+        assert top[left:] == [-1] * len(own)
+        assert np.isfinite(found[:left]).all()
+        assert (np.diff(found[:left]) <= 0).all()
+    assert set(model.recommend_new(new, n, exclude_seen=False)[0][0].tolist()) == set(items.tolist())
+    assert model.recommend_new([], 4)[0].shape == (0, 4)
+    for row, own in enumerate(new):
+        alone = model.recommend_new([own], n)
+        assert ids[row].tolist() == alone[0][0].tolist()
+        np.testing.assert_allclose(scores[row], alone[1][0], rtol=1e-6)
+    assert all(map(torch.equal, before, numbers(model)))
+
+
+@every
+def test_new_nodes_have_vectors_or_the_model_says_that_it_has_none(model):
+    users, items = [model.item_ids[[0, 3]].tolist(), []], [model.user_ids[[1]].tolist(), []]
+    if model.row_scorer() is not None:
+        for fold in (model.fold_in_users, model.fold_in_items):
+            with pytest.raises(NotImplementedError, match="no vectors to fold in; use recommend_new"):
+                fold([[]])
+        with pytest.raises(TypeError, match="takes no options, got reg"):
+            model.recommend_new(users, reg=0.1)
+        return
+    dim = model.get_embedding().shape[1]
+    found = model.fold_in_users(users)
+    assert (found.shape, bool(found.isfinite().all())) == ((2, dim), True)
+    if hasattr(model, "embed_items"):
+        with pytest.raises(ValueError, match="use embed_items"):
+            model.fold_in_items(items)
+        return
+    found = model.fold_in_items(items)
+    assert (found.shape, bool(found.isfinite().all())) == ((2, dim), True)
+
+
+@pytest.mark.parametrize("make_graph", [random_graph, weighted_graph])
+@pytest.mark.parametrize("kind", BY_ROWS)
+def test_a_new_user_with_a_known_ones_items_gets_his_list(kind, make_graph):
+    model = EVERY[kind](make_graph())
+    for exclude_seen in (True, False):
+        known, new = (
+            model.recommend(range(40), 7, exclude_seen),
+            model.recommend_new(model.graph.to_scipy(), 7, exclude_seen),
+        )
+        assert same(known, new)
+
+
+# --- copies and files ---------------------------------------------------------------------------------------------------
+
+
+def copies(model, path):
+    model.save(path)
+    yield "file", Recommender.load(path)
+    file = io.BytesIO()
+    model.save(file)
+    assert file.getvalue() == path.read_bytes()
+    file.seek(0)
+    yield "file object", Recommender.load(file)
+    yield "deepcopy", copy.deepcopy(model)
+    yield "pickle", pickle.loads(pickle.dumps(model))
+
+
+@every_and_recipes
+def test_copies_are_the_same_to_the_bit_and_go_their_own_way(model, tmp_path):
+    before, said = numbers(model), of_all(model)
+    for how, other in copies(model, tmp_path / "m.npz"):
+        assert type(other) is type(model), how
+        assert json.dumps(other.config()) == json.dumps(model.config()), how
+        assert same(other.ids, model.ids), how
+        assert other.graph.fingerprint() == model.graph.fingerprint(), how
+        assert all(map(torch.equal, numbers(other), before)), how
+        assert same(of_all(other), said), how
+        for t in (*other.parameters(), *other.buffers()):
+            t.detach().zero_()
+        other.user_ids = other.user_ids[::-1]
+    assert all(map(torch.equal, numbers(model), before))
+    assert same(of_all(model), said)
+    assert [file.name for file in tmp_path.iterdir()] == ["m.npz"]
+
+
+@every
+def test_a_model_of_a_weighted_graph_is_kept_with_its_weights(kind, tmp_path):
+    model = EVERY[kind](weighted_graph())
+    said = of_all(model)
+    for how, other in copies(model, tmp_path / "m.npz"):
+        assert torch.equal(other.graph.weight, model.graph.weight), how
+        assert other.ids is None, how
+        assert same(of_all(other), said), how
+
+
+def of_states(folder):
+    """What a new model of each kind says with the numbers of the file."""
+    found = {}
+    for kind, make in (EVERY | OF_RECIPES).items():
+        model = make(small_data())
+        model.load_state_dict(torch.load(f"{folder}/{kind}.pt", weights_only=True))
+        found[kind] = [a.tolist() for a in of_all(model, 3)]
+    return found
+
+
+def test_another_process_goes_on_with_the_numbers_alone(tmp_path):
+    kinds = [*EVERY, *OF_RECIPES]
+    for kind in kinds:
+        torch.save(trained(kind).state_dict(), tmp_path / f"{kind}.pt")
+    done = as_a_program(__file__, str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {kind: [a.tolist() for a in of_all(trained(kind), 3)] for kind in kinds}
+
+
+# --- devices and dtypes -------------------------------------------------------------------------------------------------
+
+
+@every
+def test_a_model_goes_to_a_device_and_back(kind, device):
+    model, said = EVERY[kind](small_data()), of_all(EVERY[kind](small_data()))
+    model.to(device)
+    tensors = [*model.parameters(), *model.buffers(), *model.graph.tensors()]
+    assert {t.device.type for t in tensors if t is not None} == {device.type}
+    for there, here in zip(of_all(model)[1::2], said[1::2], strict=True):
+        np.testing.assert_allclose(there, here, rtol=1e-4, atol=1e-5)
+    assert same(of_all(model.to("cpu")), said)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in TRAINED if not kind.startswith("PinSAGE")])  # which reads the graph
+def test_a_model_is_made_on_its_graphs_device_and_stays_there(kind, monkeypatch):
+    # torch's meta device, which holds no data, stands for a GPU
+    monkeypatch.setattr(Graph, "_make_schedule", lambda self: (None, None))
+    model = EVERY[kind](small_data().graph().to("meta"))
+    for change in (lambda m: m, lambda m: m.double(), lambda m: m.to(dtype=torch.float32)):
+        change(model)
+        tensors = [*model.parameters(), *model.buffers(), *model.graph.tensors()]
+        assert {t.device.type for t in tensors if t is not None} == {"meta"}
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@every
+def test_a_model_of_another_dtype_ranks_and_scores(kind, dtype):
+    data = small_data()
+    model, other = EVERY[kind](data), EVERY[kind](data).to(dtype)
+    pairs, rows = torch.tensor([[0, 1], [model.n_users, model.n_users + 3]]), torch.arange(model.n_users)
+    close = {"rtol": 1e-4, "atol": 1e-5} if dtype == torch.float64 or kind in MADE else {"rtol": 0.1, "atol": 0.1}
+    torch.testing.assert_close(other.scorer()(rows).float(), model.scorer()(rows), **close)
+    torch.testing.assert_close(other(pairs).float(), model(pairs), **close)
+    assert all(np.isfinite(scores).all() for scores in of_all(other)[1::2])
+    assert evaluate(other, Edges([0], [29]))["n_users_evaluated"] == 1
+    if dtype == torch.float64:
+        assert same(of_all(other.float()), of_all(model))
+
+
+# --- training -----------------------------------------------------------------------------------------------------------
+
+
+@every_trained
+def test_a_second_training_goes_on_and_the_same_ones_give_the_same_bits(kind):
+    data, once = small_data(), trained(kind)
+    models = [copy.deepcopy(once), copy.deepcopy(once)]
+    for model in models:
+        fit(model, data, **TRAINING)
+    assert not all(map(torch.equal, numbers(once), numbers(models[0])))
+    assert all(map(torch.equal, numbers(models[0]), numbers(models[1])))
+    assert all(bool(p.isfinite().all()) for p in models[0].parameters())
+
+
+@pytest.mark.parametrize("kind", MADE)
+def test_what_is_made_without_training_is_not_trained(model):
+    with pytest.raises(TypeError, match=f"fit: {type(model).__name__} has no parameters to train"):
+        fit(model, small_data(), progress=False)
+
+
+@on_the_cpu
+@every
+def test_the_same_bits_for_any_number_of_threads(kind):
+    data = small_data()
+
+    def run():
+        model, losses = EVERY[kind](data), []
+        if kind in TRAINED:
+            fit(model, data, **TRAINING | {"epochs": 1, "loss": "softmax", "sampler": "user"})
+            losses = [e["loss"] for e in fit(model, data, **TRAINING | {"epochs": 1, "protocol": "validation"}).epochs]
+        folded = [model.fold_in_users([data.item_ids[[0, 3]].tolist()])] if model.row_scorer() is None else []
+        said = [torch.from_numpy(a) for a in of_all(model)]
+        return [torch.tensor(losses), *numbers(model), *folded, *said]
+
+    same_bits_in_any_order(run, torch.device("cpu"))
+
+
+@every_trained
+def test_an_interrupted_training_goes_on_to_the_same_bits(kind, tmp_path):
+    data, options = small_data(), TRAINING | {"epochs": 4, "eval_every": 2, "protocol": "validation", "loss": "softmax"}
+    straight, broken, resumed = (EVERY[kind](data) for _ in range(3))
+    whole = fit(straight, data, **options)
+
+    def stop(record):
+        if record["epoch"] == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted, match="run the same command again"):
+        fit(broken, data, **options, checkpoint=tmp_path / "c.npz", on_epoch=stop)
+    history = fit(resumed, data, **options, checkpoint=tmp_path / "c.npz")
+    assert [r["loss"] for r in history.epochs] == [r["loss"] for r in whole.epochs]
+    assert all(map(torch.equal, numbers(resumed), numbers(straight)))
+
+
+# --- little data --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (1, 1), (1, 4), (4, 1)])
+@pytest.mark.parametrize("edges", [0, 1])
+@every
+def test_without_an_edge_or_with_one_a_model_recommends(kind, shape, edges):
+    graph = Graph.from_edges([0] * edges, [0] * edges, *shape)
+    model = EVERY[kind](graph)
+    ids, scores = model.recommend(range(shape[0]), shape[1], exclude_seen=False)
+    assert np.isfinite(scores).all()
+    assert (np.sort(ids, 1) == np.arange(shape[1])).all()
+    if not edges and not kind.startswith("PinSAGE"):
+        assert (scores == 0).all()
+    assert model.recommend_new([[0], []], 1, exclude_seen=False)[0].shape == (2, 1)
+    assert model.similar_items([0], 1)[0].shape == (1, 1)
+
+
+if __name__ == "__main__":
+    print(json.dumps(of_states(sys.argv[1])))
