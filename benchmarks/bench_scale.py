@@ -12,7 +12,7 @@ import torch
 
 from fastgcn_rec import Graph, TrainStep, propagate, sample_batch
 from fastgcn_rec.data import synthetic_edges
-from fastgcn_rec.experiments.memory import estimate_memory
+from fastgcn_rec.experiments.estimate import estimate_memory
 from fastgcn_rec.training.config import TrainConfig
 
 from .harness import Record, Settings

@@ -83,7 +83,12 @@ def available_datasets() -> list[DatasetInfo]:
 
 
 def load_dataset(
-    name: str, root: str | os.PathLike[str] | None = None, *, download: bool = True, **options: Any
+    name: str,
+    root: str | os.PathLike[str] | None = None,
+    *,
+    download: bool = True,
+    split: str | None = None,
+    **options: Any,
 ) -> Dataset:
     """Load a known data set, from this machine or else from the network.
 
@@ -95,10 +100,11 @@ def load_dataset(
         The folder of the files, or the folder above it. Where given, nowhere else is looked.
     download : bool
         Fetch the data set into the cache if it is not on this machine.
+    split : str, optional
+        One of `make_dataset`'s. Default: the published split where there is one; otherwise the latest 20 % of all events for the test
+        ("temporal"), or 20 % of each user's at random where the files hold no times.
     **options
-        Those of `make_dataset`: `split`, `test`, `seed`, `k`, `by`, `min_rating`, `k_core`, `weight`. Default: the published split
-        where there is one; otherwise the latest 20 % of all events for the test ("temporal"), or 20 % of each user's
-        at random where the files hold no times.
+        Those of `make_dataset`: `test`, `seed`, `k`, `by`, `min_rating`, `k_core`, `weight`.
 
     Raises
     ------
@@ -117,6 +123,8 @@ def load_dataset(
             f"name must be one of {', '.join(ENTRIES)}, got {name!r}; other files have readers (read_csv, ...)"
         )
     entry = ENTRIES[name]
+    if split is not None:
+        options["split"] = split
     folders = _local_folders(name) if root is None else [Path(root) / name, Path(root)]
     tried: list[str] = []
     for folder in folders:

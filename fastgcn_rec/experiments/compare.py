@@ -71,7 +71,7 @@ def compare(
         raise ValueError(f"compare: models must be names out of {', '.join(NAMES)}, got {', '.join(unknown) or 'none'}")
     for name in ("comparison.json", "comparison.png") if out is not None else ():
         check_target(Path(out or "") / name)
-    load(dataset, split)  # what is wrong with the data is said once, and a download made once
+    load_dataset(dataset, split=split)  # what is wrong with the data is said once, and a download made once
     rows: list[Row] = []
     with progress_bar(len(models), "model", shown=progress) as bar:
         for name in models:
@@ -106,7 +106,7 @@ def _in_a_process(task: dict[str, Any]) -> Row:
 
 def run(dataset: str, model: str, split: str | None = None, epochs: int | None = None) -> Row:
     """One model, in this process."""
-    data = load(dataset, split)
+    data = load_dataset(dataset, split=split)
     before = _reset_peak()
     start = time.perf_counter()
     ranker = _trained(data, model, epochs)
@@ -115,11 +115,6 @@ def run(dataset: str, model: str, split: str | None = None, epochs: int | None =
     ranked = time.perf_counter()
     peak = None if before is None else _status("VmHWM") - before
     return Row(model, found["recall@20"], found["ndcg@20"], trained - start, ranked - trained, peak)
-
-
-def load(dataset: str, split: str | None) -> Dataset:
-    """A known data set by the split of that name, or by its own."""
-    return load_dataset(dataset) if split is None else load_dataset(dataset, split=split)
 
 
 def _trained(data: Dataset, name: str, epochs: int | None) -> Any:

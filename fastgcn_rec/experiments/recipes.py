@@ -74,6 +74,8 @@ _SOFTMAX = TrainConfig(
     refit=True,
 )
 
+EMBEDDINGS = ("LightGCN", "MF")  # models whose only parameters are a vector of each node
+
 RECIPES: dict[str, Recipe] = {
     "default": Recipe(
         "LightGCN",

@@ -1,13 +1,16 @@
+"""The commands recommend and similar: lists on the screen and in files, users however they are named."""
+
 import csv
+import io
 import sys
 
 import numpy as np
 import pytest
+from commands import code_of
 
-from fastgcn_rec import LightGCN, TrainConfig
-from fastgcn_rec.cli.program import main
+from fastgcn_rec import LightGCN
+from fastgcn_rec.cli import main
 from fastgcn_rec.data import Interactions, make_dataset
-from fastgcn_rec.experiments import demo
 from fastgcn_rec.ranking.export import write_recommendations
 
 
@@ -139,39 +142,72 @@ def test_errors(tmp_path, capsys, monkeypatch):
         write_recommendations(model, out.with_suffix(".parquet"))
 
 
-def film_data():
-    rng = np.random.default_rng(0)
-    users, items = rng.integers(0, 60, 900), rng.integers(0, 40, 900)
-    titles = np.array([*demo._LIKED, *(f"Film {n}" for n in range(5, 40))])
-    info = {"title": titles, "year": np.arange(1960, 2000), "genres": np.array(["Drama", "War|Western"] * 20)}
-    events = Interactions.from_raw(users, items, time=np.arange(900), item_info=info, item_ids=np.arange(40))
-    return make_dataset("films", events, split="temporal-user")
-
-
-def test_the_demo_shows_a_new_user_and_two_stages(capsys):
-    pytest.importorskip("sklearn", reason="needs scikit-learn: an extra")
-    data = film_data()
-    model = LightGCN(data, 64, 3)
-    demo._show_new_user(model, data)
-    lines = capsys.readouterr().out.splitlines()
-    assert all(title in lines[1] for title in demo._LIKED)
-    assert len(lines) == 12
-    assert not {line.strip() for line in lines[2:]} & set(demo._LIKED)
-    demo._show_two_stage(model, data, TrainConfig(batch_size=128), {"best_epoch": 2})
-    out = capsys.readouterr().out
-    assert "the candidates hold 1.0000 of what is wanted" in out  # 100 candidates of 40 films
-
-
-def test_the_demo_goes_on_without_scikit_learn(capsys, monkeypatch):
-    for name in [name for name in sys.modules if name.partition(".")[0] == "sklearn"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "sklearn", None)
-    monkeypatch.setitem(sys.modules, "sklearn.ensemble", None)
-    demo._show_two_stage(LightGCN(film_data(), 8, 1), film_data(), TrainConfig(), {"best_epoch": 1})
-    assert "pip install 'fastgcn_rec[rank]'" in capsys.readouterr().out
-
-
 def test_a_run_that_is_not_finished_says_so(tmp_path, capsys):
     (tmp_path / "checkpoint.npz").write_bytes(b"")
     assert main(["recommend", str(tmp_path), "1"]) == 2
     assert "not finished" in capsys.readouterr().err
+
+
+def test_an_id_that_the_terminal_cannot_show_is_escaped(models, monkeypatch):
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+    assert code_of("recommend", models / "texts.npz", "Jos\u00e9") == 0
+    assert raw.getvalue().startswith(b"user Jos\\xe9: ")
+
+
+@pytest.mark.parametrize("users", [["ann"], ["ann", " blank "], ["--", "-Ab3"], ["--", "ann", "-Ab3"]])
+def test_options_stand_anywhere(models, users, capsys):
+    words = ["recommend", str(models / "texts.npz"), *users]
+    assert code_of(*words) == 0
+    plain = capsys.readouterr().out
+    assert plain.count("user ") == len([u for u in users if u != "--"])
+    last = words.index("--") if "--" in words else len(words)
+    for at in [place for place in (1, 2, last) if place <= last]:
+        assert code_of(*words[:at], "--quiet", "-k", 10, *words[at:]) == 0
+        assert capsys.readouterr().out == plain
+        assert code_of(*words[:at], "--k=10", *words[at:]) == 0
+        assert capsys.readouterr().out == plain
+
+
+FILES = {
+    "a BOM and CRLF": ("integers", b"\xef\xbb\xbf1\r\n2\r\n", [1, 2]),
+    "no end of the last line": ("integers", b"1\n2", [1, 2]),
+    "blank lines and blanks around": ("integers", b"\n1\n \t \n 2 \n\n", [1, 2]),
+    "Latin-1": ("texts", "ann\nJos\u00e9\n".encode("latin-1"), ["ann", "Jos\u00e9"]),
+    "another kind of line end in an id": ("texts", "\ufeffline\u2028sep\r\nann\n".encode(), ["line\u2028sep", "ann"]),
+    "blanks that an id has and that it has not": ("texts", b" blank \n ann \n", [" blank ", "ann"]),
+    "an id that begins with -": ("texts", b"-Ab3\n", ["-Ab3"]),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_of_users(models, tmp_path, name, capsys):
+    model, content, users = FILES[name]
+    (tmp_path / "users.txt").write_bytes(content)
+    assert code_of("recommend", models / f"{model}.npz", "--users", tmp_path / "users.txt", "-k", 1) == 0
+    out = capsys.readouterr().out
+    assert out.count("user ") == len(users)
+    assert all(f"user {user}: " in out for user in users)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
+def test_a_file_of_users_in_another_encoding_is_refused(models, tmp_path, encoding, capsys):
+    (tmp_path / "users.txt").write_text("1\n2\n", encoding=encoding)
+    assert code_of("recommend", models / "integers.npz", "--users", tmp_path / "users.txt") == 2
+    assert "must be a text file in UTF-8 or Latin-1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["9" * 30, "9" * 5000, str(2**63), str(-(2**63) - 1), "1_0", "1.0", "\u0661", "x", ""])
+def test_what_is_no_integer_of_64_bits_is_no_id(models, text, capsys):
+    assert code_of("recommend", models / "integers.npz", "--", text) == 2
+    said = capsys.readouterr().err
+    assert "user ids are integers of 64 bits, got" in said
+    assert len(said) < 200
+
+
+def test_a_file_of_another_kind_is_no_model(models, tmp_path, capsys):
+    np.savez(tmp_path / "other.npz", x=np.arange(3))
+    (tmp_path / "text.npz").write_text("no archive")
+    for path in (tmp_path / "other.npz", tmp_path / "text.npz", tmp_path / "nowhere.npz", tmp_path):
+        assert code_of("recommend", path, "1") == 2
+        assert path.name in capsys.readouterr().err

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from fastgcn_rec import Recommender, evaluate
-from fastgcn_rec.cli import program as cli
+from fastgcn_rec import Recommender, cli, evaluate
 from fastgcn_rec.data import load_dataset, synthetic_interactions
 from fastgcn_rec.experiments import compare
 from fastgcn_rec.experiments.compare import NAMES, Als, run

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fastgcn_rec.cli import program as cli
+from fastgcn_rec.cli.program import parser
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -38,7 +38,8 @@ def test_the_commands_that_the_documents_show_can_be_parsed():
     commands += [c for c in re.findall(r"`fastgcn-rec (\w+ [^`]*)`", text) if "..." not in c]
     assert len(commands) >= 10
     for command in commands:
-        cli._parser().parse_args(shlex.split(command, comments=True))
+        words = shlex.split(command, comments=True)
+        parser(words).parse_args(words)
 
 
 def test_the_lecture_runs_from_top_to_bottom(monkeypatch, tmp_path):

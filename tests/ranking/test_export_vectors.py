@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fastgcn_rec import MF, LightGCN, Popularity, write_recommendations, write_vectors
-from fastgcn_rec.cli.program import main
+from fastgcn_rec.cli import main
 from fastgcn_rec.data import Interactions, make_dataset, read_csv
 
 

@@ -8,7 +8,7 @@ import torch
 from support import watch_steps
 
 from fastgcn_rec import MF, NGCF, LightGCN, fit
-from fastgcn_rec.cli.program import main
+from fastgcn_rec.cli import main
 from fastgcn_rec.data import synthetic_interactions
 from fastgcn_rec.experiments import runs
 from fastgcn_rec.system.storage import load_arrays, save_arrays

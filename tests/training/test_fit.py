@@ -8,7 +8,7 @@ import torch
 from support import assert_close, random_graph, watch_steps
 
 from fastgcn_rec import MF, NGCF, LightGCN, Popularity, TrainConfig, evaluate, fit
-from fastgcn_rec.cli.program import main
+from fastgcn_rec.cli import main
 from fastgcn_rec.data import synthetic_interactions
 from fastgcn_rec.ops import reference
 from fastgcn_rec.training.loop import Interrupted

@@ -9,7 +9,7 @@ from support import random_graph, same_bits_in_any_order
 
 from fastgcn_rec import LightGCN, TrainConfig, fit, sample_batch
 from fastgcn_rec.data import synthetic_interactions
-from fastgcn_rec.experiments.memory import estimate_memory
+from fastgcn_rec.experiments.estimate import estimate_memory
 from fastgcn_rec.negatives import Embeddings, PPRHard, Uniform, parse
 from fastgcn_rec.training.loop import Interrupted
 from fastgcn_rec.training.steps import AutogradStep, NativeStep, can_capture

@@ -10,7 +10,7 @@ import torch
 from support import watch_steps
 
 from fastgcn_rec import NGCF, LightGCN, evaluate, fit
-from fastgcn_rec.cli.program import main
+from fastgcn_rec.cli import main
 from fastgcn_rec.data import synthetic_interactions
 from fastgcn_rec.system import stopping
 from fastgcn_rec.training import checkpoint

@@ -1,0 +1,53 @@
+"""What commands on a saved model share: reading it, raw ids as typed, lists as printed."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ..experiments.runs import CHECKPOINT
+from ..models.base import Recommender
+from .arguments import at_least
+
+DASH = "; after -- if one begins with -"
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", type=Path, metavar="MODEL", help="model.npz, or the folder that train wrote")
+
+
+def add_k(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-k", "--k", type=at_least(1), default=10, help="items in a list")
+
+
+def load_model(path: Path) -> Recommender:
+    file = path / "model.npz" if path.is_dir() else path
+    if not file.exists() and (path / CHECKPOINT).exists():
+        raise FileNotFoundError(
+            f"{path} holds a training that is not finished; run the same train command again to go on"
+        )
+    return Recommender.load(file)
+
+
+def raw_ids(space: NDArray[Any], texts: list[str], what: str) -> list[Any]:
+    """Ids as typed, in the kind that the model's have; blanks around them count only if an id has them too."""
+    if space.dtype.kind in "iu":
+        return [_integer(text.strip(), what) for text in texts]
+    known = set(space.tolist()) if any(text != text.strip() for text in texts) else set()
+    return [text if text in known else text.strip() for text in texts]
+
+
+def _integer(text: str, what: str) -> int:
+    if not re.fullmatch(r"[+-]?[0-9]{1,19}", text) or not -(2**63) <= int(text) < 2**63:
+        raise ValueError(f"this model's {what} ids are integers of 64 bits, got {text[:40]!r}")
+    return int(text)
+
+
+def print_lists(what: str, of: list[Any], ids: NDArray[Any], scores: NDArray[Any]) -> None:
+    for raw, row, values in zip(of, ids.tolist(), scores.tolist(), strict=True):
+        shown = (f"{i} ({s:.3f})" for i, s in zip(row, values, strict=True) if s > -float("inf"))
+        print(f"{what} {raw}: " + ", ".join(shown))

@@ -1,0 +1,20 @@
+"""``fastgcn-rec similar``."""
+
+from __future__ import annotations
+
+import argparse
+
+from .saved import DASH, add_k, add_model, load_model, print_lists, raw_ids
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    add_model(parser)
+    parser.add_argument("items", nargs="+", metavar="ITEM", help=f"raw item ids{DASH}")
+    add_k(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    model = load_model(args.model)
+    items = raw_ids(model.item_ids, args.items, "item")
+    print_lists("item", items, *model.similar_items(items, args.k))
+    return 0

@@ -1,0 +1,41 @@
+"""The command train, and what it shares with evaluate and compare."""
+
+import pytest
+from commands import code_of, raising
+
+from fastgcn_rec.cli import main
+from fastgcn_rec.data.splits import SPLITS
+from fastgcn_rec.experiments import devices
+
+
+def test_every_split_of_the_library_can_be_named_and_no_other(ml_100k, capsys):
+    for command in ("train", "evaluate", "compare"):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        assert "{" + ",".join(SPLITS) + "}" in "".join(capsys.readouterr().out.split())
+    assert code_of("train", "ml-100k", "--split", "random-user") == 2
+    assert "invalid choice: 'random-user'" in capsys.readouterr().err
+
+
+def test_the_split_is_that_of_the_model(ml_100k, capsys):
+    out = ml_100k / "run"
+    for split in ("random", "temporal-user"):
+        train = ["train", "ml-100k", "--recipe", "popularity", "--out", out, "--split", split]
+        assert code_of(*train) == 0
+        assert code_of("evaluate", out, "ml-100k", "--split", split) == 0
+    capsys.readouterr()
+    assert code_of("evaluate", out, "ml-100k", "--split", "new-items") == 2
+    assert "another split of the same events" in capsys.readouterr().err
+
+
+def test_a_gpu_that_is_not_there_is_missed_before_the_data(monkeypatch, capsys):
+    monkeypatch.setattr(devices.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr("fastgcn_rec.cli.train.load_dataset", raising(AssertionError("loaded")))
+    assert code_of("train", "ml-100k", "--device", "cuda") == 1
+    assert "device cuda: CUDA is off: " in capsys.readouterr().err
+    monkeypatch.setattr(devices, "cuda_state", lambda: "on")
+    monkeypatch.setattr(devices.torch.cuda, "device_count", lambda: 2)
+    assert code_of("train", "ml-100k", "--device", "cuda:2") == 1
+    assert "device cuda:2: torch sees 2 GPUs" in capsys.readouterr().err
+    assert code_of("train", "ml-100k", "--device", "gpu") == 2
+    assert "must be cpu, cuda or cuda:NUMBER, got 'gpu'" in capsys.readouterr().err
