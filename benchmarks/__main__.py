@@ -93,15 +93,36 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _report(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks report", description="Charts from results, or the documents' figures."
+    )
+    parser.add_argument("files", nargs="*", type=Path, help="results to draw")
+    parser.add_argument("--out", type=Path, default=Path("docs/benchmarks.png"))
+    parser.add_argument(
+        "--docs", action="store_true", help="write the figures of README.md and docs from benchmarks/results"
+    )
+    parser.add_argument("--check", action="store_true", help="with --docs: write nothing, fail where they differ")
+    args = parser.parse_args(argv)
+    if args.docs == bool(args.files) or (args.check and not args.docs):
+        parser.error("give files to draw, or --docs [--check]")
+    if args.docs:
+        return _report_docs(args.check)
     from .report import draw
 
-    parser = argparse.ArgumentParser("python -m benchmarks report", description="Charts from results.")
-    parser.add_argument("files", nargs="+", type=Path)
-    parser.add_argument("--out", type=Path, default=Path("docs/benchmarks.png"))
-    args = parser.parse_args(argv)
     draw(read_results(args.files), args.out)
     print(f"written: {args.out}")
     return 0
+
+
+def _report_docs(check: bool) -> int:
+    from .documents import write_all
+
+    changed = write_all(check)
+    for page in changed:
+        print(f"differs from benchmarks/results: {page}" if check else f"written: {page}")
+    if check and changed:
+        print("write them by: python -m benchmarks report --docs", file=sys.stderr)
+    return 1 if check and changed else 0
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ def draw(records: Sequence[Record], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     latest: dict[tuple[str, ...], Record] = {}
-    for r in sorted((r for r in records if "ratio" in r), key=lambda r: r["date"]):
+    for r in sorted((r for r in records if "ratio" in r and "median_ms" in r), key=lambda r: r["date"]):
         latest[r["case"], r["data"], r["device"], r["contender"], r["dtype"]] = r
     cases: dict[tuple[str, ...], list[Record]] = {}
     for r in latest.values():

@@ -1,6 +1,8 @@
 """The benchmarks run: their gates hold and their records are complete. No time is judged here."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -102,3 +104,30 @@ def test_folding_in_is_compared_with_training_anew(tmp_path):
     assert [r["contender"] for r in records if r["new"] == "items"] == ways + more
     assert all(0 <= r["recall@20"] <= 1 and r["n_users_evaluated"] > 0 for r in records)
     assert records[1]["one_user_ms"] > 0
+
+
+def test_the_documents_hold_the_figures_of_the_results():
+    done = benchmarks("report", "--docs", "--check")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_figure_that_was_typed_is_found(tmp_path):
+    shutil.copytree(ROOT / "benchmarks", tmp_path / "benchmarks", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    (tmp_path / "README.md").write_text(
+        "hops <!-- figure: ratio of case=adam date=2026-11-23 dtype=float32 'contender=torch.optim.Adam, fused' -->2<!-- end -->"
+    )
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks", "report", "--docs"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+
+    def report(*options):
+        return subprocess.run(
+            [*command, *options], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+
+    found = report("--check")
+    assert found.returncode == 1
+    assert found.stdout == f"differs from benchmarks/results: {tmp_path / 'README.md'}\n"
+    assert report().returncode == 0
+    assert (tmp_path / "README.md").read_text().endswith("-->1.07<!-- end -->")
+    assert report("--check").returncode == 0
