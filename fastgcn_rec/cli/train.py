@@ -15,6 +15,7 @@ from ..experiments.recipes import EMBEDDINGS, RECIPES
 from ..experiments.runs import make_and_write, train_and_write
 from ..training.config import TrainConfig
 from .arguments import add_quiet, add_split, device, folder
+from .numpydoc import attributes
 from .recipe import add_recipe, add_sizes, changed
 
 _SETTINGS = [field.name for field in dataclasses.fields(TrainConfig)]
@@ -30,12 +31,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_quiet(parser)
     parser.add_argument("--model", choices=EMBEDDINGS, help="instead of the recipe's")
     add_sizes(parser)
+    settings = parser.add_argument_group("settings of the training, in place of the recipe's")
+    about = attributes(TrainConfig)
     for field in dataclasses.fields(TrainConfig):
         kind: Any = {"int": int, "float": float}.get(str(field.type), str)
         how: dict[str, Any] = {"action": argparse.BooleanOptionalAction} if field.type == "bool" else {"type": kind}
-        about = "samplers, such as 'uniform(1)+dynamic(1)', in place of n-neg uniform ones"
-        about = about if field.name == "negatives" else "instead of the recipe's"
-        parser.add_argument(_option(field.name), help=about, **how)
+        settings.add_argument(_option(field.name), help=about.get(field.name, "").replace("%", "%%"), **how)
 
 
 def run(args: argparse.Namespace) -> int:

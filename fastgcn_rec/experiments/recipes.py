@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from ..data import Dataset
-from ..features import Categorical, Features, guess_columns
-from ..models import EASE, MF, NGCF, GraphFilter, ItemKNN, LightGCN, PinSAGE, Popularity, Recommender, RP3beta
+from ..models import Recommender  # and all of the package's, which its registry then has
 from ..models.graph_filter import sharpening
 from ..training.config import TrainConfig
 
@@ -21,8 +17,12 @@ class Recipe:
 
     Attributes
     ----------
-    model : "LightGCN", "MF", "GraphFilter", ...
-    model_options, train : its arguments and the TrainConfig, None for a model that is made without training
+    model : str
+        The name of a class in ``Recommender.registry``: "LightGCN", "MF", "GraphFilter", ...
+    model_options : dict
+        Its arguments beside the data.
+    train : TrainConfig or None
+        None for a model that is made without training.
     expected : str
         What it is known to give, and who measured it.
     """
@@ -33,30 +33,20 @@ class Recipe:
     expected: str
 
     def make_model(self, data: Dataset, **options: Any) -> Recommender:
-        return _MODELS[self.model](data, **{**self.model_options, **options})
+        """The model, untrained where there is something to train; ``options`` come before the recipe's own. ValueError: there is no such model."""
+        kind = Recommender.registry.get(self.model)
+        if kind is None:
+            known = ", ".join(sorted(Recommender.registry))
+            raise ValueError(
+                f"Recipe: model must be one of {known}, got {self.model!r}; import the module that defines it first"
+            )
+        return kind(data, **{**self.model_options, **options})
 
     def training(self) -> TrainConfig:
         """``train``; a ValueError for a model that has none."""
         if self.train is None:
             raise ValueError(f"{self.model} is made without training; options of training and its memory do not apply")
         return self.train
-
-
-def _pinsage(data: Dataset, **options: Any) -> PinSAGE:
-    """With every column that the items have, read as it is guessed to be meant, and the ids as one more, "id" or "id_", ..."""
-    info = dict(data.item_info)
-    if "year" in info and info["year"].dtype.kind in "iu":  # 0: unknown
-        info["year"] = np.where(info["year"] == 0, np.nan, info["year"].astype(np.float64))
-    ids = "id"
-    while ids in info:
-        ids += "_"
-    features = Features({**guess_columns(info), ids: Categorical()})
-    return PinSAGE(data, features, {**info, ids: data.item_ids}, **options)
-
-
-_MODELS: dict[str, Callable[..., Recommender]] = {
-    model.__name__: model for model in (EASE, GraphFilter, ItemKNN, LightGCN, MF, NGCF, Popularity, RP3beta)
-} | {"PinSAGE": _pinsage}
 
 
 _SOFTMAX = TrainConfig(

@@ -20,47 +20,57 @@ class TrainConfig(Objective):
     Attributes
     ----------
     epochs : int
-        At most; an epoch is ceil(n_edges / batch_size) steps.
+        How many at most; an epoch is ceil(n_edges / batch_size) steps.
     batch_size : int
-    loss : "bpr", "binary", "max_margin" or "softmax" (in-batch, on cosines)
-    temperature, negative_weight : float
-        Of the softmax: see :func:`fastgcn_rec.softmax_loss`.
+        Positive pairs in a step.
+    loss : "bpr", "binary", "max_margin" or "softmax"
+        What a step minimises; the softmax is in-batch, on cosines.
+    temperature : float
+        Of the softmax: what cosines are divided by. See :func:`fastgcn_rec.softmax_loss`.
+    negative_weight : float
+        Of the softmax: the weight of the negatives, 1 in the plain one.
     logq : float
         The softmax's bias of an item is -logq * log q, q the probability that it is drawn as a positive. 1 corrects for negatives that
         are drawn by popularity, which vectors of length 1 need; 0, the default, leaves popularity to the vectors' lengths (docs/results.md).
     margin : float
-        Of max_margin.
+        Of max_margin: by how much a positive is to score above a negative.
     sampler : "user" or "edge"
         How positives are drawn: see :func:`fastgcn_rec.sample_batch`. Weights of edges do not enter here: they say how much a node takes from
         its neighbours (propagation, walks), so that MF, whose vectors take nothing from neighbours, trains as without them.
     n_neg : int
         Uniform negatives per positive (all losses but softmax, which takes none).
     negatives : str or Sampler
-        What takes their place: a sampler of :mod:`fastgcn_rec.negatives` or its text, which is what is kept, such as
+        In place of ``n_neg`` uniform ones: a sampler of :mod:`fastgcn_rec.negatives` or its text, which is what is kept, such as
         "uniform(1)+dynamic(1, candidates=32)". "": ``n_neg`` uniform ones.
     lr : float
-        Of Adam.
+        The learning rate of Adam.
     warmup : float in [0, 1)
         The part w of all steps in which the learning rate rises from 0 to ``lr``: step t of T takes lr * min(1, f / w) with
         f = (t + 1/2) / T. Adam's first steps have one size whatever the gradient; a warmup keeps them small.
     lr_schedule : "constant" or "linear"
         What follows the warmup; linear: lr * (1 - f) / (1 - w), so that ``epochs`` is part of the recipe.
     reg : float
-        lambda in lambda * 1/2 * sum |e|^2 / B over the ego embeddings of the batch's users, positives and negatives, repeated
+        The ridge, lambda in lambda * 1/2 * sum |e|^2 / B over the ego embeddings of the batch's users, positives and negatives, repeated
         rows counted as often as they occur (LightGCN's published formula).
     protocol : "validation", "published" or "none"
-        validation: a part of train is held out, the epoch with the best metric there is kept, the test part is not looked at;
+        How the epoch that is kept is chosen. validation: a part of train is held out, the epoch with the best metric there is kept, the test part is not looked at;
         published: the epoch is picked on the test part, as most published code does, and the result says so;
         none: no evaluation, the last epoch is kept.
-    valid_fraction, metric, eval_every, patience : of the choice
-        ``metric`` is NAME@K, a name out of :data:`fastgcn_rec.ranking.metrics.METRICS`; of gini and popularity less is better. Stop after ``patience``
-        evaluations without a better one (0: never).
+    valid_fraction : float in (0, 1)
+        The part of train that the protocol validation holds out.
+    metric : str
+        What chooses the epoch, NAME@K with a name out of :data:`fastgcn_rec.ranking.metrics.METRICS`. Of gini and popularity less is better.
+    eval_every : int
+        Epochs from one evaluation to the next.
+    patience : int
+        Stop after so many evaluations without a better one (0: never).
     refit : bool
         After the choice, train anew on all of train for the chosen number of epochs (a linear schedule ends there), so that
         the held-out part is not lost.
     seed : int
+        Of all that is drawn in training.
     storage : "float32" or "bfloat16"
-        Of the layers between hops; parameters and sums stay float32. docs/performance.md says what it gives.
+        Dtype of the layers between hops; parameters and sums stay float32. docs/performance.md says what it gives.
 
     Scalars of NumPy and torch become Python's.
 

@@ -1,11 +1,30 @@
 """The command train, and what it shares with evaluate and compare."""
 
+import dataclasses
+import re
+
 import pytest
 from commands import code_of, raising
 
+from fastgcn_rec import TrainConfig
 from fastgcn_rec.cli import main
+from fastgcn_rec.cli.numpydoc import attributes
 from fastgcn_rec.data.splits import SPLITS
 from fastgcn_rec.experiments import devices
+
+
+def test_help_has_a_sentence_of_every_setting_in_their_order(capsys):
+    names = [field.name for field in dataclasses.fields(TrainConfig)]
+    about = attributes(TrainConfig)
+    assert set(about) == set(names)
+    assert code_of("train", "--help") == 0
+    said = re.sub(r"\s+", " ", capsys.readouterr().out.partition("settings of the training")[2])
+    places = [re.search(rf" --{n.replace('_', '-')}\b.*? {re.escape(about[n])}", said).start() for n in names]
+    assert places == sorted(places)
+    for sentence in about.values():
+        assert re.fullmatch(r"[^:]+: [A-Z].+[.]", sentence), sentence
+        assert "`" not in sentence
+    assert not attributes(type("Bare", (), {}))
 
 
 def test_every_split_of_the_library_can_be_named_and_no_other(ml_100k, capsys):

@@ -10,9 +10,9 @@ import torch
 
 from fastgcn_rec import Recommender, cli, evaluate
 from fastgcn_rec.data import load_dataset, synthetic_interactions
-from fastgcn_rec.experiments import compare
-from fastgcn_rec.experiments.compare import NAMES, Als, run
-from fastgcn_rec.experiments.recipes import RECIPES
+from fastgcn_rec.experiments import RECIPES, Recipe, compare
+from fastgcn_rec.experiments.compare import NAMES
+from fastgcn_rec.experiments.compare_one import Als, run
 from fastgcn_rec.experiments.rows import Row, table
 from fastgcn_rec.features import Categorical, Numeric, Text
 
@@ -68,7 +68,7 @@ def test_als_ranks_better_than_chance():
 @pytest.mark.parametrize(("models", "text"), [(["bert"], "got bert"), ([], "got none")])
 def test_unknown_names(models, text):
     with pytest.raises(ValueError, match=text):
-        compare.compare("ml-100k", models)
+        compare("ml-100k", models)
 
 
 def test_the_table_and_the_names():
@@ -137,6 +137,11 @@ def test_the_recipe_pinsage_keeps_a_column_of_that_name_and_takes_year_0_for_unk
     features = RECIPES["pinsage"].make_model(data).features
     assert features.columns == {"id": Categorical(), "year": Numeric(), "id_": Categorical()}
     assert features.learnt["year"][0] == 1990
+
+
+def test_a_recipe_of_a_model_that_is_not_there_names_those_that_are():
+    with pytest.raises(ValueError, match=r"Recipe: model must be one of .*LightGCN.*, got 'LightGNC'"):
+        Recipe("LightGNC", {}, None, "").make_model(synthetic_interactions(30, 20, 100))
 
 
 def test_options_of_training_are_refused_where_nothing_is_trained(ml_100k, capsys):

@@ -30,6 +30,12 @@ def model_of(dataset, **options):
     return PinSAGE(dataset, Features(COLUMNS), items(dataset.n_items), **options)
 
 
+def test_without_features_a_graph_has_its_ids():
+    model = PinSAGE(random_graph(), embedding_dim=8, hidden_dim=8, n_walks=20)
+    assert model.features.columns == {"id": Categorical()}
+    assert len(model.table) >= model.n_items
+
+
 def by_the_formula(model):
     """Ying et al. 2018, algorithm 1, with dense matrices in float64."""
     p = {name: t.detach().double() for name, t in model.state_dict().items()}

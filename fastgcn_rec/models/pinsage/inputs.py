@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ...features import Encoded, Features
+from ...features import Categorical, Encoded, Features, guess_columns
 from ...ops.neighbor_pool import neighbor_pool
 from .layers import Linear
 
@@ -62,6 +62,17 @@ class Featured(torch.nn.Module):
             tokens, weights = torch.from_numpy(new.tokens), torch.from_numpy(new.weights)
             self._new = tokens.to(self.table.device), weights.to(self.table)
         return self._new
+
+
+def guessed(item_info: Mapping[str, Any], item_ids: NDArray[Any]) -> tuple[Features, dict[str, Any]]:
+    """Features of every column, read as it is guessed to be meant, and of the ids as one more; and the columns with that one."""
+    info = dict(item_info)
+    if "year" in info and info["year"].dtype.kind in "iu":  # 0: unknown
+        info["year"] = np.where(info["year"] == 0, np.nan, info["year"].astype(np.float64))
+    ids = "id"
+    while ids in info:
+        ids += "_"
+    return Features({**guess_columns(info), ids: Categorical()}), {**info, ids: item_ids}
 
 
 def encode(

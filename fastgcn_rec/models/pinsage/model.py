@@ -24,7 +24,7 @@ from ...ops.uniform_rows import uniform_rows
 from ...ranking.fold_in import Fold
 from ...ranking.same import check_dataset
 from ..base import Recommender
-from .inputs import Featured, encode, stacked
+from .inputs import Featured, encode, guessed, stacked
 from .layers import Layer, Linear, Neighborhoods
 from .new_items import graph_with, ids_with
 from .rounds import Round, distinct, mixed, places
@@ -48,8 +48,9 @@ class PinSAGE(Featured, Recommender):
     Parameters
     ----------
     data : Dataset or Graph
-    features : Features
-        Fitted here, on the items that have a user, unless it is fitted already.
+    features : Features, optional
+        Fitted here, on the items that have a user, unless it is fitted already. Default: every column of ``item_info``, read as it is guessed
+        to be meant, and the items' ids as one more, "id" or "id_", ...
     item_info : mapping of column names to values [n_items], in the order of the internal ids
         Default: the Dataset's.
     user_features : Features, optional
@@ -107,7 +108,7 @@ class PinSAGE(Featured, Recommender):
     def __init__(
         self,
         data: Dataset | Graph,
-        features: Features | Mapping[str, Any],
+        features: Features | Mapping[str, Any] | None = None,
         item_info: Mapping[str, Any] | None = None,
         *,
         user_features: Features | Mapping[str, Any] | None = None,
@@ -160,11 +161,13 @@ class PinSAGE(Featured, Recommender):
             "cold_share": cold_share, "cold_user_share": cold_user_share, "window": window,
             "walk_seed": walk_seed, "init_std": init_std, "seed": seed,
         }  # fmt: skip
-        if not isinstance(features, Features):
-            features = Features.from_json(features)
         if isinstance(data, Dataset):
             item_info = data.item_info if item_info is None else item_info
             user_info = data.user_info if user_info is None and user_features is not None else user_info
+        if features is None:
+            features, item_info = guessed(item_info or {}, self.item_ids)
+        elif not isinstance(features, Features):
+            features = Features.from_json(features)
         known_users, known_items = self.graph.user_degree > 0, self.graph.item_degree > 0
         self._describe(features, encode(features, item_info, known_items, "item", n_tokens), hidden_dim)
         self.layers = torch.nn.ModuleList(Layer(hidden_dim, linear) for _ in range(num_layers))
@@ -311,11 +314,9 @@ class PinSAGE(Featured, Recommender):
         negatives = Negatives(at[n:].view_as(negatives.ids), negatives.mask)
         loss = loss_of(objective, queries, z, rows, at[:n], negatives, None if bias is None else bias[pos])
         if objective.reg:
-            inputs = (
-                torch.cat([self._inputs(items), self._inputs(as_new, as_new=True)])
-                if len(as_new)
-                else self._inputs(items)
-            )
+            inputs = self._inputs(items)
+            if len(as_new):
+                inputs = torch.cat([inputs, self._inputs(as_new, as_new=True)])
             for h in (inputs,) if f is None else (inputs, f):
                 loss = loss + objective.reg / n * l2_loss(h, torch.arange(len(h), device=z.device))
         return loss

@@ -1,0 +1,95 @@
+"""One model of a comparison, trained and tested in a process of its own: ``python -m fastgcn_rec.experiments.compare_one TASK THREADS``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import time
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from ..data import Dataset, load_dataset
+from ..ranking.evaluate import evaluate
+from ..system.process import explain
+from ..training.loop import fit
+from .compare import ALIASES
+from .recipes import RECIPES
+from .rows import Row
+
+
+def run(dataset: str, model: str, split: str | None = None, epochs: int | None = None) -> Row:
+    """One model, in this process."""
+    data = load_dataset(dataset, split=split)
+    before = _reset_peak()
+    start = time.perf_counter()
+    ranker = _trained(data, model, epochs)
+    trained = time.perf_counter()
+    found = evaluate(ranker, data.test)
+    ranked = time.perf_counter()
+    peak = None if before is None else _status("VmHWM") - before
+    return Row(model, found["recall@20"], found["ndcg@20"], trained - start, ranked - trained, peak)
+
+
+def _trained(data: Dataset, name: str, epochs: int | None) -> Any:
+    if name == "als":
+        return Als(data)
+    recipe = RECIPES[ALIASES.get(name, name)]
+    model = recipe.make_model(data)
+    if recipe.train is not None:
+        config = recipe.train if epochs is None else dataclasses.replace(recipe.train, epochs=epochs)
+        fit(model, data, config, progress=False)
+    return model
+
+
+class Als:
+    """Implicit ALS (Hu et al. 2008) as the package implicit computes it, 64 factors, else with its defaults; for :func:`fastgcn_rec.evaluate`."""
+
+    def __init__(self, data: Dataset, factors: int = 64, seed: int = 0) -> None:
+        try:
+            from implicit.cpu.als import AlternatingLeastSquares
+            from threadpoolctl import threadpool_limits  # comes with it
+        except ImportError:
+            raise ImportError("als needs implicit: pip install 'fastgcn_rec[compare]'") from None
+        self.graph = data.graph()
+        with threadpool_limits(1, "blas"):  # it has threads of its own
+            als = AlternatingLeastSquares(factors=factors, random_state=seed, num_threads=torch.get_num_threads())
+            als.fit(sp.csr_matrix(self.graph.to_scipy()), show_progress=False)
+        self._factors = tuple(torch.from_numpy(np.asarray(f, np.float32)) for f in (als.user_factors, als.item_factors))
+
+    def vectors(self) -> tuple[torch.Tensor, torch.Tensor, str]:
+        users, items = self._factors
+        return users, items, "dot"
+
+
+def _status(name: str) -> int:
+    """Bytes of a line of /proc/self/status."""
+    with open("/proc/self/status", encoding="ascii") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith(name + ":")) * 1024
+
+
+def _reset_peak() -> int | None:
+    """The resident size now; the peak counts from here on. None where there is no /proc that does this."""
+    try:
+        with open("/proc/self/clear_refs", "w", encoding="ascii") as control:
+            control.write("5")
+        return _status("VmRSS")
+    except OSError:
+        return None
+
+
+def _main(task: str, threads: str) -> int:
+    torch.set_num_threads(int(threads))
+    try:
+        print(json.dumps(dataclasses.asdict(run(**json.loads(task)))))
+        return 0
+    except Exception as error:
+        print(explain(error).replace("\n", " "), file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(_main(*sys.argv[1:]))
