@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from fastgcn_rec import NGCF, TrainConfig, sample_batch
-from fastgcn_rec.training.steps import AutogradStep, batch_loss
+from fastgcn_rec.training.batch_loss import batch_loss
+from fastgcn_rec.training.steps.autograd import AutogradStep
 
 from . import peers
 from .harness import Comparison, Contender, Settings

@@ -14,7 +14,7 @@ from fastgcn_rec import PinSAGE, TrainConfig, neighbor_pool, random_walk, sample
 from fastgcn_rec.features import Features, Text
 from fastgcn_rec.models.pinsage.rounds import mixed
 from fastgcn_rec.negatives import Negatives
-from fastgcn_rec.training.steps import make_step
+from fastgcn_rec.training.steps.make import make_step
 
 from .harness import Comparison, Contender, Settings
 

@@ -19,7 +19,7 @@ import torch
 
 from fastgcn_rec import Graph, LightGCN, TrainConfig, evaluate
 from fastgcn_rec.negatives import parse
-from fastgcn_rec.training.steps import make_step
+from fastgcn_rec.training.steps.make import make_step
 
 from .harness import Record, Settings, command_of, dataset_named, run_context, write_results
 

@@ -15,7 +15,7 @@ import torch
 from fastgcn_rec import _C, Graph
 from fastgcn_rec.core import native
 from fastgcn_rec.core.ties import tie_key
-from fastgcn_rec.training import loop as train
+from fastgcn_rec.training import loop
 
 hypothesis.settings.register_profile("default", deadline=None, derandomize=True, max_examples=25)
 hypothesis.settings.register_profile("few", deadline=None, derandomize=True, max_examples=3)  # under a memory checker
@@ -115,7 +115,7 @@ def same_bits_in_any_order(fn, device: torch.device, counts=(2, 3)) -> None:
 
 def watch_steps(monkeypatch: pytest.MonkeyPatch, hook) -> None:
     """``fit`` calls hook(step, t, lr) in place of its steps; the hook returns the loss, step(t, lr)'s."""
-    make_step = train.make_step
+    make_step = loop.make_step
 
     def watched(model, config):
         step = make_step(model, config)
@@ -126,7 +126,7 @@ def watch_steps(monkeypatch: pytest.MonkeyPatch, hook) -> None:
         take.state, take.resume = step.state, step.resume
         return take
 
-    monkeypatch.setattr(train, "make_step", watched)
+    monkeypatch.setattr(loop, "make_step", watched)
 
 
 def as_a_program(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..system.storage import write_atomically
-from ..training.loop import History
+from ..training.history import History
 from .rows import Row
 
 

@@ -11,8 +11,10 @@ from ..data import Dataset
 from ..models import Recommender
 from ..ranking.evaluate import evaluate
 from ..system.storage import check_target, write_json
+from ..training.checkpoint import refit_checkpoint
 from ..training.config import TrainConfig
-from ..training.loop import History, fit, refit_checkpoint
+from ..training.history import History
+from ..training.loop import fit
 from .plots import plot_curves
 from .recipes import Recipe
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,19 @@ import torch
 
 from ..data import Dataset
 from ..models import Recommender
-from ..system.storage import Spec, check_arrays, check_keys, like, load_arrays, plain, same_values, save_arrays
+from ..system.storage import (
+    Spec,
+    check_arrays,
+    check_keys,
+    check_target,
+    like,
+    load_arrays,
+    plain,
+    same_values,
+    save_arrays,
+)
+from .batches import STALE
 from .config import TrainConfig
-from .steps import STALE
 
 Tensor = torch.Tensor
 _FIELDS = {
@@ -29,43 +40,66 @@ _FIELDS = {
 }
 
 
-def write(path: Path, identity: Mapping[str, Any], state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    """``state``: the rest of the fields, JSON values."""
-    arrays = {name: t.detach().cpu().numpy() for name, t in tensors.items()}
-    stale = sorted(name for name in arrays if name.startswith(STALE))
-    save_arrays(path, {"kind": "checkpoint", "format": 1, "identity": identity, "stale": stale, **state}, arrays)
+class Checkpoint:
+    """The file at ``path`` of the training that ``identity`` names; ``any_epochs``: it may have been begun for another number of epochs."""
 
+    def __init__(self, path: Path, identity: Mapping[str, Any], any_epochs: bool) -> None:
+        check_target(path)
+        self.path, self.identity, self.any_epochs = path, identity, any_epochs
 
-def read(
-    path: Path, identity: Mapping[str, Any], expected: Mapping[str, Tensor], n_nodes: int, any_epochs: bool
-) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """(state, tensors) of a training of this ``identity``, whose tensors are named, shaped and typed as those ``expected``; on top of them come
-    a sampler's stale vectors [n_nodes, any]. ``any_epochs``: whether it may have been made for another number of epochs.
+    @classmethod
+    def of(cls, path: Path, model: Recommender, config: TrainConfig, dataset: Dataset) -> Checkpoint:
+        """``model``: with the graph that it was made with, whatever part of it is trained on. A learning rate that depends on the number of
+        epochs ties the file to it."""
+        return cls(path, identity_of(model, config, dataset), not config.depends_on_epochs())
 
-    Raises ValueError, which says what differs and the way out.
-    """
-    meta, arrays = load_arrays(path, "checkpoint")
-    with _of_this_training(path):
-        check_keys(meta, **_FIELDS)
-    check_identity(path, meta["identity"], identity, any_epochs)
-    dtype, _ = next(iter(like(expected).values()))
-    stale: dict[str, Spec] = {name: (dtype, (n_nodes, f"dim of {name}")) for name in meta["stale"]}
-    with _of_this_training(path):
-        check_arrays(arrays, like(expected) | stale)
-    return meta, {name: torch.from_numpy(array) for name, array in arrays.items()}
+    def exists(self) -> bool:
+        return self.path.exists()
 
+    def write(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """``state``: the fields beside the identity, JSON values."""
+        arrays = {name: t.detach().cpu().numpy() for name, t in tensors.items()}
+        stale = sorted(name for name in arrays if name.startswith(STALE))
+        meta = {"kind": "checkpoint", "format": 1, "identity": self.identity, "stale": stale, **state}
+        save_arrays(self.path, meta, arrays)
 
-@contextlib.contextmanager
-def _of_this_training(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"fit: {path} is no checkpoint of this training: {error}; delete it to start anew") from None
+    def read(self, expected: Mapping[str, Tensor], n_nodes: int) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """(state, tensors), the tensors named, shaped and typed as those ``expected``; on top of them come a sampler's stale vectors
+        [n_nodes, any]. Raises ValueError, which says what differs and the way out."""
+        meta, arrays = load_arrays(self.path, "checkpoint")
+        with self._of_this_training():
+            check_keys(meta, **_FIELDS)
+        self._check_identity(meta["identity"], self.any_epochs)
+        dtype, _ = next(iter(like(expected).values()))
+        stale: dict[str, Spec] = {name: (dtype, (n_nodes, f"dim of {name}")) for name in meta["stale"]}
+        with self._of_this_training():
+            check_arrays(arrays, like(expected) | stale)
+        return meta, {name: torch.from_numpy(array) for name, array in arrays.items()}
 
+    def refuse_others(self) -> None:
+        """Raises where the file is there and of another training than this one for some number of epochs; looks at nothing else in it."""
+        if self.exists():
+            self._check_identity(load_arrays(self.path, "checkpoint")[0].get("identity", {}), any_epochs=True)
 
-def read_identity(path: Path) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = load_arrays(path, "checkpoint")[0].get("identity", {})
-    return found
+    def _check_identity(self, theirs: Mapping[str, Any], any_epochs: bool) -> None:
+        for part, here in self.identity.items():
+            there = theirs.get(part)
+            if part == "config" and any_epochs and isinstance(there, dict):
+                there = {**there, "epochs": here["epochs"]}
+            if not same_values(there, here):
+                raise ValueError(
+                    f"fit: {self.path} was made with another {part}:\n  there {there}\n  here  {here}\n"
+                    "Delete it to start anew, or repeat the old settings to go on"
+                )
+
+    @contextlib.contextmanager
+    def _of_this_training(self) -> Iterator[None]:
+        try:
+            yield
+        except ValueError as error:
+            raise ValueError(
+                f"fit: {self.path} is no checkpoint of this training: {error}; delete it to start anew"
+            ) from None
 
 
 def identity_of(model: Recommender, config: TrainConfig, dataset: Dataset) -> dict[str, Any]:
@@ -87,13 +121,7 @@ def identity_of(model: Recommender, config: TrainConfig, dataset: Dataset) -> di
     return found
 
 
-def check_identity(path: Path, theirs: Mapping[str, Any], mine: Mapping[str, Any], any_epochs: bool) -> None:
-    for part, here in mine.items():
-        there = theirs.get(part)
-        if part == "config" and any_epochs and isinstance(there, dict):
-            there = {**there, "epochs": here["epochs"]}
-        if not same_values(there, here):
-            raise ValueError(
-                f"fit: {path} was made with another {part}:\n  there {there}\n  here  {here}\n"
-                "Delete it to start anew, or repeat the old settings to go on"
-            )
+def refit_checkpoint(checkpoint: str | os.PathLike[str]) -> Path:
+    """Where the training after the choice keeps its own checkpoint."""
+    path = Path(checkpoint)
+    return path.with_name(f"{path.stem}-refit{path.suffix}")

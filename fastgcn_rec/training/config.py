@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import math
-from collections.abc import Iterator
-from typing import ClassVar, Literal
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Literal
 
 from ..core.fields import Rule
 from ..losses import Objective
@@ -144,6 +145,10 @@ class TrainConfig(Objective):
         if self.n_neg != 1:
             yield f"negatives={text!r} has counts of its own; leave n_neg at 1, got {self.n_neg}"
 
+    def steps_per_epoch(self, n_edges: int) -> int:
+        """ceil(n_edges / batch_size)."""
+        return math.ceil(n_edges / self.batch_size)
+
     def depends_on_epochs(self) -> bool:
         """Whether a step's learning rate depends on the number of epochs."""
         return self.warmup > 0 or self.lr_schedule != "constant"
@@ -154,3 +159,13 @@ class TrainConfig(Objective):
         if part < self.warmup:
             return self.lr * part / self.warmup
         return self.lr * (1 - part) / (1 - self.warmup) if self.lr_schedule == "linear" else self.lr
+
+
+def with_options(config: TrainConfig | None, options: Mapping[str, Any]) -> TrainConfig:
+    """The config, or the default one, with ``options`` in place of single fields."""
+    known = [field.name for field in dataclasses.fields(TrainConfig)]
+    if unknown := [name for name in options if name not in known]:
+        near = difflib.get_close_matches(unknown[0], known, 1)
+        hint = f"is {near[0]} meant" if near else f"there are {', '.join(known)}"
+        raise TypeError(f"fit: {unknown[0]!r} is no field of TrainConfig; {hint}{'?' if near else ''}")
+    return dataclasses.replace(config or TrainConfig(), **options)

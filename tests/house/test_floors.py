@@ -78,7 +78,7 @@ def lint(folder: Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.skipif(importlib.util.find_spec("importlinter") is None, reason="needs import-linter: make check")
 @pytest.mark.parametrize(
     ("below", "above"),
-    [("core/graph.py", "ops.topk"), ("ops/topk.py", "models.mf"), ("ranking/evaluate.py", "models"), ("models/mf.py", "training"), ("data/readers.py", "data.dataset")],
+    [("core/graph.py", "ops.topk"), ("ops/topk.py", "models.mf"), ("ranking/evaluate.py", "models"), ("models/mf.py", "training"), ("data/readers.py", "data.dataset"), ("training/batches.py", "training.loop"), ("training/steps/native.py", "training.steps.make")],
 )  # fmt: skip
 def test_the_contract_breaks_where_a_room_imports_one_above_it(tmp_path, below, above):
     copy = copy_of_package(tmp_path)

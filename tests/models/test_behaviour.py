@@ -17,7 +17,7 @@ from fastgcn_rec.data import Edges
 from fastgcn_rec.experiments.compare import Als
 from fastgcn_rec.experiments.recipes import RECIPES
 from fastgcn_rec.ranking.rank import ranked
-from fastgcn_rec.training.loop import Interrupted
+from fastgcn_rec.training import Interrupted
 
 every = pytest.mark.parametrize("kind", EVERY)
 every_and_recipes = pytest.mark.parametrize("kind", [*EVERY, *OF_RECIPES])

@@ -8,7 +8,9 @@ from fastgcn_rec import Graph, LightGCN, TrainConfig, propagate, sample_batch, u
 from fastgcn_rec.losses import item_bias
 from fastgcn_rec.models.lightgcn import _EDGES, _NOISE, DROPOUT_NORMS
 from fastgcn_rec.ops import reference
-from fastgcn_rec.training.steps import AutogradStep, NativeStep, make_step
+from fastgcn_rec.training.steps.autograd import AutogradStep
+from fastgcn_rec.training.steps.make import make_step
+from fastgcn_rec.training.steps.native import NativeStep
 
 GRAPHS = {"plain": random_graph, "weighted": weighted_graph}
 

@@ -9,7 +9,9 @@ from fastgcn_rec import NGCF, FoldIn, Graph, TrainConfig, evaluate, fit, propaga
 from fastgcn_rec.data import synthetic_interactions
 from fastgcn_rec.models.ngcf import _NODE, FORMS
 from fastgcn_rec.ops import reference
-from fastgcn_rec.training.steps import AutogradStep, batch_loss, make_step
+from fastgcn_rec.training.batch_loss import batch_loss
+from fastgcn_rec.training.steps.autograd import AutogradStep
+from fastgcn_rec.training.steps.make import make_step
 
 SMALL = {"epochs": 4, "batch_size": 128, "eval_every": 2, "progress": False}
 GRAPHS = {"plain": random_graph, "weighted": weighted_graph}

@@ -11,7 +11,7 @@ from fastgcn_rec.data import Edges, build_dataset, synthetic_interactions
 from fastgcn_rec.features import Categorical, Features
 from fastgcn_rec.models.pinsage.layers import Neighborhoods
 from fastgcn_rec.negatives import Negatives
-from fastgcn_rec.training.steps import make_step
+from fastgcn_rec.training.steps.make import make_step
 
 
 def make(graph=None, **options):

@@ -13,7 +13,7 @@ from fastgcn_rec.data import Dataset, Interactions, make_dataset, synthetic_inte
 from fastgcn_rec.features import Categorical, Features
 from fastgcn_rec.models.pinsage.window import Events, PairTimes
 from fastgcn_rec.negatives import Negatives
-from fastgcn_rec.training.steps import make_step
+from fastgcn_rec.training.steps.make import make_step
 
 SIZES = {"embedding_dim": 8, "hidden_dim": 16, "top": 5, "n_walks": 20}
 

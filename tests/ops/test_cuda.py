@@ -27,7 +27,7 @@ from fastgcn_rec import (
 )
 from fastgcn_rec.core import native
 from fastgcn_rec.data import synthetic_interactions
-from fastgcn_rec.training.steps import CapturedStep
+from fastgcn_rec.training.steps.captured import CapturedStep
 
 pytestmark = pytest.mark.skipif(
     not (native.HAS_CUDA and torch.cuda.is_available()), reason="needs a GPU and a build with CUDA: not here"

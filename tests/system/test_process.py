@@ -11,7 +11,7 @@ from commands import raising
 
 from fastgcn_rec.system import process as _process
 from fastgcn_rec.system.process import TRACEBACK, exit_code, python_module
-from fastgcn_rec.training.loop import Interrupted
+from fastgcn_rec.training import Interrupted
 
 
 @pytest.mark.parametrize(

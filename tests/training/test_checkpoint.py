@@ -12,7 +12,8 @@ from fastgcn_rec.cli import main
 from fastgcn_rec.data import synthetic_interactions
 from fastgcn_rec.experiments import runs
 from fastgcn_rec.system.storage import load_arrays, save_arrays
-from fastgcn_rec.training.loop import Interrupted, refit_checkpoint
+from fastgcn_rec.training import Interrupted
+from fastgcn_rec.training.checkpoint import refit_checkpoint
 
 QUICK = {"epochs": 4, "eval_every": 2, "batch_size": 256, "lr": 0.05, "progress": False}
 KINDS = {

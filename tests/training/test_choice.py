@@ -12,7 +12,7 @@ from fastgcn_rec import MF, NGCF, LightGCN, PinSAGE, fit
 from fastgcn_rec.data import Interactions, make_dataset, synthetic_interactions
 from fastgcn_rec.features import Categorical, Features
 from fastgcn_rec.ranking.metrics import LOWER_IS_BETTER, METRICS
-from fastgcn_rec.training import loop as train
+from fastgcn_rec.training import choice
 
 QUICK = {"epochs": 4, "eval_every": 1, "batch_size": 512, "progress": False}
 
@@ -63,7 +63,7 @@ def answers(monkeypatch, values):
     def found(model, judge, exclude, *, ks, metrics):
         return dict.fromkeys([f"{m}@{ks[0]}" for m in metrics], next(seen)) | {"n_users_evaluated": 1}
 
-    monkeypatch.setattr(train, "evaluate", found)
+    monkeypatch.setattr(choice, "evaluate", found)
 
 
 @pytest.mark.parametrize("metric", METRICS)

@@ -11,8 +11,12 @@ from fastgcn_rec import MF, NGCF, LightGCN, Popularity, TrainConfig, evaluate, f
 from fastgcn_rec.cli import main
 from fastgcn_rec.data import synthetic_interactions
 from fastgcn_rec.ops import reference
-from fastgcn_rec.training.loop import Interrupted
-from fastgcn_rec.training.steps import AutogradStep, CapturedStep, NativeStep, batch_loss, make_step
+from fastgcn_rec.training import Interrupted
+from fastgcn_rec.training.batch_loss import batch_loss
+from fastgcn_rec.training.steps.autograd import AutogradStep
+from fastgcn_rec.training.steps.captured import CapturedStep
+from fastgcn_rec.training.steps.make import make_step
+from fastgcn_rec.training.steps.native import NativeStep
 
 SMALL = {"epochs": 4, "batch_size": 128, "eval_every": 2, "progress": False}
 

@@ -11,8 +11,10 @@ from fastgcn_rec import LightGCN, TrainConfig, fit, sample_batch
 from fastgcn_rec.data import synthetic_interactions
 from fastgcn_rec.experiments.estimate import estimate_memory
 from fastgcn_rec.negatives import Embeddings, PPRHard, Uniform, parse
-from fastgcn_rec.training.loop import Interrupted
-from fastgcn_rec.training.steps import AutogradStep, NativeStep, can_capture
+from fastgcn_rec.training import Interrupted
+from fastgcn_rec.training.steps.autograd import AutogradStep
+from fastgcn_rec.training.steps.captured import can_capture
+from fastgcn_rec.training.steps.native import NativeStep
 
 SMALL = {"epochs": 4, "batch_size": 128, "eval_every": 2, "progress": False, "protocol": "none"}
 TRAINED = [

@@ -13,9 +13,7 @@ from fastgcn_rec import NGCF, LightGCN, evaluate, fit
 from fastgcn_rec.cli import main
 from fastgcn_rec.data import synthetic_interactions
 from fastgcn_rec.system import stopping
-from fastgcn_rec.training import checkpoint
-from fastgcn_rec.training import loop as train
-from fastgcn_rec.training.loop import Interrupted
+from fastgcn_rec.training import Interrupted, checkpoint, choice
 
 KINDS = {
     "no choice": (LightGCN, {"protocol": "none"}),
@@ -85,7 +83,7 @@ def test_a_signal_in_every_step_and_every_evaluation(kind, same_model, number, d
         return evaluate(*args, **kwargs)
 
     watch_steps(monkeypatch, after_a_step)
-    monkeypatch.setattr(train, "evaluate", in_an_evaluation)
+    monkeypatch.setattr(choice, "evaluate", in_an_evaluation)
     model = training.make(data, 8, 1) if same_model else None
     times = training.run_to_the_end(lambda times: None, on_epoch=epochs.append, model=model)
     judged = sum("recall@20" in record for record in training.whole[1])

@@ -1,0 +1,189 @@
+"""What a training holds between two of its steps: all that a checkpoint must hold."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from ..models import Recommender
+from ..system.progress import Progress
+from .checkpoint import Checkpoint
+from .config import TrainConfig
+from .history import History
+from .steps.step import Step
+
+Tensor = torch.Tensor
+
+
+class State:
+    """The state of one training of ``model``, whose graph is the one that is trained on.
+
+    Every change is made between ``whole = False`` and ``whole = True``: what comes up in the middle, by whatever way, finds a state that is not
+    of one moment, which is never saved.
+
+    Attributes
+    ----------
+    steps, total : of an epoch; of all epochs
+    parameters : the trained ones of the model, by name
+    best : copies of those of the best epoch so far; from before the training, where none was evaluated
+    initial : copies from before the training, for a refit
+    step : int, steps taken, over all epochs. loss_sum, seconds : within the epoch
+    history : of the epochs that have ended. reported : how many of them ``on_epoch`` was called for
+    saved : the step that the checkpoint is of, if there is one. unsaved : whether it lacks something
+    """
+
+    take_step: Step
+
+    def __init__(self, model: Recommender, config: TrainConfig, chosen_on: str, checkpoint: Checkpoint | None) -> None:
+        self.config, self.checkpoint, self.n_nodes = config, checkpoint, model.graph.n_nodes
+        self.steps = config.steps_per_epoch(model.graph.n_edges)
+        self.total = self.steps * config.epochs
+        self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self.best = _copies(self.parameters)
+        self.initial = _copies(self.parameters) if config.refit else {}
+        self.step, self.seconds = 0, 0.0
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=model.graph.device)
+        self.history, self.reported = History(chosen_on=chosen_on), 0
+        self.saved: int | None = None
+        self.whole, self.unsaved = False, True
+
+    def begin(self, take_step: Step) -> None:
+        """With this way of taking steps: at the beginning, or where the checkpoint was left."""
+        self.take_step = take_step
+        if self.checkpoint is not None and self.checkpoint.exists():
+            self._resume(self.checkpoint)
+        self.whole = True
+
+    def advance(self, bar: Progress) -> None:
+        """One step."""
+        start = time.perf_counter()
+        self.whole, self.unsaved = False, True
+        self.loss_sum += self.take_step(self.step, self.config.lr_at(self.step, self.total))
+        self.step += 1
+        self.whole = True
+        if self.step % 20 == 0 or self.step % self.steps == 0:  # only here the host waits for a GPU
+            done = (self.step - 1) % self.steps + 1
+            bar.describe(f"epoch {(self.step - 1) // self.steps + 1}, loss {float(self.loss_sum) / done:.4f}")
+        self.seconds += time.perf_counter() - start
+        bar.update()
+
+    # --- epochs -----------------------------------------------------------------------------------------------------
+
+    @property
+    def ended_epoch(self) -> int:
+        """The number of the epoch that the last step was the last of; 0 in the middle of one."""
+        return self.step // self.steps if self.step and self.step % self.steps == 0 else 0
+
+    @property
+    def done(self) -> bool:
+        return self.step >= self.total or bool(self.history.stopped)
+
+    def record(self) -> dict[str, float]:
+        """Of the epoch that has ended, as far as it is known: after an interruption, what that left. FloatingPointError where training has diverged."""
+        epoch = self.ended_epoch
+        if len(self.history.epochs) == epoch:
+            return dict(self.history.epochs[-1])
+        if not self._is_finite():
+            self._fall_back(epoch)
+        return {"epoch": float(epoch), "loss": float(self.loss_sum) / self.steps, "seconds": self.seconds}
+
+    def end_epoch(self, history: History) -> None:
+        """Takes the history with the epoch that has ended, and its parameters, if it is the best."""
+        if history == self.history:
+            return
+        is_best = history.best_metric is not None and history.best_epoch == self.ended_epoch
+        best = _copies(self.parameters) if is_best else self.best
+        self.whole, self.unsaved = False, True
+        self.history, self.best, self.seconds = history, best, 0.0
+        self.loss_sum.zero_()
+        self.whole = True
+
+    def report(self, on_epoch: Callable[[dict[str, float]], None] | None) -> None:
+        """Calls ``on_epoch`` with the last epoch's record, once over all interruptions."""
+        if self.reported < len(self.history.epochs):
+            self.reported, self.unsaved = len(self.history.epochs), True
+            if on_epoch is not None:
+                on_epoch(dict(self.history.epochs[-1]))
+
+    def _is_finite(self) -> bool:
+        tensors = (self.loss_sum, *self.parameters.values())
+        return all(map(math.isfinite, (end for t in tensors if t.numel() for end in torch.aminmax(t.detach()))))
+
+    def _fall_back(self, epoch: int) -> None:
+        self.restore(self.best)
+        held = (
+            "what it held before" if self.history.best_metric is None else f"epoch {self.history.best_epoch}, the best"
+        )
+        kept = ""
+        if self.saved is not None and self.checkpoint is not None:
+            kept = f", and {self.checkpoint.path} is of epoch {self.saved // self.steps}, before"
+        raise FloatingPointError(
+            f"fit: training has diverged, in epoch {epoch} the loss ({float(self.loss_sum) / self.steps:.4g}) or a parameter became infinite or not a "
+            f"number; lower lr (now {self.config.lr}). The model holds {held}{kept}"
+        )
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Parameters of another moment into the model; nothing is saved after that."""
+        self.whole = False
+        _copy(tensors, self.parameters)
+
+    # --- the checkpoint ---------------------------------------------------------------------------------------------
+
+    def save(self) -> bool:
+        """Whether all is in the checkpoint now, which takes nothing from the middle of a step and nothing that has diverged."""
+        if self.checkpoint is None or not (self.whole and self._is_finite()):
+            return False
+        if self.unsaved:
+            fields: dict[str, Any] = {
+                "step": self.step,
+                "loss_sum": float(self.loss_sum),
+                "seconds": self.seconds,
+                "history": dataclasses.asdict(self.history),
+                "reported": self.reported,
+            }
+            self.checkpoint.write(fields, self._tensors())
+            self.saved, self.unsaved = self.step, False
+        return True
+
+    def _parts(self) -> dict[str, Mapping[str, Tensor]]:
+        return {"now": self.parameters, "best": self.best, "initial": self.initial}
+
+    def _tensors(self) -> dict[str, Tensor]:
+        own: dict[str, Tensor] = {f"{part}.{name}": t for part, of in self._parts().items() for name, t in of.items()}
+        return own | self.take_step.state()
+
+    def _resume(self, checkpoint: Checkpoint) -> None:
+        found, tensors = checkpoint.read(self._tensors(), self.n_nodes)
+        path = checkpoint.path
+        try:
+            history = History(**found["history"])
+            ended = len(history.epochs)
+        except TypeError as error:
+            raise ValueError(f"fit: the history in {path} is none: {error}; delete it to start anew") from None
+        if not (ended * self.steps <= found["step"] <= (ended + 1) * self.steps and found["step"] <= self.total):
+            raise ValueError(
+                f"fit: {path} is of step {found['step']} after {ended} epochs, which is not within the {self.total} steps, {self.steps} an epoch, of "
+                f"epochs={self.config.epochs}; repeat the old number to go on, or delete it to start anew"
+            )
+        self.step, self.seconds, self.reported = found["step"], found["seconds"], found["reported"]
+        self.loss_sum.fill_(found["loss_sum"])
+        self.history = history
+        for part, of in self._parts().items():
+            _copy({name: tensors.pop(f"{part}.{name}") for name in of}, of)
+        self.take_step.resume(self.step, tensors)
+        self.saved, self.unsaved = self.step, False
+
+
+def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: t.detach().clone() for name, t in tensors.items()}
+
+
+@torch.no_grad()
+def _copy(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:
+    for name, t in target.items():
+        t.copy_(source[name])

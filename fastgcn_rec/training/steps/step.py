@@ -1,0 +1,34 @@
+"""What a step is to the loop, and the names in its state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import torch
+
+Tensor = torch.Tensor
+MOMENTS = ("exp_avg", "exp_avg_sq")
+TAKEN = "steps"  # of Adam: a parameter without a gradient takes none
+
+
+class Step(Protocol):
+    """All that the loop knows of how, and on which devices, a model is trained.
+
+    Step t is a function of (seed, t), the learning rate, the trained parameters and :meth:`state` alone. So a way to train on several devices is
+    one more class: every rank draws the same batch t, a rank updates the tables or the rows of them that it holds, and ``state`` and ``resume``
+    gather and deal out what a checkpoint keeps in one piece.
+    """
+
+    def __call__(self, t: int, lr: float) -> Tensor:
+        """Draws batch t = 0, 1, ... of the config's stream, updates the parameters in place, and returns the loss before that: a scalar, for
+        which the host need not wait."""
+        ...
+
+    def state(self) -> dict[str, Tensor]:
+        """Adam's state by "exp_avg.<parameter>", "exp_avg_sq.<parameter>" and "steps.<parameter>", and the sampler's by "negatives.<name>"."""
+        ...
+
+    def resume(self, step: int, state: Mapping[str, Tensor]) -> None:
+        """Goes on after ``step`` steps, from such a state; the parameters are the model's, which are in place already."""
+        ...
