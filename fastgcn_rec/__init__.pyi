@@ -58,6 +58,7 @@ from .ranking import FoldIn as FoldIn
 from .ranking import Index as Index
 from .ranking import Indexed as Indexed
 from .ranking import TwoStage as TwoStage
+from .ranking import Vectors as Vectors
 from .ranking import evaluate as evaluate
 from .ranking import write_recommendations as write_recommendations
 from .ranking import write_vectors as write_vectors

@@ -10,7 +10,7 @@ from ..core import native
 from ..core.arguments import check_count
 from ..core.csr import MAX_NODES
 from ..negatives import parse
-from ..ranking.rank import RANKED_AT_ONCE
+from ..ranking.lists import RANKED_AT_ONCE
 from ..training.config import TrainConfig
 
 

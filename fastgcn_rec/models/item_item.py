@@ -13,7 +13,7 @@ from ..core.arguments import check_count
 from ..core.graph import Graph
 from ..core.tensors import check_range
 from ..ops.topk import topk
-from ..ranking.rank import Scorer
+from ..ranking.protocols import RowScorer, Scorer
 from .base import Recommender
 from .saved import configured
 
@@ -61,13 +61,13 @@ class ItemItem(Recommender):
         """ValueError unless ``_make`` could have returned this; it comes from a file."""
 
     @classmethod
-    def _restored(cls, graph: Graph, config: dict[str, Any], state: dict[str, Tensor]) -> Recommender:
+    def restored(cls, graph: Graph, config: dict[str, Any], state: dict[str, Tensor]) -> Recommender:
         return configured(cls, graph, config, state=state)
 
     def scorer(self) -> Scorer:
         return lambda ids: self._scored(self.graph.select_users(ids))
 
-    def row_scorer(self) -> Callable[[Graph], Tensor]:
+    def row_scorer(self) -> RowScorer:
         return self._scored
 
     @torch.no_grad()
@@ -96,7 +96,7 @@ class ItemItem(Recommender):
     def similar_items(self, items: Any, k: int = 20) -> tuple[NDArray[Any], NDArray[np.float32]]:
         """The k items that score highest for a user who has this item alone, itself left out: (raw ids [n, k], scores [n, k]), padded as
         :meth:`recommend` does."""
-        k, rows = check_count(k, "similar_items: k", 1), self._rows("items", items)
+        k, rows = check_count(k, "similar_items: k", 1), self.item_rows(items)
         single = Graph.from_edges(np.arange(len(rows)), rows, len(rows), self.n_items, self._ones(len(rows)))
         single = single.to(self.graph.device)
         lists = []

@@ -16,7 +16,7 @@ from ..data import Dataset
 from ..ops.half_hop import half_hop
 from ..ops.propagate import propagate
 from ..ops.softmax_loss import softmax_loss
-from ..ranking.fold_in import Fold, Side
+from ..ranking.protocols import Fold, Side
 from .chance import check_dropout
 from .mf import MF
 

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
 from typing import Any
 
 import torch
 
-from ..algorithms.solvers import solve
 from ..core.arguments import check_count, check_number
 from ..core.graph import Graph
 from ..data import Dataset
-from ..ops.dense import outer_sum
-from ..ranking.fold_in import Fold, Side
+from ..ranking.protocols import Fold
+from ..ranking.ridge import ridge
 from .base import Recommender
-
-_SOLVED_AT_ONCE = 1024  # new nodes, each with a matrix [dim, dim]
 
 
 class MF(Recommender):
@@ -94,41 +89,4 @@ class MF(Recommender):
         unobserved : float >= 0
             The weight of an item that the user does not have, against 1 for one that it has.
         """
-        if not reg > 0 or not unobserved >= 0:
-            raise ValueError(f"{type(self).__name__}: reg must be > 0 and unobserved >= 0, got {reg} and {unobserved}")
-        users, items = self.scoring_vectors()
-        others = {"users": items.double(), "items": users.double()}
-        base = {}
-        for side, y in others.items():
-            gram = outer_sum(y, y)[0]
-            ridge = reg * gram.trace().clamp_min(1e-30) / len(gram)
-            base[side] = unobserved * gram + ridge * torch.eye(len(gram), dtype=y.dtype, device=y.device)
-        return _Ridge(others, base, self.embedding.weight.dtype)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Ridge:
-    """By the side of the new nodes: the other side's vectors, and what of the normal matrix does not depend on the new nodes."""
-
-    others: dict[str, torch.Tensor]
-    base: dict[str, torch.Tensor]
-    dtype: torch.dtype
-
-    def __call__(self, edges: Graph, new: Side) -> torch.Tensor:
-        y, base = self.others[new], self.base[new]
-        x = y.new_empty((edges.n_users, len(base)))
-        for begin in range(0, edges.n_users, _SOLVED_AT_ONCE):
-            end = min(begin + _SOLVED_AT_ONCE, edges.n_users)
-            x[begin:end] = _least_squares(y, base, edges, begin, end)
-        return x.to(self.dtype)
-
-
-def _least_squares(y: torch.Tensor, base: torch.Tensor, edges: Graph, begin: int, end: int) -> torch.Tensor:
-    """(base + sum_i w_i y_i y_i^T)^-1 sum_i w_i y_i over the edges of each of the rows [begin, end)."""
-    normal, right = y.new_empty((end - begin, *base.shape)), y.new_empty((end - begin, len(base)))
-    for row, (first, last) in enumerate(itertools.pairwise(edges.indptr[begin : end + 1].tolist())):
-        own = y[edges.indices[first:last].long()]
-        weighted = own if edges.weight is None else own * edges.weight[first:last, None]
-        observed, right[row] = outer_sum(weighted, own)
-        torch.add(base, observed, out=normal[row])
-    return solve(normal, right)
+        return ridge(type(self).__name__, *self.scoring_vectors(), self.embedding.weight.dtype, reg, unobserved)

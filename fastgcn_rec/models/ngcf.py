@@ -15,7 +15,7 @@ from ..data import Dataset
 from ..ops.dense import dense
 from ..ops.half_hop import half_hop
 from ..ops.propagate import propagate
-from ..ranking.fold_in import Fold, Side
+from ..ranking.protocols import Fold, Side
 from .base import Recommender
 from .chance import check_dropout
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 
 from ..core.graph import Graph
-from ..ranking.fold_in import Fold, Side
-from ..ranking.rank import Scorer
+from ..ranking.protocols import Fold, Scorer, Side
 from .base import Recommender
 
 

@@ -1,18 +1,103 @@
-"""What a model's file must hold beside its state."""
+"""Files of models: parameters, configuration, training graph and raw ids."""
 
 from __future__ import annotations
 
 import inspect
-from typing import Any, TypeVar
+import os
+from collections.abc import Mapping
+from typing import IO, Any, Protocol, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from ..core.graph import Graph
-from ..system.storage import Spec, check_arrays, check_csr, check_distinct
+from ..system.storage import (
+    Spec,
+    check_arrays,
+    check_csr,
+    check_distinct,
+    check_keys,
+    like,
+    load_arrays,
+    name_of,
+    plain,
+    refusing,
+    same_values,
+    save_arrays,
+)
 
+Tensor = torch.Tensor
 Model = TypeVar("Model", bound=torch.nn.Module)
+Path = str | os.PathLike[str] | IO[bytes]
+
+
+class Savable(Protocol):
+    """What of a model a file needs, or makes."""
+
+    graph: Graph
+    user_ids: NDArray[Any]
+    item_ids: NDArray[Any]
+    has_raw_ids: bool
+
+    def config(self) -> dict[str, Any]: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    @classmethod
+    def restored(cls, graph: Graph, config: dict[str, Any], state: dict[str, Tensor]) -> Any: ...
+
+
+Kind = TypeVar("Kind", bound=Savable)
+
+
+def save_model(model: Savable, path: Path) -> None:
+    meta = {"kind": "model", "format": 1, "class": type(model).__name__, "config": model.config(),
+            "raw_ids": model.has_raw_ids, "weighted": model.graph.weight is not None}  # fmt: skip
+    arrays = {f"state.{name}": t.numpy() for name, t in _stored(model).items()}
+    graph = model.graph.to("cpu")
+    arrays |= {"graph.indptr": graph.indptr.numpy(), "graph.indices": graph.indices.numpy()}
+    if graph.weight is not None:
+        arrays["graph.weight"] = graph.weight.numpy()
+    save_arrays(path, meta, {**arrays, "user_ids": model.user_ids, "item_ids": model.item_ids})
+
+
+def load_model(path: Path, registry: Mapping[str, type[Kind]]) -> Kind:
+    """The model that :func:`save_model` wrote, of a class out of ``registry``."""
+    meta, arrays = load_arrays(path, "model")
+    with refusing(path):
+        check_keys(meta, **{"class": str, "config": dict, "raw_ids": bool, "weighted": bool})
+    kind = registry.get(meta["class"])
+    if kind is None:
+        raise ValueError(
+            f"{name_of(path)} holds a {meta['class']}, which is not known here; import the module that defines it first"
+        )
+    with refusing(path):
+        state = {n.removeprefix("state."): arrays.pop(n) for n in list(arrays) if n.startswith("state.")}
+        graph, users, items = graph_and_ids(arrays, meta["weighted"])
+        model: Kind = kind.restored(graph, meta["config"], {name: torch.from_numpy(a) for name, a in state.items()})
+        if not same_values(plain(model.config()), meta["config"]):
+            raise ValueError(
+                f"its {meta['class']} has other options than it says: {model.config()}, not {meta['config']}"
+            )
+        model.user_ids, model.item_ids, model.has_raw_ids = users, items, meta["raw_ids"]
+    return model
+
+
+def load_state(model: torch.nn.Module, state: dict[str, Tensor]) -> None:
+    """Fills a model with what a file says is its state; ValueError if that does not fit."""
+    check_arrays(state, like(_stored(model)))
+    model.load_state_dict(state)
+    for part in model.modules():
+        check = getattr(part, "check_state", None)  # what its numbers must be, beside their shapes
+        if callable(check):
+            check()
+
+
+def _stored(model: Savable | torch.nn.Module) -> dict[str, Tensor]:
+    """``state_dict`` as files hold it: on the CPU, its floating-point numbers as float32."""
+    state = {name: t.detach().cpu() for name, t in model.state_dict().items()}
+    return {name: t.float() if t.is_floating_point() else t for name, t in state.items()}
 
 
 def configured(kind: type[Model], graph: Graph, config: dict[str, Any], **more: Any) -> Model:

@@ -1,62 +1,161 @@
-"""The k best items of many users, by whatever a model scores with."""
+"""Whatever ranks, as a Ranker: the one place that says what may stand where a model is taken."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
 import torch
 
 from ..core.graph import Graph
-from ..ops.retrieve import retrieve, unit
-from ..ops.topk import topk
+from ..data import Dataset
+from .protocols import Lists, RanksItself, Scorer
+from .ranker import Ranker
+from .vectors import Vectors
 
-Scorer = Callable[[torch.Tensor], torch.Tensor]
-
-RANKED_AT_ONCE = 1 << 15  # users, by vectors: their lists and metrics take some hundred bytes each
-
-_LISTED_AT_ONCE = 1 << 24  # places of their lists
+Tensor = torch.Tensor
 
 
-def ranked(
-    model: Any, graph: Graph, users: torch.Tensor, k: int, exclude_seen: bool = True, batch_users: int = 512
-) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """(users [b], ids [b, k], scores [b, k]), block by block, for internal user ids int64 [n] on the graph's device.
+def as_ranker(model: Any, graph: Graph | Dataset | None = None, who: str = "as_ranker") -> Ranker:
+    """What :func:`fastgcn_rec.evaluate`, :class:`fastgcn_rec.Indexed` and all that take a model make of one.
 
-    A model with a method ``ranked(seen, users, k)`` does it itself (``seen``: the graph, or None); one with ``vectors()`` is ranked by
-    :func:`fastgcn_rec.retrieve`; any other by its scores, ``batch_users`` rows of them at a time.
+    Parameters
+    ----------
+    model : one of these, told apart by what it has
+        - a :class:`Ranker`, such as a model of this package or :class:`fastgcn_rec.Vectors`: itself
+        - an object with ``ranked()``, ``vectors()`` or ``scorer()`` (``ranking/protocols.py``)
+        - a pair (users, items) of matrices [n_users, dim], [n_items, dim], whose inner products are the scores
+        - ``user_factors`` and ``item_factors``, as implicit's factorizations have (a BPR's bias is a column of these)
+        - ``get_embedding(edge_index)``, as ``torch_geometric.nn.LightGCN`` has, of a graph whose users come first; needs ``graph``
+        - a callable from internal user ids int64 [b] to scores [b, n_items], a tensor or a NumPy array; needs ``graph``
+    graph : Graph or Dataset, optional
+        The edges that users have; a Dataset brings its raw ids too. A model with a graph of its own keeps that.
+    who : what is named in errors
+
+    Raises
+    ------
+    TypeError : none of these. ValueError : it needs a graph; shapes that do not fit; not fitted yet.
+
+    Examples
+    --------
+    >>> ranker = as_ranker((np.eye(2), np.array([[3.0, 0.0], [0.0, 2.0]])), Graph.from_edges([0], [1], 2, 2))
+    >>> ranker.recommend([0, 1], k=1)[0].tolist()
+    [[0], [1]]
     """
-    if hasattr(model, "ranked"):
-        yield from model.ranked(graph if exclude_seen else None, users, k)
-        return
-    vectors = model.vectors() if hasattr(model, "vectors") else None
+    if isinstance(model, Ranker):
+        return _with_graph(model, graph) if isinstance(model, Vectors) and model.graph is None else model
+    own = getattr(model, "graph", None)
+    if isinstance(own, (Graph, Dataset)):
+        graph = own
+    ids = {side: getattr(model, side, None) for side in ("user_ids", "item_ids")}
+    if _can(model, "ranked"):
+        return ListsOf(model, graph, who)
+    vectors = model.vectors() if _can(model, "vectors") else None
     if vectors is not None:
-        of_users, of_items, metric = vectors
-        cosine = metric == "cosine"  # as scorers and indices compute it, to the bit
-        of_items = unit(of_items) if cosine else of_items
-        product: Any = "dot" if cosine else metric
-        seen = graph if exclude_seen else None
-        for block in users.split(max(1, min(RANKED_AT_ONCE, _LISTED_AT_ONCE // k))):
-            rows, queries = block if exclude_seen else None, of_users[block]
-            queries = unit(queries) if cosine else queries
-            yield block, *retrieve(queries, of_items, k, seen, exclude_rows=rows, metric=product)
-        return
-    score = model.scorer() if hasattr(model, "scorer") else model
-    for block in users.split(batch_users):
-        scores = _scores(score(block), len(block), graph)
-        yield block, *topk(graph, scores, k, block if exclude_seen else None)
+        users, items, similarity = vectors
+        return Vectors(users, items, graph, similarity=similarity, **ids)
+    if _can(model, "scorer"):
+        return Scores(model.scorer(), graph, who)
+    if isinstance(model, (tuple, list)):
+        if len(model) != 2:
+            raise TypeError(f"{who}: of matrices a model is the pair (users, items), got {len(model)} of them")
+        users, items = model
+        return Vectors(users, items, graph)
+    if hasattr(model, "user_factors") and hasattr(model, "item_factors"):
+        return Vectors(_factors(model, "user", who), _factors(model, "item", who), graph)
+    if _can(model, "get_embedding") and hasattr(model, "num_nodes"):
+        users, items = _embedded(model, graph, who)
+        return Vectors(users, items, graph)
+    if callable(model):
+        return Scores(model, graph, who)
+    raise TypeError(
+        f"{who}: model must be a model of fastgcn_rec, a pair (users, items) of matrices, an object with user_factors and item_factors (implicit's), "
+        f"with get_embedding(edge_index) (torch_geometric's LightGCN) or with scorer(), or a function from user ids to scores, got {type(model).__name__}"
+    )
 
 
-def _scores(given: Any, n_users: int, graph: Graph) -> torch.Tensor:
-    """What a scorer returned, as a tensor on the graph's device."""
-    if not isinstance(given, (torch.Tensor, np.ndarray)):
-        raise TypeError(
-            f"evaluate: the scorer must return scores [b, n_items], a tensor or a NumPy array, got {type(given).__name__}"
-        )
-    if tuple(given.shape) != (n_users, graph.n_items):
+def ranked(model: Any, graph: Graph, users: Tensor, k: int, exclude_seen: bool = True, batch_users: int = 512) -> Lists:
+    """(users [b], ids [b, k], scores [b, k]), block by block, for internal user ids int64 [n].
+
+    ``model`` is anything that :func:`as_ranker` takes. What has vectors is ranked by :func:`fastgcn_rec.retrieve`, any other by its scores,
+    ``batch_users`` rows of them at a time, or as its own ``ranked(seen, users, k)`` says.
+    """
+    return as_ranker(model, graph, "ranked").ranked(graph if exclude_seen else None, users, k, batch_users)
+
+
+def _can(model: Any, name: str) -> bool:
+    return callable(getattr(model, name, None))
+
+
+def _with_graph(model: Vectors, graph: Graph | Dataset | None) -> Vectors:
+    if graph is None:
+        return model
+    users, items = model.node_vectors()
+    user_ids, item_ids = model.ids or (None, None)
+    return Vectors(users, items, graph, user_ids=user_ids, item_ids=item_ids, similarity=model.similarity)
+
+
+def _factors(model: Any, side: str, who: str) -> Any:
+    factors = getattr(model, f"{side}_factors")
+    if factors is None:
+        raise ValueError(f"{who}: {type(model).__name__}.{side}_factors is None; fit it first")
+    return factors.to_numpy() if hasattr(factors, "to_numpy") else factors  # implicit's, on a GPU
+
+
+@torch.no_grad()
+def _embedded(model: Any, graph: Graph | Dataset | None, who: str) -> tuple[Tensor, Tensor]:
+    """What a model of nodes makes of the edges, in both directions as torch_geometric has them, with the graph's weights if it has any."""
+    data = _data_for(model, graph, who)
+    edges = data.graph() if isinstance(data, Dataset) else data
+    if model.num_nodes != edges.n_nodes:
         raise ValueError(
-            f"evaluate: the scorer must return scores [b, n_items] = [{n_users}, {graph.n_items}], got {list(given.shape)}"
+            f"{who}: {type(model).__name__} has {model.num_nodes} nodes, and the graph {edges.n_users} users and {edges.n_items} items, which makes "
+            f"{edges.n_nodes}; pass the graph that it was trained on"
         )
-    scores = given if isinstance(given, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(given))
-    return scores.to(graph.device)
+    device = (
+        next((p.device for p in model.parameters()), edges.device) if hasattr(model, "parameters") else edges.device
+    )
+    users, items = (t.to(device) for t in edges.edges())
+    both = torch.stack([torch.cat([users, items + edges.n_users]), torch.cat([items + edges.n_users, users])])
+    weight = () if edges.weight is None else (edges.weight.to(device).repeat(2),)
+    of_users, of_items = model.get_embedding(both, *weight).split([edges.n_users, edges.n_items])
+    return of_users, of_items
+
+
+def _data_for(model: Any, graph: Graph | Dataset | None, who: str) -> Graph | Dataset:
+    if graph is None:
+        raise ValueError(
+            f"{who}: {getattr(model, '__name__', type(model).__name__)} is ranked with a graph, and there is none; pass "
+            "fastgcn_rec.ranking.as_ranker(model, graph)"
+        )
+    return graph
+
+
+class _OfGraph(Ranker):
+    """A ranker of a graph's users and items."""
+
+    similarity = "dot"
+
+    def __init__(self, model: Any, graph: Graph | Dataset | None, who: str) -> None:
+        self._know(_data_for(model, graph, who))
+
+
+class Scores(_OfGraph):
+    """A function that scores."""
+
+    def __init__(self, score: Scorer, graph: Graph | Dataset | None, who: str) -> None:
+        super().__init__(score, graph, who)
+        self._score = score
+
+    def scorer(self) -> Scorer:
+        return self._score
+
+
+class ListsOf(_OfGraph):
+    """An object that ranks itself."""
+
+    def __init__(self, model: RanksItself, graph: Graph | Dataset | None, who: str) -> None:
+        super().__init__(model, graph, who)
+        self._model = model
+
+    def ranked(self, seen: Graph | None, users: Tensor, k: int, batch_users: int = 512) -> Lists:
+        return self._model.ranked(seen, users, k)

@@ -177,7 +177,7 @@ def test_raw_ids_without_a_count_are_not_taken_for_rows():
 def test_long_lists_of_many_users_are_made_block_by_block(monkeypatch):
     import sys
 
-    monkeypatch.setattr(sys.modules["fastgcn_rec.ranking.rank"], "_LISTED_AT_ONCE", 1000)
+    monkeypatch.setattr(sys.modules["fastgcn_rec.ranking.lists"], "_LISTED_AT_ONCE", 1000)
     graph = random_graph(70, 90)
     model = MF(graph, 2)
     test = Edges(np.arange(70), np.arange(70))

@@ -57,7 +57,7 @@ def test_evaluate_equals_a_plain_loop():
 
 @pytest.mark.parametrize("similarity", ["dot", "cosine"])
 def test_a_model_of_vectors_and_its_scorer_get_the_same_metrics(similarity, monkeypatch):
-    monkeypatch.setattr(sys.modules["fastgcn_rec.ranking.rank"], "RANKED_AT_ONCE", 13)
+    monkeypatch.setattr(sys.modules["fastgcn_rec.ranking.lists"], "RANKED_AT_ONCE", 13)
     graph = random_graph()
     model = MF(graph, 8, similarity=similarity)
     rng = np.random.default_rng(2)

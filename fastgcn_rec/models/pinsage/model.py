@@ -21,7 +21,7 @@ from ...ops.neighbor_pool import neighbor_pool
 from ...ops.random_walk import random_walk_neighbors
 from ...ops.sample import sample_batch
 from ...ops.uniform_rows import uniform_rows
-from ...ranking.fold_in import Fold
+from ...ranking.protocols import Fold
 from ...ranking.same import check_dataset
 from ..base import Recommender
 from .inputs import Featured, encode, guessed, stacked
@@ -104,6 +104,8 @@ class PinSAGE(Featured, Recommender):
     >>> model.embed_items({"kind": ["tea"]}, [[0]]).shape  # a new item that user 0 has
     torch.Size([1, 8])
     """
+
+    described = True
 
     def __init__(
         self,
@@ -257,16 +259,13 @@ class PinSAGE(Featured, Recommender):
             users = users + self.user_side(torch.arange(self.n_users, device=self.graph.device))
         return torch.cat([normalize(users, dim=1), items])
 
-    def _without_noise(self, vectors: Tensor, bare: Tensor | None) -> Tensor:
-        return vectors  # features say what edges do not
-
     def folding(self, user_info: Mapping[str, Any] | None = None) -> Fold:
         """A new user's vector is normalize(sum of the items' vectors + f), as a trained one's; new items need their features.
 
         user_info: columns of ``user_features`` with a value for each new user, so that f is computed (default: f = 0). Users need no items
         then: ``model.recommend_new([[], []], user_info={"age": [31, 64]})``.
         """
-        items, f = self._vectors()[1], None
+        items, f = self.node_vectors()[1], None
         if user_info is not None:
             if self.user_side is None:
                 raise ValueError("PinSAGE: user_info is for a model with user_features, which this one has not")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...core.graph import Graph
 from ...core.ids import among, as_ids, check_kind
-from ...ranking.fold_in import edges_of_new
+from ...ranking.folded import edges_of_new
 from ..base import Recommender
 
 

@@ -13,7 +13,7 @@ from ...core.graph import Graph
 from ...features import Encoded, Features
 from ...ops.half_hop import half_hop
 from ...ops.uniform_rows import uniform_rows
-from ...ranking.fold_in import Side
+from ...ranking.protocols import Side
 from .inputs import Featured, encode
 
 Tensor = torch.Tensor

@@ -1,0 +1,52 @@
+"""The k best items of many users, by vectors or by scores."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..core.graph import Graph
+from ..ops.retrieve import retrieve, unit
+from ..ops.topk import topk
+from .protocols import Lists, Scored, Scorer
+
+Tensor = torch.Tensor
+
+RANKED_AT_ONCE = 1 << 15  # users, by vectors: their lists and metrics take some hundred bytes each
+
+_LISTED_AT_ONCE = 1 << 24  # places of their lists
+
+
+def by_vectors(vectors: Scored, seen: Graph | None, users: Tensor, k: int) -> Lists:
+    """By :func:`fastgcn_rec.retrieve`, for internal user ids int64 [n]; ``seen`` lies where the vectors do."""
+    of_users, of_items, metric = vectors
+    cosine = metric == "cosine"  # as scorers and indices compute it, to the bit
+    of_items = unit(of_items) if cosine else of_items
+    product: Any = "dot" if cosine else metric
+    for block in users.to(of_users.device).split(max(1, min(RANKED_AT_ONCE, _LISTED_AT_ONCE // k))):
+        rows, queries = None if seen is None else block, of_users[block]
+        queries = unit(queries) if cosine else queries
+        yield block, *retrieve(queries, of_items, k, seen, exclude_rows=rows, metric=product)
+
+
+def by_scores(score: Scorer, graph: Graph, users: Tensor, k: int, exclude_seen: bool, batch_users: int) -> Lists:
+    """By scores of ``batch_users`` users at a time; ``graph`` says how many items there are, and what is seen."""
+    for block in users.to(graph.device).split(batch_users):
+        scores = _scores(score(block), len(block), graph)
+        yield block, *topk(graph, scores, k, block if exclude_seen else None)
+
+
+def _scores(given: Any, n_users: int, graph: Graph) -> Tensor:
+    """What a scorer returned, as a tensor on the graph's device."""
+    if not isinstance(given, (torch.Tensor, np.ndarray)):
+        raise TypeError(
+            f"evaluate: the scorer must return scores [b, n_items], a tensor or a NumPy array, got {type(given).__name__}"
+        )
+    if tuple(given.shape) != (n_users, graph.n_items):
+        raise ValueError(
+            f"evaluate: the scorer must return scores [b, n_items] = [{n_users}, {graph.n_items}], got {list(given.shape)}"
+        )
+    scores = given if isinstance(given, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(given))
+    return scores.to(graph.device)

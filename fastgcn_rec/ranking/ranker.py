@@ -1,0 +1,228 @@
+"""What everything that ranks gives its users: recommendations, neighbours, and the same for users and items that it was not made for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..core.arguments import check_count
+from ..core.graph import Graph
+from ..core.ids import as_ids, codes_of, ids_at, sorted_index
+from ..data import Dataset
+from ..ops.dense import dense
+from ..ops.retrieve import retrieve, unit
+from .folded import Folded
+from .lists import by_scores, by_vectors
+from .protocols import Fold, Ids, Lists, RowScorer, Scored, Scorer, Side
+
+Tensor = torch.Tensor
+Best = tuple[NDArray[Any], NDArray[np.float32]]
+
+
+class Ranker:
+    """Recommends by what a subclass gives, one of :meth:`node_vectors`, :meth:`scorer` or :meth:`ranked`; to be mixed into any class that sets the
+    attributes. It has every protocol of this room.
+
+    Attributes
+    ----------
+    graph : Graph, or None where it knows no edges
+    user_ids, item_ids : raw ids [n_users], [n_items]; has_raw_ids : whether they are more than 0, 1, ...
+    similarity : "dot" or "cosine", how vectors make a score
+    """
+
+    graph: Graph | None
+    user_ids: NDArray[Any]
+    item_ids: NDArray[Any]
+    has_raw_ids: bool
+    similarity: str
+    _sorted: dict[Side, tuple[NDArray[Any], NDArray[np.int64], NDArray[Any]]] | None = None  # ids, their order, sorted
+
+    def _know(self, data: Graph | Dataset) -> None:
+        """Takes the edges, and the raw ids of a Dataset."""
+        self.has_raw_ids = isinstance(data, Dataset)
+        if isinstance(data, Dataset):
+            self.graph, self.user_ids, self.item_ids = data.graph(), data.user_ids, data.item_ids
+        else:
+            self.graph, self.user_ids, self.item_ids = data, np.arange(data.n_users), np.arange(data.n_items)
+
+    @property
+    def n_users(self) -> int:
+        return len(self.user_ids) if self.graph is None else self.graph.n_users
+
+    @property
+    def n_items(self) -> int:
+        return len(self.item_ids) if self.graph is None else self.graph.n_items
+
+    @property
+    def ids(self) -> Ids | None:
+        """The raw ids (of users, of items) behind the internal ones; None where it was made of a Graph, which says nothing of them."""
+        return (self.user_ids, self.item_ids) if self.has_raw_ids else None
+
+    # --- vectors and scores -----------------------------------------------------------------------------------------
+
+    def node_vectors(self) -> tuple[Tensor, Tensor]:
+        """(users [n_users, dim], items [n_items, dim]), float32, computed now."""
+        raise NotImplementedError(f"{type(self).__name__} has no vectors")
+
+    def vectors(self) -> Scored | None:
+        """(users [n_users, dim], items [n_items, dim], similarity) that rank the items: :meth:`node_vectors`; None where another
+        :meth:`scorer` ranks them."""
+        if type(self).scorer is not Ranker.scorer:
+            return None
+        return *self.node_vectors(), self.similarity
+
+    def scorer(self) -> Scorer:
+        """A function from internal user ids int64 [b] to scores [b, n_items]; the vectors are computed once, now."""
+        users, items = self.scoring_vectors()
+        return lambda ids: dense(users[ids], items)
+
+    def row_scorer(self) -> RowScorer | None:
+        """For what scores a user by his items alone: from edges, a Graph [b, n_items], to scores [b, n_items]. None for any other."""
+        return None
+
+    def scoring_vectors(self) -> tuple[Tensor, Tensor]:
+        """(users [n_users, dim], items [n_items, dim]), float32, whose inner products are the scores: :meth:`node_vectors`, :meth:`as_scored`."""
+        users, items = self.node_vectors()
+        return self.as_scored(users), self.as_scored(items)
+
+    def as_scored(self, vectors: Tensor) -> Tensor:
+        """Vectors as they enter a score: of length 1 where ``similarity`` is "cosine"."""
+        return unit(vectors) if self.similarity == "cosine" else vectors
+
+    # --- recommending -----------------------------------------------------------------------------------------------
+
+    def ranked(self, seen: Graph | None, users: Tensor, k: int, batch_users: int = 512) -> Lists:
+        """Block by block (users [b], internal item ids [b, k], scores [b, k]) of internal user ids int64 [n]; items in ``seen`` are left out.
+        ``batch_users`` rows of scores are held at a time where there are no :meth:`vectors`."""
+        vectors = self.vectors()
+        if vectors is not None:
+            return by_vectors(vectors, seen, users, k)
+        graph = self.graph if seen is None else seen
+        if graph is None:
+            raise ValueError(f"{type(self).__name__} ranks by scores and has no graph to say of what; make it with one")
+        return by_scores(self.scorer(), graph, users, k, seen is not None, batch_users)
+
+    def recommend(self, users: Any, k: int = 20, exclude_seen: bool = True) -> Best:
+        """The k best items of each user: (raw item ids [n, k], scores [n, k]).
+
+        Ties go as in :func:`fastgcn_rec.topk`. Where fewer than k items remain, ids are padded with the item id's "none" (-1, or the
+        empty string) and scores with -inf.
+
+        Raises ValueError naming the users that the model does not know.
+        """
+        k = check_count(k, "recommend: k", 1)
+        rows = torch.from_numpy(self.user_rows(users))
+        blocks = list(self.ranked(self._seen() if exclude_seen else None, rows, k))
+        ids = torch.cat([b[1] for b in blocks])
+        return self.raw_items(ids), torch.cat([b[2] for b in blocks]).cpu().numpy()
+
+    def _seen(self) -> Graph:
+        if self.graph is None:
+            raise ValueError(
+                f"recommend: exclude_seen=True leaves out the items that a user has, and this {type(self).__name__} knows no edges; make it with "
+                "graph=Graph(...), or pass exclude_seen=False"
+            )
+        return self.graph
+
+    def similar_items(self, items: Any, k: int = 20) -> Best:
+        """The k items nearest to each item by cosine, itself left out: (raw ids [n, k], cosines [n, k]); padded as :meth:`recommend`
+        does."""
+        return self._similar(self.node_vectors()[1], self.item_ids, items, "items", k)
+
+    def similar_users(self, users: Any, k: int = 20) -> Best:
+        """The k users nearest to each user by cosine, as :meth:`similar_items`."""
+        return self._similar(self.node_vectors()[0], self.user_ids, users, "users", k)
+
+    def _similar(self, z: Tensor, space: NDArray[Any], raw_ids: Any, side: Side, k: int) -> Best:
+        k = check_count(k, f"similar_{side}: k", 1)
+        rows = torch.from_numpy(self.rows_of(side, _listed(raw_ids, side), side)).to(z.device)
+        itself = torch.arange(len(rows) + 1, device=rows.device), rows
+        z = unit(z)
+        ids, cosines = retrieve(z[rows], z, k, itself)
+        return ids_at(space, ids.cpu().numpy()), cosines.cpu().numpy()
+
+    # --- ids --------------------------------------------------------------------------------------------------------
+
+    def user_rows(self, users: Any) -> NDArray[np.int64]:
+        """The internal ids of raw user ids; a ValueError names those that the model does not know."""
+        return self.rows_of("users", _listed(users, "users"), "users")
+
+    def item_rows(self, items: Any) -> NDArray[np.int64]:
+        """The internal ids of raw item ids; a ValueError names those that the model does not know."""
+        return self.rows_of("items", _listed(items, "items"), "items")
+
+    def rows_of(self, side: Side, raw_ids: NDArray[Any], name: str) -> NDArray[np.int64]:
+        """The internal ids of one side's raw ids [n], whose sorted order is kept from call to call; ``name`` is the argument named in errors."""
+        space = self.user_ids if side == "users" else self.item_ids
+        if self._sorted is None:
+            self._sorted = {}
+        if side not in self._sorted or self._sorted[side][0] is not space:
+            self._sorted[side] = space, *sorted_index(space)
+        _, order, ordered = self._sorted[side]
+        return order[codes_of(raw_ids, ordered, name, f"{side} of the model")]
+
+    def raw_items(self, ids: Tensor) -> NDArray[Any]:
+        """The raw ids of internal item ids, the item id's "none" for -1."""
+        return ids_at(self.item_ids, ids.cpu().numpy())
+
+    # --- new users and items ----------------------------------------------------------------------------------------
+
+    def fold_in_users(self, user_items: Any, **options: Any) -> Tensor:
+        """Vectors [n, dim] of users whom the model was not trained on, from their items; nothing is trained or changed.
+
+        They stand to the item vectors as those of users do; users without items get the mean of the vectors of users with an edge
+        (docs/retrieval.md). For one call after the other make a :class:`fastgcn_rec.FoldIn` once: it keeps what all calls share.
+
+        Parameters
+        ----------
+        user_items : SciPy sparse matrix [n, n_items], columns in the order of ``item_ids``; or n lists of raw item ids
+            Repeated items count once. Values are weights for a model of a weighted graph and only mark edges for any other.
+        options : of :class:`fastgcn_rec.FoldIn` and of the model's ``folding``, which gives the formula
+
+        Raises
+        ------
+        ValueError : naming unknown ids; a wrong shape. TypeError : ids of another kind; a list of ids in place of a list of lists.
+
+        Examples
+        --------
+        >>> from fastgcn_rec import LightGCN
+        >>> LightGCN(Graph.from_edges([0, 1], [1, 0]), 8).fold_in_users([[0], [0, 1]]).shape
+        torch.Size([2, 8])
+        """
+        return Folded(self, **options).users(user_items)
+
+    def fold_in_items(self, item_users: Any, **options: Any) -> Tensor:
+        """Vectors [n, dim] of new items from their users: :meth:`fold_in_users` with the sides exchanged.
+
+        To rank new items among the trained ones pass ``calibrate=True`` (:class:`fastgcn_rec.FoldIn`), which puts them on one scale.
+        """
+        return Folded(self, **options).items(item_users)
+
+    def recommend_new(self, user_items: Any, k: int = 20, exclude_seen: bool = True, **options: Any) -> Best:
+        """The k best items of each new user, own items left out: (raw item ids [n, k], scores [n, k]), as :meth:`recommend`.
+
+        Arguments and errors as for :meth:`fold_in_users`.
+
+        >>> from fastgcn_rec import Popularity
+        >>> Popularity(Graph.from_edges([0, 0, 1], [0, 1, 1])).recommend_new([[1]], k=1)[0].tolist()
+        [[0]]
+        """
+        return Folded(self, **options).recommend(user_items, k, exclude_seen)
+
+    def folding(self) -> Fold:
+        """How new nodes' vectors come from their edges; what that needs beside them is computed now."""
+        raise NotImplementedError(
+            f"{type(self).__name__} has no rule for new users and items; give it a method folding()"
+        )
+
+
+def _listed(raw_ids: Any, what: str) -> NDArray[Any]:
+    """Raw ids as an array [n], of a single one too."""
+    if isinstance(raw_ids, (set, frozenset)):
+        raise TypeError(f"{what} must be a list or an array, whose order the result has, got a set; pass sorted(...)")
+    single = isinstance(raw_ids, str) or getattr(raw_ids, "ndim", int(isinstance(raw_ids, Iterable))) == 0
+    return as_ids([raw_ids] if single else raw_ids, what)
