@@ -25,7 +25,7 @@ class FoldIn(Folded):
 
     Examples
     --------
-    >>> from fastgcn_rec import LightGCN
+    >>> from fastgcn_rec import Graph, LightGCN
     >>> model = LightGCN(Graph.from_edges([0, 0, 1, 1], [0, 1, 1, 2]), embedding_dim=8)
     >>> fold = FoldIn(model)
     >>> fold.users([[0, 1], [2]]).shape

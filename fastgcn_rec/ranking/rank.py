@@ -37,6 +37,7 @@ def as_ranker(model: Any, graph: Graph | Dataset | None = None, who: str = "as_r
 
     Examples
     --------
+    >>> import numpy as np
     >>> ranker = as_ranker((np.eye(2), np.array([[3.0, 0.0], [0.0, 2.0]])), Graph.from_edges([0], [1], 2, 2))
     >>> ranker.recommend([0, 1], k=1)[0].tolist()
     [[0], [1]]
