@@ -5,16 +5,15 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from every_sampler import MANY, SAMPLERS, Band, draw, pvalue, vectors
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 from support import FEW, graphs, on_the_cpu, random_graph, same_bits_in_any_order
 
 from fastgcn_rec import Graph, ppr_topk, sample_batch, select_negatives, unseen_mask
 from fastgcn_rec.negatives import (
     Batch,
     Curriculum,
-    DistanceWeighted,
     Dynamic,
     Embeddings,
     InBatch,
@@ -22,59 +21,11 @@ from fastgcn_rec.negatives import (
     Popularity,
     PPRHard,
     Sampler,
-    SemiHard,
     Shared,
     Uniform,
     hard,
     parse,
 )
-from fastgcn_rec.ops import reference
-
-MANY = 4_000 if FEW else 40_000  # draws of a distribution test
-
-
-class Band:
-    """Ranks for PPRHard: item (user + k) mod n_items has rank k; uniform over ranks [2, 6)."""
-
-    def __init__(self, n_items):
-        self.n_items = n_items
-
-    def sample(self, users, n, seed, offset):
-        rng = np.random.default_rng((int(seed), int(offset)))
-        ranks = torch.from_numpy(rng.integers(2, 6, (len(users), n))).to(users.device)
-        return (users[:, None] + ranks) % self.n_items
-
-
-SAMPLERS = {
-    "uniform": lambda n_items: Uniform(3),
-    "popularity": lambda n_items: Popularity(3, 0.5),
-    "shared": lambda n_items: Shared(5),
-    "shared by popularity": lambda n_items: Shared(5, Popularity(1, 1.0)),
-    "in_batch": lambda n_items: InBatch(),
-    "dynamic": lambda n_items: Dynamic(2, candidates=6),
-    "semi_hard": lambda n_items: SemiHard(2, 1.0, candidates=6),
-    "distance_weighted": lambda n_items: DistanceWeighted(2, candidates=6),
-    "ppr": lambda n_items: PPRHard(2, ranks=Band(n_items)),
-    "sum": lambda n_items: Uniform(1) + Shared(3) + PPRHard(1, ranks=Band(n_items)),
-    "curriculum": lambda n_items: Curriculum(Uniform(1), Dynamic(1, candidates=6)) + Popularity(1),
-}
-
-
-def vectors(graph, dim=6, seed=0, device="cpu"):
-    return torch.randn(graph.n_nodes, dim, generator=torch.Generator().manual_seed(seed)).to(device)
-
-
-def draw(sampler, graph, users, pos, step=0, epoch=3, seed=7):
-    table = vectors(graph, device=graph.device)
-    return sampler(graph, users, pos, seed=seed, step=step, epoch=epoch, embeddings=lambda: table)
-
-
-def pvalue(counts, weights):
-    counts, weights = np.asarray(counts, float), np.asarray(weights, float)
-    assert counts[weights == 0].sum() == 0
-    kept = weights > 0
-    return stats.chisquare(counts[kept], weights[kept] / weights.sum() * counts.sum()).pvalue
-
 
 # --- what holds for all ------------------------------------------------------------------------------------------------
 
@@ -216,74 +167,6 @@ def test_unseen_mask_matches_the_dense_matrix(device, graph, n, shared, seed):
     rows = items.expand(5, n)
     expected = (rows >= 0) & ~seen[users[:, None], rows.clamp(min=0)]
     assert torch.equal(unseen_mask(graph.to(device), users.to(device), items.to(device)).cpu(), expected)
-
-
-@given(
-    st.integers(1, 20),
-    st.integers(0, 4),
-    st.integers(0, 99),
-    st.sampled_from(["hardest", "semi_hard"]),
-    st.sampled_from([torch.float32, torch.float64]),
-)
-def test_dynamic_and_semi_hard_are_brute_force(device, m, n, seed, law, dtype):
-    """The values are small integers, whose products are exact, so that ties are ties; distances differ by more than rounding."""
-    generator = torch.Generator().manual_seed(seed)
-    user_emb, item_emb = (torch.randint(-3, 4, (rows, 5), generator=generator).to(dtype) for rows in (4, 12))
-    users, pos = torch.arange(4), torch.randint(12, (4,), generator=generator)
-    candidates = torch.randint(-1, 12, (4, m), generator=generator)
-    margin = 0.31
-    wide = user_emb.double(), item_emb.double()
-    if law == "semi_hard":  # leave out items at the very edges of the band, where rounding decides
-        for b in range(4):
-            d = reference.unit_distances(*wide, b, list(range(12)))
-            near = torch.minimum((d - d[pos[b]]).abs(), (d - d[pos[b]] - margin).abs()) < 1e-3
-            candidates[b][torch.isin(candidates[b], near.nonzero().flatten())] = -1
-    expected = reference.select_negatives(*wide, users, pos, candidates, n, law, margin)
-    inputs = (t.to(device) for t in (user_emb, item_emb, users, pos, candidates))
-    assert torch.equal(select_negatives(*inputs, n, law, margin=margin).cpu(), expected)
-
-
-def test_semi_hard_is_uniform_over_the_band(device):
-    graph = Graph.from_edges([0], [0], 1, 12).to(device)
-    angle = torch.tensor([0.0, 0.5, *np.linspace(0.1, 0.9, 11)])  # of the user, the positive, the others
-    table = torch.stack([angle.cos(), angle.sin()], 1).to(device)
-    rows = torch.zeros(MANY // 4, dtype=torch.int64, device=device)
-    ids = SemiHard(1, 0.2, candidates=16)(graph, rows, rows, seed=1, embeddings=lambda: table).ids
-    d = reference.unit_distances(table.cpu()[:1].double(), table.cpu()[1:].double(), 0, list(range(12)))
-    inside = (d > d[0]) & (d < d[0] + 0.2)
-    inside[0] = False
-    counts = np.bincount(ids.cpu().numpy().ravel() + 1, minlength=13)
-    assert pvalue(counts[1:], inside.double().numpy()) > 1e-4
-
-
-@pytest.mark.parametrize("dim", [3, 8, 64])
-def test_distance_weighted_draws_by_the_inverse_density(device, dim):
-    """Where a draw falls in the running sum of its row's probabilities, uniformly within its item, is uniform on [0, 1)."""
-    generator = torch.Generator().manual_seed(dim)
-    user_emb, item_emb = (torch.randn(n, dim, generator=generator, dtype=torch.float64) for n in (20, 30))
-    rows = MANY // 8
-    users, pos = torch.arange(rows) % 20, torch.zeros(rows, dtype=torch.int64)
-    candidates = torch.stack([torch.randperm(30, generator=generator)[:6] for _ in range(rows)])
-    inputs = [t.to(device) for t in (user_emb, item_emb, users, pos, candidates)]
-    picked = select_negatives(*inputs, 2, "distance_weighted", seed=3, lo=0.5, hi=1.4).cpu()
-    unit = torch.nn.functional.normalize
-    d = torch.linalg.vector_norm(unit(user_emb)[users][:, None] - unit(item_emb)[candidates], dim=2)
-    p = reference.distance_weights(d, dim)
-    places = []
-    for k in range(2):
-        at = (candidates == picked[:, k : k + 1]).long().argmax(1, keepdim=True)
-        before = p.cumsum(1).gather(1, at) - p.gather(1, at)
-        places.append(before + torch.rand(rows, 1, generator=generator, dtype=torch.float64) * p.gather(1, at))
-    for place in places:
-        assert stats.kstest(place.numpy().ravel(), "uniform").pvalue > 1e-4
-    assert abs(np.corrcoef(places[0].numpy().ravel(), places[1].numpy().ravel())[0, 1]) < 5 / rows**0.5
-
-
-def test_distance_weights_are_the_clipped_inverse_density():
-    d = torch.tensor([[0.1, 0.5, 1.0, 1.4, 1.9]], dtype=torch.float64)
-    clipped = d.clamp(0.5, 1.4)
-    q = clipped ** (8 - 2) * (1 - clipped**2 / 4) ** ((8 - 3) / 2)
-    torch.testing.assert_close(reference.distance_weights(d, 8), (1 / q) / (1 / q).sum())
 
 
 def test_ppr_draws_within_its_band_and_leaves_own_items_out(device):
