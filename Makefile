@@ -1,4 +1,4 @@
-# make demo   train on ml-100k and show what comes out        make test    all tests
+# make demo   train on ml-100k and show what comes out        make test    all tests but the slow ones
 # make check  what a contributor runs before a commit         make clean   remove builds and environments
 # Each makes the virtual environment .venv and installs what it needs; running it again is quick.
 PYTHON ?= python3
@@ -14,7 +14,7 @@ FGR_CUDA ?= $(shell nvidia-smi -L 2> /dev/null | grep -q GPU && echo AUTO || ech
 BUILD_ENV := FGR_CUDA=$(FGR_CUDA) FGR_CUDA_ARCHITECTURES=$(CUDA_ARCH)
 , := ,
 
-.PHONY: demo test check check-python check-cpp check-fuzz check-cpu-only check-lowest check-cuda check-emulated clean
+.PHONY: demo test check check-python check-slow check-cpp check-fuzz check-cpu-only check-lowest check-cuda check-emulated clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.installed: $(SOURCES)
@@ -36,7 +36,7 @@ test: $(VENV)/.installed
 
 # Two at a time, since most of them keep one core busy.
 check: $(VENV)/.installed-dev
-	$(MAKE) -j2 --output-sync=target check-python check-cpp check-fuzz check-emulated check-cpu-only check-lowest check-cuda
+	$(MAKE) -j2 --output-sync=target check-python check-slow check-cpp check-fuzz check-emulated check-cpu-only check-lowest check-cuda
 
 check-python: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
@@ -45,6 +45,10 @@ check-python: $(VENV)/.installed-dev
 	$(BIN)/lint-imports --no-cache
 	find csrc \( -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.inc' \) -print0 | xargs -0 $(BIN)/clang-format --dry-run -Werror
 	$(BIN)/python -m pytest -q --doctest-modules fastgcn_rec
+
+# What takes many seconds and says nothing of the package that `make test` does not: every level of instructions, the benchmarks.
+check-slow: $(VENV)/.installed
+	$(BIN)/python -m pytest -q -m slow
 
 # $(call sanitized,folder,sanitizers,options): a build with all warnings errors. $(PYTHON_MODULE): options to build the module for Python.
 sanitized = $(BIN)/cmake -S . -B $(1) -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) -DFGR_SANITIZE=$(2) -DFGR_WERROR=ON \

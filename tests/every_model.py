@@ -74,6 +74,20 @@ def trained(kind):
     return model
 
 
+def of_all(model, k=7):
+    """What the model says: (recommendations, new users' recommendations, neighbours), as arrays."""
+    new = [model.item_ids[[0, 3, 7]].tolist(), model.item_ids[[2]].tolist()]
+    return [*model.recommend(model.user_ids, k), *model.recommend_new(new, k), *model.similar_items(model.item_ids, k)]
+
+
+def same(one, other):
+    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def numbers(model):
+    return [t.detach().clone() for t in model.state_dict().values()]
+
+
 def with_guesses(scores, rows):
     """Scores [n_users, n_items] by items, where users whose row of R is empty get each item's share of the others."""
     has = np.asarray(rows) > 0

@@ -1,7 +1,7 @@
 """The benchmarks run: their gates hold and their records are complete. No time is judged here."""
 
+import importlib
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -19,27 +19,32 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+@pytest.fixture
+def here(monkeypatch):
+    """``python -m benchmarks ...`` in this process, which has imported already what a new one would have to."""
+    monkeypatch.syspath_prepend(ROOT)
+    monkeypatch.chdir(ROOT)
+    return lambda *arguments: importlib.import_module("benchmarks.__main__").main(arguments)
+
+
 def benchmarks(*arguments):
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks", *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def test_every_race_writes_whole_records_and_a_picture(tmp_path):
+@pytest.mark.parametrize(
+    "cases",
+    [
+        pytest.param(["sampler", "ppr"], id="two"),
+        pytest.param(
+            ["propagate", "step", "dense", "loss", "sampler", "negatives", "adam", "graph", "topk", "ppr", "walks", "pinsage"],
+            id="every",
+            marks=pytest.mark.slow,
+        ),
+    ],
+)  # fmt: skip
+def test_a_race_writes_whole_records_and_a_picture(here, tmp_path, cases):
     file, picture = tmp_path / "result.json", tmp_path / "picture.png"
-    cases = [
-        "propagate",
-        "step",
-        "dense",
-        "loss",
-        "sampler",
-        "negatives",
-        "adam",
-        "graph",
-        "topk",
-        "ppr",
-        "walks",
-        "pinsage",
-    ]
     done = benchmarks(*cases, "--quick", "--data", "synthetic:3e3", "--dim", 16, "--json", file)
     assert done.returncode == 0, done.stderr
     result = json.loads(file.read_text())
@@ -52,10 +57,19 @@ def test_every_race_writes_whole_records_and_a_picture(tmp_path):
         assert ours["contender"].startswith("ours")
         assert ours["ratio"] == 1
         assert others
-    assert benchmarks("report", file, "--out", picture).returncode == 0
+    assert here("report", str(file), "--out", str(picture)) == 0
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.filterwarnings("ignore")  # of those that they are compared with
+def test_every_benchmark_finds_what_it_imports(here):
+    names = [file.stem for file in (ROOT / "benchmarks").glob("*.py") if file.stem != "__main__"]
+    assert {"bench_step", "compare_fold_in"} <= set(names)
+    for name in names:
+        importlib.import_module(f"benchmarks.{name}")
+
+
+@pytest.mark.slow
 def test_scale_gives_the_estimate_beside_the_measured_peak(tmp_path):
     file = tmp_path / "result.json"
     done = benchmarks("scale", "--quick", "--data", "synthetic:3e3", "--json", file)
@@ -64,14 +78,14 @@ def test_scale_gives_the_estimate_beside_the_measured_peak(tmp_path):
         assert {"edges", "hop_ns_per_edge", "peak_mib", "predicted_mib"} <= record.keys()
 
 
-def test_a_file_that_is_no_result_is_refused(tmp_path):
+def test_a_file_that_is_no_result_is_refused(here, tmp_path):
     file = tmp_path / "other.json"
     file.write_text("{}")
-    done = benchmarks("report", file)
-    assert done.returncode == 1
-    assert "is not a result of these benchmarks" in done.stderr
+    with pytest.raises(SystemExit, match="is not a result of these benchmarks"):
+        here("report", str(file))
 
 
+@pytest.mark.slow
 def test_samplers_are_compared_at_equal_training_time(tmp_path):
     file = tmp_path / "result.json"
     texts = ["uniform(2)", "curriculum(uniform(1), dynamic(1))"]
@@ -91,6 +105,7 @@ def test_samplers_are_compared_at_equal_training_time(tmp_path):
         assert all(run["seconds"] >= 0.3 and run["steps"] >= 1 for run in record["runs"])
 
 
+@pytest.mark.slow
 def test_folding_in_is_compared_with_training_anew(tmp_path):
     file = tmp_path / "result.json"
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks.compare_fold_in", "--data", "synthetic:3e3"]
@@ -106,28 +121,21 @@ def test_folding_in_is_compared_with_training_anew(tmp_path):
     assert records[1]["one_user_ms"] > 0
 
 
-def test_the_documents_hold_the_figures_of_the_results():
-    done = benchmarks("report", "--docs", "--check")
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_the_documents_hold_the_figures_of_the_results(here, capsys):
+    assert here("report", "--docs", "--check") == 0, capsys.readouterr()
 
 
-def test_a_figure_that_was_typed_is_found(tmp_path):
-    shutil.copytree(ROOT / "benchmarks", tmp_path / "benchmarks", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(ROOT / "docs", tmp_path / "docs")
-    (tmp_path / "README.md").write_text(
+def test_a_figure_that_was_typed_is_found(here, tmp_path, monkeypatch, capsys):
+    from benchmarks import documents
+
+    readme = tmp_path / "README.md"
+    readme.write_text(
         "hops <!-- figure: ratio of case=adam date=2026-11-23 dtype=float32 'contender=torch.optim.Adam, fused' -->2<!-- end -->"
     )
-    command = [sys.executable, "-W", "ignore", "-m", "benchmarks", "report", "--docs"]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
-
-    def report(*options):
-        return subprocess.run(
-            [*command, *options], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-        )
-
-    found = report("--check")
-    assert found.returncode == 1
-    assert found.stdout == f"differs from benchmarks/results: {tmp_path / 'README.md'}\n"
-    assert report().returncode == 0
-    assert (tmp_path / "README.md").read_text().endswith("-->1.07<!-- end -->")
-    assert report("--check").returncode == 0
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    monkeypatch.setattr(documents, "ROOT", tmp_path)
+    assert here("report", "--docs", "--check") == 1
+    assert capsys.readouterr().out == f"differs from benchmarks/results: {readme}\n"
+    assert here("report", "--docs") == 0
+    assert readme.read_text().endswith("-->1.07<!-- end -->")
+    assert here("report", "--docs", "--check") == 0

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from every_model import EVERY, MADE, OF_RECIPES, TRAINED, TRAINING, small_data, trained
+from every_model import EVERY, MADE, OF_RECIPES, TRAINED, TRAINING, numbers, of_all, same, small_data, trained
 from support import as_a_program, on_the_cpu, random_graph, same_bits_in_any_order, weighted_graph
 
 from fastgcn_rec import Graph, Recommender, evaluate, fit
@@ -28,20 +28,6 @@ BY_ROWS = [kind for kind in MADE if kind != "Popularity"]  # which score a user 
 @pytest.fixture
 def model(kind):
     return trained(kind)
-
-
-def of_all(model, k=7):
-    """What the model says: (recommendations, new users' recommendations, neighbours), as arrays."""
-    new = [model.item_ids[[0, 3, 7]].tolist(), model.item_ids[[2]].tolist()]
-    return [*model.recommend(model.user_ids, k), *model.recommend_new(new, k), *model.similar_items(model.item_ids, k)]
-
-
-def same(one, other):
-    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
-
-
-def numbers(model):
-    return [t.detach().clone() for t in model.state_dict().values()]
 
 
 def own_items(model, user):
