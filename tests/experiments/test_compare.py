@@ -51,7 +51,7 @@ def test_models_that_train(ml_100k):
 
 
 def test_a_missing_package_is_said_with_its_remedy(monkeypatch):
-    monkeypatch.setitem(sys.modules, "implicit", None)
+    monkeypatch.setitem(sys.modules, "implicit.cpu.als", None)
     with pytest.raises(ImportError, match=r"als needs implicit: pip install 'fastgcn_rec\[compare\]'"):
         Als(synthetic_interactions(40, 30, 200))
 
