@@ -41,7 +41,7 @@ def written(text: str, records: Sequence[Record], to_root: str = "") -> str:
         return match["open"] + made + match["close"]
 
     result = _MARKED.sub(content, text)
-    if left := re.search(r"<!--(?! end -->).*", _MARKED.sub("", result)):
+    if left := re.search(r"<!--(?! not run: ).*", _MARKED.sub("", result)):
         raise ValueError(f"no marker, or one without its end: {left[0]!r}")
     return result
 
@@ -66,6 +66,7 @@ def outside(text: str) -> str:
 
 def figure(what: str, records: Sequence[Record]) -> str:
     field, _, conditions = what.partition(" of ")
+    field = field.strip('"')
     wanted = dict(pair.split("=", 1) for pair in shlex.split(conditions))
     found = [r for r in records if field in r and all(str(r.get(key)) == value for key, value in wanted.items())]
     if not found or (len(found) > 1 and len({r.get("seed") for r in found}) < len(found)):

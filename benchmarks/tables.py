@@ -369,6 +369,7 @@ TABLES: Mapping[str, Table] = {
     "choices: lightgcn": choices("lightgcn options", "option"),
     "choices: pinsage": recall_only(choices("pinsage online-retail")),
     "choices: pinsage options": recall_only(choices("pinsage options")),
+    "choices: pinsage layers": recall_only(choices("pinsage layers")),
     "choices: fold in": recall_only(choices("fold in MF", "new user's vector")),
     "samplers": SAMPLERS,
     "fold in": FOLD_IN,

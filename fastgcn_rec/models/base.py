@@ -102,7 +102,7 @@ class Recommender(torch.nn.Module, Ranker):
 
         They are the rows of :meth:`get_embedding`, but for nodes without an edge, whose rows only ever were initial noise: such an item has the
         vector 0, such a user the mean of the vectors of users with an edge, as these enter a score (:meth:`as_scored`). A user's score of an
-        item then is the mean of theirs: the best guess where nothing is known, near popularity (docs/retrieval.md)."""
+        item then is the mean of theirs: the best guess where nothing is known, near popularity (docs/serve.md)."""
         users, items = self.get_embedding().detach().float().split([self.n_users, self.n_items])
         return without_noise(users, items, self.graph, self.as_scored, self.described)
 

@@ -204,7 +204,7 @@ class LightGCN(MF):
         trained edge add nothing but their weight in d_new; a node without edges gets 0 (for users :class:`FoldIn` knows better).
 
         method="ridge", and a model without layers (K = 0): :meth:`MF.folding` against the final vectors, with its ``options``.
-        docs/retrieval.md compares the two.
+        docs/serve.md compares the two.
         """
         if method not in ("propagate", "ridge"):
             raise ValueError(f"LightGCN: method must be 'propagate' or 'ridge', got {method!r}")

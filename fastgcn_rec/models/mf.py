@@ -81,7 +81,7 @@ class MF(Recommender):
 
         (one half-step of implicit ALS: Hu et al. 2008, eq. 4, weighted as in Rendle et al. 2022, "Revisiting the performance of iALS",
         eq. 2), with lambda = reg * tr(G) / dim, so that ``reg`` does not depend on the scale of the vectors. Solved in float64 by LAPACK on one thread. The defaults were chosen on held-out training data
-        (docs/retrieval.md).
+        (docs/choices.md).
 
         Parameters
         ----------

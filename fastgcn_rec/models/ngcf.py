@@ -47,7 +47,7 @@ class NGCF(Recommender):
         what it keeps for itself stays).
     init : "xavier" or "identity"
         "identity": W1 (of the lecture's form: the part of W for the node itself) begins as the identity instead of Xavier's law, so that training
-        begins as a diffusion, which learns faster: docs/ngcf.md.
+        begins as a diffusion, which learns faster: docs/choices.md.
     seed : int
         Of the initial values (Xavier, the users' table and the items' apart as published).
     similarity : "dot" or "cosine"

@@ -1,4 +1,4 @@
-"""What stands in for a node that nothing is known of: the one guess of all models, for their own nodes without an edge and for new ones (docs/retrieval.md)."""
+"""What stands in for a node that nothing is known of: the one guess of all models, for their own nodes without an edge and for new ones (docs/serve.md)."""
 
 from __future__ import annotations
 

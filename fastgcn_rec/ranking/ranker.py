@@ -175,7 +175,7 @@ class Ranker:
         """Vectors [n, dim] of users whom the model was not trained on, from their items; nothing is trained or changed.
 
         They stand to the item vectors as those of users do; users without items get the mean of the vectors of users with an edge
-        (docs/retrieval.md). For one call after the other make a :class:`fastgcn_rec.FoldIn` once: it keeps what all calls share.
+        (docs/serve.md). For one call after the other make a :class:`fastgcn_rec.FoldIn` once: it keeps what all calls share.
 
         Parameters
         ----------

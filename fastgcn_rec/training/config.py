@@ -32,7 +32,7 @@ class TrainConfig(Objective):
         Of the softmax: the weight of the negatives, 1 in the plain one.
     logq : float
         The softmax's bias of an item is -logq * log q, q the probability that it is drawn as a positive. 1 corrects for negatives that
-        are drawn by popularity, which vectors of length 1 need; 0, the default, leaves popularity to the vectors' lengths (docs/results.md).
+        are drawn by popularity, which vectors of length 1 need; 0, the default, leaves popularity to the vectors' lengths (docs/choices.md).
     margin : float
         Of max_margin: by how much a positive is to score above a negative.
     sampler : "user" or "edge"

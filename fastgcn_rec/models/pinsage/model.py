@@ -64,7 +64,7 @@ class PinSAGE(Featured, Recommender):
         K. 0: features alone, no graph.
     linear : bool
         Layers without ReLU that begin as the plain diffusion normalize(h + pooled h) (Q = I, W = [I I]). A mean of what ReLU lets through
-        is much the same for all items at first: docs/pinsage.md has what it costs. False: the paper's.
+        is much the same for all items at first: docs/choices.md has what it costs. False: the paper's.
     top, n_walks, walk_length, restart
         Of the neighbourhoods. Walks of one graph and ``walk_seed`` are the same numbers everywhere.
     degree_power : float >= 0
