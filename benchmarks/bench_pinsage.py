@@ -12,7 +12,7 @@ import torch
 
 from fastgcn_rec import PinSAGE, TrainConfig, neighbor_pool, random_walk, sample_batch
 from fastgcn_rec.features import Features, Text
-from fastgcn_rec.models.pinsage.rounds import mixed
+from fastgcn_rec.models.pinsage.draws import mixed
 from fastgcn_rec.negatives import Negatives
 from fastgcn_rec.training.steps.make import make_step
 
@@ -83,7 +83,7 @@ def _step(model: PinSAGE, settings: Settings) -> Iterator[Comparison]:
     graph = model.graph
     config = TrainConfig(loss="softmax", temperature=TEMPERATURE, batch_size=BATCH, reg=0.0)
     users, pos, _ = sample_batch(graph, BATCH, 0, seed=config.seed)
-    now = model._round_of(config, 0)
+    now = model.rounds.at(model.graph, config, 0)
     peer = TorchPinSAGE(model, now.near)
     degree, edge_users = now.graph.user_degree, torch.repeat_interleave(graph.user_degree)
     optimizer = torch.optim.Adam(peer.parameters(), lr=1e-3)

@@ -107,7 +107,7 @@ def test_a_pair_is_out_of_sight_while_it_is_learnt(monkeypatch):
     embed = model.embed
 
     def spy(nodes, near):
-        seen.append((near, model._round))
+        seen.append((near, model.rounds.now))
         return embed(nodes, near)
 
     monkeypatch.setattr(model, "embed", spy)

@@ -9,9 +9,9 @@ from support import assert_close, random_graph, same_bits_in_any_order
 from fastgcn_rec import Graph, PinSAGE, TrainConfig, fit, random_walk, sample_batch, uniform_rows
 from fastgcn_rec.data import synthetic_interactions
 from fastgcn_rec.features import Categorical, Features, Numeric, Text
-from fastgcn_rec.models.pinsage import model as pinsage
+from fastgcn_rec.models.pinsage import batch as pinsage
+from fastgcn_rec.models.pinsage.draws import COLD_ITEMS, mixed
 from fastgcn_rec.models.pinsage.layers import Neighborhoods
-from fastgcn_rec.models.pinsage.rounds import mixed
 from fastgcn_rec.negatives import Negatives
 
 COLUMNS = {"id": Categorical(), "kind": Categorical("|"), "title": Text(64), "price": Numeric()}
@@ -67,13 +67,13 @@ def test_an_item_as_new_gets_the_vector_of_a_new_one_with_the_same_features(opti
 
 def by_the_formula(model, config, t, users, pos, negatives):
     """What batch_loss documents, from the vectors of all items in both forms, in float64."""
-    o, graph = model.options, model._round_of(config, t).graph
+    o, graph = model.options, model.rounds.at(model.graph, config, t).graph
     every = torch.arange(model.n_items)
-    known, new = model.embed(every, model._round_of(config, t).near), model.embed_as_new(every)
+    known, new = model.embed(every, model.rounds.at(model.graph, config, t).near), model.embed_as_new(every)
     drawn = random_walk(graph, users.repeat_interleave(o["history"]), 1, mixed(config.seed, t))[:, 1]
     rows = torch.where(drawn[:, None] >= 0, known[(drawn - model.n_users).clamp(min=0)], 0)
     queries = torch.nn.functional.normalize(rows.view(len(users), -1, known.shape[1]).mean(1), dim=1)
-    u = uniform_rows(every, 1, seed=config.seed, step=t, place=pinsage._COLD)[:, 0]
+    u = uniform_rows(every, 1, seed=config.seed, step=t, place=COLD_ITEMS)[:, 0]
     cold = u < o["cold_share"]
     z = torch.where(cold[:, None], new, known)
     if config.loss == "softmax":

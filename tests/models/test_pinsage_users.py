@@ -11,8 +11,7 @@ from support import assert_close, random_graph
 from fastgcn_rec import Graph, PinSAGE, Recommender, TrainConfig, fit, random_walk, sample_batch, uniform_rows
 from fastgcn_rec.data import Interactions, make_dataset, synthetic_interactions
 from fastgcn_rec.features import Categorical, Features, Numeric
-from fastgcn_rec.models.pinsage import users as _pinsage_users
-from fastgcn_rec.models.pinsage.rounds import mixed
+from fastgcn_rec.models.pinsage.draws import COLD_USERS, mixed
 from fastgcn_rec.negatives import Negatives
 
 USER_COLUMNS = {"id": Categorical(), "job": Categorical(), "age": Numeric()}
@@ -75,7 +74,7 @@ def test_the_more_items_a_user_has_the_more_they_decide():
 
 
 def queries_by_the_formula(model, config, t, users, pos, z):
-    now, o = model._round_of(config, t), model.options
+    now, o = model.rounds.at(model.graph, config, t), model.options
     width = o["history"]
     if o["window"] is None:
         drawn = random_walk(now.graph, users.repeat_interleave(width), 1, mixed(config.seed, t))[:, 1] - model.n_users
@@ -84,9 +83,9 @@ def queries_by_the_formula(model, config, t, users, pos, z):
         drawn = now.events.draw(users, pos, width, config.seed, t)
         sizes = now.events.near(users, pos)[1].double()
     drawn = drawn.view(-1, width)
-    u = uniform_rows(torch.arange(len(users)), 1, seed=config.seed, step=t, place=_pinsage_users._PLACE)[:, 0]
+    u = uniform_rows(torch.arange(len(users)), 1, seed=config.seed, step=t, place=COLD_USERS)[:, 0]
     cold = u < o["cold_user_share"]
-    f = torch.where(cold[:, None], model.user_side._inputs(users, as_new=True), f_of(model)[users])
+    f = torch.where(cold[:, None], model.user_side.inputs(users, as_new=True), f_of(model)[users])
     empty = cold | (sizes == 0)
     scale = torch.where(empty, f.detach().norm(dim=1).clamp(max=1), 1)
     f.register_hook(lambda grad: grad * scale[:, None])
@@ -110,7 +109,7 @@ def test_loss_and_gradient_are_those_of_the_formula(window, share, n_neg):
     for t in range(2):
         users, pos, neg = sample_batch(model.graph, 32, n_neg, seed=5, offset=32 * t)
         ours = model.batch_loss(config, t, users, pos, Negatives(neg))
-        z = model.embed(torch.arange(model.n_items), model._round_of(config, t).near)
+        z = model.embed(torch.arange(model.n_items), model.rounds.at(model.graph, config, t).near)
         queries, empty = queries_by_the_formula(model, config, t, users, pos, z)
         if n_neg:
             margins = (queries * z[pos]).sum(1)[:, None] - (queries[:, None] * z[neg]).sum(2)

@@ -99,7 +99,7 @@ def test_queries_come_from_the_graph_that_is_trained_on(protocol, monkeypatch):
 
     def spy(self, users, columns, width, seed, step):
         drawn = draw(self, users, columns, width, seed, step)
-        seen.append((users, columns, drawn.view(-1, width), model._round, model.graph))
+        seen.append((users, columns, drawn.view(-1, width), model.rounds.now, model.graph))
         return drawn
 
     monkeypatch.setattr(Events, "draw", spy)
@@ -135,8 +135,7 @@ def test_a_pair_without_items_near_is_left_out(loss, n_neg):
     out = Negatives(negatives.ids[:, :n_neg])
     model.batch_loss(config, 0, users, pos, out).backward()
     assert not any(p.grad.any() for p in model.parameters() if p.grad is not None)
-    model.options["window"] = None
-    model._round = None
+    model.rounds.window = model.rounds.now = None
     model.batch_loss(config, 0, users, pos, out).backward()
     assert all(p.grad is not None for p in model.parameters())
     assert model.table.grad.any()

@@ -26,14 +26,15 @@ class Featured(torch.nn.Module):
     feature_tokens: Tensor
     feature_weights: Tensor
 
-    def _describe(self, features: Features, encoded: Encoded, dim: int) -> None:
+    def make_inputs(self, features: Features, encoded: Encoded, dim: int) -> None:
         """Sets the features and makes the parameters, not yet filled."""
         self.features = features
-        self._set_features(encoded)
+        self.set_features(encoded)
         self.dense = Linear(self.features.n_dense, dim, bias=False)
         self.table = torch.nn.Parameter(torch.empty(self.features.n_tokens, dim))
 
-    def _set_features(self, encoded: Encoded) -> None:
+    def set_features(self, encoded: Encoded) -> None:
+        """Other nodes' features, or the same nodes' from elsewhere; the parameters stay."""
         self._new: tuple[Tensor, Tensor] | None = None
         for name, array in encoded._asdict().items():
             self.register_buffer(f"feature_{name}", torch.from_numpy(array))
@@ -44,21 +45,24 @@ class Featured(torch.nn.Module):
         if tokens.numel() and not -1 <= int(tokens.min()) <= int(tokens.max()) < n:
             raise ValueError(f"its tokens must lie in [-1, {n}), got {int(tokens.min())} to {int(tokens.max())}")
 
-    def _encoded(self) -> Encoded:
+    def encoded(self) -> Encoded:
+        """The features, float32, on the CPU."""
         tokens = self.feature_tokens.cpu().numpy()
         return Encoded(self.feature_dense.float().cpu().numpy(), tokens, self.feature_weights.float().cpu().numpy())
 
-    def _inputs(self, nodes: Tensor, as_new: bool = False) -> Tensor:
+    def inputs(self, nodes: Tensor, as_new: bool = False) -> Tensor:
+        """Of nodes int64 [n], [n, dim]; ``as_new``: with unknown in place of the values that only the node has."""
         tokens, weights = self._tokens_as_new() if as_new else (self.feature_tokens, self.feature_weights)
-        return self._inputs_of(self.feature_dense[nodes], tokens[nodes], weights[nodes])
+        return self.inputs_of(self.feature_dense[nodes], tokens[nodes], weights[nodes])
 
-    def _inputs_of(self, dense: Tensor, tokens: Tensor, weights: Tensor) -> Tensor:
+    def inputs_of(self, dense: Tensor, tokens: Tensor, weights: Tensor) -> Tensor:
+        """Of encoded features, a row for each node."""
         pooled: Tensor = neighbor_pool(self.table, tokens, weights)
         return self.dense(dense) + pooled
 
     def _tokens_as_new(self) -> tuple[Tensor, Tensor]:
         if self._new is None or self._new[0].device != self.table.device or self._new[1].dtype != self.table.dtype:
-            new = self.features.as_new(self._encoded())
+            new = self.features.as_new(self.encoded())
             tokens, weights = torch.from_numpy(new.tokens), torch.from_numpy(new.weights)
             self._new = tokens.to(self.table.device), weights.to(self.table)
         return self._new

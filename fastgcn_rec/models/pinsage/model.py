@@ -2,41 +2,36 @@
 
 from __future__ import annotations
 
-import math
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch.nn.functional import normalize
 
-from ...core.arguments import check_count, check_number, check_numbers, plain
 from ...core.graph import Graph
 from ...data import Dataset
 from ...features import Features
-from ...losses import Objective, item_bias, loss_of
+from ...losses import Objective
 from ...negatives import Negatives
 from ...ops.half_hop import half_hop
-from ...ops.l2_loss import l2_loss
-from ...ops.neighbor_pool import neighbor_pool
-from ...ops.random_walk import random_walk_neighbors
-from ...ops.sample import sample_batch
-from ...ops.uniform_rows import uniform_rows
 from ...ranking.protocols import Fold
 from ...ranking.same import check_dataset
 from ..base import Recommender
-from .inputs import Featured, encode, guessed, stacked
-from .layers import Layer, Linear, Neighborhoods
+from .batch import loss_of_batch
+from .inputs import encode, guessed, stacked
+from .layers import Neighborhoods
+from .network import Network
 from .new_items import graph_with, ids_with
-from .rounds import Round, distinct, mixed, places
+from .options import checked
+from .rounds import Rounds
 from .users import Summed, user_side
-from .window import Events, PairTimes
+from .walks import Walks
 
 Tensor = torch.Tensor
-CANDIDATES = 10  # times ``top``: of the neighbours that degree_power ranks
-_COLD = 1 << 18  # the place of uniform_rows
 
 
-class PinSAGE(Featured, Recommender):
+class PinSAGE(Network, Recommender):
     """PinSAGE (Ying et al. 2018) on a graph of users and items, with users read off their items.
 
     h_i^0 = dense_i D + sum_t weights[i, t] table[tokens[i, t]] from the item's features; K layers h^k of importance pooling over the
@@ -137,32 +132,11 @@ class PinSAGE(Featured, Recommender):
         n_user_tokens: int | None = None,
     ) -> None:
         super().__init__(data, similarity)
-        counts = {"embedding_dim": embedding_dim, "hidden_dim": hidden_dim, "top": top, "n_walks": n_walks, "walk_length": walk_length,
-                  "history": history}  # fmt: skip
-        counts = {name: check_count(value, f"PinSAGE: {name}", 1) for name, value in counts.items()}
-        embedding_dim, hidden_dim = counts["embedding_dim"], counts["hidden_dim"]
-        num_layers = check_count(num_layers, "PinSAGE: num_layers")
-        walk_seed, seed = check_count(walk_seed, "PinSAGE: walk_seed"), check_count(seed, "PinSAGE: seed")
-        window, linear = None if window is None else check_number(window, "PinSAGE: window"), plain(linear)
-        restart, degree_power, round_share, cold_share, cold_user_share, init_std = check_numbers(
-            "PinSAGE", restart=restart, degree_power=degree_power, round_share=round_share, cold_share=cold_share,
-            cold_user_share=cold_user_share, init_std=init_std,
+        options = checked(
+            embedding_dim=embedding_dim, hidden_dim=hidden_dim, top=top, n_walks=n_walks, walk_length=walk_length, history=history,
+            num_layers=num_layers, linear=linear, restart=restart, degree_power=degree_power, round_share=round_share,
+            cold_share=cold_share, cold_user_share=cold_user_share, window=window, walk_seed=walk_seed, init_std=init_std, seed=seed,
         )  # fmt: skip
-        for name, number, rule, holds in (
-            ("num_layers", num_layers, "be >= 0", num_layers >= 0),
-            ("round_share", round_share, "lie in (0, 1)", 0 < round_share < 1),
-            ("degree_power", degree_power, "be >= 0 and finite", 0 <= degree_power < math.inf),
-            ("cold_share", cold_share, "lie in [0, 1)", 0 <= cold_share < 1),
-            ("cold_user_share", cold_user_share, "lie in [0, 1)", 0 <= cold_user_share < 1),
-            ("window", window, "be >= 0 and finite, or None", window is None or 0 <= window < math.inf),
-        ):
-            if not holds:
-                raise ValueError(f"PinSAGE: {name} must {rule}, got {number}")
-        self.options: dict[str, Any] = counts | {
-            "num_layers": num_layers, "linear": linear, "restart": restart, "degree_power": degree_power, "round_share": round_share,
-            "cold_share": cold_share, "cold_user_share": cold_user_share, "window": window,
-            "walk_seed": walk_seed, "init_std": init_std, "seed": seed,
-        }  # fmt: skip
         if isinstance(data, Dataset):
             item_info = data.item_info if item_info is None else item_info
             user_info = data.user_info if user_info is None and user_features is not None else user_info
@@ -171,39 +145,19 @@ class PinSAGE(Featured, Recommender):
         elif not isinstance(features, Features):
             features = Features.from_json(features)
         known_users, known_items = self.graph.user_degree > 0, self.graph.item_degree > 0
-        self._describe(features, encode(features, item_info, known_items, "item", n_tokens), hidden_dim)
-        self.layers = torch.nn.ModuleList(Layer(hidden_dim, linear) for _ in range(num_layers))
-        self.G1 = Linear(hidden_dim, hidden_dim)
-        self.G2 = Linear(hidden_dim, embedding_dim, bias=False)
-        self.user_side = user_side(user_features, user_info, known_users, n_user_tokens, embedding_dim)
-        self.reset_parameters()
+        encoded = encode(features, item_info, known_items, "item", n_tokens)
+        of_users = user_side(user_features, user_info, known_users, n_user_tokens, options["embedding_dim"])
+        self.make_network(options, features, encoded, of_users)
         self.to(self.graph.device)
+        self.walks = Walks(**{field.name: options[field.name] for field in dataclasses.fields(Walks)})
+        self.rounds = Rounds(options["round_share"], options["window"], self.walks)
         self._near: tuple[Graph, Neighborhoods] | None = None
-        self._round: Round | None = None
-        self._times: PairTimes | None = None
         if window is not None and isinstance(data, Dataset):
             self.use_times(data)
         elif window is not None and n_tokens is None:
             raise ValueError(
                 "PinSAGE: window needs times, and a Graph has none; pass a Dataset or leave window at None"
             )
-
-    @torch.no_grad()
-    def reset_parameters(self) -> None:
-        generator = torch.Generator().manual_seed(int(self.options["seed"]))
-        for name, p in self.named_parameters():
-            if p.dim() == 1 or name.startswith("user_side"):
-                p.zero_()
-                continue
-            std = self.options["init_std"] if name in ("table", "dense.weight") else p.shape[1] ** -0.5
-            p.copy_(torch.randn(p.shape, generator=generator) * std)
-        self.table[self.features.unknown_tokens()] = 0
-        for layer in self.layers:
-            assert isinstance(layer, Layer)
-            if layer.linear:
-                one = torch.eye(layer.Q.weight.shape[0])
-                layer.Q.weight.copy_(one)
-                layer.W.weight.copy_(torch.cat([one, one], 1))
 
     def config(self) -> dict[str, Any]:
         own = {"features": self.features.to_json(), "n_tokens": self.feature_tokens.shape[1], **self.options}
@@ -217,40 +171,10 @@ class PinSAGE(Featured, Recommender):
     def neighborhoods(self, graph: Graph | None = None, seed: int | None = None) -> Neighborhoods:
         """Of all items, by walks in ``graph`` (default: the model's own, kept until it changes)."""
         if graph is not None:
-            return self._walk(graph, self.options["walk_seed"] if seed is None else seed)
+            return self.walks.neighborhoods(graph, self.options["walk_seed"] if seed is None else seed)
         if self._near is None or self._near[0] is not self.graph:
-            self._near = self.graph, self._walk(self.graph, self.options["walk_seed"])
+            self._near = self.graph, self.walks.neighborhoods(self.graph, self.options["walk_seed"])
         return self._near[1]
-
-    def _walk(self, graph: Graph, seed: int) -> Neighborhoods:
-        o, nodes = self.options, torch.arange(graph.n_users, graph.n_nodes, device=graph.device)
-        most = o["top"] * (CANDIDATES if o["degree_power"] else 1)
-        ids, weights = random_walk_neighbors(graph, nodes, o["n_walks"], o["walk_length"], o["restart"], most, seed)
-        near = Neighborhoods(torch.where(ids >= 0, ids - graph.n_users, ids), weights)
-        return near.reweighted(graph.item_degree, o["degree_power"], o["top"]) if o["degree_power"] else near
-
-    def embed(self, items: Tensor, near: Neighborhoods) -> Tensor:
-        """z of items int64 [n], sorted and distinct: every node that the K layers need is computed once a layer."""
-        needed = [items]
-        for _ in self.layers:
-            ids = near.ids[needed[-1]]
-            needed.append(torch.cat([needed[-1], ids[ids >= 0]]).unique())
-        h = self._inputs(needed[-1])
-        for layer, nodes, inputs in zip(self.layers, needed[-2::-1], needed[:0:-1], strict=True):
-            ids = near.ids[nodes]
-            h = layer(h, torch.searchsorted(inputs, nodes), Neighborhoods(places(inputs, ids), near.weights[nodes]))
-        return self._outputs(h)
-
-    def embed_as_new(self, items: Tensor) -> Tensor:
-        """z of items int64 [n] as :meth:`embed_items` would give it, were they new and without an edge: what ``cold_share`` trains."""
-        h, own = self._inputs(items, as_new=True), torch.arange(len(items), device=items.device)
-        none = Neighborhoods(items.new_full((len(items), 1), -1), h.new_zeros(len(items), 1))
-        for layer in self.layers:
-            h = layer(h, own, none)
-        return self._outputs(h)
-
-    def _outputs(self, h: Tensor) -> Tensor:
-        return normalize(self.G2(self.G1(h).relu()), dim=1)
 
     def get_embedding(self) -> Tensor:
         items = self.embed(torch.arange(self.n_items, device=self.graph.device), self.neighborhoods())
@@ -287,61 +211,13 @@ class PinSAGE(Featured, Recommender):
         Vectors of length 1 have no place for popularity but their direction: train the softmax with ``logq=1``, so that cosines learn
         log p(item | query) and not log p(item | query) / p(item).
         """
-        now, n, width = self._round_of(objective, t), len(users), self.options["history"]
-        seen = now.history(users, pos, width, objective.seed, t)
-        f: Tensor | None = None
-        if self.user_side is not None:
-            cold_share = self.options["cold_user_share"]
-            f, sizes = self.user_side.in_batch(users, now.sizes(users, pos), cold_share, objective.seed, t)
-            seen = torch.where(sizes.repeat_interleave(width) > 0, seen, -1)
-        chosen = torch.cat([pos, negatives.ids.flatten()])
-        new = torch.zeros_like(chosen, dtype=torch.bool)
-        if self.options["cold_share"]:
-            u = uniform_rows(chosen.clamp(min=0), 1, seed=objective.seed, step=t, place=_COLD)
-            new = (u[:, 0] < self.options["cold_share"]) & (chosen >= 0)
-        items, as_new = distinct(torch.cat([seen, chosen[~new]])), distinct(chosen[new])
-        z = self.embed(items, now.near)
-        if len(as_new):
-            z = torch.cat([z, self.embed_as_new(as_new)])
-
-        share = z.new_full((n, width), 1 / width)
-        queries = neighbor_pool(z, places(items, seen).view(n, width), share)
-        queries = normalize(queries if f is None else sizes[:, None] * queries + f, dim=1)
-        at = torch.where(new, len(items) + places(as_new, chosen), places(items, chosen))
-        rows = torch.arange(n, device=z.device)
-        bias = item_bias(objective, self.graph)
-        negatives = Negatives(at[n:].view_as(negatives.ids), negatives.mask)
-        loss = loss_of(objective, queries, z, rows, at[:n], negatives, None if bias is None else bias[pos])
-        if objective.reg:
-            inputs = self._inputs(items)
-            if len(as_new):
-                inputs = torch.cat([inputs, self._inputs(as_new, as_new=True)])
-            for h in (inputs,) if f is None else (inputs, f):
-                loss = loss + objective.reg / n * l2_loss(h, torch.arange(len(h), device=z.device))
-        return loss
-
-    def _round_of(self, objective: Objective, t: int) -> Round:
-        size = objective.batch_size
-        steps = max(1, int(self.options["round_share"] * self.graph.n_edges / size))
-        number, now = t // steps, self._round
-        if now is None or now.key != (number, objective) or now.of is not self.graph:
-            users, pos, _ = sample_batch(
-                self.graph, steps * size, 0, seed=objective.seed, offset=number * steps * size, by=objective.sampler
-            )
-            graph = self.graph.without_edges(users, pos)
-            near = self._walk(graph, mixed(objective.seed, number))
-            events = None if self.options["window"] is None else Events.of(graph, self._times, self.options["window"])
-            now = Round((number, objective), self.graph, graph, near, events)
-            self._round = now
-        return now
+        return loss_of_batch(self, self.rounds.at(self.graph, objective, t), objective, t, users, pos, negatives)
 
     def check_learnable(self) -> None:
         if self.user_side is not None:
             return
-        graph, window = self.graph, self.options["window"]
-        sizes = graph.user_degree
-        if window is not None:
-            sizes = Events.of(graph, self._times, window).near(*graph.edges())[1]
+        window, events = self.rounds.window, self.rounds.events(self.graph)
+        sizes = self.graph.user_degree if events is None else events.near(*self.graph.edges())[1]
         if not bool((sizes > 1).any()):
             within = "" if window is None else f" within window={window}"
             raise ValueError(
@@ -350,12 +226,12 @@ class PinSAGE(Featured, Recommender):
             )
 
     def trained_by(self) -> str:
-        return "" if self._times is None or self.options["window"] is None else self._times.digest()
+        return self.rounds.digest()
 
     def use_times(self, data: Dataset) -> PinSAGE:
         """Takes the times of training pairs, which ``window`` needs, from the Dataset that the model is trained on; returns itself."""
         check_dataset("PinSAGE", self, data, part=True)
-        self._times, self._round = PairTimes.of(data), None
+        self.rounds.use_times(data)
         return self
 
     # --- new items --------------------------------------------------------------------------------------------------
@@ -377,12 +253,12 @@ class PinSAGE(Featured, Recommender):
         ValueError : naming unknown users, known items, or the column that does not fit.
         """
         encoded = self.features.transform(item_info)
-        both, n = stacked(self._encoded(), encoded), len(encoded.dense)
+        both, n = stacked(self.encoded(), encoded), len(encoded.dense)
         graph = graph_with(self, n, item_users)
         model = type(self)(graph, **{**self.config(), "n_tokens": both.tokens.shape[1]})
-        model._set_features(both)
+        model.set_features(both)
         if self.user_side is not None and model.user_side is not None:
-            model.user_side._set_features(self.user_side._encoded())
+            model.user_side.set_features(self.user_side.encoded())
         model.load_state_dict({name: p.detach() for name, p in self.named_parameters()}, strict=False)
         model.user_ids, model.item_ids = self.user_ids, ids_with(self.item_ids, n, item_ids)
         model.has_raw_ids = self.has_raw_ids

@@ -1,4 +1,4 @@
-"""The rounds in which PinSAGE trains, and arrays of ids and edges."""
+"""The rounds of steps whose pairs are hidden from what predicts them."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ from typing import NamedTuple
 import torch
 
 from ...core.graph import Graph
+from ...data import Dataset
 from ...losses import Objective
 from ...ops.random_walk import random_walk
+from ...ops.sample import sample_batch
+from .draws import mixed
 from .layers import Neighborhoods
-from .window import Events
+from .walks import Walks
+from .window import Events, PairTimes
 
 Tensor = torch.Tensor
 
 
 class Round(NamedTuple):
-    """What the batches of a round of training see: the graph without the pairs to be predicted, and the walks in it."""
+    """What the batches of a round see: the graph without the pairs to be predicted, and the walks in it; ``of`` is the graph with them."""
 
     key: tuple[int, Objective]
     of: Graph
@@ -36,16 +40,36 @@ class Round(NamedTuple):
         return self.graph.degrees()[0][users] if self.events is None else self.events.near(users, items)[1]
 
 
-def distinct(items: Tensor) -> Tensor:
-    """Sorted, without -1."""
-    return items[items >= 0].unique()
+class Rounds:
+    """The rounds of the objective's stream of pairs, of which the last is kept: each of as many steps as have ``share`` of the edges as pairs."""
 
+    def __init__(self, share: float, window: float | None, walks: Walks) -> None:
+        self.share, self.window, self.walks = share, window, walks
+        self.times: PairTimes | None = None
+        self.now: Round | None = None
 
-def places(items: Tensor, ids: Tensor) -> Tensor:
-    """Where ids stand in sorted items; -1 stays -1."""
-    return torch.where(ids >= 0, torch.searchsorted(items, ids), ids)
+    def use_times(self, data: Dataset) -> None:
+        self.times, self.now = PairTimes.of(data), None
 
+    def at(self, graph: Graph, objective: Objective, t: int) -> Round:
+        """The round of step t of a training on ``graph``."""
+        size = objective.batch_size
+        steps = max(1, int(self.share * graph.n_edges / size))
+        number, now = t // steps, self.now
+        if now is None or now.key != (number, objective) or now.of is not graph:
+            first = number * steps * size
+            users, pos, _ = sample_batch(
+                graph, steps * size, 0, seed=objective.seed, offset=first, by=objective.sampler
+            )
+            rest = graph.without_edges(users, pos)
+            near = self.walks.neighborhoods(rest, mixed(objective.seed, number))
+            now = self.now = Round((number, objective), graph, rest, near, self.events(rest))
+        return now
 
-def mixed(seed: int, number: int) -> int:
-    """A seed of its own for every number."""
-    return (seed * 0x9E3779B97F4A7C15 + number) % 2**63
+    def events(self, graph: Graph) -> Events | None:
+        """The graph's edges by their times, where there is a window."""
+        return None if self.window is None else Events.of(graph, self.times, self.window)
+
+    def digest(self) -> str:
+        """Of the times that are used; empty: none."""
+        return "" if self.times is None or self.window is None else self.times.digest()

@@ -14,10 +14,10 @@ from ...features import Encoded, Features
 from ...ops.half_hop import half_hop
 from ...ops.uniform_rows import uniform_rows
 from ...ranking.protocols import Side
+from .draws import COLD_USERS
 from .inputs import Featured, encode
 
 Tensor = torch.Tensor
-_PLACE = (1 << 18) + 2  # of uniform_rows
 
 
 class UserSide(Featured):
@@ -26,17 +26,17 @@ class UserSide(Featured):
 
     def __init__(self, features: Features, encoded: Encoded, dim: int) -> None:
         super().__init__()
-        self._describe(features, encoded, dim)
+        self.make_inputs(features, encoded, dim)
 
     def forward(self, users: Tensor) -> Tensor:
         """f of users int64 [n]."""
-        return self._inputs(users)
+        return self.inputs(users)
 
     def of_new(self, user_info: Mapping[str, Any]) -> Tensor:
         """f of new users from their columns."""
         dense, tokens, weights = (torch.from_numpy(a) for a in self.features.transform(user_info))
         like = self.table
-        return self._inputs_of(dense.to(like), tokens.to(like.device), weights.to(like))
+        return self.inputs_of(dense.to(like), tokens.to(like.device), weights.to(like))
 
     def in_batch(self, users: Tensor, sizes: Tensor, cold_share: float, seed: int, step: int) -> tuple[Tensor, Tensor]:
         """(f [n, dim] of a batch's users, sizes [n]): how many items each query is made of, for the ``cold_share`` of them that stand for
@@ -48,8 +48,8 @@ class UserSide(Featured):
         f, sizes = self(users), sizes.to(self.table.dtype)
         if cold_share:
             rows = torch.arange(len(users), device=users.device)
-            cold = uniform_rows(rows, 1, seed=seed, step=step, place=_PLACE)[:, 0] < cold_share
-            f = torch.where(cold[:, None], self._inputs(users, as_new=True), f)
+            cold = uniform_rows(rows, 1, seed=seed, step=step, place=COLD_USERS)[:, 0] < cold_share
+            f = torch.where(cold[:, None], self.inputs(users, as_new=True), f)
             sizes = sizes.where(~cold, 0)
         fixed = f.detach()
         turned = fixed + fixed.norm(dim=1, keepdim=True).clamp(max=1) * (f - fixed)

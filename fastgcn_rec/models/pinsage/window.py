@@ -13,9 +13,9 @@ from ...core.graph import Graph
 from ...core.ids import pair_keys
 from ...data import Dataset
 from ...ops.uniform_rows import uniform_rows
+from .draws import WINDOWS
 
 Tensor = torch.Tensor
-_PLACE = (1 << 18) + 1  # of uniform_rows
 
 
 class PairTimes(NamedTuple):
@@ -93,6 +93,6 @@ class Events:
         """``width`` items of each pair's window with replacement, int64 [n * width], -1 where there is none; row r of a step is the same
         whatever stands in the others."""
         start, count = (part[:, None] for part in self.near(users, items))
-        u = uniform_rows(torch.arange(len(users), device=users.device), width, seed=seed, step=step, place=_PLACE)
+        u = uniform_rows(torch.arange(len(users), device=users.device), width, seed=seed, step=step, place=WINDOWS)
         at = start + (u.double() * count).long()
         return self.items[at].where(count > 0, -1).flatten()
