@@ -12,7 +12,7 @@ from fastgcn_rec.experiments.recipes import RECIPES
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 SOURCES = [f for room in ("fastgcn_rec", "csrc", "benchmarks", "tests", "scripts") for f in (ROOT / room).rglob("*.*")]
 BLOCK = re.compile(r"(?P<not_run><!-- not run: .* -->\n)?^```python\n(?P<code>.*?)^```", re.DOTALL | re.MULTILINE)
 MADE = re.compile(r"<!-- (table|figure): [^\n]*? -->.*?<!-- end -->", re.DOTALL)
