@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from fastgcn_rec import EASE, MF, NGCF, GraphFilter, ItemKNN, LightGCN, PinSAGE, Popularity, RP3beta, fit
+import fastgcn_rec as fgr
 from fastgcn_rec.data import Interactions, make_dataset
 from fastgcn_rec.experiments.recipes import RECIPES
 from fastgcn_rec.features import Categorical, Features
@@ -13,7 +13,7 @@ from fastgcn_rec.features import Categorical, Features
 def pinsage(data, **options):
     kinds = [f"kind {i}" for i in np.arange(data.n_items) % 5]
     small = {"embedding_dim": 8, "hidden_dim": 8, "n_walks": 20, "top": 5, "history": 4}
-    return PinSAGE(data, Features({"kind": Categorical()}), {"kind": kinds}, **{**small, **options})
+    return fgr.PinSAGE(data, Features({"kind": Categorical()}), {"kind": kinds}, **{**small, **options})
 
 
 def pinsage_with_users(data):
@@ -27,25 +27,25 @@ def narrow(recipe, data):
 
 
 TRAINED = {
-    "MF": lambda data: MF(data, 8),
-    "MF cosine": lambda data: MF(data, 8, similarity="cosine"),
-    "LightGCN": lambda data: LightGCN(data, 8, 2, norm=(0.6, 0.1), gamma=0.2),
-    "LightGCN by autograd": lambda data: LightGCN(data, 8, 2, learn_alpha=True, edge_dropout=0.2),
-    "LightGCN contrast": lambda data: LightGCN(data, 8, 2, noise=0.1, contrast=0.1, contrast_layer=None),
-    "LightGCN cosine": lambda data: LightGCN(data, 8, 2, similarity="cosine"),
-    "NGCF": lambda data: NGCF(data, 8, 2, message_dropout=0.3, node_dropout=0.1),
-    "NGCF cosine": lambda data: NGCF(data, 8, 2, similarity="cosine"),
-    "NGCF lecture": lambda data: NGCF(data, 8, 2, form="lecture", message_dropout=0.2, node_dropout=0.1),
+    "MF": lambda data: fgr.MF(data, 8),
+    "MF cosine": lambda data: fgr.MF(data, 8, similarity="cosine"),
+    "LightGCN": lambda data: fgr.LightGCN(data, 8, 2, norm=(0.6, 0.1), gamma=0.2),
+    "LightGCN by autograd": lambda data: fgr.LightGCN(data, 8, 2, learn_alpha=True, edge_dropout=0.2),
+    "LightGCN contrast": lambda data: fgr.LightGCN(data, 8, 2, noise=0.1, contrast=0.1, contrast_layer=None),
+    "LightGCN cosine": lambda data: fgr.LightGCN(data, 8, 2, similarity="cosine"),
+    "NGCF": lambda data: fgr.NGCF(data, 8, 2, message_dropout=0.3, node_dropout=0.1),
+    "NGCF cosine": lambda data: fgr.NGCF(data, 8, 2, similarity="cosine"),
+    "NGCF lecture": lambda data: fgr.NGCF(data, 8, 2, form="lecture", message_dropout=0.2, node_dropout=0.1),
     "PinSAGE": pinsage,
     "PinSAGE users": pinsage_with_users,
 }
 MADE = {
-    "EASE": lambda data: EASE(data, reg=10.0),
-    "GraphFilter": lambda data: GraphFilter(data, rank=4, polynomial=(1.0, -0.5), user_power=0.4),
-    "ItemKNN": lambda data: ItemKNN(data, 10),
-    "ItemKNN jaccard": lambda data: ItemKNN(data, 10, "jaccard", 1.0),
-    "RP3beta": lambda data: RP3beta(data, 10, 0.8, 0.3),
-    "Popularity": Popularity,
+    "EASE": lambda data: fgr.EASE(data, reg=10.0),
+    "GraphFilter": lambda data: fgr.GraphFilter(data, rank=4, polynomial=(1.0, -0.5), user_power=0.4),
+    "ItemKNN": lambda data: fgr.ItemKNN(data, 10),
+    "ItemKNN jaccard": lambda data: fgr.ItemKNN(data, 10, "jaccard", 1.0),
+    "RP3beta": lambda data: fgr.RP3beta(data, 10, 0.8, 0.3),
+    "Popularity": fgr.Popularity,
 }
 EVERY = TRAINED | MADE
 OF_RECIPES = {f"recipe {name}": functools.partial(narrow, recipe) for name, recipe in RECIPES.items()}
@@ -70,7 +70,7 @@ def trained(kind):
     """The model of ``small_data``, the same one for all tests, which leave it as it is. A recipe's is not trained."""
     model = (EVERY | OF_RECIPES)[kind](small_data())
     if kind in TRAINED:
-        fit(model, small_data(), **TRAINING)
+        fgr.fit(model, small_data(), **TRAINING)
     return model
 
 
