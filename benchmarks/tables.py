@@ -38,6 +38,8 @@ def value_text(field: str, record: Record) -> str:
         return f"{value:.{record.get('digits', 4)}f}".removeprefix("0")
     if field == "of_ceiling":
         return f"{value:.0%}"
+    if field == "units_per_s":
+        return f"{value / 1e6:.0f} M"
     if field.startswith("ratio"):
         return ratio_text(value)
     return f"{value:,}" if isinstance(value, int) else short(value)
@@ -165,7 +167,7 @@ TOPK_SCALE = Table(
         "queries x items": lambda row: f"{row[0]['queries']:,} x {row[0]['items']:,}",
         "seconds": field("seconds"),
         "memory added at the peak, MiB": field("peak_mib"),
-        "of it sorting what is excluded": field("exclusion_mib"),
+        "sorting what is excluded, MiB": field("exclusion_mib"),
         "the matrix would take, MiB": field("scores_mib"),
     },
     one_machine=True,
