@@ -6,14 +6,14 @@ import dataclasses
 import json
 import sys
 import time
-from typing import Any
 
-import numpy as np
 import scipy.sparse as sp
 import torch
 
 from ..data import Dataset, load_dataset
 from ..ranking.evaluate import evaluate
+from ..ranking.rank import as_ranker
+from ..ranking.ranker import Ranker
 from ..system.process import explain
 from ..training.loop import fit
 from .compare import ALIASES
@@ -34,9 +34,9 @@ def run(dataset: str, model: str, split: str | None = None, epochs: int | None =
     return Row(model, found["recall@20"], found["ndcg@20"], trained - start, ranked - trained, peak)
 
 
-def _trained(data: Dataset, name: str, epochs: int | None) -> Any:
+def _trained(data: Dataset, name: str, epochs: int | None) -> Ranker:
     if name == "als":
-        return Als(data)
+        return als(data)
     recipe = RECIPES[ALIASES.get(name, name)]
     model = recipe.make_model(data)
     if recipe.train is not None:
@@ -45,24 +45,17 @@ def _trained(data: Dataset, name: str, epochs: int | None) -> Any:
     return model
 
 
-class Als:
-    """Implicit ALS (Hu et al. 2008) as the package implicit computes it, 64 factors, else with its defaults; for :func:`fastgcn_rec.evaluate`."""
-
-    def __init__(self, data: Dataset, factors: int = 64, seed: int = 0) -> None:
-        try:
-            from implicit.cpu.als import AlternatingLeastSquares
-            from threadpoolctl import threadpool_limits  # comes with it
-        except ImportError:
-            raise ImportError("als needs implicit: pip install 'fastgcn_rec[compare]'") from None
-        self.graph = data.graph()
-        with threadpool_limits(1, "blas"):  # it has threads of its own
-            als = AlternatingLeastSquares(factors=factors, random_state=seed, num_threads=torch.get_num_threads())
-            als.fit(sp.csr_matrix(self.graph.to_scipy()), show_progress=False)
-        self._factors = tuple(torch.from_numpy(np.asarray(f, np.float32)) for f in (als.user_factors, als.item_factors))
-
-    def vectors(self) -> tuple[torch.Tensor, torch.Tensor, str]:
-        users, items = self._factors
-        return users, items, "dot"
+def als(data: Dataset, factors: int = 64, seed: int = 0) -> Ranker:
+    """Implicit ALS (Hu et al. 2008) as the package implicit computes it, 64 factors, else with its defaults."""
+    try:
+        from implicit.cpu.als import AlternatingLeastSquares
+        from threadpoolctl import threadpool_limits  # comes with it
+    except ImportError:
+        raise ImportError("als needs implicit: pip install 'fastgcn_rec[compare]'") from None
+    with threadpool_limits(1, "blas"):  # it has threads of its own
+        model = AlternatingLeastSquares(factors=factors, random_state=seed, num_threads=torch.get_num_threads())
+        model.fit(sp.csr_matrix(data.graph().to_scipy()), show_progress=False)
+    return as_ranker(model, data)
 
 
 def _status(name: str) -> int:

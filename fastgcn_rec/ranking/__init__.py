@@ -3,7 +3,8 @@
 from .evaluate import evaluate
 from .export import write_recommendations, write_vectors
 from .fold_in import FoldIn
-from .index import Index, Indexed
+from .index import Index
+from .indexed import Indexed
 from .metrics import bootstrap, list_metrics, ranking_metrics
 from .rank import as_ranker, ranked
 from .ranker import Ranker

@@ -17,7 +17,7 @@ from ..data import Dataset, Edges
 from ..ops.sample import unseen_mask
 from ..system import stopping
 from .metrics import LIST_METRICS, METRICS, USER_METRICS, bootstrap, list_metrics, ranking_metrics
-from .rank import ranked
+from .rank import as_ranker
 from .same import check_dataset, check_ids
 
 
@@ -68,9 +68,9 @@ def evaluate(
 
     Parameters
     ----------
-    model : a model with ``ranked()``, ``vectors()`` or ``scorer()``, or a callable
-        The callable maps internal user ids int64 [b] to scores [b, n_items], a tensor or a NumPy array; ``scorer()`` returns one. ``vectors()`` returns (users,
-        items, metric) for :func:`fastgcn_rec.retrieve`, or None. ``ranked()`` ranks itself: see :func:`ranked`.
+    model : a model, a pair (users, items) of matrices, a fitted factorization of implicit, torch_geometric's LightGCN, or a callable
+        The callable maps internal user ids int64 [b] to scores [b, n_items], a tensor or a NumPy array. All that may stand here:
+        :func:`fastgcn_rec.ranking.as_ranker`.
     test : Edges, Dataset, Graph or SciPy sparse matrix [n_users, n_items]
         The relevant items, by internal ids; repeated pairs count once and weights do not. A Dataset stands for its test part; the training edges
         of the model must be among its own then. Edges of a Dataset of other ids than the model's are refused.
@@ -122,6 +122,7 @@ def evaluate(
     resamples, seed = check_count(resamples, "evaluate: resamples", 0), check_count(seed, "evaluate: seed", 0)
     confidence = check_fraction(confidence, "evaluate: confidence")
     relevant = _relevant(model, test, exclude)
+    ranker = as_ranker(model, exclude, "evaluate")
     users = torch.nonzero(relevant.user_degree).flatten()
     of_users = [m for m in metrics if m in USER_METRICS]
     of_lists = [m for m in metrics if m in LIST_METRICS]
@@ -129,7 +130,7 @@ def evaluate(
     values = np.empty((len(users), len(names)))
     shown = {k: np.zeros(exclude.n_items, np.int64) for k in ks}
     done, depth = 0, min(max(ks), exclude.n_items)  # a longer list holds no more
-    for block, ids, _ in ranked(model, exclude, users, depth, batch_users=batch_users) if len(users) else ():
+    for block, ids, _ in ranker.ranked(exclude, users, depth, batch_users) if len(users) else ():
         stopping.check()
         hits = (~unseen_mask(relevant, block, ids) & (ids >= 0)).cpu().numpy()
         n_relevant = relevant.user_degree[block].cpu().numpy()

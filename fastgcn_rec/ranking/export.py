@@ -14,6 +14,7 @@ from ..core.arguments import check_count
 from ..core.ids import is_text
 from ..system.progress import progress_bar
 from ..system.storage import check_target, write_atomically
+from .rank import as_ranker
 
 Columns = dict[str, Any]  # NumPy arrays, or pyarrow's
 _SUFFIXES = (".csv", ".parquet")
@@ -39,7 +40,7 @@ def write_recommendations(
 
     Parameters
     ----------
-    model : Recommender
+    model : Recommender, or anything that :func:`fastgcn_rec.ranking.as_ranker` takes
     path : path
         Its suffix decides the format; .parquet needs pyarrow.
     users : raw user ids, or None for all
@@ -67,6 +68,9 @@ def write_recommendations(
         raise ValueError(f"{path}: the suffix must be one of {', '.join(_SUFFIXES)}, got {path.suffix!r}")
     block_users = check_count(block_users, "write_recommendations: block_users", 1)
     k = check_count(k, "write_recommendations: k", 1)
+    model = as_ranker(model, who="write_recommendations")
+    if exclude_seen:
+        model.edges("write_recommendations")
     users = model.user_ids if users is None else model.user_ids[model.user_rows(users)]
     for name, ids in (("user", users), ("item", model.item_ids)):
         _check_utf8(ids, name, path)
@@ -98,7 +102,7 @@ def write_vectors(model: Any, path: str | os.PathLike[str], side: Literal["items
 
     Parameters
     ----------
-    model : Recommender with vectors, such as MF, LightGCN
+    model : Recommender with vectors, such as MF, LightGCN, or anything with vectors that :func:`fastgcn_rec.ranking.as_ranker` takes
     path : path
         .npz: the arrays "vectors" float32 [n, dim] and "ids" int64 or unicode [n], read by ``numpy.load``; .parquet (needs pyarrow): a row a
         vector, the columns id and vector (a fixed-size list of float32).
@@ -125,6 +129,7 @@ def write_vectors(model: Any, path: str | os.PathLike[str], side: Literal["items
     if side not in ("items", "users"):
         raise ValueError(f"write_vectors: side must be 'items' or 'users', got {side!r}")
     check_target(path)
+    model = as_ranker(model, who="write_vectors")
     if model.vectors() is None:
         raise TypeError(f"write_vectors: {type(model).__name__} does not score by vectors")
     users, items = model.scoring_vectors()

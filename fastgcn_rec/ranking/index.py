@@ -13,16 +13,16 @@ import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 
-from ..core.arguments import as_floats, check_count
+from ..core.arguments import check_count
 from ..core.graph import Graph
 from ..core.ids import among, as_ids, check_kind, codes_of, ids_at, sorted_index
 from ..core.ties import tie_key
 from ..ops.retrieve import retrieve
 from ..system.storage import Spec, check_arrays, check_distinct, check_keys, load_arrays, refusing, save_arrays
+from .matrices import as_matrix, distinct_ids
 
 Kind = Literal["exact", "faiss"]
 KINDS = ("exact", "faiss")
-_SEARCHED_AT_ONCE = 4096  # users
 Floats = NDArray[np.float32]
 
 
@@ -80,7 +80,7 @@ class Index:
             raise ValueError(f"Index: kind must be one of {KINDS}, got {kind!r}")
         effort = check_count(effort, "Index: effort", 1)
         table = _matrix("vectors", vectors)
-        names = np.arange(len(table)) if ids is None else _names(len(table), as_ids(ids, "ids"))
+        names = np.arange(len(table)) if ids is None else distinct_ids(ids, len(table), "Index", "ids", "vector")
         if kind == "exact":
             return cls(table, names, kind)
         return cls(table, names, kind, factory, effort, _made(table, factory, effort))
@@ -94,7 +94,7 @@ class Index:
         both = np.concatenate([self.vectors, table])
         added = as_ids(ids, "ids")
         check_kind(added, self.ids, "Index: ids", "ids of the index")
-        names = _names(len(both), np.concatenate([self.ids, added]))
+        names = distinct_ids(np.concatenate([self.ids, added]), len(both), "Index", "ids", "vector")
         ann = None
         if self._ann is not None:
             ann = _faiss().clone_index(self._ann)
@@ -239,66 +239,6 @@ class Index:
         return Graph.from_edges(np.repeat(np.arange(n_queries), [len(own) for own in exclude]), columns, n_queries, n)
 
 
-class Indexed:
-    """A model whose items are found through an :class:`Index`; stands where a model is ranked: ``recommend``, ``evaluate``, ``TwoStage``.
-
-    Vectors are the model's when this is made; they do not follow it.
-
-    Parameters
-    ----------
-    model : Recommender with vectors, such as MF, LightGCN
-    kind, options : of :meth:`Index.build`
-
-    Attributes
-    ----------
-    model, graph ; index : Index of the items
-
-    Examples
-    --------
-    >>> from fastgcn_rec import MF
-    >>> model = MF(Graph.from_edges([0, 0, 1], [0, 1, 1]), 4)
-    >>> indexed = Indexed(model)  # kind="faiss" for an approximate index
-    >>> bool((indexed.recommend([0, 1], k=1)[0] == model.recommend([0, 1], k=1)[0]).all())
-    True
-    """
-
-    def __init__(self, model: Any, kind: Kind = "exact", **options: Any) -> None:
-        if model.vectors() is None:
-            raise TypeError(
-                f"Indexed: {type(model).__name__} does not score by vectors, so that no index can hold them"
-            )
-        users, items = model.scoring_vectors()
-        self.model, self.graph = model, model.graph
-        self.index = Index.build(items, kind, ids=model.item_ids, **options)
-        self._users = users.cpu().numpy()
-        self.n_users, self.n_items = model.n_users, model.n_items
-        self.user_rows, self.raw_items, self.ids = model.user_rows, model.raw_items, model.ids
-
-    def recommend(self, users: Any, k: int = 20, exclude_seen: bool = True) -> tuple[NDArray[Any], Floats]:
-        """As :meth:`Recommender.recommend`; what the index does not find is missing."""
-        rows = self.user_rows(users)
-        return self.index.search(self._users[rows], k, self._seen(self.graph, rows) if exclude_seen else None)
-
-    def recall(self, users: Any, k: int = 20, exclude_seen: bool = True) -> float:
-        """:meth:`Index.recall` for these users: the share of their exact k best that :meth:`recommend` finds."""
-        rows = self.user_rows(users)
-        return self.index.recall(self._users[rows], k, self._seen(self.graph, rows) if exclude_seen else None)
-
-    def ranked(
-        self, seen: Graph | None, users: torch.Tensor, k: int
-    ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-        """(users [b], internal item ids [b, k], scores [b, k]), block by block, for :func:`fastgcn_rec.evaluate`."""
-        for block in users.split(_SEARCHED_AT_ONCE):
-            rows = block.cpu().numpy()
-            exclude = None if seen is None else self._seen(seen, rows)
-            ids, scores = self.index.positions(self._users[rows], k, exclude)
-            yield block, torch.from_numpy(ids).to(block.device), torch.from_numpy(scores).to(block.device)
-
-    @staticmethod
-    def _seen(graph: Graph, rows: NDArray[np.int64]) -> Any:
-        return graph.to("cpu").to_scipy()[rows]
-
-
 def _is_edge(graph: Graph, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Whether (rows[b], columns[b, j]) is an edge; bool like columns."""
     indptr, n = graph.indptr.numpy(), graph.n_items
@@ -307,26 +247,8 @@ def _is_edge(graph: Graph, rows: NDArray[np.int64], columns: NDArray[np.int64]) 
 
 
 def _matrix(name: str, values: Any, dim: int | None = None) -> Floats:
-    if isinstance(values, torch.Tensor):
-        values = values.detach().cpu()
-        values = values if values.is_complex() else values.float()
-    array = as_floats(values, f"Index: {name}")
-    if array.ndim != 2 or (dim is not None and array.shape[1] != dim):
-        raise ValueError(f"Index: {name} must have shape [n, {dim or 'dim'}], got {list(array.shape)}")
-    if not np.isfinite(array).all():
-        raise ValueError(
-            f"Index: {name} must be finite, got NaN or infinity in row {int(np.argwhere(~np.isfinite(array))[0, 0])}"
-        )
-    return np.ascontiguousarray(array)
-
-
-def _names(n: int, ids: NDArray[Any]) -> NDArray[Any]:
-    """``ids``, which must be n distinct ones."""
-    if len(ids) != n:
-        raise ValueError(f"Index: ids must have length n = {n}, one a vector, got {len(ids)}")
-    if len(np.unique(ids)) != n:
-        raise ValueError(f"Index: ids must be distinct, got {n - len(np.unique(ids))} repeated ones")
-    return ids
+    table: Floats = as_matrix(values, "Index", name, dim).cpu().contiguous().numpy()
+    return table
 
 
 def _made(table: Floats, factory: str, effort: int) -> Any:

@@ -49,13 +49,13 @@ def as_ranker(model: Any, graph: Graph | Dataset | None = None, who: str = "as_r
         graph = own
     ids = {side: getattr(model, side, None) for side in ("user_ids", "item_ids")}
     if _can(model, "ranked"):
-        return ListsOf(model, graph, who)
+        return ListsOf(model, graph, who, **ids)
     vectors = model.vectors() if _can(model, "vectors") else None
     if vectors is not None:
         users, items, similarity = vectors
         return Vectors(users, items, graph, similarity=similarity, **ids)
     if _can(model, "scorer"):
-        return Scores(model.scorer(), graph, who)
+        return Scores(model.scorer(), graph, who, **ids)
     if isinstance(model, (tuple, list)):
         if len(model) != 2:
             raise TypeError(f"{who}: of matrices a model is the pair (users, items), got {len(model)} of them")
@@ -91,8 +91,7 @@ def _with_graph(model: Vectors, graph: Graph | Dataset | None) -> Vectors:
     if graph is None:
         return model
     users, items = model.node_vectors()
-    user_ids, item_ids = model.ids or (None, None)
-    return Vectors(users, items, graph, user_ids=user_ids, item_ids=item_ids, similarity=model.similarity)
+    return Vectors(users, items, graph, similarity=model.similarity, **model.given_ids)
 
 
 def _factors(model: Any, side: str, who: str) -> Any:
@@ -136,27 +135,26 @@ class _OfGraph(Ranker):
 
     similarity = "dot"
 
-    def __init__(self, model: Any, graph: Graph | Dataset | None, who: str) -> None:
+    def __init__(
+        self, model: Any, graph: Graph | Dataset | None, who: str, user_ids: Any = None, item_ids: Any = None
+    ) -> None:
         self._know(_data_for(model, graph, who))
+        if user_ids is not None and item_ids is not None:
+            self.user_ids, self.item_ids, self.has_raw_ids = user_ids, item_ids, True
+        self.model = model
 
 
 class Scores(_OfGraph):
     """A function that scores."""
 
-    def __init__(self, score: Scorer, graph: Graph | Dataset | None, who: str) -> None:
-        super().__init__(score, graph, who)
-        self._score = score
-
     def scorer(self) -> Scorer:
-        return self._score
+        score: Scorer = self.model
+        return score
 
 
 class ListsOf(_OfGraph):
     """An object that ranks itself."""
 
-    def __init__(self, model: RanksItself, graph: Graph | Dataset | None, who: str) -> None:
-        super().__init__(model, graph, who)
-        self._model = model
-
     def ranked(self, seen: Graph | None, users: Tensor, k: int, batch_users: int = 512) -> Lists:
-        return self._model.ranked(seen, users, k)
+        model: RanksItself = self.model
+        return model.ranked(seen, users, k)

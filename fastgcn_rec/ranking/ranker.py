@@ -62,6 +62,15 @@ class Ranker:
         """The raw ids (of users, of items) behind the internal ones; None where it was made of a Graph, which says nothing of them."""
         return (self.user_ids, self.item_ids) if self.has_raw_ids else None
 
+    def edges(self, who: str) -> Graph:
+        """The graph, for what leaves out what users have; ``who`` is named where there is none."""
+        if self.graph is None:
+            raise ValueError(
+                f"{who}: exclude_seen=True leaves out the items that a user has, and this {type(self).__name__} knows no edges; make it with "
+                "a graph, or pass exclude_seen=False"
+            )
+        return self.graph
+
     # --- vectors and scores -----------------------------------------------------------------------------------------
 
     def node_vectors(self) -> tuple[Tensor, Tensor]:
@@ -69,9 +78,9 @@ class Ranker:
         raise NotImplementedError(f"{type(self).__name__} has no vectors")
 
     def vectors(self) -> Scored | None:
-        """(users [n_users, dim], items [n_items, dim], similarity) that rank the items: :meth:`node_vectors`; None where another
-        :meth:`scorer` ranks them."""
-        if type(self).scorer is not Ranker.scorer:
+        """(users [n_users, dim], items [n_items, dim], similarity) that rank the items: :meth:`node_vectors`; None where there are
+        none, or another :meth:`scorer` ranks them."""
+        if type(self).scorer is not Ranker.scorer or type(self).node_vectors is Ranker.node_vectors:
             return None
         return *self.node_vectors(), self.similarity
 
@@ -116,17 +125,9 @@ class Ranker:
         """
         k = check_count(k, "recommend: k", 1)
         rows = torch.from_numpy(self.user_rows(users))
-        blocks = list(self.ranked(self._seen() if exclude_seen else None, rows, k))
+        blocks = list(self.ranked(self.edges("recommend") if exclude_seen else None, rows, k))
         ids = torch.cat([b[1] for b in blocks])
         return self.raw_items(ids), torch.cat([b[2] for b in blocks]).cpu().numpy()
-
-    def _seen(self) -> Graph:
-        if self.graph is None:
-            raise ValueError(
-                f"recommend: exclude_seen=True leaves out the items that a user has, and this {type(self).__name__} knows no edges; make it with "
-                "graph=Graph(...), or pass exclude_seen=False"
-            )
-        return self.graph
 
     def similar_items(self, items: Any, k: int = 20) -> Best:
         """The k items nearest to each item by cosine, itself left out: (raw ids [n, k], cosines [n, k]); padded as :meth:`recommend`

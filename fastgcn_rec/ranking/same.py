@@ -11,17 +11,21 @@ from numpy.typing import NDArray
 from ..core.graph import Graph
 from ..core.ids import among, pair_keys
 from ..data import Dataset
+from .protocols import Ids, KnowsIds
 
-Ids = tuple[NDArray[Any], NDArray[Any]]
 
-
-def check_dataset(who: str, model: Any, dataset: Any, name: str = "the model", *, part: bool = False) -> None:
+def check_dataset(who: str, model: KnowsIds, dataset: Any, name: str = "the model", *, part: bool = False) -> None:
     """Raises unless ``dataset`` is a Dataset with the model's ids, whose training edges are those of the model's graph, or (``part``) hold them."""
     if not isinstance(dataset, Dataset):
         raise TypeError(
             f"{who}: dataset must be a Dataset, got {type(dataset).__name__}; make_dataset or build_dataset makes one of edges"
         )
     graph = model.graph
+    if graph is None:
+        raise ValueError(
+            f"{who}: {name}, a {type(model).__name__}, knows no edges to compare with those of {dataset.name}; make it with the graph that it was "
+            "trained on"
+        )
     if (graph.n_users, graph.n_items) != (dataset.n_users, dataset.n_items):
         raise ValueError(
             f"{who}: {name} is for {graph.n_users} users and {graph.n_items} items, {dataset.name} has {dataset.n_users} and "

@@ -17,7 +17,9 @@ from ..core.ids import among, pair_keys
 from ..data import Dataset, Edges
 from ..ops.ppr import ppr
 from .evaluate import evaluate
-from .rank import ranked
+from .protocols import Lists
+from .rank import as_ranker
+from .ranker import Ranker
 from .same import check_dataset, edge_keys
 
 Tensor = torch.Tensor
@@ -32,12 +34,13 @@ class Training(NamedTuple):
     label_recall: float
 
 
-class TwoStage:
+class TwoStage(Ranker):
     """Candidates by one model, their order by a ranker trained on edges that this model has not seen.
 
     Parameters
     ----------
     candidates : Recommender, or Indexed for one that is searched through an :class:`Index`
+        Or anything else that :func:`fastgcn_rec.ranking.as_ranker` takes, with the graph that it was trained on, such as :class:`fastgcn_rec.Vectors`.
         Trained on a part of train: the edges of ``dataset.train`` that are not in ``candidates.graph`` are the ranker's labels, so that no
         feature of the ranker's training has seen them.
     ranker : any object with ``fit(X, y)`` and ``predict_proba(X)`` or ``predict(X)``
@@ -95,9 +98,10 @@ class TwoStage:
             raise TypeError(
                 f"TwoStage: ranker must have fit(X, y) and predict_proba(X) or predict(X), got {type(ranker).__name__}"
             )
-        self.candidates, self.ranker = candidates, ranker
+        self.candidates, self.ranker = as_ranker(candidates, who="TwoStage"), ranker
         self.n_candidates = check_count(n_candidates, "TwoStage: n_candidates", 1)
-        self.serving = candidates if serving is None else serving
+        self.serving = self.candidates if serving is None else as_ranker(serving, who="TwoStage")
+        candidates = self.candidates
         if (self.serving.n_users, self.serving.n_items) != (candidates.n_users, candidates.n_items):
             raise ValueError(
                 f"TwoStage: serving is for {self.serving.n_users} users and {self.serving.n_items} items, candidates for "
@@ -105,13 +109,11 @@ class TwoStage:
             )
         self.item_features = _item_features(item_features, candidates.n_items)
         self.use_ppr, self.group_argument = use_ppr, group
-        self.graph = self.serving.graph
+        self.graph: Graph = _edges(self.serving, "serving")
+        _edges(candidates, "candidates")
+        own = self.serving
+        self.user_ids, self.item_ids, self.has_raw_ids = own.user_ids, own.item_ids, own.has_raw_ids
         self.training: Training | None = None
-
-    @property
-    def ids(self) -> tuple[NDArray[Any], NDArray[Any]] | None:
-        """As :attr:`Recommender.ids`."""
-        return self.serving.ids
 
     @property
     def feature_names(self) -> list[str]:
@@ -127,16 +129,17 @@ class TwoStage:
         model = self.candidates
         for name in ("candidates", "serving"):
             check_dataset("TwoStage", getattr(self, name), dataset, name, part=True)
-        labels = _labels(model.graph, dataset)
+        graph = _edges(model, "candidates")
+        labels = _labels(graph, dataset)
         if not len(labels):
             raise ValueError(
                 f"TwoStage: candidates has seen every training edge of {dataset.name}, none is left to train the ranker on; train it on "
                 "a part: part, _ = dataset.split_valid(0.1)"
             )
         keys = np.sort(pair_keys(labels.users, labels.items, dataset.n_users, dataset.n_items))
-        users = torch.from_numpy(np.unique(labels.users).astype(np.int64)).to(model.graph.device)
+        users = torch.from_numpy(np.unique(labels.users).astype(np.int64)).to(graph.device)
         features, targets, groups = [], [], []
-        for block, ids, x in self._blocks(model, model.graph, users):
+        for block, ids, x in self._blocks(model, graph, users):
             real = ids >= 0
             wanted = block[:, None] * dataset.n_items + ids
             targets.append(among(keys, wanted)[real].astype(np.int64))
@@ -146,10 +149,10 @@ class TwoStage:
         argument = _group_argument(self.ranker) if self.group_argument == "auto" else self.group_argument
         self.ranker.fit(x, y, **({} if argument is None else {argument: group[group > 0]}))
         self.training = Training(len(y), int(y.sum()), float(y.sum() / len(keys)))
-        self.graph = dataset.graph(model.graph.device)
+        self.graph = dataset.graph(graph.device)
         return self
 
-    def recommend(self, users: Any, k: int = 20) -> tuple[NDArray[Any], NDArray[np.float32]]:
+    def recommend(self, users: Any, k: int = 20, exclude_seen: bool = True) -> tuple[NDArray[Any], NDArray[np.float32]]:
         """The k best of each user's candidates: (raw item ids [n, k], the ranker's scores [n, k]), padded as :meth:`Recommender.recommend` does.
 
         Own items are left out; equal scores keep the candidates' order. k <= n_candidates.
@@ -157,13 +160,9 @@ class TwoStage:
         k = check_count(k, "TwoStage: k")
         if not 1 <= k <= self.n_candidates:
             raise ValueError(f"TwoStage: k must lie in [1, n_candidates] = [1, {self.n_candidates}], got {k}")
-        rows = torch.from_numpy(self.serving.user_rows(users)).to(self.graph.device)
-        blocks = list(self.ranked(self.graph, rows, k))
-        if not blocks:
-            return self.serving.raw_items(torch.empty(0, k, dtype=torch.int64)), np.empty((0, k), np.float32)
-        return self.serving.raw_items(torch.cat([b[1] for b in blocks])), torch.cat([b[2] for b in blocks]).numpy()
+        return super().recommend(users, k, exclude_seen)
 
-    def ranked(self, seen: Graph | None, users: Tensor, k: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def ranked(self, seen: Graph | None, users: Tensor, k: int, batch_users: int = _AT_ONCE) -> Lists:
         """(users [b], internal item ids [b, k], the ranker's scores [b, k]) block by block, -1 and -inf beyond the candidates; for
         :func:`fastgcn_rec.evaluate`. Items in ``seen`` are no candidates."""
         if self.training is None:
@@ -210,13 +209,13 @@ class TwoStage:
         return evaluate(self.serving, test, self.graph, ks=[self.n_candidates], metrics=("recall",))
 
     def _blocks(
-        self, model: Any, seen: Graph | None, users: Tensor
+        self, model: Ranker, seen: Graph | None, users: Tensor
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]]:
         """(users [b], candidates [b, m], -1 where there are fewer, features [b, m, F]), m = min(n_candidates, n_items); items in ``seen`` are left out."""
-        graph = model.graph
+        graph = _edges(model, "serving")
         width = min(self.n_candidates, graph.n_items)
         popularity, degree = (in_pieces(torch.log1p, d.float()) for d in (graph.item_degree, graph.user_degree))
-        found = ranked(model, graph if seen is None else seen, users, width, seen is not None)
+        found = model.ranked(seen, users, width)
         for block, ids, scores in (
             part for wide in found for part in zip(*(t.split(_AT_ONCE) for t in wide), strict=True)
         ):
@@ -229,6 +228,15 @@ class TwoStage:
             own = torch.stack(columns, 2).cpu().numpy()
             internal = ids.cpu().numpy()
             yield block.cpu().numpy(), internal, np.concatenate([own, self.item_features[np.maximum(internal, 0)]], 2)
+
+
+def _edges(model: Ranker, name: str) -> Graph:
+    if model.graph is None:
+        raise ValueError(
+            f"TwoStage: {name} must know the edges that it was trained on, and this {type(model).__name__} has no graph; pass "
+            "fastgcn_rec.ranking.as_ranker(model, graph)"
+        )
+    return model.graph
 
 
 def _group_argument(ranker: Any) -> str | None:

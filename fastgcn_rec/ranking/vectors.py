@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ..core.graph import Graph
 from ..data import Dataset
@@ -83,13 +84,10 @@ class Vectors(Ranker):
         device = of_users.device if graph is None else graph.device
         self.graph, self.similarity = graph, similarity
         self._users, self._items = of_users.to(device), of_items.to(device)
+        self.given_ids = {"user_ids": user_ids, "item_ids": item_ids}
         self.has_raw_ids = user_ids is not None and item_ids is not None
-        self.user_ids = (
-            np.arange(n_users) if user_ids is None else distinct_ids(user_ids, n_users, "Vectors", "user_ids", "user")
-        )
-        self.item_ids = (
-            np.arange(n_items) if item_ids is None else distinct_ids(item_ids, n_items, "Vectors", "item_ids", "item")
-        )
+        self.user_ids = _ids(user_ids, n_users, "user")
+        self.item_ids = _ids(item_ids, n_items, "item")
 
     def node_vectors(self) -> tuple[Tensor, Tensor]:
         return self._users, self._items
@@ -98,3 +96,7 @@ class Vectors(Ranker):
     def folding(self, reg: float = 0.3, unobserved: float = 0.02) -> Fold:
         """New nodes' vectors by ridge least squares against those of the other side: :meth:`fastgcn_rec.MF.folding`."""
         return ridge("Vectors", *self.scoring_vectors(), torch.float32, reg, unobserved)
+
+
+def _ids(given: Any, n: int, what: str) -> NDArray[Any]:
+    return np.arange(n) if given is None else distinct_ids(given, n, "Vectors", f"{what}_ids", what)

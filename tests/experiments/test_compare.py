@@ -12,7 +12,7 @@ from fastgcn_rec import Recommender, cli, evaluate
 from fastgcn_rec.data import load_dataset, synthetic_interactions
 from fastgcn_rec.experiments import RECIPES, Recipe, compare
 from fastgcn_rec.experiments.compare import NAMES
-from fastgcn_rec.experiments.compare_one import Als, run
+from fastgcn_rec.experiments.compare_one import als, run
 from fastgcn_rec.experiments.rows import Row, table
 from fastgcn_rec.features import Categorical, Numeric, Text
 
@@ -53,7 +53,7 @@ def test_models_that_train(ml_100k):
 def test_a_missing_package_is_said_with_its_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "implicit.cpu.als", None)
     with pytest.raises(ImportError, match=r"als needs implicit: pip install 'fastgcn_rec\[compare\]'"):
-        Als(synthetic_interactions(40, 30, 200))
+        als(synthetic_interactions(40, 30, 200))
 
 
 def test_als_ranks_better_than_chance():
@@ -61,7 +61,7 @@ def test_als_ranks_better_than_chance():
     data = synthetic_interactions(200, 100, 4000, seed=1)
     chance = torch.rand(200, 100, generator=torch.Generator().manual_seed(0))
     by_chance = evaluate(lambda ids: chance[ids], data.test, data.graph())["recall@20"]
-    assert evaluate(Als(data, 8), data.test)["recall@20"] > by_chance
+    assert evaluate(als(data, 8), data.test)["recall@20"] > by_chance
 
 
 @pytest.mark.parametrize(("models", "text"), [(["bert"], "got bert"), ([], "got none")])

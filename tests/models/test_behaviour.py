@@ -14,7 +14,7 @@ from support import as_a_program, on_the_cpu, random_graph, same_bits_in_any_ord
 
 from fastgcn_rec import Graph, Recommender, evaluate, fit
 from fastgcn_rec.data import Edges
-from fastgcn_rec.experiments.compare_one import Als
+from fastgcn_rec.experiments.compare_one import als
 from fastgcn_rec.experiments.recipes import RECIPES
 from fastgcn_rec.ranking.rank import ranked
 from fastgcn_rec.training import Interrupted
@@ -83,16 +83,16 @@ def test_seen_items_are_left_out_and_what_is_missing_is_padded(model):
 def test_implicits_least_squares_are_ranked_as_any_model():
     pytest.importorskip("implicit", reason="an extra")
     data = small_data()
-    als, rows, n = Als(data, 8), torch.arange(data.n_users), data.n_items
-    ((_, ids, scores),) = ranked(als, als.graph, rows, n + 2)
+    ranker, rows, n = als(data, 8), torch.arange(data.n_users), data.n_items
+    ((_, ids, scores),) = ranked(ranker, ranker.graph, rows, n + 2)
     for user in (0, 3):
-        assert same(next(ranked(als, als.graph, rows[[user]], n + 2))[1:], (ids[[user]], scores[[user]]))
-        left = n - int(als.graph.user_degree[user])
+        assert same(next(ranked(ranker, ranker.graph, rows[[user]], n + 2))[1:], (ids[[user]], scores[[user]]))
+        left = n - int(ranker.graph.user_degree[user])
         assert set(data.item_ids[ids[user, :left]].tolist()) == set(data.item_ids.tolist()) - set(
             own_items(trained("MF"), user)
         )
         assert ids[user, left:].tolist() == [-1] * (n + 2 - left)
-    assert not same([ids], next(ranked(als, als.graph, rows, n + 2, exclude_seen=False))[1:2])
+    assert not same([ids], next(ranked(ranker, ranker.graph, rows, n + 2, exclude_seen=False))[1:2])
 
 
 @every

@@ -1,0 +1,83 @@
+"""A model whose items are found through an index."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..core.graph import Graph
+from .index import Index, Kind
+from .protocols import Fold, Folds, Lists
+from .rank import as_ranker
+from .ranker import Ranker
+
+Tensor = torch.Tensor
+_SEARCHED_AT_ONCE = 4096  # users
+
+
+class Indexed(Ranker):
+    """A model whose items are found through an :class:`Index`; stands where a model is ranked: ``recommend``, ``evaluate``, ``TwoStage``.
+
+    Vectors are the model's when this is made; they do not follow it. What the index does not find is missing in lists. Neighbours
+    (``similar_items``) and new users (``recommend_new``, by the model's ``folding``) are looked for among all vectors.
+
+    Parameters
+    ----------
+    model : Recommender with vectors, such as MF, LightGCN, or anything with vectors that :func:`fastgcn_rec.ranking.as_ranker` takes
+    kind, options : of :meth:`Index.build`
+
+    Attributes
+    ----------
+    model, graph ; index : Index of the items
+
+    Examples
+    --------
+    >>> from fastgcn_rec import MF
+    >>> model = MF(Graph.from_edges([0, 0, 1], [0, 1, 1]), 4)
+    >>> indexed = Indexed(model)  # kind="faiss" for an approximate index
+    >>> bool((indexed.recommend([0, 1], k=1)[0] == model.recommend([0, 1], k=1)[0]).all())
+    True
+    """
+
+    def __init__(self, model: Any, kind: Kind = "exact", **options: Any) -> None:
+        self.model = model = as_ranker(model, who="Indexed")
+        if model.vectors() is None:
+            raise TypeError(
+                f"Indexed: {type(model).__name__} does not score by vectors, so that no index can hold them"
+            )
+        self._vectors = model.scoring_vectors()
+        self.index = Index.build(self._vectors[1], kind, ids=model.item_ids, **options)
+        self._queries = self._vectors[0].cpu().numpy()
+        self.graph, self.similarity = model.graph, model.similarity
+        self.user_ids, self.item_ids, self.has_raw_ids = model.user_ids, model.item_ids, model.has_raw_ids
+
+    def node_vectors(self) -> tuple[Tensor, Tensor]:
+        """As they enter a score."""
+        return self._vectors
+
+    def scoring_vectors(self) -> tuple[Tensor, Tensor]:
+        return self._vectors
+
+    def folding(self, **options: Any) -> Fold:
+        """The model's."""
+        model: Folds = self.model
+        return model.folding(**options)
+
+    def recall(self, users: Any, k: int = 20, exclude_seen: bool = True) -> float:
+        """:meth:`Index.recall` for these users: the share of their exact k best that :meth:`recommend` finds."""
+        rows = self.user_rows(users)
+        return self.index.recall(self._queries[rows], k, _own(self.edges("recall"), rows) if exclude_seen else None)
+
+    def ranked(self, seen: Graph | None, users: Tensor, k: int, batch_users: int = _SEARCHED_AT_ONCE) -> Lists:
+        """(users [b], internal item ids [b, k], scores [b, k]), block by block, for :func:`fastgcn_rec.evaluate`."""
+        for block in users.split(_SEARCHED_AT_ONCE):
+            rows = block.cpu().numpy()
+            ids, scores = self.index.positions(self._queries[rows], k, None if seen is None else _own(seen, rows))
+            yield block, torch.from_numpy(ids).to(block.device), torch.from_numpy(scores).to(block.device)
+
+
+def _own(graph: Graph, rows: NDArray[np.int64]) -> Any:
+    return graph.to("cpu").to_scipy()[rows]
