@@ -1,7 +1,7 @@
 """Measured figures in the documents: what stands between markers is made from ``benchmarks/results``, so that no figure is typed twice.
 
 ``<!-- table: NAME -->`` ... ``<!-- end -->`` holds a table of :data:`benchmarks.tables.TABLES` and where it was measured; in a sentence,
-``<!-- figure: FIELD of KEY=VALUE ... -->`` ... ``<!-- end -->`` holds that field of the record which has these values, or the mean over its seeds.
+``<!-- figure: FIELD of KEY=VALUE ... -->`` ... ``<!-- end -->`` holds that field of the record which has these values, measured last, or the mean over its seeds.
 """
 
 from __future__ import annotations
@@ -59,17 +59,16 @@ def write_all(check: bool = False) -> list[Path]:
     return changed
 
 
-def outside(text: str) -> str:
-    """A page without what its markers hold."""
-    return _MARKED.sub("", text)
-
-
 def figure(what: str, records: Sequence[Record]) -> str:
     field, _, conditions = what.partition(" of ")
     field = field.strip('"')
     wanted = dict(pair.split("=", 1) for pair in shlex.split(conditions))
     found = [r for r in records if field in r and all(str(r.get(key)) == value for key, value in wanted.items())]
-    if not found or (len(found) > 1 and len({r.get("seed") for r in found}) < len(found)):
+    if not found:
+        raise ValueError(f"figure: {what}: no result has it")
+    last = max((_when(r), r["file"]) for r in found)
+    found = [r for r in found if (_when(r), r["file"]) == last]
+    if len(found) > 1 and len({r.get("seed") for r in found}) < len(found):
         raise ValueError(f"figure: {what}: {len(found)} results have it; name more of file, case, data, contender, ...")
     if len(found) == 1:
         return value_text(field, found[0])

@@ -223,6 +223,10 @@ def recall_only(table: Table) -> Table:
     return _without_metric(table, "NDCG@20")
 
 
+def _plus_minus(name: str) -> Cell:
+    return lambda row: f"{value_text(name, row[0])} ± {value_text(f'{name}_spread', row[0])}"
+
+
 SAMPLERS = Table(
     where=lambda r: r["case"] == "compare_negatives",
     same=lambda r: (r["sampler"], r["command"]),
@@ -230,10 +234,8 @@ SAMPLERS = Table(
     columns={
         "sampler": lambda row: f"`{row[0]['sampler']}`",
         "epochs": lambda row: f"{row[0]['epochs']:.1f}",
-        **{
-            name: lambda row, key=key: f"{value_text(key, row[0])} ± {value_text(f'{key}_spread', row[0])}"
-            for name, key in (("Recall@20", "recall@20"), ("NDCG@20", "ndcg@20"))
-        },
+        "Recall@20": _plus_minus("recall@20"),
+        "NDCG@20": _plus_minus("ndcg@20"),
     },
 )
 

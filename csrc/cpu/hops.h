@@ -44,7 +44,7 @@ void run_half(const Bipartite& g, const Hop<T, B>& whole, Side side, const Kerne
                 [&](int64_t begin, int64_t end) { kernel(half, begin, end); });
 }
 
-// Horner's scheme (docs/design.md) for the rows of `end`, up to its last hop, which the caller runs on what `hop` then
+// Horner's scheme (docs/kernels.md) for the rows of `end`, up to its last hop, which the caller runs on what `hop` then
 // says. Row sums of one side come from the other alone, so this is a chain of half-hops, each of which reads what the
 // one before has just written; one layer [n_nodes, dim] holds them all.
 template <class T, class B, class Kernel>

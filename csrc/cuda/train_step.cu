@@ -246,7 +246,7 @@ struct Step {
     return h;
   }
 
-  // The hops of the Horner scheme (docs/design.md) but the last, which the caller runs: it gathers what they leave.
+  // The hops of the Horner scheme (docs/kernels.md) but the last, which the caller runs: it gathers what they leave.
   void inner_hops(Hop<T, A>& h, const A* out) const {
     h.gain = model.alphas + hops();
     h.out = out;

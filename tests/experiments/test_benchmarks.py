@@ -125,17 +125,61 @@ def test_the_documents_hold_the_figures_of_the_results(here, capsys):
     assert here("report", "--docs", "--check") == 0, capsys.readouterr()
 
 
-def test_a_figure_that_was_typed_is_found(here, tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def readme(here, tmp_path, monkeypatch):
+    """The one page of a project that has copies of the results beside it."""
     from benchmarks import documents
 
-    readme = tmp_path / "README.md"
-    readme.write_text(
-        "hops <!-- figure: ratio of case=adam date=2026-11-23 dtype=float32 'contender=torch.optim.Adam, fused' -->2<!-- end -->"
-    )
-    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    shutil.copytree(documents.RESULTS, tmp_path / "results")
     monkeypatch.setattr(documents, "ROOT", tmp_path)
+    monkeypatch.setattr(documents, "RESULTS", tmp_path / "results")
+    return tmp_path / "README.md"
+
+
+def test_a_figure_that_was_typed_is_found(here, readme, capsys):
+    readme.write_text(
+        "hops <!-- figure: ratio of case=adam date=2026-11-23 'contender=torch.optim.Adam, fused' -->2<!-- end -->"
+    )
     assert here("report", "--docs", "--check") == 1
     assert capsys.readouterr().out == f"differs from benchmarks/results: {readme}\n"
     assert here("report", "--docs") == 0
     assert readme.read_text().endswith("-->1.07<!-- end -->")
     assert here("report", "--docs", "--check") == 0
+
+
+def test_the_last_result_counts_and_a_table_of_times_is_of_one_machine(here, readme):
+    def table_with(result):
+        (readme.parent / "results/2026-12-01-again.json").write_text(json.dumps(result))
+        assert here("report", "--docs") == 0
+        return readme.read_text()
+
+    readme.write_text("<!-- table: scale --><!-- end -->")
+    last = json.loads((readme.parent / "results/2026-11-25-epyc-avx512-2-cores-scale.json").read_text())
+    records, last["records"] = last["records"], []
+    before = table_with(last)
+    assert "| 1,000,000 | 17.6 |" in before  # of two machines the one that measured last
+    assert "| 64 |" not in before
+    last["date"] = "2026-12-01"
+    last["records"] = [r | {"graph_ns_per_edge": 5.0} for r in records if r.get("edges") == 1_000_000]
+    again = table_with(last)
+    assert "| 1,000,000 | 5 |" in again
+    assert "| 10,000,000 | 19.3 |" in again
+    assert "2026-12-01" in again
+    last["machine"] |= {"processor": "another"}
+    assert "| 10,000,000 |" not in table_with(last)
+
+
+@pytest.mark.parametrize(
+    ("marker", "says"),
+    [
+        ("<!-- table: steps --><!-- end -->", "no such table"),
+        ("<!-- figure: ratio of case=none --><!-- end -->", "no result has it"),
+        ("<!-- figure: ratio of case=adam --><!-- end -->", "name more of"),
+        ("<!-- tabel: scale --><!-- end -->", "no marker"),
+        ("<!-- table: scale -->", "without its end"),
+    ],
+)
+def test_a_marker_that_names_nothing_is_refused(here, readme, marker, says):
+    readme.write_text(marker)
+    with pytest.raises(ValueError, match=says):
+        here("report", "--docs", "--check")
