@@ -7,15 +7,14 @@ import json
 import sys
 import time
 
-import scipy.sparse as sp
 import torch
 
 from ..data import Dataset, load_dataset
 from ..ranking.evaluate import evaluate
-from ..ranking.rank import as_ranker
 from ..ranking.ranker import Ranker
 from ..system.process import explain
 from ..training.loop import fit
+from .als import als
 from .compare import ALIASES
 from .recipes import RECIPES
 from .rows import Row
@@ -43,19 +42,6 @@ def _trained(data: Dataset, name: str, epochs: int | None) -> Ranker:
         config = recipe.train if epochs is None else dataclasses.replace(recipe.train, epochs=epochs)
         fit(model, data, config, progress=False)
     return model
-
-
-def als(data: Dataset, factors: int = 64, seed: int = 0) -> Ranker:
-    """Implicit ALS (Hu et al. 2008) as the package implicit computes it, 64 factors, else with its defaults."""
-    try:
-        from implicit.cpu.als import AlternatingLeastSquares
-        from threadpoolctl import threadpool_limits  # comes with it
-    except ImportError:
-        raise ImportError("als needs implicit: pip install 'fastgcn_rec[compare]'") from None
-    with threadpool_limits(1, "blas"):  # it has threads of its own
-        model = AlternatingLeastSquares(factors=factors, random_state=seed, num_threads=torch.get_num_threads())
-        model.fit(sp.csr_matrix(data.graph().to_scipy()), show_progress=False)
-    return as_ranker(model, data)
 
 
 def _status(name: str) -> int:

@@ -31,33 +31,21 @@ def train_and_write(
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / CHECKPOINT
     history = fit(model, data, config, checkpoint=checkpoint, progress=progress, on_epoch=_logger(out, tensorboard))
-    model.save(out / "model.npz")
-    metrics: dict[str, Any] = {}
-    if len(data.test):
-        metrics |= evaluate(model, data.test, ks=KS, metrics=METRICS)
-    metrics |= {
+    metrics = {
         "seconds_train": history.seconds_train,
         "best_epoch": history.best_epoch,
         "chosen_on": history.chosen_on,
         f"best_{config.metric}": history.best_metric,
         "stopped": history.stopped or "all epochs done",
-        "fingerprint": data.fingerprint(),
         "config": dataclasses.asdict(config),
-        "model": {"class": type(model).__name__, **model.config()},
         "epochs": history.epochs,
         "refit": history.refit,
     }
-    write_json(out / "metrics.json", metrics)
+    metrics = _written(model, data, out, metrics)
     _plot(history, out / "curves.png", f"{type(model).__name__} on {data.name}", config.metric)
-    for file in (
-        refit_checkpoint(checkpoint),
-        checkpoint,
-    ):  # last: until all is written the same command does not train anew
-        file.unlink(missing_ok=True)
-    if len(data.test):
-        print(f"test: Recall@20 {metrics['recall@20']:.4f}, NDCG@20 {metrics['ndcg@20']:.4f}, ", end="")
-        print(f"{metrics['n_users_evaluated']} users; epoch {history.best_epoch} chosen on {history.chosen_on}")
-    print(f"{history.seconds_train:.0f} s of training; files: {', '.join(str(p) for p in sorted(out.iterdir()))}")
+    refit_checkpoint(checkpoint).unlink(missing_ok=True)
+    checkpoint.unlink(missing_ok=True)  # last: until all is written the same command does not train anew
+    _say(metrics, out, f"; epoch {history.best_epoch} chosen on {history.chosen_on}", "of training")
     return metrics
 
 
@@ -66,17 +54,25 @@ def make_and_write(recipe: Recipe, data: Dataset, out: Path, device: str = "cpu"
     _check(out)
     start = time.perf_counter()
     model = recipe.make_model(data).to(device)
-    seconds = time.perf_counter() - start
+    metrics = _written(model, data, out, {"seconds_train": time.perf_counter() - start})
+    _say(metrics, out, "", "to make it")
+    return metrics
+
+
+def _written(model: Recommender, data: Dataset, out: Path, known: dict[str, Any]) -> dict[str, Any]:
+    """Writes the model, and what it reaches on test beside what is known of it."""
     model.save(out / "model.npz")
     metrics: dict[str, Any] = evaluate(model, data.test, ks=KS, metrics=METRICS) if len(data.test) else {}
-    own = {"seconds_train": seconds, "fingerprint": data.fingerprint()}
-    metrics |= own | {"model": {"class": type(model).__name__, **model.config()}}
+    metrics |= known | {"fingerprint": data.fingerprint(), "model": {"class": type(model).__name__, **model.config()}}
     write_json(out / "metrics.json", metrics)
-    if len(data.test):
-        print(f"test: Recall@20 {metrics['recall@20']:.4f}, NDCG@20 {metrics['ndcg@20']:.4f}, ", end="")
-        print(f"{metrics['n_users_evaluated']} users")
-    print(f"{seconds:.0f} s to make it; files: {', '.join(str(p) for p in sorted(out.iterdir()))}")
     return metrics
+
+
+def _say(metrics: dict[str, Any], out: Path, chosen: str, did: str) -> None:
+    if "recall@20" in metrics:
+        print(f"test: Recall@20 {metrics['recall@20']:.4f}, NDCG@20 {metrics['ndcg@20']:.4f}, ", end="")
+        print(f"{metrics['n_users_evaluated']} users{chosen}")
+    print(f"{metrics['seconds_train']:.0f} s {did}; files: {', '.join(str(p) for p in sorted(out.iterdir()))}")
 
 
 def _check(out: Path) -> None:

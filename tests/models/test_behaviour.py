@@ -14,7 +14,7 @@ from support import as_a_program, on_the_cpu, random_graph, same_bits_in_any_ord
 
 from fastgcn_rec import Graph, Recommender, evaluate, fit
 from fastgcn_rec.data import Edges
-from fastgcn_rec.experiments.compare_one import als
+from fastgcn_rec.experiments.als import als
 from fastgcn_rec.experiments.recipes import RECIPES
 from fastgcn_rec.ranking.rank import ranked
 from fastgcn_rec.training import Interrupted

@@ -1,0 +1,68 @@
+"""The recipes, and what the commands make of them."""
+
+import json
+
+import numpy as np
+import pytest
+
+from fastgcn_rec import Recommender, cli, evaluate
+from fastgcn_rec.data import load_dataset, synthetic_interactions
+from fastgcn_rec.experiments import RECIPES, Recipe
+from fastgcn_rec.features import Categorical, Numeric, Text
+
+WITHOUT_TRAINING = [name for name, recipe in RECIPES.items() if recipe.train is None]
+
+
+@pytest.mark.parametrize("name", [name for name in WITHOUT_TRAINING if name != "filter"])
+def test_the_command_train_makes_what_needs_no_training(ml_100k, name):
+    out = ml_100k / "run"
+    assert cli.main(["train", "ml-100k", "--recipe", name, "--out", str(out)]) == 0
+    metrics = json.loads((out / "metrics.json").read_text())
+    model, data = Recommender.load(out / "model.npz"), load_dataset("ml-100k")
+    assert metrics["recall@20"] == evaluate(model, data.test)["recall@20"]
+    assert metrics["model"]["class"] == RECIPES[name].model
+    assert cli.main(["evaluate", str(out), "ml-100k"]) == 0
+
+
+def test_the_recipe_pinsage_takes_the_columns_that_the_items_have(ml_100k, capsys):
+    out = ml_100k / "run"
+    command = f"train ml-100k --recipe pinsage --epochs 2 --dim 8 --layers 1 --quiet --out {out}"
+    assert cli.main(command.split()) == 0
+    model = Recommender.load(out / "model.npz")
+    assert model.features.columns == {
+        "title": Text(words=2),
+        "year": Numeric(),
+        "genres": Categorical(),
+        "id": Categorical(),
+    }
+    assert (model.options["embedding_dim"], model.options["num_layers"]) == (8, 1)
+    assert cli.main(["similar", str(out), str(model.item_ids[0]), "-k", "3"]) == 0
+    assert cli.main(["estimate", "ml-100k", "--recipe", "pinsage"]) == 2
+    assert "the memory of LightGCN and MF is known, not that of PinSAGE" in capsys.readouterr().err
+    assert cli.main(["train", "ml-100k", "--recipe", "pinsage", "--model", "MF"]) == 2
+    assert "--model MF cannot take the options of recipe 'pinsage', a PinSAGE" in capsys.readouterr().err
+
+
+def test_the_recipe_pinsage_needs_no_columns():
+    data = synthetic_interactions(30, 20, 100)
+    assert list(RECIPES["pinsage"].make_model(data).features.columns) == ["id"]
+
+
+def test_the_recipe_pinsage_keeps_a_column_of_that_name_and_takes_year_0_for_unknown():
+    data = synthetic_interactions(30, 20, 100)
+    data.item_info.update(id=np.array(["x", "y"] * 10), year=np.array([0] + [1990] * 19, np.int32))
+    features = RECIPES["pinsage"].make_model(data).features
+    assert features.columns == {"id": Categorical(), "year": Numeric(), "id_": Categorical()}
+    assert features.learnt["year"][0] == 1990
+
+
+def test_a_recipe_of_a_model_that_is_not_there_names_those_that_are():
+    with pytest.raises(ValueError, match=r"Recipe: model must be one of .*LightGCN.*, got 'LightGNC'"):
+        Recipe("LightGNC", {}, None, "").make_model(synthetic_interactions(30, 20, 100))
+
+
+def test_options_of_training_are_refused_where_nothing_is_trained(ml_100k, capsys):
+    assert cli.main(["train", "ml-100k", "--recipe", "filter", "--lr", "0.1", "--dim", "8"]) == 2
+    assert "recipe 'filter' is made without training, --lr, --dim does not apply" in capsys.readouterr().err
+    assert cli.main(["estimate", "ml-100k", "--recipe", "ease"]) == 2
+    assert "EASE is made without training" in capsys.readouterr().err
