@@ -16,14 +16,10 @@ from ..ranking.metrics import parse_metric
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig(Objective):
-    """How to train.
+    """How to train. What comes before ``epochs`` is its :class:`fastgcn_rec.losses.Objective`, all that a model may know of it.
 
     Attributes
     ----------
-    epochs : int
-        How many at most; an epoch is ceil(n_edges / batch_size) steps.
-    batch_size : int
-        Positive pairs in a step.
     loss : "bpr", "binary", "max_margin" or "softmax"
         What a step minimises; the softmax is in-batch, on cosines.
     temperature : float
@@ -35,9 +31,18 @@ class TrainConfig(Objective):
         are drawn by popularity, which vectors of length 1 need; 0, the default, leaves popularity to the vectors' lengths (docs/choices.md).
     margin : float
         Of max_margin: by how much a positive is to score above a negative.
+    reg : float
+        The ridge, lambda in lambda * 1/2 * sum |e|^2 / B over the ego embeddings of the batch's users, positives and negatives, repeated
+        rows counted as often as they occur (LightGCN's published formula).
     sampler : "user" or "edge"
         How positives are drawn: see :func:`fastgcn_rec.sample_batch`. Weights of edges do not enter here: they say how much a node takes from
         its neighbours (propagation, walks), so that MF, whose vectors take nothing from neighbours, trains as without them.
+    batch_size : int
+        Positive pairs in a step.
+    seed : int
+        Of all that is drawn in training.
+    epochs : int
+        How many at most; an epoch is ceil(n_edges / batch_size) steps.
     n_neg : int
         Uniform negatives per positive (all losses but softmax, which takes none).
     negatives : str or Sampler
@@ -50,9 +55,6 @@ class TrainConfig(Objective):
         f = (t + 1/2) / T. Adam's first steps have one size whatever the gradient; a warmup keeps them small.
     lr_schedule : "constant" or "linear"
         What follows the warmup; linear: lr * (1 - f) / (1 - w), so that ``epochs`` is part of the recipe.
-    reg : float
-        The ridge, lambda in lambda * 1/2 * sum |e|^2 / B over the ego embeddings of the batch's users, positives and negatives, repeated
-        rows counted as often as they occur (LightGCN's published formula).
     protocol : "validation", "published" or "none"
         How the epoch that is kept is chosen. validation: a part of train is held out, the epoch with the best metric there is kept, the test part is not looked at;
         published: the epoch is picked on the test part, as most published code does, and the result says so;
@@ -68,8 +70,6 @@ class TrainConfig(Objective):
     refit : bool
         After the choice, train anew on all of train for the chosen number of epochs (a linear schedule ends there), so that
         the held-out part is not lost.
-    seed : int
-        Of all that is drawn in training.
     storage : "float32" or "bfloat16"
         Dtype of the layers between hops; parameters and sums stay float32. docs/performance.md says what it gives.
 

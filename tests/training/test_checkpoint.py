@@ -168,6 +168,18 @@ def test_a_checkpoint_that_cannot_be_written_says_so_and_keeps_the_last_one(data
     assert [r["loss"] for r in again.epochs] == [r["loss"] for r in history.epochs]
 
 
+@pytest.mark.parametrize(
+    "own", [{}, {"protocol": "none"}, {"refit": True}, {"patience": 1, "eval_every": 1, "lr": 0.5}]
+)
+def test_a_training_that_has_ended_is_not_done_nor_written_again(own, data, tmp_path, monkeypatch):
+    options, first, again = {**QUICK, **own, "checkpoint": tmp_path / "c.npz"}, MF(data, 8), MF(data, 8)
+    history = fit(first, data, **options)
+    monkeypatch.setattr("fastgcn_rec.training.checkpoint.save_arrays", None)
+    watch_steps(monkeypatch, None)
+    assert fit(again, data, **options) == history
+    assert torch.equal(first.embedding.weight, again.embedding.weight)
+
+
 def test_ctrl_c_in_a_diverged_epoch_leaves_the_last_good_checkpoint(data, tmp_path, monkeypatch):
     path = tmp_path / "c.npz"
 

@@ -89,10 +89,18 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(kind, data, tmp_path):
         fit(make(data), data, **{**SMALL, **options, "batch_size": 64}, checkpoint=path)
 
 
-def test_an_interrupted_refit_goes_on_to_the_same_bits(data, tmp_path, monkeypatch):
-    options = {**SMALL, "refit": True}
+@pytest.mark.parametrize(
+    ("own", "best"),
+    [
+        ({}, 4),
+        ({"lr_schedule": "linear", "metric": "gini@20"}, 2),
+    ],  # a linear schedule ends with the chosen number of epochs
+)
+def test_an_interrupted_refit_goes_on_to_the_same_bits(own, best, data, tmp_path, monkeypatch):
+    options = {**SMALL, "refit": True, **own}
     straight = LightGCN(data, 8, 2)
     whole = fit(straight, data, **options)
+    assert whole.best_epoch == best
     calls = iter(range(len(whole.epochs) * math.ceil(0.9 * len(data.train) / 128) + 5))
 
     def stop_in_the_refit(step, t, lr):
