@@ -3,9 +3,12 @@
 import functools
 
 import numpy as np
+import pytest
+import torch
 
 import fastgcn_rec as fgr
 from fastgcn_rec.data import Interactions, make_dataset
+from fastgcn_rec.experiments.als import als
 from fastgcn_rec.experiments.recipes import RECIPES
 from fastgcn_rec.features import Categorical, Features
 
@@ -24,6 +27,16 @@ def pinsage_with_users(data):
 
 def narrow(recipe, data):
     return recipe.make_model(data, **{name: 8 for name in recipe.model_options if name == "embedding_dim"})
+
+
+def matrices(data):
+    rng = np.random.default_rng(0)
+    return [rng.normal(size=(n, 8)).astype(np.float32) for n in (data.n_users, data.n_items)]
+
+
+def least_squares(data):
+    pytest.importorskip("implicit", reason="an extra")
+    return als(data, 8)
 
 
 TRAINED = {
@@ -48,6 +61,11 @@ MADE = {
     "Popularity": fgr.Popularity,
 }
 EVERY = TRAINED | MADE
+FOREIGN = {  # what ranks and is no model of this package
+    "Vectors": lambda data: fgr.Vectors(*matrices(data), data),
+    "Vectors cosine": lambda data: fgr.Vectors(*matrices(data), data, similarity="cosine"),
+    "implicit": least_squares,
+}
 OF_RECIPES = {f"recipe {name}": functools.partial(narrow, recipe) for name, recipe in RECIPES.items()}
 COLD_USERS, COLD_ITEMS = 5, 4
 TRAINING = {"epochs": 3, "batch_size": 64, "lr": 0.02, "protocol": "none", "progress": False}
@@ -68,7 +86,7 @@ def small_data():
 @functools.cache
 def trained(kind):
     """The model of ``small_data``, the same one for all tests, which leave it as it is. A recipe's is not trained."""
-    model = (EVERY | OF_RECIPES)[kind](small_data())
+    model = (EVERY | OF_RECIPES | FOREIGN)[kind](small_data())
     if kind in TRAINED:
         fgr.fit(model, small_data(), **TRAINING)
     return model
@@ -85,7 +103,8 @@ def same(one, other):
 
 
 def numbers(model):
-    return [t.detach().clone() for t in model.state_dict().values()]
+    own = model.state_dict().values() if isinstance(model, torch.nn.Module) else model.node_vectors()
+    return [t.detach().clone() for t in own]
 
 
 def with_guesses(scores, rows):
