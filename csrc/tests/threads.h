@@ -5,7 +5,6 @@
 #include <functional>
 #include <map>
 #include <string>
-#include <vector>
 
 #include "tests/support.h"
 
@@ -17,12 +16,12 @@ class Result {
   template <class T>
   void add(Buffer<T>& x) {
     const char* data = reinterpret_cast<const char*>(x.data);
-    bytes_.insert(bytes_.end(), data, data + x.size * static_cast<int64_t>(sizeof(T)));
+    bytes_.append(data, static_cast<size_t>(x.size) * sizeof(T));
   }
   bool operator==(const Result& other) const { return bytes_ == other.bytes_ && !bytes_.empty(); }
 
  private:
-  std::vector<char> bytes_;
+  std::string bytes_;
 };
 using Kernel = std::function<Result(int threads)>;
 

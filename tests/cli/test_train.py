@@ -1,6 +1,7 @@
 """The command train, and what it shares with evaluate and compare."""
 
 import dataclasses
+import json
 import re
 
 import pytest
@@ -58,3 +59,41 @@ def test_a_gpu_that_is_not_there_is_missed_before_the_data(monkeypatch, capsys):
     assert "device cuda:2: torch sees 2 GPUs" in capsys.readouterr().err
     assert code_of("train", "ml-100k", "--device", "gpu") == 2
     assert "must be cpu, cuda or cuda:NUMBER, got 'gpu'" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("small_gowalla")
+def test_the_command_line_trains_evaluates_and_recommends(tmp_path, capsys):
+    out = tmp_path / "run"
+    train = ["train", "gowalla", "--epochs", "4", "--dim", "8", "--out", str(out), "--quiet", "--lr", "0.01"]
+    assert main([*train, "--negatives", "nearest(1)"]) == 2
+    assert "no sampler is called 'nearest'" in capsys.readouterr().err
+    assert main([*train, "--loss", "max_margin", "--margin", "0.5", "--negatives", "uniform(1) + dynamic(1)"]) == 0
+    written = json.loads((out / "metrics.json").read_text())["config"]
+    assert (written["negatives"], written["margin"]) == ("uniform(1)+dynamic(1, candidates=32, refresh=1)", 0.5)
+    assert main(train) == 0
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert {"recall@20", "ndcg@20", "seconds_train", "n_users_evaluated", "fingerprint"} <= metrics.keys()
+    assert metrics["n_users_evaluated"] == 60
+    assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert sorted(p.name for p in out.iterdir()) == ["curves.png", "metrics.json", "model.npz"]
+    capsys.readouterr()
+    assert main(["evaluate", str(out), "gowalla"]) == 0
+    assert f"{metrics['recall@20']:.4f}" in capsys.readouterr().out
+    assert main(["recommend", str(out), "7", "-k", "3"]) == 0
+    assert capsys.readouterr().out.startswith("user 7: ")
+    assert main(["recommend", str(out), "abc"]) == 2
+    assert "integers" in capsys.readouterr().err
+    assert main(["doctor"]) == 0
+    assert "self-test: passed" in capsys.readouterr().out
+    assert main(["datasets", "gowalla"]) == 0
+
+
+@pytest.mark.usefixtures("small_gowalla")
+def test_tensorboard_gets_every_epoch(tmp_path):
+    event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    out = tmp_path / "run"
+    assert main(["train", "gowalla", "--epochs", "3", "--dim", "8", "--out", str(out), "--quiet", "--tensorboard"]) == 0
+    metrics = json.loads((out / "metrics.json").read_text())
+    events = event_accumulator.EventAccumulator(str(out / "tensorboard")).Reload()
+    logged = [event.value for event in events.Scalars("loss")]
+    assert logged == pytest.approx([epoch["loss"] for epoch in metrics["epochs"]], rel=1e-6)

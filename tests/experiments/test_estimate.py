@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastgcn_rec import TrainConfig
+from fastgcn_rec.cli import main
 from fastgcn_rec.experiments.estimate import estimate_memory
 
 
@@ -34,3 +35,12 @@ def test_an_estimate_is_of_bytes_that_64_bits_count_or_names_what_is_too_large(
     assert min(dataclasses.astuple(small)) >= 0
     assert small.batch >= 4 * (n_users + n_items)
     assert small.total < 2**63
+
+
+def test_estimate_needs_no_data_and_names_what_it_takes(capsys):
+    assert main(["estimate", "1000,2000,50000", "--dim", "32", "--layers", "2"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("1,000 users, 2,000 items, 50,000 pairs; 2 layers, dim 32")
+    assert f"parameters  {16 * 3000 * 32 / 2**20:10.1f} MiB" in out
+    assert main(["estimate", "nowhere"]) == 2
+    assert "USERS,ITEMS,PAIRS, got 'nowhere'" in capsys.readouterr().err

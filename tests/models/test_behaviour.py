@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import torch
 from every_model import EVERY, FOREIGN, MADE, OF_RECIPES, TRAINED, TRAINING, numbers, of_all, same, small_data, trained
 from support import as_a_program, on_the_cpu, random_graph, same_bits_in_any_order, weighted_graph
@@ -154,6 +155,10 @@ def test_new_users_get_what_they_do_not_have_and_the_model_stays_as_it_is(model)
         assert top[left:] == [-1] * len(own)
         assert np.isfinite(found[:left]).all()
         assert (np.diff(found[:left]) <= 0).all()
+    matrix = np.zeros((3, n), np.float32)
+    for row, own in enumerate(([1, 2], [9], [])):
+        matrix[row, own] = 1  # in the order of the model's ids
+    assert same(model.recommend_new(sp.csr_array(matrix), n), (ids, scores))
     assert set(model.recommend_new(new, n, exclude_seen=False)[0][0].tolist()) == set(items.tolist())
     assert model.recommend_new([], 4)[0].shape == (0, 4)
     for row, own in enumerate(new):
@@ -176,6 +181,8 @@ def test_new_nodes_have_vectors_or_the_model_says_that_it_has_none(model):
     dim = model.node_vectors()[0].shape[1]
     found = model.fold_in_users(users)
     assert (found.shape, bool(found.isfinite().all())) == ((2, dim), True)
+    matrix = sp.csr_array(np.isin(model.item_ids, users[0]) * np.array([[1.0], [0.0]]))
+    assert torch.equal(model.fold_in_users(matrix), found)
     if hasattr(model, "embed_items"):
         with pytest.raises(ValueError, match="use embed_items"):
             model.fold_in_items(items)

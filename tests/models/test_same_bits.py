@@ -1,14 +1,13 @@
 """Every model and every recipe: the same bits for any number of threads, on any processor.
 
 A processor on which a library's sums happen to keep their order proves nothing for the next. So the first test looks at what torch
-is asked to do: no sum is left to it whose order it may choose by the number of threads. The second runs everything at each instruction level.
+is asked to do: no sum is left to it whose order it may choose by the number of threads. A slow one runs everything at each instruction level.
 """
 
 import ast
 import contextlib
 import hashlib
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -158,21 +157,26 @@ class Watch(TorchDispatchMode):
 
 
 @contextlib.contextmanager
-def two_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
+def threads(count):
+    """Several share out more than would pay."""
+    before, grain = torch.get_num_threads(), _C.grain()
+    torch.set_num_threads(count)
+    _C.set_grain(1 << 16 if count == 1 else 1 << 12)
     try:
         yield
     finally:
         torch.set_num_threads(before)
+        _C.set_grain(grain)
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_no_sum_is_left_to_a_library(case):
+def test_no_sum_is_left_to_a_library_and_two_threads_give_the_bits_of_one(case):
     data = synthetic_interactions(**DATA)
-    with two_threads(), Watch() as watch:
-        run(case, data)
+    with threads(2), Watch() as watch:
+        shared = run(case, data)
     assert not watch.found
+    with threads(1):
+        assert digest(run(case, data)) == digest(shared)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +194,7 @@ def test_no_sum_is_left_to_a_library(case):
     ],
 )  # fmt: skip
 def test_the_watch_sees(call, reason):
-    with two_threads(), Watch() as watch:
+    with threads(2), Watch() as watch:
         call(torch.ones(600, 64, requires_grad=True))
     assert any(reason in found for found in watch.found), watch.found
 
@@ -214,15 +218,10 @@ def test_no_product_is_left_to_numpy():
 # --- bits -----------------------------------------------------------------------------------------------------------
 
 
-LEVELS = _C.build_info()["isa_levels"]
-
-
-@pytest.mark.parametrize(
-    ("level", "counts"),
-    [(LEVELS[-1], "1 3"), *(pytest.param(level, "1 2 3", marks=pytest.mark.slow) for level in LEVELS)],
-)
-def test_the_same_bits_for_any_number_of_threads(level, counts):
-    done = as_a_program(__file__, *counts.split(), FASTGCN_REC_ISA=level)
+@pytest.mark.slow
+@pytest.mark.parametrize("level", _C.build_info()["isa_levels"])
+def test_the_same_bits_for_any_number_of_threads_at_every_level(level):
+    done = as_a_program(__file__, FASTGCN_REC_ISA=level)
     assert done.returncode == 0, done.stderr
     digests = json.loads(done.stdout.splitlines()[-1])
     assert list(digests) == CASES
@@ -234,10 +233,9 @@ if __name__ == "__main__":
     digests = {}
     for case in CASES:
         digests[case] = []
-        for threads in map(int, sys.argv[1:]):
-            torch.set_num_threads(threads)
-            _C.set_grain(1 << 16 if threads == 1 else 1 << 12)  # so that more is shared out than would pay
-            digests[case].append(digest(run(case, data)))
+        for count in (1, 2, 3):
+            with threads(count):
+                digests[case].append(digest(run(case, data)))
     print(json.dumps(digests))
 
 
