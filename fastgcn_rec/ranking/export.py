@@ -70,7 +70,7 @@ def write_recommendations(
     k = check_count(k, "write_recommendations: k", 1)
     model = as_ranker(model, who="write_recommendations")
     if exclude_seen:
-        model.edges("write_recommendations")
+        model.graph_for("write_recommendations")
     users = model.user_ids if users is None else model.user_ids[model.user_rows(users)]
     for name, ids in (("user", users), ("item", model.item_ids)):
         _check_utf8(ids, name, path)

@@ -69,7 +69,7 @@ class Indexed(Ranker):
     def recall(self, users: Any, k: int = 20, exclude_seen: bool = True) -> float:
         """:meth:`Index.recall` for these users: the share of their exact k best that :meth:`recommend` finds."""
         rows = self.user_rows(users)
-        return self.index.recall(self._queries[rows], k, _own(self.edges("recall"), rows) if exclude_seen else None)
+        return self.index.recall(self._queries[rows], k, _own(self.graph_for("recall"), rows) if exclude_seen else None)
 
     def ranked(self, seen: Graph | None, users: Tensor, k: int, batch_users: int = _SEARCHED_AT_ONCE) -> Lists:
         """(users [b], internal item ids [b, k], scores [b, k]), block by block, for :func:`fastgcn_rec.evaluate`."""

@@ -24,7 +24,7 @@ def as_matrix(values: Any, who: str, name: str, dim: int | None = None) -> Tenso
         raise TypeError(f"{who}: {name} must be a dense matrix, got a sparse one; pass {name}.toarray()")
     if isinstance(values, Tensor) and not values.is_complex():
         table = (values.to_dense() if values.layout != torch.strided else values).detach().float()
-    elif _of_a_device(values):
+    elif hasattr(values, "__dlpack__") and not isinstance(values, np.ndarray | Tensor):
         return as_matrix(torch.utils.dlpack.from_dlpack(values), who, name, dim)
     else:
         values = values.detach().cpu() if isinstance(values, Tensor) else values
@@ -36,11 +36,6 @@ def as_matrix(values: Any, who: str, name: str, dim: int | None = None) -> Tenso
         row = int(torch.nonzero(~finite)[0, 0])
         raise ValueError(f"{who}: {name} must be finite, got NaN or infinity in row {row}")
     return table
-
-
-def _of_a_device(values: Any) -> bool:
-    """Whether numbers lie where NumPy does not reach."""
-    return hasattr(values, "__dlpack__") and not isinstance(values, np.ndarray) and not hasattr(values, "__array__")
 
 
 def distinct_ids(ids: Any, n: int, who: str, name: str, what: str) -> NDArray[Any]:

@@ -62,7 +62,7 @@ class Ranker:
         """The raw ids (of users, of items) behind the internal ones; None where it was made of a Graph, which says nothing of them."""
         return (self.user_ids, self.item_ids) if self.has_raw_ids else None
 
-    def edges(self, who: str) -> Graph:
+    def graph_for(self, who: str) -> Graph:
         """The graph, for what leaves out what users have; ``who`` is named where there is none."""
         if self.graph is None:
             raise ValueError(
@@ -124,8 +124,9 @@ class Ranker:
         Raises ValueError naming the users that the model does not know.
         """
         k = check_count(k, "recommend: k", 1)
+        seen = self.graph_for("recommend") if exclude_seen else None
         rows = torch.from_numpy(self.user_rows(users))
-        blocks = list(self.ranked(self.edges("recommend") if exclude_seen else None, rows, k))
+        blocks = list(self.ranked(seen, rows if self.graph is None else rows.to(self.graph.device), k))
         ids = torch.cat([b[1] for b in blocks])
         return self.raw_items(ids), torch.cat([b[2] for b in blocks]).cpu().numpy()
 

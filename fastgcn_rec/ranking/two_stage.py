@@ -109,8 +109,8 @@ class TwoStage(Ranker):
             )
         self.item_features = _item_features(item_features, candidates.n_items)
         self.use_ppr, self.group_argument = use_ppr, group
-        self.graph: Graph = _edges(self.serving, "serving")
         _edges(candidates, "candidates")
+        self.graph: Graph = _edges(self.serving, "serving")
         own = self.serving
         self.user_ids, self.item_ids, self.has_raw_ids = own.user_ids, own.item_ids, own.has_raw_ids
         self.training: Training | None = None

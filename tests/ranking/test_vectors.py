@@ -358,6 +358,51 @@ def test_calibrated_folding_fits_the_vectors_of_the_graph(data):
     np.testing.assert_allclose(scaled, f * (z * f).sum() / np.square(f).sum(), rtol=1e-4, atol=1e-6)
 
 
+def test_two_stages_recommend_seen_items_too_and_write_their_lists(data, tmp_path):
+    part, _ = data.split_valid(0.2)
+    users, items = factors(data)
+    two = TwoStage(as_ranker((users, items), part), ByScore(), n_candidates=K, use_ppr=False).fit(data)
+    every_item = data.item_ids[best(users @ items.T, np.zeros((len(users), len(items)), bool))]
+    assert np.array_equal(two.recommend(data.user_ids, K, exclude_seen=False)[0], every_item)
+    assert write_recommendations(two, tmp_path / "r.csv", k=3, progress=False) == 3 * data.n_users
+    rows = [line.split(",") for line in (tmp_path / "r.csv").read_text().splitlines()[1:]]
+    assert [int(row[2]) for row in rows] == two.recommend(data.user_ids, 3)[0].ravel().tolist()
+    with pytest.raises(NotImplementedError, match="TwoStage has no vectors"):
+        two.similar_items(data.item_ids[:1])
+    with pytest.raises(TypeError, match="write_vectors: TwoStage does not score by vectors"):
+        write_vectors(two, tmp_path / "v.npz")
+
+
+class Own(Ranker):
+    """A class of somebody's own, with vectors of somewhere."""
+
+    similarity, has_raw_ids = "dot", True
+
+    def __init__(self, data, users, items):
+        self.graph, self.user_ids, self.item_ids = data.graph(), data.user_ids, data.item_ids
+        self.both = torch.from_numpy(users).float(), torch.from_numpy(items).float()
+
+    def node_vectors(self):
+        return self.both
+
+
+def test_a_class_with_one_method_is_a_ranker(data):
+    users, items = factors(data)
+    own, pair = Own(data, users, items), Vectors(users, items, data)
+    for a, b in (
+        (own.recommend(data.user_ids, K), pair.recommend(data.user_ids, K)),
+        (own.similar_items(data.item_ids, K), pair.similar_items(data.item_ids, K)),
+        (Indexed(own).recommend(data.user_ids, K), pair.recommend(data.user_ids, K)),
+    ):
+        assert np.array_equal(a[0], b[0])
+        assert np.array_equal(a[1], b[1])
+    assert evaluate(own, data) == evaluate(pair, data)
+    assert (own.n_users, own.n_items) == (data.n_users, data.n_items)
+    assert own.item_rows(data.item_ids[[4, 2]]).tolist() == [4, 2]
+    with pytest.raises(NotImplementedError, match="Own has no rule for new users and items"):
+        own.recommend_new([[data.item_ids[0]]])
+
+
 # --- as_ranker ----------------------------------------------------------------------------------------------------------
 
 
@@ -461,10 +506,10 @@ def test_what_takes_a_model_names_itself(data, tmp_path):
     with pytest.raises(ValueError, match=r"write_recommendations: exclude_seen=True .* this Vectors knows no edges"):
         write_recommendations(matrices, tmp_path / "x.csv", progress=False)
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(ValueError, match=r"TwoStage: serving must know the edges .*as_ranker\(model, graph\)"):
+    with pytest.raises(ValueError, match=r"TwoStage: candidates must know the edges .*as_ranker\(model, graph\)"):
         TwoStage(matrices, ByScore())
-    with pytest.raises(ValueError, match=r"TwoStage: candidates must know the edges"):
-        TwoStage(matrices, ByScore(), serving=as_ranker(matrices, part))
+    with pytest.raises(ValueError, match=r"TwoStage: serving must know the edges"):
+        TwoStage(as_ranker(matrices, part), ByScore(), serving=matrices)
     with pytest.raises(ValueError, match=r"recall: exclude_seen=True .* this Indexed knows no edges"):
         Indexed(matrices).recall([0], 3)
     with pytest.raises(ValueError, match=r"FoldIn: calibrate=True .* this Vectors has no graph"):
