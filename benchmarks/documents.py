@@ -17,7 +17,7 @@ from .tables import TABLES, Table, value_text
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-LEVELS = {"v2": "baseline", "v3": "AVX2", "v4": "AVX-512"}
+LEVELS = {"v3": "AVX2", "v4": "AVX-512"}
 _MARKED = re.compile(
     r"(?P<open><!-- (?P<kind>table|figure): (?P<what>[^\n]*?) -->)(?P<content>.*?)(?P<close><!-- end -->)", re.DOTALL
 )
@@ -108,13 +108,13 @@ def _when(record: Record) -> tuple[bool, str]:
 
 def _machine(record: Record) -> str:
     machine = record["machine"]
-    threads = machine["threads"]
-    count = "" if threads == "unknown" else f", {threads} thread{'' if threads == 1 else 's'}"
-    if machine["processor"] == "unknown":
-        return f"machine unknown{count}"
-    return (
-        f"{machine.get('gpu', machine['processor'])}{count}, {LEVELS.get(machine['isa_level'], machine['isa_level'])}"
-    )
+    name = machine.get("gpu", machine["processor"])
+    parts = [f"machine {name}" if name == "unknown" else name]
+    if machine["threads"] != "unknown":
+        parts.append(f"{machine['threads']} thread{'' if machine['threads'] == 1 else 's'}")
+    if machine["isa_level"] != "unknown":
+        parts.append(LEVELS.get(machine["isa_level"], machine["isa_level"]))
+    return ", ".join(parts)
 
 
 def _sources(records: Sequence[Record], to_root: str) -> str:
