@@ -13,7 +13,7 @@ import torch
 from every_model import EVERY, FOREIGN, MADE, OF_RECIPES, TRAINED, TRAINING, numbers, of_all, same, small_data, trained
 from support import as_a_program, on_the_cpu, random_graph, same_bits_in_any_order, weighted_graph
 
-from fastgcn_rec import Graph, Recommender, Vectors, evaluate, fit
+from fastgcn_rec import Graph, Recommender, Vectors, evaluate, fit, propagate
 from fastgcn_rec.data import Edges
 from fastgcn_rec.experiments.recipes import RECIPES
 from fastgcn_rec.training import Interrupted
@@ -320,6 +320,14 @@ def test_a_second_training_goes_on_and_the_same_ones_give_the_same_bits(kind):
     assert not all(map(torch.equal, numbers(once), numbers(models[0])))
     assert all(map(torch.equal, numbers(models[0]), numbers(models[1])))
     assert all(bool(p.isfinite().all()) for p in models[0].parameters())
+
+
+@every_trained
+def test_what_the_native_step_trains_is_what_ranks(model):
+    alphas = model.diffusion()
+    if alphas is not None:
+        z = propagate(model.graph, model.ego_embedding(), alphas, model.norm)
+        torch.testing.assert_close(z, model.get_embedding(), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", MADE)
