@@ -98,6 +98,8 @@ def evaluate(
     >>> train, test = Graph.from_edges([0], [0], 1, 3), Edges([0], [2])
     >>> evaluate(lambda users: torch.tensor([[9.0, 0.0, 1.0]]), test, train, ks=[1])["recall@1"]
     1.0
+    >>> evaluate((np.ones((1, 1)), np.array([[9.0], [0.0], [1.0]])), test, train, ks=[1])["recall@1"]  # vectors of users and items
+    1.0
     """
     metrics = [metrics] if isinstance(metrics, str) else list(metrics)
     unknown = [m for m in metrics if m not in METRICS]

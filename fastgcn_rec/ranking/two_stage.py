@@ -155,7 +155,7 @@ class TwoStage(Ranker):
     def recommend(self, users: Any, k: int = 20, exclude_seen: bool = True) -> tuple[NDArray[Any], NDArray[np.float32]]:
         """The k best of each user's candidates: (raw item ids [n, k], the ranker's scores [n, k]), padded as :meth:`Recommender.recommend` does.
 
-        Own items are left out; equal scores keep the candidates' order. k <= n_candidates.
+        Own items are left out (unless ``exclude_seen=False``); equal scores keep the candidates' order. k <= n_candidates.
         """
         k = check_count(k, "TwoStage: k")
         if not 1 <= k <= self.n_candidates:

@@ -1,5 +1,6 @@
 """Vectors of any origin where a model is taken: matrices, implicit's factorizations, torch_geometric's LightGCN."""
 
+import pickle
 from types import SimpleNamespace
 
 import numpy as np
@@ -94,9 +95,18 @@ def pair(data, as_given=lambda array: array, as_model=tuple):
     return as_model([as_given(users), as_given(items)]), users, items
 
 
+class Matrix:
+    """implicit's factors on a GPU have no more than this."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def to_numpy(self):
+        return self.array.astype(np.float32)
+
+
 def on_a_gpu(arrays):
-    """implicit's factors there have no more than this."""
-    users, items = (SimpleNamespace(to_numpy=lambda a=a: a.astype(np.float32)) for a in arrays)
+    users, items = map(Matrix, arrays)
     return SimpleNamespace(user_factors=users, item_factors=items)
 
 
@@ -201,6 +211,7 @@ def test_new_users_are_folded_in_by_ridge(data, kind):
     seen = np.array([np.isin(np.arange(data.n_items), own) for own in new])
     expected = best(np.array(folded[0]) @ items.T, seen)
     assert np.array_equal(fold.recommend(new, K)[0], expected)
+    assert np.array_equal(pickle.loads(pickle.dumps(fold)).recommend(new, K)[0], expected)
     typical = fold.recommend([[]], K)[0][0]
     everybody = users.mean(0) if as_ranker(fold.model).graph is None else users[seen_of(data).any(1)].mean(0)
     assert np.array_equal(typical, best(everybody[None] @ items.T, np.zeros((1, data.n_items), bool))[0])
