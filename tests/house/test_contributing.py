@@ -77,6 +77,7 @@ def run(folder, *arguments):
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("title", TESTED)
 def test_a_section_works_as_it_stands(copy, title):
     text = BLOCK.sub("", NEW.sub("", sections()[title]))

@@ -1,0 +1,193 @@
+"""What may stand where a model is taken, and how what may not is refused."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from every_vectors import ByScore, K, best, factors, of_geometric, seen_of
+
+from fastgcn_rec import (  # fmt: skip
+    FoldIn,
+    Graph,
+    Indexed,
+    LightGCN,
+    Popularity,
+    TwoStage,
+    Vectors,
+    evaluate,
+    write_recommendations,
+    write_vectors,
+)
+from fastgcn_rec.data import Edges, synthetic_interactions
+from fastgcn_rec.ranking import Ranker, as_ranker, ranked
+
+
+@pytest.fixture(scope="module")
+def data():
+    return synthetic_interactions(60, 50, 700, dim=4, seed=3)
+
+
+def test_two_stages_recommend_seen_items_too_and_write_their_lists(data, tmp_path):
+    part, _ = data.split_valid(0.2)
+    users, items = factors(data)
+    two = TwoStage(as_ranker((users, items), part), ByScore(), n_candidates=K, use_ppr=False).fit(data)
+    every_item = data.item_ids[best(users @ items.T, np.zeros((len(users), len(items)), bool))]
+    assert np.array_equal(two.recommend(data.user_ids, K, exclude_seen=False)[0], every_item)
+    assert write_recommendations(two, tmp_path / "r.csv", k=3, progress=False) == 3 * data.n_users
+    rows = [line.split(",") for line in (tmp_path / "r.csv").read_text().splitlines()[1:]]
+    assert [int(row[2]) for row in rows] == two.recommend(data.user_ids, 3)[0].ravel().tolist()
+    with pytest.raises(NotImplementedError, match="TwoStage has no vectors"):
+        two.similar_items(data.item_ids[:1])
+    with pytest.raises(TypeError, match="write_vectors: TwoStage does not score by vectors"):
+        write_vectors(two, tmp_path / "v.npz")
+
+
+class Own(Ranker):
+    """A class of somebody's own, with vectors of somewhere."""
+
+    similarity, has_raw_ids = "dot", True
+
+    def __init__(self, data, users, items):
+        self.graph, self.user_ids, self.item_ids = data.graph(), data.user_ids, data.item_ids
+        self.both = torch.from_numpy(users).float(), torch.from_numpy(items).float()
+
+    def node_vectors(self):
+        return self.both
+
+
+def test_a_class_with_one_method_is_a_ranker(data):
+    users, items = factors(data)
+    own, pair = Own(data, users, items), Vectors(users, items, data)
+    for a, b in (
+        (own.recommend(data.user_ids, K), pair.recommend(data.user_ids, K)),
+        (own.similar_items(data.item_ids, K), pair.similar_items(data.item_ids, K)),
+        (Indexed(own).recommend(data.user_ids, K), pair.recommend(data.user_ids, K)),
+    ):
+        assert np.array_equal(a[0], b[0])
+        assert np.array_equal(a[1], b[1])
+    assert evaluate(own, data) == evaluate(pair, data)
+    assert (own.n_users, own.n_items) == (data.n_users, data.n_items)
+    assert own.item_rows(data.item_ids[[4, 2]]).tolist() == [4, 2]
+    with pytest.raises(NotImplementedError, match="Own has no rule for new users and items"):
+        own.recommend_new([[data.item_ids[0]]])
+
+
+def test_what_ranks_by_scores_or_lists_recommends_too(data):
+    graph, scores = data.graph(), np.random.default_rng(5).random((data.n_users, data.n_items))
+    expected = best(scores, seen_of(data))
+
+    def lists(seen, users, k):
+        own = np.zeros_like(scores, bool) if seen is None else seen.to_scipy().toarray() > 0
+        yield users, torch.from_numpy(best(scores, own, k)[users]), torch.zeros(len(users), k)
+
+    for model in (
+        lambda rows: scores[rows],
+        SimpleNamespace(scorer=lambda: lambda rows: scores[rows]),
+        SimpleNamespace(ranked=lists),
+    ):
+        ranker = as_ranker(model, graph)
+        assert isinstance(ranker, Ranker)
+        assert ranker.vectors() is None
+        assert np.array_equal(ranker.recommend(range(data.n_users), K)[0], expected)
+        assert np.array_equal(as_ranker(model, data).recommend(data.user_ids, K)[0], data.item_ids[expected])
+        assert evaluate(model, data, ks=K) == evaluate(ranker, data, ks=K)
+        if not callable(model):
+            model.graph, model.user_ids, model.item_ids = graph, data.user_ids, data.item_ids
+            assert np.array_equal(as_ranker(model).recommend(data.user_ids, K)[0], data.item_ids[expected])
+        for refused in (ranker.similar_items, ranker.similar_users):
+            with pytest.raises(NotImplementedError, match="has no vectors"):
+                refused([0])
+        with pytest.raises(NotImplementedError, match="has no rule for new users and items"):
+            ranker.recommend_new([[0]])
+        with pytest.raises(TypeError, match="does not score by vectors, so that no index can hold them"):
+            Indexed(ranker)
+
+
+def test_a_ranker_is_itself_and_keeps_its_graph(data):
+    for model in (Popularity(data), Vectors(*factors(data), data.graph()), Indexed(LightGCN(data, 4))):
+        assert as_ranker(model) is model
+        assert as_ranker(model, Graph.from_edges([0], [0], data.n_users, data.n_items)) is model
+
+
+SMALL = np.ones((3, 2)), np.ones((4, 2))
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: Vectors(np.ones(3), SMALL[1]), ValueError, r"users must have shape \[n, dim\], got \[3\]"),
+        (lambda: Vectors(SMALL[0], np.ones((4, 3))), ValueError, r"as many columns, got \[3, 2\] and \[4, 3\]"),
+        (lambda: Vectors(*SMALL, Graph.from_edges([0], [0], 4, 3)), ValueError, r"each of the 4 users and 3 items of the graph, got \[3, 2\] and \[4, 2\]"),
+        (lambda: Vectors(*SMALL, sp.csr_array((3, 4))), TypeError, r"graph must be a Graph or a Dataset, got csr_array; Graph\(matrix\)"),
+        (lambda: Vectors(np.full((3, 2), np.nan), SMALL[1]), ValueError, "users must be finite, got NaN or infinity in row 0"),
+        (lambda: Vectors(SMALL[0], torch.tensor([[0.0, 1], [0, -torch.inf]])), ValueError, "items must be finite, got NaN or infinity in row 1"),
+        (lambda: Vectors(SMALL[0] + 1j, SMALL[1]), TypeError, "users must be real numbers, got dtype complex128"),
+        (lambda: Vectors(torch.ones(3, 2) + 1j, SMALL[1]), TypeError, "users must be real numbers, got dtype complex64"),
+        (lambda: Vectors(np.array([["a"]]), SMALL[1]), TypeError, "users must be real numbers, got dtype <U1"),
+        (lambda: Vectors(sp.csr_array(SMALL[0]), SMALL[1]), TypeError, r"users must be a dense matrix, got a sparse one; pass users.toarray\(\)"),
+        (lambda: Vectors(*SMALL, similarity="angle"), ValueError, "similarity must be one of .* got 'angle'"),
+        (lambda: Vectors(*SMALL, user_ids=[1]), ValueError, "user_ids must have length n = 3, one a user, got 1"),
+        (lambda: Vectors(*SMALL, item_ids=[1, 2, 2, 1]), ValueError, "item_ids must be distinct, got 2 repeated ones"),
+        (lambda: Vectors(*SMALL, item_ids=[1.5] * 4), TypeError, "item_ids must be integers or strings"),
+    ],
+)  # fmt: skip
+def test_matrices_and_ids_that_do_not_fit_are_named(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "message"),
+    [
+        (SMALL, ValueError, r"recommend: exclude_seen=True leaves out .* this Vectors knows no edges; make it with a graph, or pass exclude_seen=False"),
+        (SMALL + SMALL, TypeError, r"of matrices a model is the pair \(users, items\), got 4 of them"),
+        (5, TypeError, r"as_ranker: model must be a model of fastgcn_rec, .* got int"),
+        (SimpleNamespace(vectors=np.eye(2)), TypeError, "got SimpleNamespace"),
+        (SimpleNamespace(user_factors=None, item_factors=None), ValueError, "SimpleNamespace.user_factors is None; fit it first"),
+        (len, ValueError, r"as_ranker: len is ranked with a graph, and there is none; pass .*as_ranker\(model, graph\)"),
+        (SimpleNamespace(scorer=lambda: len), ValueError, "is ranked with a graph"),
+        (SimpleNamespace(get_embedding=len, num_nodes=7), ValueError, "SimpleNamespace is ranked with a graph"),
+    ],
+)  # fmt: skip
+def test_what_cannot_rank_is_refused_by_name(model, error, message):
+    with pytest.raises(error, match=message):
+        as_ranker(model).recommend([0])
+
+
+def test_what_takes_a_model_names_itself(data, tmp_path):
+    part, _ = data.split_valid(0.2)
+    calls = {
+        "evaluate": lambda: evaluate(5, data),
+        "ranked": lambda: ranked(5, data.graph(), torch.arange(2), 3),
+        "Indexed": lambda: Indexed(5),
+        "TwoStage": lambda: TwoStage(5, ByScore()),
+        "FoldIn": lambda: FoldIn(5),
+        "write_vectors": lambda: write_vectors(5, tmp_path / "x.npz"),
+        "write_recommendations": lambda: write_recommendations(5, tmp_path / "x.csv"),
+    }
+    for who, call in calls.items():
+        with pytest.raises(TypeError, match=f"^{who}: model must be a model of fastgcn_rec.* got int"):
+            call()
+    matrices = factors(data)
+    with pytest.raises(ValueError, match=r"write_recommendations: exclude_seen=True .* this Vectors knows no edges"):
+        write_recommendations(matrices, tmp_path / "x.csv", progress=False)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ValueError, match=r"TwoStage: candidates must know the edges .*as_ranker\(model, graph\)"):
+        TwoStage(matrices, ByScore())
+    with pytest.raises(ValueError, match=r"TwoStage: serving must know the edges"):
+        TwoStage(as_ranker(matrices, part), ByScore(), serving=matrices)
+    with pytest.raises(ValueError, match=r"recall: exclude_seen=True .* this Indexed knows no edges"):
+        Indexed(matrices).recall([0], 3)
+    with pytest.raises(ValueError, match=r"FoldIn: calibrate=True .* this Vectors has no graph"):
+        FoldIn(matrices, calibrate=True)
+    with pytest.raises(ValueError, match=r"Vectors: reg must be > 0 and unobserved >= 0, got -1 and"):
+        FoldIn(matrices, reg=-1)
+    with pytest.raises(ValueError, match=r"each of the 2 users and 3 items of the graph"):
+        evaluate(matrices, Edges([0], [0]), Graph.from_edges([0], [0], 2, 3))
+    if (kind := of_geometric(data)) is not None:
+        with pytest.raises(
+            ValueError, match=r"LightGCN has 110 nodes, and the graph 2 users and 3 items, which makes 5"
+        ):
+            as_ranker(kind, Graph.from_edges([0], [0], 2, 3))
