@@ -7,9 +7,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from fastgcn_rec import (  # fmt: skip
-    Vectors,
-)
+from fastgcn_rec import Vectors
 
 K = 7
 

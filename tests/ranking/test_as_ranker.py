@@ -8,7 +8,7 @@ import scipy.sparse as sp
 import torch
 from every_vectors import ByScore, K, best, factors, of_geometric, seen_of
 
-from fastgcn_rec import (  # fmt: skip
+from fastgcn_rec import (
     FoldIn,
     Graph,
     Indexed,

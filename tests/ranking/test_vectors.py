@@ -18,7 +18,7 @@ from every_vectors import (
     seen_of,
 )
 
-from fastgcn_rec import (  # fmt: skip
+from fastgcn_rec import (
     FoldIn,
     Graph,
     Index,
