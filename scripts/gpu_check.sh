@@ -2,7 +2,7 @@
 # What a machine with a CUDA GPU must show, in under ten minutes and without a network:
 #   scripts/gpu_check.sh [STAGE ...]     stages, all of them by default:
 #     build      the module with CUDA for this GPU, warnings as errors, with the torch and python3 that are installed
-#     test       every test, those on the GPU included
+#     test       every test but the slow ones, those on the GPU included
 #     sanitize   compute-sanitizer memcheck and racecheck over the op tests, torch's caching allocator off
 #     bench      the benchmarks on the GPU; JSON in $OUT or benchmarks/results/
 #     train      time to quality on the GPU (needs the data set gowalla: FASTGCN_REC_DATA)

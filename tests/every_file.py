@@ -12,6 +12,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from every_model import EVERY
 from support import FEW, random_graph
 
 import fastgcn_rec as fgr
@@ -76,11 +77,9 @@ def ranks_file():
         return pathlib.Path(folder, name).read_bytes()
 
 
-MODELS = {
-    "MF": lambda: fgr.MF(GRAPH, 4), "LightGCN": with_texts, "weighted": lambda: fgr.LightGCN(weighted(), 4, 1, learn_alpha=True),
-    "NGCF": lambda: fgr.NGCF(GRAPH, 4, 1), "PinSAGE": pinsage, "GraphFilter": lambda: fgr.GraphFilter(GRAPH, rank=3),
-    "ItemKNN": lambda: fgr.ItemKNN(GRAPH, 4), "RP3beta": lambda: fgr.RP3beta(GRAPH, 4), "EASE": lambda: fgr.EASE(GRAPH, 10.0),
-    "Popularity": lambda: fgr.Popularity(GRAPH),
+# One of each class, which a new model joins by its line in every_model.py, and what else a file may hold.
+MODELS = {kind: functools.partial(make, GRAPH) for kind, make in EVERY.items() if " " not in kind} | {
+    "with texts": with_texts, "weighted": lambda: fgr.LightGCN(weighted(), 4, 1, learn_alpha=True), "with columns": pinsage,
 }  # fmt: skip
 VECTORS = np.random.default_rng(0).normal(size=(9, 3)).astype(np.float32)
 INDEXES = {"exact": {"ids": [f"i{n}" for n in range(9)]}, "faiss": {}}
