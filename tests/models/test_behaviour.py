@@ -388,5 +388,14 @@ def test_without_an_edge_or_with_one_a_model_recommends(kind, shape, edges):
     assert model.similar_items([0], 1)[0].shape == (1, 1)
 
 
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (0, 0)])
+@every
+def test_without_users_or_items_there_are_no_lists_or_empty_ones(kind, shape):
+    model = EVERY[kind](Graph.from_edges([], [], *shape))
+    ids, scores = model.recommend(range(shape[0]), 2)
+    assert ids.shape == scores.shape == (shape[0], 2)
+    assert (ids == -1).all()
+
+
 if __name__ == "__main__":
     print(json.dumps(of_states(sys.argv[1])))
