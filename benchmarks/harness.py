@@ -21,7 +21,7 @@ import torch
 
 from fastgcn_rec import _C, Graph
 from fastgcn_rec.data import Dataset, load_dataset, synthetic_interactions
-from fastgcn_rec.system.storage import write_json
+from fastgcn_rec.system.values import write_json
 
 Record = dict[str, Any]
 

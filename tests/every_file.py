@@ -20,7 +20,7 @@ from fastgcn_rec import Graph, Index
 from fastgcn_rec.algorithms.pagerank import PprRanks
 from fastgcn_rec.features import Categorical, Features, Numeric, Text, Vector
 from fastgcn_rec.models import Recommender
-from fastgcn_rec.system.storage import load_arrays, save_arrays
+from fastgcn_rec.system.archives import load_arrays, save_arrays
 
 CASES = 6 if FEW else 25
 META = "meta.json"

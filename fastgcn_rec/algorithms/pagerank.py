@@ -20,8 +20,10 @@ from ..ops.library import accepts_arrays, check_count
 from ..ops.ppr import check_nodes, check_sources, plan, size_text, source_blocks
 from ..ops.sample import sample_listed
 from ..ops.topk import best_columns
+from ..system.archives import load_arrays, refusing, save_arrays
+from ..system.contents import check_arrays
 from ..system.progress import progress_bar
-from ..system.storage import check_arrays, load_arrays, plain, refusing, same_values, save_arrays
+from ..system.values import json_value, same_values
 
 Tensor = torch.Tensor
 Target = Literal["items", "users", "all"]
@@ -212,7 +214,7 @@ class PprRanks:
                 f"{size_text(memory_budget)} holds {kept} of each, evenly spread; raise it to keep all",
                 stacklevel=2,
             )
-        key = plain({
+        key = json_value({
             "kind": "ppr-ranks", "format": 2, "graph": graph.fingerprint(), "lo": low, "hi": high, "kept": kept,
             "restart": restart, "tol": tol, "users": hashlib.sha256(users.cpu().numpy().tobytes()).hexdigest(),
         })  # fmt: skip

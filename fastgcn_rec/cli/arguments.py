@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..data.splits import SPLITS
-from ..system.storage import check_target
+from ..system.files import check_target
 
 
 def add_split(parser: argparse.ArgumentParser) -> None:

@@ -20,9 +20,9 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
+from ..system.files import this_host, write_atomically
 from ..system.process import python_module
 from ..system.progress import progress_bar
-from ..system.storage import this_host, write_atomically
 
 CONNECT_TIMEOUT = 10.0  # seconds without an answer, or without a byte while reading
 PIP_TIMEOUT = 300.0

@@ -15,9 +15,10 @@ from typing import Any
 import torch
 
 from ..data import load_dataset
+from ..system.files import check_target
 from ..system.process import python_module, traceback_wanted
 from ..system.progress import progress_bar
-from ..system.storage import check_target, write_json
+from ..system.values import write_json
 from .plots import plot_comparison
 from .recipes import RECIPES
 from .rows import Row

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from ..system.storage import write_atomically
+from ..system.files import write_atomically
 from ..training.history import History
 from .rows import Row
 

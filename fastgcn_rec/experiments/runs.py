@@ -10,7 +10,8 @@ from typing import Any
 from ..data import Dataset
 from ..models import Recommender
 from ..ranking.evaluate import evaluate
-from ..system.storage import check_target, write_json
+from ..system.files import check_target
+from ..system.values import write_json
 from ..training.checkpoint import refit_checkpoint
 from ..training.config import TrainConfig
 from ..training.history import History

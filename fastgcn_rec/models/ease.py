@@ -16,7 +16,7 @@ from ..core.graph import Graph
 from ..data import Dataset
 from ..ops.half_hop import half_hop
 from ..system.available import available_memory
-from ..system.storage import check_arrays
+from ..system.contents import check_arrays
 from .item_item import ItemItem, State
 
 Tensor = torch.Tensor

@@ -15,7 +15,7 @@ from ..core.graph import Graph, row_of_each_edge
 from ..data import Dataset
 from ..ops.dense import dense
 from ..ops.half_hop import half_hop
-from ..system.storage import Spec, check_arrays
+from ..system.contents import Spec, check_arrays
 from .item_item import ItemItem, State
 
 Tensor = torch.Tensor

@@ -14,7 +14,7 @@ from ..core.arguments import check_count, check_number, check_numbers
 from ..core.graph import Graph
 from ..data import Dataset
 from ..ops.topk import best_columns
-from ..system.storage import check_arrays, check_csr
+from ..system.contents import check_arrays, check_csr
 from .item_item import ItemItem, State
 
 Tensor = torch.Tensor

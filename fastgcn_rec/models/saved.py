@@ -12,20 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from ..core.graph import Graph
-from ..system.storage import (
-    Spec,
-    check_arrays,
-    check_csr,
-    check_distinct,
-    check_keys,
-    like,
-    load_arrays,
-    name_of,
-    plain,
-    refusing,
-    same_values,
-    save_arrays,
-)
+from ..system.archives import load_arrays, name_of, refusing, save_arrays
+from ..system.contents import Spec, check_arrays, check_csr, check_distinct, check_keys, like
+from ..system.values import json_value, same_values
 
 Tensor = torch.Tensor
 Model = TypeVar("Model", bound=torch.nn.Module)
@@ -76,7 +65,7 @@ def load_model(path: Path, registry: Mapping[str, type[Kind]]) -> Kind:
         state = {n.removeprefix("state."): arrays.pop(n) for n in list(arrays) if n.startswith("state.")}
         graph, users, items = graph_and_ids(arrays, meta["weighted"])
         model: Kind = kind.restored(graph, meta["config"], {name: torch.from_numpy(a) for name, a in state.items()})
-        if not same_values(plain(model.config()), meta["config"]):
+        if not same_values(json_value(model.config()), meta["config"]):
             raise ValueError(
                 f"its {meta['class']} has other options than it says: {model.config()}, not {meta['config']}"
             )

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from ..core.arguments import check_count
 from ..core.ids import is_text
+from ..system.files import check_target, write_atomically
 from ..system.progress import progress_bar
-from ..system.storage import check_target, write_atomically
 from .rank import as_ranker
 
 Columns = dict[str, Any]  # NumPy arrays, or pyarrow's

@@ -18,7 +18,8 @@ from ..core.graph import Graph
 from ..core.ids import among, as_ids, check_kind, codes_of, ids_at, sorted_index
 from ..core.ties import tie_key
 from ..ops.retrieve import retrieve
-from ..system.storage import Spec, check_arrays, check_distinct, check_keys, load_arrays, refusing, save_arrays
+from ..system.archives import load_arrays, refusing, save_arrays
+from ..system.contents import Spec, check_arrays, check_distinct, check_keys
 from .matrices import as_matrix, distinct_ids
 
 Kind = Literal["exact", "faiss"]

@@ -14,17 +14,10 @@ import torch
 
 from ..data import Dataset
 from ..models import Recommender
-from ..system.storage import (
-    Spec,
-    check_arrays,
-    check_keys,
-    check_target,
-    like,
-    load_arrays,
-    plain,
-    same_values,
-    save_arrays,
-)
+from ..system.archives import load_arrays, save_arrays
+from ..system.contents import Spec, check_arrays, check_keys, like
+from ..system.files import check_target
+from ..system.values import json_value, same_values
 from .batches import STALE
 from .config import TrainConfig
 
@@ -117,7 +110,7 @@ def identity_of(model: Recommender, config: TrainConfig, dataset: Dataset) -> di
         "data": [dataset.fingerprint(), model.trained_by()],
         "graph": model.graph.fingerprint(),  # has the internal ids and the weights
     }
-    found: dict[str, Any] = plain(identity)
+    found: dict[str, Any] = json_value(identity)
     return found
 
 

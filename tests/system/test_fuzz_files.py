@@ -21,8 +21,8 @@ import fastgcn_rec as fgr
 from fastgcn_rec import Index
 from fastgcn_rec.data import synthetic_interactions
 from fastgcn_rec.models import Recommender
+from fastgcn_rec.system.archives import load_arrays, save_arrays
 from fastgcn_rec.system.npz import CHECKSUM, read_npz, write_npz
-from fastgcn_rec.system.storage import load_arrays, save_arrays
 
 
 @pytest.fixture(scope="session")
@@ -345,10 +345,10 @@ def test_what_cannot_be_opened_keeps_its_own_error(whole, tmp_path, monkeypatch)
         with pytest.raises(PermissionError, match=r"m\.npz"):
             Recommender.load(path)
     with monkeypatch.context() as patched:
-        patched.setattr("fastgcn_rec.system.storage.read_npz", fail(OSError(errno.EIO, "Input/output error")))
+        patched.setattr("fastgcn_rec.system.archives.read_npz", fail(OSError(errno.EIO, "Input/output error")))
         with pytest.raises(OSError, match=r"Input/output error.*m\.npz"):
             Recommender.load(path)
-        patched.setattr("fastgcn_rec.system.storage.read_npz", fail(MemoryError("no room")))
+        patched.setattr("fastgcn_rec.system.archives.read_npz", fail(MemoryError("no room")))
         with pytest.raises(MemoryError, match="no room"):
             Recommender.load(path)
 

@@ -11,7 +11,7 @@ from fastgcn_rec import MF, NGCF, LightGCN, fit
 from fastgcn_rec.cli import main
 from fastgcn_rec.data import synthetic_interactions
 from fastgcn_rec.experiments import runs
-from fastgcn_rec.system.storage import load_arrays, save_arrays
+from fastgcn_rec.system.archives import load_arrays, save_arrays
 from fastgcn_rec.training import Interrupted
 from fastgcn_rec.training.checkpoint import refit_checkpoint
 

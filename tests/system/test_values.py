@@ -8,7 +8,8 @@ import torch
 from support import random_graph
 
 from fastgcn_rec.models import LightGCN, Recommender
-from fastgcn_rec.system.storage import plain, save_arrays, write_json
+from fastgcn_rec.system.archives import save_arrays
+from fastgcn_rec.system.values import json_value, write_json
 
 VALUES = {
     "int64": (np.int64(3), 3),
@@ -28,7 +29,7 @@ VALUES = {
 @pytest.mark.parametrize("name", VALUES)
 def test_settings_of_numpy_and_torch_are_plain_numbers_in_files(tmp_path, name):
     value, want = VALUES[name]
-    assert plain(value) == want
+    assert json_value(value) == want
     write_json(tmp_path / "a.json", {"x": value})
     assert json.loads((tmp_path / "a.json").read_text()) == {"x": want}
     save_arrays(tmp_path / "a.npz", {"kind": "test", "x": value}, {})
@@ -36,9 +37,9 @@ def test_settings_of_numpy_and_torch_are_plain_numbers_in_files(tmp_path, name):
 
 def test_what_json_cannot_hold_is_named():
     with pytest.raises(TypeError, match=r"value\['a'\]\[1\] must be of numbers, texts.* got object"):
-        plain({"a": [1, object()]})
+        json_value({"a": [1, object()]})
     with pytest.raises(TypeError, match="got complex"):
-        plain(np.complex128(1))
+        json_value(np.complex128(1))
 
 
 def test_files_for_other_programs_hold_no_nan(tmp_path):
@@ -55,4 +56,4 @@ def test_a_model_of_numpy_settings_is_saved(tmp_path):
     model.save(tmp_path / "m.npz")
     again = Recommender.load(tmp_path / "m.npz")
     assert torch.equal(again.embedding.weight, model.embedding.weight)
-    assert again.config() == plain(model.config())
+    assert again.config() == json_value(model.config())

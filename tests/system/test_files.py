@@ -15,7 +15,7 @@ from fastgcn_rec import Graph, Popularity
 from fastgcn_rec.algorithms.pagerank import PprRanks
 from fastgcn_rec.models import LightGCN, Recommender
 from fastgcn_rec.ranking.export import write_recommendations, write_vectors
-from fastgcn_rec.system.storage import write_atomically
+from fastgcn_rec.system.files import write_atomically
 
 GRAPH = Graph.from_edges([0, 0, 1, 2], [0, 1, 1, 2])
 
@@ -88,8 +88,8 @@ def test_another_group_gets_no_more_than_everybody(tmp_path, monkeypatch):
         found[5] += 1
         return real(found)
 
-    monkeypatch.setattr("fastgcn_rec.system.storage.os.fstat", other_group)
-    monkeypatch.setattr("fastgcn_rec.system.storage.os.fchown", refuse)
+    monkeypatch.setattr("fastgcn_rec.system.files.os.fstat", other_group)
+    monkeypatch.setattr("fastgcn_rec.system.files.os.fchown", refuse)
     put(path)
     assert mode_of(path) == 0o644
 
@@ -114,7 +114,7 @@ def test_a_place_that_refuses_modes_owners_and_locks_is_written(tmp_path, monkey
         "os.fchown": refuse,
         "fcntl.flock": no_locks,
     }.items():
-        monkeypatch.setattr(f"fastgcn_rec.system.storage.{name}", function)
+        monkeypatch.setattr(f"fastgcn_rec.system.files.{name}", function)
     put(path)
     assert path.read_bytes() == b"new"
     assert os.listdir(tmp_path) == ["file"]
@@ -177,7 +177,7 @@ def test_protected_files_and_folders_are_refused_before_any_work(tmp_path, monke
     def allowed(path, how, plain=os.access):  # root may write everywhere
         return how & os.W_OK == 0 or (plain(path, how) and bool(os.stat(path).st_mode & 0o200))
 
-    monkeypatch.setattr("fastgcn_rec.system.storage.os.access", allowed)
+    monkeypatch.setattr("fastgcn_rec.system.files.os.access", allowed)
     (tmp_path / "protected").touch(0o444)
     with pytest.raises(PermissionError, match=r"protected against writing.*protected"):
         write_atomically(tmp_path / "protected", never)
@@ -198,7 +198,7 @@ def test_an_error_of_the_system_names_the_file_and_leaves_the_old_one(tmp_path, 
 
     with monkeypatch.context() as patched:
         if call != "in between":
-            patched.setattr(f"fastgcn_rec.system.storage.{call}", fail)
+            patched.setattr(f"fastgcn_rec.system.files.{call}", fail)
         with pytest.raises(OSError, match=f"{error.strerror or error}.*{path}|{path}.*{error}") as caught:
             write_atomically(path, fail if call == "in between" else lambda file: file.write(b"new"))
     assert caught.value.errno == error.errno
@@ -293,7 +293,7 @@ def test_what_another_machine_left_is_removed_after_a_day(tmp_path, monkeypatch,
 
 def test_a_folder_that_cannot_be_listed_is_written(tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
-        patched.setattr("fastgcn_rec.system.storage.os.listdir", refuse)
+        patched.setattr("fastgcn_rec.system.files.os.listdir", refuse)
         put(tmp_path / "file")
     assert os.listdir(tmp_path) == ["file"]
 
@@ -309,7 +309,7 @@ def test_a_sweep_between_making_and_locking_costs_a_second_name(tmp_path, monkey
             os.unlink(first[0])
         return plain_lock(handle, how)
 
-    monkeypatch.setattr("fastgcn_rec.system.storage.fcntl.flock", swept)
+    monkeypatch.setattr("fastgcn_rec.system.files.fcntl.flock", swept)
     put(tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == b"new"
 
@@ -327,7 +327,7 @@ def test_ranks_that_cannot_be_kept_are_still_there(tmp_path, monkeypatch):
     def full(handle):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("fastgcn_rec.system.storage.os.fsync", full)
+    monkeypatch.setattr("fastgcn_rec.system.files.os.fsync", full)
     with pytest.warns(UserWarning, match=r"No space left on device: '.*ppr-ranks-"):
         found = PprRanks.build(GRAPH, lo=0, hi=2, progress=False, cache_dir=tmp_path)
     assert torch.equal(found.lists, want)
