@@ -17,6 +17,7 @@ from .csr import MOST_WEIGHT, alias_table, csr_of_edges, ids_of
 from .elementwise import power
 from .tensors import check_ids, check_range
 
+Side = Literal["users", "items"]
 Norm = Literal["sym", "left", "right", "none"] | tuple[float, float]
 NORMS = ("sym", "left", "right", "none")
 _EXPONENTS = dict(zip(NORMS, ((0.5, 0.5), (1.0, 0.0), (0.0, 1.0), (0.0, 0.0)), strict=True))
@@ -145,7 +146,7 @@ class Graph:
             self._active = torch.nonzero(self.user_degree > 0).flatten().to(torch.int32)
         return None if self._active.numel() == self.n_users else self._active
 
-    def bare(self, side: Literal["users", "items"]) -> torch.Tensor | None:
+    def bare(self, side: Side) -> torch.Tensor | None:
         """Which users or items have no edge, bool [n]; None where every one has some."""
         if ("bare", side) not in self.kept:
             degree = self.user_degree if side == "users" else self.item_degree

@@ -10,13 +10,13 @@ from typing import Any, Literal
 import torch
 
 from ..core.arguments import check_count, check_numbers, plain
-from ..core.graph import Graph, Norm, exponents
+from ..core.graph import Graph, Norm, Side, exponents
 from ..core.native import accumulator
 from ..data import Dataset
 from ..ops.half_hop import half_hop
 from ..ops.propagate import propagate
 from ..ops.softmax_loss import softmax_loss
-from ..ranking.protocols import Fold, Side
+from ..ranking.protocols import Fold
 from .chance import check_dropout
 from .mf import MF
 

@@ -9,13 +9,13 @@ import torch
 from torch.nn.functional import embedding, leaky_relu, normalize, relu
 
 from ..core.arguments import check_count, check_numbers
-from ..core.graph import Graph
+from ..core.graph import Graph, Side
 from ..core.native import accumulator
 from ..data import Dataset
 from ..ops.dense import dense
 from ..ops.half_hop import half_hop
 from ..ops.propagate import propagate
-from ..ranking.protocols import Fold, Side
+from ..ranking.protocols import Fold
 from .base import Recommender
 from .chance import check_dropout
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from ..core.graph import Graph
-from ..ranking.protocols import Fold, Scorer, Side
+from ..core.graph import Graph, Side
+from ..ranking.protocols import Fold, Scorer
 from .base import Recommender
 
 

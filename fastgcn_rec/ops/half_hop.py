@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from ..core import native
-from ..core.graph import Graph
+from ..core.graph import Graph, Side
 from .library import GRAPH_ARGUMENTS, accepts_arrays, check_float, check_graph_device, check_matrix, register
 
 Tensor = torch.Tensor
-Side = Literal["users", "items"]
 SIDES = ("users", "items")  # their places are the codes of csrc/include/fgr/types.h
 
 

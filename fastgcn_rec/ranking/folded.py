@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from ..core.arguments import check_count
-from ..core.graph import Graph
+from ..core.graph import Graph, Side
 from ..core.ids import as_ids, pair_keys
 from ..ops.retrieve import retrieve
 from ..ops.topk import topk
 from .guesses import typical_user, with_guesses
-from .protocols import RowScorer, Side, TakesNew
+from .protocols import RowScorer, TakesNew
 
 Tensor = torch.Tensor
 _SCORED_AT_ONCE = 512  # new users, with a score for every item each

@@ -11,8 +11,7 @@ from typing import Any, Protocol, TypeAlias
 import torch
 from numpy.typing import NDArray
 
-from ..core.graph import Graph
-from ..ops.half_hop import Side as Side
+from ..core.graph import Graph, Side
 
 Tensor = torch.Tensor
 

@@ -10,14 +10,14 @@ import torch
 from numpy.typing import NDArray
 
 from ..core.arguments import check_count
-from ..core.graph import Graph
+from ..core.graph import Graph, Side
 from ..core.ids import as_ids, codes_of, ids_at, sorted_index
 from ..data import Dataset
 from ..ops.dense import dense
 from ..ops.retrieve import retrieve, unit
 from .folded import Folded
 from .lists import by_scores, by_vectors
-from .protocols import Fold, Ids, Lists, RowScorer, Scored, Scorer, Side
+from .protocols import Fold, Ids, Lists, RowScorer, Scored, Scorer
 
 Tensor = torch.Tensor
 Best = tuple[NDArray[Any], NDArray[np.float32]]

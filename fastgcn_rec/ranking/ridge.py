@@ -8,9 +8,9 @@ import itertools
 import torch
 
 from ..algorithms.solvers import solve
-from ..core.graph import Graph
+from ..core.graph import Graph, Side
 from ..ops.dense import outer_sum
-from .protocols import Fold, Side
+from .protocols import Fold
 
 Tensor = torch.Tensor
 _SOLVED_AT_ONCE = 1024  # new nodes, each with a matrix [dim, dim]

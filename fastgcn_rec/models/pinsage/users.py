@@ -9,11 +9,10 @@ from typing import Any
 import torch
 from torch.nn.functional import normalize
 
-from ...core.graph import Graph
+from ...core.graph import Graph, Side
 from ...features import Encoded, Features
 from ...ops.half_hop import half_hop
 from ...ops.uniform_rows import uniform_rows
-from ...ranking.protocols import Side
 from .draws import COLD_USERS
 from .inputs import Featured, encode
 
