@@ -16,7 +16,7 @@ import torch
 
 from ..core.graph import Graph, row_of_each_edge
 from ..core.tensors import check_ids
-from ..ops.library import accepts_arrays, check_count
+from ..ops.library import accepts_arrays, count_of
 from ..ops.ppr import check_nodes, check_sources, plan, size_text, source_blocks
 from ..ops.sample import sample_listed
 from ..ops.topk import best_columns
@@ -78,7 +78,7 @@ def ppr_topk(
     >>> ppr_topk(graph, [0], 2).ids
     tensor([[0, 1]])
     """
-    k = check_count("ppr_topk", "k", k, 1)
+    k = count_of("ppr_topk", "k", k, 1)
     if not isinstance(exclude_seen, (bool, np.bool_)):
         raise TypeError(f"ppr_topk: exclude_seen must be True or False, got {exclude_seen!r:.80}")
     columns = _columns("ppr_topk", graph, target)

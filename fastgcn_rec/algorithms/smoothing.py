@@ -12,12 +12,12 @@ from ..core.tensors import check_ids, check_range
 from ..ops.dense import outer_sum
 from ..ops.library import (
     accepts_arrays,
-    check_count,
     check_float,
     check_graph_device,
     check_matrix,
-    check_number,
+    count_of,
     mask_of,
+    number_of,
 )
 from ..ops.propagate import propagate
 
@@ -91,10 +91,10 @@ def correct_and_smooth(
             f"correct_and_smooth: labels must have the shape of scores, {list(scores.shape)}, got {list(labels.shape)}"
         )
     for name, value in (("correct", correct), ("smooth", smooth)):
-        if not 0 <= check_number(op, name, value) <= 1:
+        if not 0 <= number_of(op, name, value) <= 1:
             raise ValueError(f"correct_and_smooth: {name} must lie in [0, 1], got {value}")
-    hops = check_count(op, "hops", hops)
-    if scale is not None and not math.isfinite(check_number(op, "scale", scale)):
+    hops = count_of(op, "hops", hops)
+    if scale is not None and not math.isfinite(number_of(op, "scale", scale)):
         raise ValueError(f"correct_and_smooth: scale must be finite or None, got {scale}")
     mask = mask_of(op, "known", known, len(scores), scores.device)
     if mask is None:

@@ -18,7 +18,7 @@ from ..losses import Objective
 from ..negatives import Negatives
 from ..ops.l2_loss import l2_loss
 from ..ops.pair_loss import bpr_loss
-from ..ops.retrieve import METRICS as SIMILARITIES
+from ..ops.retrieve import SIMILARITIES
 from ..ranking.guesses import without_noise
 from ..ranking.ranker import Ranker
 from .chance import Chance

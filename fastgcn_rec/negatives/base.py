@@ -243,7 +243,7 @@ class Sum(Sampler):
         return "+".join(map(str, self.terms))
 
 
-def check_count(sampler: Sampler, name: str, least: int, most: int | None = None) -> None:
+def check_field(sampler: Sampler, name: str, least: int, most: int | None = None) -> None:
     value = plain(getattr(sampler, name))
     object.__setattr__(sampler, name, value)  # frozen: its text is to name Python's number
     if not isinstance(value, int) or isinstance(value, bool):

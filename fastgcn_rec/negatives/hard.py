@@ -11,7 +11,7 @@ from ..algorithms.pagerank import PprRanks, check_band
 from ..core.graph import Graph
 from ..ops.sample import unseen_mask
 from ..ops.select_negatives import select_negatives
-from .base import DRAWS, Batch, Negatives, Sampler, check_count
+from .base import DRAWS, Batch, Negatives, Sampler, check_field
 
 
 class Scored(Sampler):
@@ -27,9 +27,9 @@ class Scored(Sampler):
     law: ClassVar[Any] = ""
 
     def __post_init__(self) -> None:
-        check_count(self, "n", 1, DRAWS // 2)
-        check_count(self, "candidates", 1, DRAWS // 2 - 1)
-        check_count(self, "refresh", 1)
+        check_field(self, "n", 1, DRAWS // 2)
+        check_field(self, "candidates", 1, DRAWS // 2 - 1)
+        check_field(self, "refresh", 1)
 
     @property
     def capturable(self) -> bool:
@@ -136,7 +136,7 @@ class PPRHard(Sampler, name="ppr"):
     ranks: Any = dataclasses.field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        check_count(self, "n", 1)
+        check_field(self, "n", 1)
         check_band(self.lo, self.hi)
 
     @property
@@ -180,9 +180,9 @@ class Curriculum(Sampler, name="curriculum"):
             raise ValueError(
                 f"curriculum: base must be a sampler and hard one with a count, such as ppr(1), got {self.base} and {self.hard}"
             )
-        check_count(self, "start", 0)
-        check_count(self, "per_epoch", 1)
-        check_count(self, "cap", 1)
+        check_field(self, "start", 0)
+        check_field(self, "per_epoch", 1)
+        check_field(self, "cap", 1)
 
     def prepare(self, graph: Graph) -> None:
         self.base.prepare(graph)

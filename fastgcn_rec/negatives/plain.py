@@ -7,7 +7,7 @@ import dataclasses
 import torch
 
 from ..ops.sample import unseen_mask
-from .base import DRAWS, Batch, Negatives, Sampler, check_count
+from .base import DRAWS, Batch, Negatives, Sampler, check_field
 
 Tensor = torch.Tensor
 _LAW_DRAWS = 16  # that one draw by weight may take: weighted_tries + 1 in csrc/common/sampling.h
@@ -29,7 +29,7 @@ class Uniform(Sampler, name="uniform"):
     n: int
 
     def __post_init__(self) -> None:
-        check_count(self, "n", 1, _MOST)
+        check_field(self, "n", 1, _MOST)
 
     def draw(self, batch: Batch) -> Negatives:
         return Negatives(batch.draw(self.n))
@@ -48,7 +48,7 @@ class Popularity(Sampler, name="popularity"):
     power: float = 0.75
 
     def __post_init__(self) -> None:
-        check_count(self, "n", 1, _MOST)
+        check_field(self, "n", 1, _MOST)
         if not 0 <= self.power < float("inf"):
             raise ValueError(f"popularity: power must be >= 0 and finite, got {self.power}")
 
@@ -75,7 +75,7 @@ class Shared(Sampler, name="shared"):
             raise ValueError(
                 f"shared: base names the law of one item, uniform(1) or popularity(1, power=...), got {self.base}"
             )
-        check_count(self, "n", 1, _MOST)
+        check_field(self, "n", 1, _MOST)
 
     def most(self, batch: int) -> tuple[int, bool]:
         return self.n, True

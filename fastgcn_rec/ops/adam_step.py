@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from ..core import native
-from .library import check_float, check_number, register, scalar
+from .library import check_float, number_of, register, scalar
 
 Tensor = torch.Tensor
 
@@ -73,7 +73,7 @@ def adam_step(
     step = scalar(step, torch.int64, param.device, op, "step")
     lr = scalar(lr, torch.float64, param.device, op, "lr")
     options = {"beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
-    beta1, beta2, eps, weight_decay = (check_number(op, name, value) for name, value in options.items())
+    beta1, beta2, eps, weight_decay = (number_of(op, name, value) for name, value in options.items())
     _op(param, grad, exp_avg, exp_avg_sq, step, lr, beta1, beta2, eps, weight_decay)
 
 

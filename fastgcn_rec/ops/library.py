@@ -11,11 +11,10 @@ import numpy as np
 import torch
 import torch.utils.dlpack
 
-from ..core.arguments import check_count as int_of
-from ..core.arguments import check_number as float_of
+from ..core.arguments import check_count, check_number
 from ..core.graph import Graph
 from ..core.native import DTYPE_CODE
-from ..core.tensors import check_dense, tensor_of
+from ..core.tensors import check_dense, check_device, check_ids, tensor_of
 
 Tensor = torch.Tensor
 F = TypeVar("F", bound=Callable[..., Any])
@@ -173,18 +172,18 @@ def check_graph_device(op: str, name: str, t: Tensor, graph: Any) -> None:
         )
 
 
-def check_count(op: str, name: str, value: Any, least: int = 0, most: int = 2**31 - 1) -> Any:
+def count_of(op: str, name: str, value: Any, least: int = 0, most: int = 2**31 - 1) -> Any:
     """An int (or torch's symbol of one) in [least, most]."""
     if isinstance(value, torch.SymInt):
         return value
-    count = int_of(value, f"{op}: {name}", least)
+    count = check_count(value, f"{op}: {name}", least)
     if count > most:
         raise ValueError(f"{op}: {name} must be <= {most}, got {count}")
     return count
 
 
-def check_number(op: str, name: str, value: Any) -> float:
-    return float_of(value, f"{op}: {name}")
+def number_of(op: str, name: str, value: Any) -> float:
+    return check_number(value, f"{op}: {name}")
 
 
 def scalar(value: int | float | Tensor, dtype: torch.dtype, device: torch.device, op: str, name: str) -> Tensor:
@@ -199,10 +198,10 @@ def scalar(value: int | float | Tensor, dtype: torch.dtype, device: torch.device
             raise ValueError(f"{op}: {name} is on {value.device}, expected {device}; move it with .to(...)")
         return value
     if dtype.is_floating_point:
-        return torch.full((), check_number(op, name, value), dtype=dtype, device=device)
+        return torch.full((), number_of(op, name, value), dtype=dtype, device=device)
     if isinstance(value, torch.SymInt):
         return torch.full((), value, dtype=dtype, device=device)  # not a copy, as in numbers
-    number = int_of(value, f"{op}: {name}")
+    number = check_count(value, f"{op}: {name}")
     if not -(2**63) <= number < 2**63:
         raise ValueError(f"{op}: {name} must lie in [-2^63, 2^63), got {number}")
     return torch.full((), number, dtype=dtype, device=device)
@@ -235,3 +234,14 @@ def same_float(op: str, a: Tensor, b: Tensor, names: str) -> tuple[Tensor, Tenso
         dtype = torch.promote_types(a.dtype, b.dtype)
         return a.to(dtype), b.to(dtype)
     raise TypeError(f"{op}: {names} must have one dtype, got {a.dtype} and {b.dtype}; convert one with .to(...)")
+
+
+def check_pairs(op: str, user_emb: Any, item_emb: Any, users: Any, pos: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The tables of users and items, of one dtype, width and device, and the ids [B] of pairs of their rows."""
+    user_emb, item_emb = check_float(op, "user_emb", user_emb), check_float(op, "item_emb", item_emb)
+    check_matrix(op, "user_emb", user_emb, None, "n_users")
+    check_matrix(op, "item_emb", item_emb, None, "n_items", user_emb.shape[1])
+    check_device(op, "item_emb", item_emb, user_emb)
+    user_emb, item_emb = same_float(op, user_emb, item_emb, "user_emb and item_emb")
+    users = check_ids(op, "users", users, (None,), user_emb)
+    return user_emb, item_emb, users, check_ids(op, "pos", pos, (users.shape[0],), user_emb)

@@ -10,7 +10,7 @@ import torch
 from .. import _C
 from ..core import native
 from ..core.tensors import check_device, check_ids, list_of
-from .library import accepts_arrays, check_float, check_matrix, check_number, register, same_float
+from .library import accepts_arrays, check_pairs, number_of, register
 from .scatter_rows import scatter_into
 
 Tensor = torch.Tensor
@@ -100,13 +100,7 @@ _op = register(
 def _checked(
     op: str, kind: int, user_emb: Any, item_emb: Any, users: Any, pos: Any, neg: Any, mask: Any, margin: float = 0.0
 ) -> Any:
-    user_emb, item_emb = check_float(op, "user_emb", user_emb), check_float(op, "item_emb", item_emb)
-    check_matrix(op, "user_emb", user_emb, None, "n_users")
-    check_matrix(op, "item_emb", item_emb, None, "n_items", user_emb.shape[1])
-    check_device(op, "item_emb", item_emb, user_emb)
-    user_emb, item_emb = same_float(op, user_emb, item_emb, "user_emb and item_emb")
-    users = check_ids(op, "users", users, (None,), user_emb)
-    pos = check_ids(op, "pos", pos, (users.shape[0],), user_emb)
+    user_emb, item_emb, users, pos = check_pairs(op, user_emb, item_emb, users, pos)
     neg = check_ids(op, "neg", neg, (None, None), user_emb)
     if neg.shape[0] not in (1, users.shape[0]):
         raise ValueError(
@@ -206,7 +200,7 @@ def max_margin_loss(
 
 
 def check_margin(op: str, margin: float) -> float:
-    margin = check_number(op, "margin", margin)
+    margin = number_of(op, "margin", margin)
     if not 0 <= margin < float("inf"):
         raise ValueError(f"{op}: margin must be >= 0 and finite, got {margin}")
     return margin

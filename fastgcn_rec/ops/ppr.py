@@ -11,7 +11,7 @@ import torch
 from ..core import native
 from ..core.graph import Graph
 from ..core.tensors import check_ids, check_range
-from .library import accepts_arrays, check_count, check_number, register
+from .library import accepts_arrays, count_of, number_of, register
 
 Tensor = torch.Tensor
 USERS, ITEMS = 0, 1
@@ -116,7 +116,7 @@ def ppr(
 
 def check_sources(op: str, graph: Graph, nodes: Any, restart: float, tol: float, dtype: torch.dtype) -> Tensor:
     for name, value in (("restart", restart), ("tol", tol)):
-        if not 0 < check_number(op, name, value) < 1:
+        if not 0 < number_of(op, name, value) < 1:
             raise ValueError(f"{op}: {name} must lie in (0, 1), got {value}")
     if dtype not in (torch.float32, torch.float64):
         raise TypeError(f"{op}: dtype must be float32 or float64, got {str(dtype).removeprefix('torch.')}")
@@ -163,7 +163,7 @@ def plan(
 ) -> tuple[int, int]:
     """(sources at a time, bytes of memory that takes) within the budget; each source of a block takes ``source_bytes``
     beside its share of the workspace, and the result ``result_bytes``."""
-    memory_budget = check_count(op, "memory_budget", memory_budget, most=2**63 - 1)
+    memory_budget = count_of(op, "memory_budget", memory_budget, most=2**63 - 1)
     native_graph = native.graph(*graph.tensors(), *graph.schedule())
     most = min(_AT_ONCE, max(16, (n_sources + 15) // 16 * 16))
     for n in range(most, 0, -16):

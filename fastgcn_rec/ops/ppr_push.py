@@ -10,7 +10,7 @@ import torch
 from ..core import native
 from ..core.graph import Graph
 from ..core.native import address
-from .library import accepts_arrays, check_number
+from .library import accepts_arrays, number_of
 from .ppr import check_nodes
 
 Tensor = torch.Tensor
@@ -61,7 +61,7 @@ def ppr_push(graph: Graph, nodes: Any, restart: float = 0.15, epsilon: float = 1
     >>> ppr_push(graph, [0], restart=0.5, epsilon=0.2).ids
     tensor([0, 2])
     """
-    restart, epsilon = check_number("ppr_push", "restart", restart), check_number("ppr_push", "epsilon", epsilon)
+    restart, epsilon = number_of("ppr_push", "restart", restart), number_of("ppr_push", "epsilon", epsilon)
     if not _LEAST_RESTART <= restart < 1:
         raise ValueError(f"ppr_push: restart must lie in [{_LEAST_RESTART}, 1), got {restart}; ppr takes smaller ones")
     if not 0 < epsilon < math.inf:

@@ -9,7 +9,7 @@ import torch
 from ..core import native
 from ..core.graph import Graph
 from ..core.tensors import check_ids
-from .library import accepts_arrays, check_count, check_number, register, scalar
+from .library import accepts_arrays, count_of, number_of, register, scalar
 
 Tensor = torch.Tensor
 _GRAPH = (
@@ -105,7 +105,7 @@ def random_walk(graph: Graph, nodes: Any, length: int, seed: int | Tensor, resta
             [ 1, -1, -1, -1],
             [ 2,  0,  2,  0]])
     """
-    length = check_count("random_walk", "length", length)
+    length = count_of("random_walk", "length", length)
     *args, restart = _checked("random_walk", graph, nodes, seed, restart)
     return _walk_op(*args, length, restart)
 
@@ -160,7 +160,7 @@ def random_walk_neighbors(
     """
     op = "random_walk_neighbors"
     n_walks, length, top = (
-        check_count(op, name, value, 1) for name, value in (("n_walks", n_walks), ("length", length), ("top", top))
+        count_of(op, name, value, 1) for name, value in (("n_walks", n_walks), ("length", length), ("top", top))
     )
     if n_walks * length > _MAX_VISITS:
         raise ValueError(
@@ -171,7 +171,7 @@ def random_walk_neighbors(
 
 
 def _checked(op: str, graph: Graph, nodes: Any, seed: int | Tensor, restart: float) -> tuple[Any, ...]:
-    restart = check_number(op, "restart", restart)
+    restart = number_of(op, "restart", restart)
     if not 0 <= restart <= 1:
         raise ValueError(f"{op}: restart must lie in [0, 1], got {restart}")
     nodes = check_ids(op, "nodes", nodes, (None,), graph.indptr)

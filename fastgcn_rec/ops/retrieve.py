@@ -10,10 +10,10 @@ import torch
 from ..core import native
 from ..core.graph import Graph, row_of_each_edge
 from ..core.tensors import check_device, check_ids, check_range
-from .library import accepts_arrays, check_count, check_float, check_matrix, mask_of, register, same_float
+from .library import accepts_arrays, check_float, check_matrix, count_of, mask_of, register, same_float
 
 Tensor = torch.Tensor
-METRICS = ("dot", "cosine")
+SIMILARITIES = ("dot", "cosine")
 _FEW_QUERIES, _CACHED = 48, 1 << 20  # of up to so many queries all scores of some items are held, in so many bytes
 _FEW = 1024  # queries or items: cutting the work up further would cost more time than it saves memory
 
@@ -152,9 +152,9 @@ def retrieve(
     queries, items = same_float(op, queries, items, "queries and items")
     if len(items) >= 2**31:
         raise ValueError(f"{op}: items must have less than 2**31 rows, got {len(items)}")
-    k, memory_budget = check_count(op, "k", k), check_count(op, "memory_budget", memory_budget, most=2**63 - 1)
-    if metric not in METRICS:
-        raise ValueError(f"{op}: metric must be one of {METRICS}, got {metric!r}")
+    k, memory_budget = count_of(op, "k", k), count_of(op, "memory_budget", memory_budget, most=2**63 - 1)
+    if metric not in SIMILARITIES:
+        raise ValueError(f"{op}: metric must be one of {SIMILARITIES}, got {metric!r}")
     if exclude is None and exclude_rows is not None:
         raise ValueError(f"{op}: exclude_rows names rows of exclude, which is None; pass both or none")
     indptr, indices = (None, None) if exclude is None else _exclusion(exclude, queries, len(items))

@@ -9,7 +9,7 @@ import torch
 from ..core import native
 from ..core.graph import Graph
 from ..core.tensors import check_device, check_ids
-from .library import accepts_arrays, check_count, offset_of, register, scalar
+from .library import accepts_arrays, count_of, offset_of, register, scalar
 
 Tensor = torch.Tensor
 _LAWS = {"edge": 0, "user": 1}
@@ -133,7 +133,7 @@ def sample_negatives(graph: Graph, users: Any, n: int, seed: int | Tensor) -> An
     >>> sample_negatives(graph, [0], 4, seed=1)
     tensor([[1, 1, 1, 1]])
     """
-    n = check_count("sample_negatives", "n", n)
+    n = count_of("sample_negatives", "n", n)
     users = check_ids("sample_negatives", "users", users, (None,), graph.indptr)
     return draw_negatives(graph, users, n, seed, 0, NEGATIVE)
 
@@ -227,8 +227,8 @@ def sample_batch(
     if by not in _LAWS:
         raise ValueError(f"sample_batch: by must be 'edge' or 'user', got {by!r}")
     batch_size, n_neg = (
-        check_count("sample_batch", "batch_size", batch_size),
-        check_count("sample_batch", "n_neg", n_neg),
+        count_of("sample_batch", "batch_size", batch_size),
+        count_of("sample_batch", "n_neg", n_neg),
     )
     if graph.n_edges == 0:
         raise ValueError("sample_batch: the graph has no edges to sample from")
@@ -278,7 +278,7 @@ def sample_listed(lists: Any, counts: Any, rows: Any, n: int, seed: int | Tensor
         raise ValueError(
             f"sample_listed: counts must have shape [{lists.shape[0]}], one a list, got {list(counts.shape)}"
         )
-    n = check_count("sample_listed", "n", n)
+    n = count_of("sample_listed", "n", n)
     rows = check_ids("sample_listed", "rows", rows, (None,), lists)
     seed = scalar(seed, torch.int64, lists.device, "sample_listed", "seed")
     offset = offset_of(offset, len(rows), lists.device, "sample_listed")

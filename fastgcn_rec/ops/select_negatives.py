@@ -8,18 +8,8 @@ import torch
 
 from .. import _C
 from ..core import native
-from ..core.tensors import check_device, check_ids
-from .library import (
-    accepts_arrays,
-    check_count,
-    check_float,
-    check_matrix,
-    check_number,
-    offset_of,
-    register,
-    same_float,
-    scalar,
-)
+from ..core.tensors import check_ids
+from .library import accepts_arrays, check_pairs, count_of, number_of, offset_of, register, scalar
 from .sample import NEGATIVE_OF_BATCH
 
 Tensor = torch.Tensor
@@ -104,18 +94,12 @@ def select_negatives(
     tensor([[ 0,  1,  2, -1]])
     """
     op = "select_negatives"
-    user_emb, item_emb = check_float(op, "user_emb", user_emb), check_float(op, "item_emb", item_emb)
-    check_matrix(op, "user_emb", user_emb, None, "n_users")
-    check_matrix(op, "item_emb", item_emb, None, "n_items", user_emb.shape[1])
-    check_device(op, "item_emb", item_emb, user_emb)
-    user_emb, item_emb = same_float(op, user_emb, item_emb, "user_emb and item_emb")
-    users = check_ids(op, "users", users, (None,), user_emb)
-    pos = check_ids(op, "pos", pos, (users.shape[0],), user_emb)
+    user_emb, item_emb, users, pos = check_pairs(op, user_emb, item_emb, users, pos)
     candidates = check_ids(op, "candidates", candidates, (users.shape[0], None), user_emb)
     if law not in _LAWS:
         raise ValueError(f"{op}: law must be one of {tuple(_LAWS)}, got {law!r}")
-    n, first = check_count(op, "n", n), check_count(op, "first", first)
-    margin, lo, hi = (check_number(op, name, x) for name, x in (("margin", margin), ("lo", lo), ("hi", hi)))
+    n, first = count_of(op, "n", n), count_of(op, "first", first)
+    margin, lo, hi = (number_of(op, name, x) for name, x in (("margin", margin), ("lo", lo), ("hi", hi)))
     if not margin > 0:
         raise ValueError(f"{op}: margin must be > 0, got {margin}")
     if not 0 < lo <= hi < 2:

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from ..core import native
-from ..core.tensors import check_device, check_ids
-from .library import accepts_arrays, check_float, check_matrix, check_number, register, same_float
+from ..core.tensors import check_device
+from .library import accepts_arrays, check_float, check_pairs, number_of, register
 from .scatter_rows import scatter_into
 
 Tensor = torch.Tensor
@@ -110,13 +110,7 @@ def softmax_loss(
     tensor(0.3133)
     """
     op = "softmax_loss"
-    user_emb, item_emb = check_float(op, "user_emb", user_emb), check_float(op, "item_emb", item_emb)
-    check_matrix(op, "user_emb", user_emb, None, "n_users")
-    check_matrix(op, "item_emb", item_emb, None, "n_items", user_emb.shape[1])
-    check_device(op, "item_emb", item_emb, user_emb)
-    user_emb, item_emb = same_float(op, user_emb, item_emb, "user_emb and item_emb")
-    users = check_ids(op, "users", users, (None,), user_emb)
-    pos = check_ids(op, "pos", pos, (users.shape[0],), user_emb)
+    user_emb, item_emb, users, pos = check_pairs(op, user_emb, item_emb, users, pos)
     temperature, negative_weight = check_temperature(op, temperature), check_negative_weight(op, negative_weight)
     if bias is not None:
         bias = check_bias(op, "bias", bias, users.shape[0], "B", item_emb).detach()
@@ -124,14 +118,14 @@ def softmax_loss(
 
 
 def check_temperature(op: str, temperature: float) -> float:
-    temperature = check_number(op, "temperature", temperature)
+    temperature = number_of(op, "temperature", temperature)
     if not 0 < temperature < math.inf:
         raise ValueError(f"{op}: temperature must be > 0 and finite, got {temperature}")
     return temperature
 
 
 def check_negative_weight(op: str, weight: float) -> float:
-    weight = check_number(op, "negative_weight", weight)
+    weight = number_of(op, "negative_weight", weight)
     if not 0 <= weight < math.inf:
         raise ValueError(f"{op}: negative_weight must be >= 0 and finite, got {weight}")
     return weight

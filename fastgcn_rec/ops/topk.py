@@ -9,7 +9,7 @@ import torch
 from ..core import native
 from ..core.graph import Graph
 from ..core.tensors import check_ids
-from .library import accepts_arrays, check_count, check_float, check_graph_device, check_matrix, register
+from .library import accepts_arrays, check_float, check_graph_device, check_matrix, count_of, register
 
 Tensor = torch.Tensor
 
@@ -65,7 +65,7 @@ def topk(graph: Graph, scores: Any, k: int, users: Any = None) -> Any:
     scores = check_float("topk", "scores", scores, (torch.float32, torch.float64))
     check_matrix("topk", "scores", scores, None, "batch", graph.n_items)
     check_graph_device("topk", "scores", scores, graph)
-    k = check_count("topk", "k", k, 1)
+    k = count_of("topk", "k", k, 1)
     if users is not None:
         users = check_ids("topk", "users", users, (scores.shape[0],), scores)
     return _op(scores, graph.indptr, graph.indices, graph.indptr_t, users, k)

@@ -10,7 +10,7 @@ import torch
 from ..core import native
 from ..core.graph import Graph, Norm
 from ..core.tensors import check_ids
-from .library import check_float, check_graph, check_graph_device, check_matrix, check_number
+from .library import check_float, check_graph, check_graph_device, check_matrix, number_of
 from .pair_loss import check_margin, masked
 from .propagate import checked_alphas
 from .softmax_loss import check_bias, check_negative_weight, check_temperature
@@ -114,8 +114,8 @@ class TrainStep:
             item_bias = check_bias("TrainStep", "item_bias", item_bias, graph.n_items, "n_items", embedding)
             item_bias = item_bias.detach().to(embedding.dtype).contiguous()
         options = {"reg": reg, "lr": lr, "eps": eps, "weight_decay": weight_decay}
-        reg, lr, eps, weight_decay = (check_number("TrainStep", name, value) for name, value in options.items())
-        betas = tuple(check_number("TrainStep", "betas", beta) for beta in betas)  # type: ignore[assignment]
+        reg, lr, eps, weight_decay = (number_of("TrainStep", name, value) for name, value in options.items())
+        betas = tuple(number_of("TrainStep", "betas", beta) for beta in betas)  # type: ignore[assignment]
         if storage not in (None, embedding.dtype) and (storage, embedding.dtype) != (torch.bfloat16, torch.float32):
             raise TypeError(
                 f"TrainStep: storage must be bfloat16 with a float32 embedding, got {storage} with {embedding.dtype}"

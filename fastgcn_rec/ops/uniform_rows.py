@@ -8,7 +8,7 @@ import torch
 
 from ..core import native
 from ..core.tensors import check_ids
-from .library import accepts_arrays, check_count, register, scalar
+from .library import accepts_arrays, count_of, register, scalar
 
 Tensor = torch.Tensor
 _PLACES = 2**24
@@ -58,7 +58,7 @@ def uniform_rows(ids: Any, dim: int, *, seed: int | Tensor, step: int | Tensor =
     """
     op = "uniform_rows"
     ids = check_ids(op, "ids", ids, (None,), ids if isinstance(ids, Tensor) else torch.empty(0))
-    dim, place = check_count(op, "dim", dim), check_count(op, "place", place)
+    dim, place = count_of(op, "dim", dim), count_of(op, "place", place)
     if place >= _PLACES:
         raise ValueError(f"{op}: place must lie in [0, {_PLACES}), got {place}")
     if isinstance(step, int) and not 0 <= step < 2**32:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..core.graph import Graph
 from ..data import Dataset
-from ..ops.retrieve import METRICS as SIMILARITIES
+from ..ops.retrieve import SIMILARITIES
 from .matrices import as_matrix, distinct_ids
 from .protocols import Fold
 from .ranker import Ranker
