@@ -91,8 +91,8 @@ def item_bias(objective: Objective, graph: Graph) -> Tensor | None:
     """-logq * log q of every item, float64 [n_items], q the probability that ``objective.sampler`` draws it as a positive; None for logq = 0."""
     if objective.logq == 0:
         return None
-    key = f"item_bias of {objective.sampler}"
-    if key not in graph.kept:
+
+    def made() -> Tensor:
         degree = graph.item_degree.double()
         if objective.sampler == "user":  # q_i = 1 / (users with edges) * sum over i's users of 1 / their degree
             share = power(graph.user_degree.double(), -1.0)[:, None]
@@ -101,6 +101,6 @@ def item_bias(objective: Objective, graph: Graph) -> Tensor | None:
                 graph.indices.long(), None, share, of_edge, None, graph.n_items, torch.float64
             ).flatten()
         law = degree.clamp(min=degree[degree > 0].min()) / outer_sum(degree[:, None], degree[:, None])[1]
-        graph.kept[key] = -in_pieces(torch.log, law)
-    bias: Tensor = graph.kept[key]
-    return objective.logq * bias
+        return -in_pieces(torch.log, law)
+
+    return objective.logq * graph.cached(("item_bias", objective.sampler), made)

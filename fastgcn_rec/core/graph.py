@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
-from typing import Any, Literal
+from collections.abc import Callable, Hashable
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -17,6 +18,7 @@ from .csr import MOST_WEIGHT, alias_table, csr_of_edges, ids_of
 from .elementwise import power
 from .tensors import check_ids, check_range
 
+T = TypeVar("T")
 Side = Literal["users", "items"]
 Norm = Literal["sym", "left", "right", "none"] | tuple[float, float]
 NORMS = ("sym", "left", "right", "none")
@@ -41,8 +43,6 @@ class Graph:
     indptr, indices, weight : R in CSR; int64 [n_users + 1], int32 [n_edges], float32 [n_edges] or None
     indptr_t, indices_t, weight_t : the same of R's transpose, [n_items + 1], ...
     n_users, n_items, n_nodes, n_edges : int
-    kept : dict
-        What samplers have made of the graph, kept as long as it.
 
     Nodes are numbered users first, then items. Within a row edges are sorted and unique: duplicates are merged (their weights added).
 
@@ -102,10 +102,8 @@ class Graph:
         self.indptr_t, self.indices_t, self.weight_t = of_items
         self._scales: dict[tuple[float, torch.dtype], torch.Tensor] = {}
         self._normalised_as: Graph | None = None  # whose degrees scales() takes, if not its own
-        self._active: torch.Tensor | None = None
+        self._cache: dict[Hashable, Any] = {}
         self._check_sums()
-        self._alias: tuple[torch.Tensor | None, torch.Tensor | None] | None = None
-        self.kept: dict[Any, Any] = {}
         self._schedule = self._make_schedule()
 
     def _check_sums(self) -> None:
@@ -142,29 +140,35 @@ class Graph:
 
     def active_users(self) -> torch.Tensor | None:
         """The users with at least one edge, int32; None when that is every user."""
-        if self._active is None:
-            self._active = torch.nonzero(self.user_degree > 0).flatten().to(torch.int32)
-        return None if self._active.numel() == self.n_users else self._active
+
+        def made() -> torch.Tensor | None:
+            active = torch.nonzero(self.user_degree > 0).flatten().to(torch.int32)
+            return None if active.numel() == self.n_users else active
+
+        return self.cached("active_users", made)
 
     def bare(self, side: Side) -> torch.Tensor | None:
         """Which users or items have no edge, bool [n]; None where every one has some."""
-        if ("bare", side) not in self.kept:
-            degree = self.user_degree if side == "users" else self.item_degree
-            self.kept["bare", side] = degree == 0 if bool((degree == 0).any()) else None
-        found: torch.Tensor | None = self.kept["bare", side]
-        return found
+
+        def made() -> torch.Tensor | None:
+            bare = (self.user_degree if side == "users" else self.item_degree) == 0
+            return bare if bool(bare.any()) else None
+
+        return self.cached(("bare", side), made)
 
     def alias_tables(self) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """Walker's alias tables of R and of its transpose, int64 [n_edges] each (csrc/common/walk.h); None without weights.
 
         What a random walk needs to choose among weighted edges in constant time. Made once, on the CPU, when first asked for.
         """
-        if self._alias is None:
-            self._alias = (
+
+        def made() -> tuple[torch.Tensor | None, torch.Tensor | None]:
+            return (
                 alias_table(self.indptr, self.indices, self.weight, self.n_items),
                 alias_table(self.indptr_t, self.indices_t, self.weight_t, self.n_users),
             )
-        return self._alias
+
+        return self.cached("alias_tables", made)
 
     def tensors(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor, torch.Tensor,
                                torch.Tensor | None]:  # fmt: skip
@@ -264,8 +268,8 @@ class Graph:
         power = check_number(power, "Graph: power")
         if not 0 <= power < float("inf"):
             raise ValueError(f"Graph: power must be >= 0 and finite, got {power}")
-        key = "item_law", power
-        if key not in self.kept:
+
+        def made() -> torch.Tensor:
             weight = self.item_degree.cpu().numpy().astype(np.float64) ** power
             total = float(weight.sum())
             if not total < 2.0**60:
@@ -273,10 +277,16 @@ class Graph:
                     f"Graph: degree^{power} adds up to {total:.3g} over the items, more than 2^60; lower power"
                 )
             scale = 2.0 ** min(32, int(np.floor(61 - np.log2(max(total, 1.0)))))
-            law = np.rint(weight * scale).astype(np.int64).cumsum()
-            self.kept[key] = torch.from_numpy(law).to(self.device)
-        law_on_device: torch.Tensor = self.kept[key]
-        return law_on_device
+            return torch.from_numpy(np.rint(weight * scale).astype(np.int64).cumsum()).to(self.device)
+
+        return self.cached(("item_law", power), made)
+
+    def cached(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What ``make`` gives, made when first asked for under ``key`` and kept as long as the graph: of another device or other weights is made anew."""
+        if key not in self._cache:
+            self._cache[key] = make()
+        found: T = self._cache[key]
+        return found
 
     def to(self, device: torch.device | str) -> Graph:
         """The same graph on another device (itself, if it is there already)."""
@@ -288,7 +298,7 @@ class Graph:
         for name in ("indptr", "indices", "weight", "indptr_t", "indices_t", "weight_t"):
             t = getattr(self, name)
             setattr(moved, name, None if t is None else t.to(device))
-        moved._scales, moved._active, moved._alias, moved.kept = {}, None, None, {}
+        moved._scales, moved._cache = {}, {}
         moved._normalised_as = None if self._normalised_as is None else self._normalised_as.to(device)
         moved._schedule = moved._make_schedule()
         return moved
@@ -306,7 +316,7 @@ class Graph:
         0 sends nothing. same_scales: the degrees that normalise stay this graph's."""
         other = copy.copy(self)
         other.weight, other.weight_t = weight, weight_t
-        other._scales, other._alias, other.kept = {}, None, {}
+        other._scales, other._cache = {}, {}
         other._normalised_as = self if same_scales else None
         return other
 

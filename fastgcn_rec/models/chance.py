@@ -46,12 +46,13 @@ class Chance(NamedTuple):
 
 def _edge_ids(graph: Graph) -> tuple[Tensor, Tensor]:
     """user * n_items + item of every edge, in the order of R and of its transpose."""
-    if "edge_ids" not in graph.kept:
+
+    def made() -> tuple[Tensor, Tensor]:
         users, items = (torch.repeat_interleave(degree) for degree in (graph.user_degree, graph.item_degree))
         forth = users * graph.n_items + graph.indices
-        graph.kept["edge_ids"] = forth, graph.indices_t.long() * graph.n_items + items
-    ids: tuple[Tensor, Tensor] = graph.kept["edge_ids"]
-    return ids
+        return forth, graph.indices_t.long() * graph.n_items + items
+
+    return graph.cached("edge_ids", made)
 
 
 def check_dropout(who: str, **rates: float) -> None:

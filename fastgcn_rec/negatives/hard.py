@@ -146,10 +146,7 @@ class PPRHard(Sampler, name="ppr"):
     def ranks_of(self, graph: Graph) -> Any:
         if self.ranks is not None:
             return self.ranks
-        key = "ppr", self.lo, self.hi
-        if key not in graph.kept:
-            graph.kept[key] = PprRanks.build(graph, lo=self.lo, hi=self.hi)
-        return graph.kept[key]
+        return graph.cached(("ppr", self.lo, self.hi), lambda: PprRanks.build(graph, lo=self.lo, hi=self.hi))
 
     def prepare(self, graph: Graph) -> None:
         self.ranks_of(graph)
