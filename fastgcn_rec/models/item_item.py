@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 from ..core.arguments import check_count
 from ..core.graph import Graph
 from ..core.tensors import check_range
-from ..ops.topk import topk
+from ..ranking.lists import SCORED_AT_ONCE, by_rows
 from ..ranking.protocols import RowScorer, Scorer
 from .base import Recommender
 from .saved import configured
 
 Tensor = torch.Tensor
 State = Mapping[str, Tensor]
-_SCORED_AT_ONCE = 512
 
 
 class ItemItem(Recommender):
@@ -86,9 +85,9 @@ class ItemItem(Recommender):
         items, score = pairs[1] - self.n_users, self.scorer()
         check_range(f"{type(self).__name__}.forward", "edge_label_index, less n_users", items, self.n_items)
         result = torch.empty(len(items), device=items.device)
-        for first in range(0, len(users), _SCORED_AT_ONCE):
-            own = torch.nonzero((place >= first) & (place < first + _SCORED_AT_ONCE)).flatten()
-            scores = score(users[first : first + _SCORED_AT_ONCE])
+        for first in range(0, len(users), SCORED_AT_ONCE):
+            own = torch.nonzero((place >= first) & (place < first + SCORED_AT_ONCE)).flatten()
+            scores = score(users[first : first + SCORED_AT_ONCE])
             result[own] = scores[place[own] - first, items[own]]
         return result
 
@@ -97,19 +96,13 @@ class ItemItem(Recommender):
         """The k items that score highest for a user who has this item alone, itself left out: (raw ids [n, k], scores [n, k]), padded as
         :meth:`recommend` does."""
         k, rows = check_count(k, "similar_items: k", 1), self.item_rows(items)
-        single = Graph.from_edges(np.arange(len(rows)), rows, len(rows), self.n_items, self._ones(len(rows)))
-        single = single.to(self.graph.device)
-        lists = []
-        for block in torch.arange(len(rows), device=single.device).split(_SCORED_AT_ONCE):
-            lists.append(topk(single, self.score_rows(single.select_users(block)), k, block))
-        found = torch.cat([ids for ids, _ in lists])
-        return self.raw_items(found), torch.cat([scores for _, scores in lists]).cpu().numpy()
+        weight = None if self.graph.weight is None else np.ones(len(rows), np.float32)
+        single = Graph.from_edges(np.arange(len(rows)), rows, len(rows), self.n_items, weight).to(self.graph.device)
+        ids, scores = by_rows(self.score_rows, single, k, exclude_seen=True)
+        return self.raw_items(ids), scores.cpu().numpy()
 
     def similar_users(self, users: Any, k: int = 20) -> tuple[NDArray[Any], NDArray[np.float32]]:
         raise NotImplementedError(f"{type(self).__name__} scores by items and has no vectors of users to compare")
 
     def get_embedding(self) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__} scores by items and has no vectors; use scorer()")
-
-    def _ones(self, n: int) -> NDArray[np.float32] | None:
-        return None if self.graph.weight is None else np.ones(n, np.float32)

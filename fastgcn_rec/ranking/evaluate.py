@@ -16,6 +16,7 @@ from ..core.graph import Graph
 from ..data import Dataset, Edges
 from ..ops.sample import unseen_mask
 from ..system import stopping
+from .lists import SCORED_AT_ONCE
 from .metrics import LIST_METRICS, METRICS, USER_METRICS, bootstrap, list_metrics, ranking_metrics
 from .rank import as_ranker
 from .same import check_dataset, check_ids
@@ -58,7 +59,7 @@ def evaluate(
     *,
     ks: int | Sequence[int] = (20,),
     metrics: str | Sequence[str] = ("recall", "ndcg"),
-    batch_users: int = 512,
+    batch_users: int = SCORED_AT_ONCE,
     degrees: Sequence[int] = (),
     resamples: int = 0,
     confidence: float = 0.95,

@@ -14,12 +14,11 @@ from ..core.arguments import check_count
 from ..core.graph import Graph, Side
 from ..core.ids import as_ids, pair_keys
 from ..ops.retrieve import retrieve
-from ..ops.topk import topk
 from .guesses import typical_user, with_guesses
-from .protocols import RowScorer, TakesNew
+from .lists import by_rows
+from .protocols import TakesNew
 
 Tensor = torch.Tensor
-_SCORED_AT_ONCE = 512  # new users, with a score for every item each
 
 
 class Folded:
@@ -69,18 +68,11 @@ class Folded:
         k = check_count(k, "recommend_new: k", 1)
         edges = self._edges(user_items, "items")
         if self._score is not None:
-            ids, scores = self._rank(self._score, edges, k, exclude_seen)
+            ids, scores = by_rows(self._score, edges, k, exclude_seen)
             return self.model.raw_items(ids), scores.cpu().numpy()
         vectors = self.model.as_scored(self._vectors(edges, "users").float())
         ids, scores = retrieve(vectors, self._items, k, edges if exclude_seen else None)
         return self.model.raw_items(ids), scores.cpu().numpy()
-
-    def _rank(self, score: RowScorer, edges: Graph, k: int, exclude_seen: bool) -> tuple[Tensor, Tensor]:
-        lists = []
-        for block in torch.arange(edges.n_users, device=edges.device).split(_SCORED_AT_ONCE):
-            rows = edges.select_users(block)
-            lists.append(topk(edges, score(rows), k, block if exclude_seen else None))
-        return torch.cat([ids for ids, _ in lists]), torch.cat([scores for _, scores in lists])
 
     @torch.no_grad()
     def _vectors(self, edges: Graph, side: Side) -> Tensor:

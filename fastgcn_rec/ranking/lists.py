@@ -10,12 +10,12 @@ import torch
 from ..core.graph import Graph
 from ..ops.retrieve import retrieve, unit
 from ..ops.topk import topk
-from .protocols import Lists, Scored, Scorer
+from .protocols import Lists, RowScorer, Scored, Scorer
 
 Tensor = torch.Tensor
 
 RANKED_AT_ONCE = 1 << 15  # users, by vectors: their lists and metrics take some hundred bytes each
-
+SCORED_AT_ONCE = 512  # users, with a score for every item each
 _LISTED_AT_ONCE = 1 << 24  # places of their lists
 
 
@@ -36,6 +36,19 @@ def by_scores(score: Scorer, graph: Graph, users: Tensor, k: int, exclude_seen: 
     for block in users.to(graph.device).split(batch_users):
         scores = _scores(score(block), len(block), graph)
         yield block, *topk(graph, scores, k, block if exclude_seen else None)
+
+
+def by_rows(score: RowScorer, edges: Graph, k: int, exclude_seen: bool) -> tuple[Tensor, Tensor]:
+    """(ids [n, k], scores [n, k]) for n users who need not be known, by the rows of their edges [n, n_items]."""
+    users = torch.arange(edges.n_users, device=edges.device)
+    blocks = by_scores(lambda ids: score(edges.select_users(ids)), edges, users, k, exclude_seen, SCORED_AT_ONCE)
+    return joined(blocks)
+
+
+def joined(lists: Lists) -> tuple[Tensor, Tensor]:
+    """(ids [n, k], scores [n, k]) of all blocks."""
+    _, ids, scores = zip(*lists, strict=True)
+    return torch.cat(ids), torch.cat(scores)
 
 
 def _scores(given: Any, n_users: int, graph: Graph) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 
 from ..core.graph import Graph
 from ..data import Dataset
+from .lists import SCORED_AT_ONCE
 from .protocols import Lists, RanksItself, Scorer
 from .ranker import Ranker
 from .vectors import Vectors
@@ -74,7 +75,9 @@ def as_ranker(model: Any, graph: Graph | Dataset | None = None, who: str = "as_r
     )
 
 
-def ranked(model: Any, graph: Graph, users: Tensor, k: int, exclude_seen: bool = True, batch_users: int = 512) -> Lists:
+def ranked(
+    model: Any, graph: Graph, users: Tensor, k: int, exclude_seen: bool = True, batch_users: int = SCORED_AT_ONCE
+) -> Lists:
     """(users [b], ids [b, k], scores [b, k]), block by block, for internal user ids int64 [n].
 
     ``model`` is anything that :func:`as_ranker` takes. What has vectors is ranked by :func:`fastgcn_rec.retrieve`, any other by its scores,
@@ -155,6 +158,6 @@ class Scores(_OfGraph):
 class ListsOf(_OfGraph):
     """An object that ranks itself."""
 
-    def ranked(self, seen: Graph | None, users: Tensor, k: int, batch_users: int = 512) -> Lists:
+    def ranked(self, seen: Graph | None, users: Tensor, k: int, batch_users: int = SCORED_AT_ONCE) -> Lists:
         model: RanksItself = self.model
         return model.ranked(seen, users, k)

@@ -16,7 +16,7 @@ from ..data import Dataset
 from ..ops.dense import dense
 from ..ops.retrieve import retrieve, unit
 from .folded import Folded
-from .lists import by_scores, by_vectors
+from .lists import SCORED_AT_ONCE, by_scores, by_vectors, joined
 from .protocols import Fold, Ids, Lists, RowScorer, Scored, Scorer
 
 Tensor = torch.Tensor
@@ -104,7 +104,7 @@ class Ranker:
 
     # --- recommending -----------------------------------------------------------------------------------------------
 
-    def ranked(self, seen: Graph | None, users: Tensor, k: int, batch_users: int = 512) -> Lists:
+    def ranked(self, seen: Graph | None, users: Tensor, k: int, batch_users: int = SCORED_AT_ONCE) -> Lists:
         """Block by block (users [b], internal item ids [b, k], scores [b, k]) of internal user ids int64 [n]; items in ``seen`` are left out.
         ``batch_users`` rows of scores are held at a time where there are no :meth:`vectors`."""
         vectors = self.vectors()
@@ -126,9 +126,8 @@ class Ranker:
         k = check_count(k, "recommend: k", 1)
         seen = self.graph_for("recommend") if exclude_seen else None
         rows = torch.from_numpy(self.user_rows(users))
-        blocks = list(self.ranked(seen, rows if self.graph is None else rows.to(self.graph.device), k))
-        ids = torch.cat([b[1] for b in blocks])
-        return self.raw_items(ids), torch.cat([b[2] for b in blocks]).cpu().numpy()
+        ids, scores = joined(self.ranked(seen, rows if self.graph is None else rows.to(self.graph.device), k))
+        return self.raw_items(ids), scores.cpu().numpy()
 
     def similar_items(self, items: Any, k: int = 20) -> Best:
         """The k items nearest to each item by cosine, itself left out: (raw ids [n, k], cosines [n, k]); padded as :meth:`recommend`
