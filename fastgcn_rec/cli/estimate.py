@@ -9,7 +9,7 @@ from ..data import available_datasets
 from ..experiments.estimate import estimate_memory
 from ..experiments.recipes import EMBEDDINGS
 from .arguments import at_least
-from .recipe import add_recipe, add_sizes, changed
+from .recipe_options import add_recipe, add_sizes, changed
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ from ..data import load_dataset
 from ..experiments.runs import KS, METRICS
 from ..ranking.evaluate import evaluate
 from .arguments import add_split
-from .saved import add_model, load_model
+from .saved_model import add_model, load_model
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ import argparse
 
 from ..ranking.export import write_vectors
 from .arguments import file
-from .saved import add_model, load_model
+from .saved_model import add_model, load_model
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..ranking.export import write_recommendations
 from .arguments import add_quiet, file
-from .saved import DASH, add_k, add_model, load_model, print_lists, raw_ids
+from .saved_model import DASH, add_k, add_model, load_model, print_lists, raw_ids
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

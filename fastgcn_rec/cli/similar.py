@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .saved import DASH, add_k, add_model, load_model, print_lists, raw_ids
+from .saved_model import DASH, add_k, add_model, load_model, print_lists, raw_ids
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

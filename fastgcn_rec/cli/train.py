@@ -16,7 +16,7 @@ from ..experiments.runs import make_and_write, train_and_write
 from ..training.config import TrainConfig
 from .arguments import add_quiet, add_split, device, folder
 from .numpydoc import attributes
-from .recipe import add_recipe, add_sizes, changed
+from .recipe_options import add_recipe, add_sizes, changed
 
 _SETTINGS = [field.name for field in dataclasses.fields(TrainConfig)]
 

@@ -16,16 +16,16 @@ def as_floats(values: Any, name: str) -> NDArray[np.float32]:
     return array.astype(np.float32, copy=False)
 
 
-def plain(value: Any) -> Any:
+def as_python(value: Any) -> Any:
     """A scalar of NumPy or torch as Python's, lists and tuples of them likewise; anything else as it is."""
     if type(value) in (list, tuple):
-        return type(value)(map(plain, value))
+        return type(value)(map(as_python, value))
     return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
 
 
 def check_number(value: Any, name: str) -> float:
     """Return an int or a float, of Python, NumPy or torch, as a float."""
-    value = plain(value)
+    value = as_python(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} must be a number, got {type(value).__name__}")
     return float(value)
@@ -46,7 +46,7 @@ def check_fraction(value: float, name: str) -> float:
 
 def check_count(value: Any, name: str, least: int | None = None) -> int:
     """Return an integer, of Python, NumPy or torch and `least` or more, as an int. A float is none, whole or not."""
-    value = plain(value)
+    value = as_python(value)
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be an int, got {value!r}")
     if least is not None and value < least:

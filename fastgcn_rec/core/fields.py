@@ -9,7 +9,7 @@ import typing
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Literal
 
-from .arguments import plain
+from .arguments import as_python
 
 Rule = tuple[tuple[str, ...], str, Callable[[Any], bool]]  # fields, what each of them "must ...", whether a value does
 
@@ -42,7 +42,7 @@ class Checked:
 
     def __post_init__(self) -> None:
         kinds = self._kinds()
-        given = {name: plain(getattr(self, name)) for name in kinds}
+        given = {name: as_python(getattr(self, name)) for name in kinds}
         wrong = {name: of for name, kind in kinds.items() if (of := _missed(given[name], kind))}
         if wrong:
             raise TypeError(self._listed([f"{name} must be {of}, got {given[name]!r}" for name, of in wrong.items()]))

@@ -13,7 +13,7 @@ import scipy.sparse as sp
 import torch
 
 from . import native
-from .arguments import check_number, plain
+from .arguments import as_python, check_number
 from .csr import MOST_WEIGHT, alias_table, csr_of_edges, ids_of
 from .elementwise import power
 from .tensors import check_ids, check_range
@@ -342,7 +342,7 @@ def row_of_each_edge(degree: torch.Tensor) -> torch.Tensor:
 
 def exponents(norm: Norm) -> tuple[float, float]:
     """(p, q) of a normalisation D^-p A D^-q."""
-    pair = _EXPONENTS.get(norm) if isinstance(norm, str) else plain(norm)
+    pair = _EXPONENTS.get(norm) if isinstance(norm, str) else as_python(norm)
     numbers = isinstance(pair, (tuple, list)) and len(pair) == 2 and all(isinstance(p, (int, float)) for p in pair)
     if pair is None or not numbers or not all(map(math.isfinite, pair)):
         raise ValueError(f"norm must be one of {NORMS} or two finite exponents (left, right), got {norm!r}")

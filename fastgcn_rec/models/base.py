@@ -21,8 +21,8 @@ from ..ops.pair_loss import bpr_loss
 from ..ops.retrieve import SIMILARITIES
 from ..ranking.guesses import without_noise
 from ..ranking.ranker import Ranker
-from .chance import Chance
 from .saved import configured, load_model, load_state, save_model
+from .step_noise import StepNoise
 
 Tensor = torch.Tensor
 
@@ -53,7 +53,7 @@ class Recommender(torch.nn.Module, Ranker):
         if similarity not in SIMILARITIES:
             raise ValueError(f"{type(self).__name__}: similarity must be one of {SIMILARITIES}, got {similarity!r}")
         self.similarity = similarity
-        self.chance: Chance | None = None
+        self.step_noise: StepNoise | None = None
         if not isinstance(data, (Graph, Dataset)):
             raise TypeError(
                 f"{type(self).__name__}: data must be a Dataset or a Graph, got {type(data).__name__}; make_dataset makes a Dataset of "
@@ -90,11 +90,11 @@ class Recommender(torch.nn.Module, Ranker):
         >>> with model.at_step(seed=0, step=3):
         ...     noisy = model.get_embedding()
         """
-        self.chance = Chance(seed, step)
+        self.step_noise = StepNoise(seed, step)
         try:
             yield
         finally:
-            self.chance = None
+            self.step_noise = None
 
     @torch.no_grad()
     def node_vectors(self) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import torch
 
-from ..core.arguments import check_count, check_numbers, plain
+from ..core.arguments import as_python, check_count, check_numbers
 from ..core.graph import Graph, Norm, Side, exponents
 from ..core.native import accumulator
 from ..data import Dataset
@@ -17,8 +17,8 @@ from ..ops.half_hop import half_hop
 from ..ops.propagate import propagate
 from ..ops.softmax_loss import softmax_loss
 from ..ranking.protocols import Fold
-from .chance import check_dropout
 from .mf import MF
+from .step_noise import check_dropout
 
 DROPOUT_NORMS = ("rescale", "renormalise")
 _EDGES, _NOISE = 1 << 17, 1 << 18  # places of uniform_rows; layer k of view v: _NOISE + v * K + k
@@ -46,7 +46,7 @@ class LightGCN(MF):
         Edges that stay weigh 1 / (1 - edge_dropout) times as much (LightGCN's published code), or degrees are those that they leave (SGL,
         Wu et al. 2021).
     noise : float >= 0
-        In training, each layer gets random rows of this length, with its own signs (:meth:`Chance.noise`), before the next: a noisy view
+        In training, each layer gets random rows of this length, with its own signs (:meth:`StepNoise.noise`), before the next: a noisy view
         (SimGCL, Yu et al. 2022; XSimGCL, 2023). They leave layer 0 out: alpha = [0, 1/K, ..., 1/K].
     contrast : float >= 0
         Adds contrast * (c(users) + c(items)) to the loss, where c is the in-batch softmax, at ``contrast_temperature``, over the batch's
@@ -86,8 +86,8 @@ class LightGCN(MF):
         similarity: str = "dot",
     ) -> None:
         super().__init__(data, embedding_dim, init_std=init_std, seed=seed, similarity=similarity)
-        num_layers, norm = check_count(num_layers, "LightGCN: num_layers", 0), plain(norm)
-        gamma, contrast_layer, learn_alpha = plain(gamma), plain(contrast_layer), plain(learn_alpha)
+        num_layers, norm = check_count(num_layers, "LightGCN: num_layers", 0), as_python(norm)
+        gamma, contrast_layer, learn_alpha = as_python(gamma), as_python(contrast_layer), as_python(learn_alpha)
         edge_dropout, noise, contrast, contrast_temperature = check_numbers(
             "LightGCN",
             edge_dropout=edge_dropout,
@@ -144,8 +144,10 @@ class LightGCN(MF):
 
     def get_embedding(self) -> torch.Tensor:
         graph = self.graph
-        if self.edge_dropout > 0 and self.chance is not None and self.training:
-            graph = self.chance.thinned(graph, self.edge_dropout, _EDGES, self.edge_dropout_norm == "renormalise")
+        if self.edge_dropout > 0 and self.step_noise is not None and self.training:
+            graph = self.step_noise.drop_edges(
+                graph, self.edge_dropout, _EDGES, self.edge_dropout_norm == "renormalise"
+            )
         if self._noise_enters() and not self._apart():
             views = self._noisy(graph, 0)
             self._views = views if self.contrast > 0 else None
@@ -154,7 +156,7 @@ class LightGCN(MF):
         return result
 
     def _noise_enters(self) -> bool:
-        return self.noise > 0 and self.chance is not None and self.training
+        return self.noise > 0 and self.step_noise is not None and self.training
 
     def _apart(self) -> bool:
         """Whether the loss is of a view without noise."""
@@ -162,12 +164,12 @@ class LightGCN(MF):
 
     def _noisy(self, graph: Graph, view: int) -> tuple[torch.Tensor, torch.Tensor]:
         """(z, layer ``contrast_layer``) with the noise of a view."""
-        assert self.chance is not None
+        assert self.step_noise is not None
         x = self.embedding.weight
         z, kept = self.alpha[0] * x, x
         for k in range(1, self.num_layers + 1):
             x = propagate(graph, x, [0.0, 1.0], self.norm)
-            x = x + self.chance.noise(x, self.noise, _NOISE + view * self.num_layers + k)
+            x = x + self.step_noise.noise(x, self.noise, _NOISE + view * self.num_layers + k)
             z = z + self.alpha[k] * x
             if k == self.contrast_layer:
                 kept = x

@@ -17,7 +17,7 @@ from ..ops.half_hop import half_hop
 from ..ops.propagate import propagate
 from ..ranking.protocols import Fold
 from .base import Recommender
-from .chance import check_dropout
+from .step_noise import check_dropout
 
 Tensor = torch.Tensor
 FORMS = ("paper", "lecture")
@@ -163,9 +163,9 @@ class NGCF(Recommender):
 
     def _dropped(self, rate: float, place: int, x: Tensor, ids: Tensor) -> Tensor:
         """x with elements, or for a node's messages whole rows, dropped at random."""
-        if rate == 0 or self.chance is None or not self.training:
+        if rate == 0 or self.step_noise is None or not self.training:
             return x
-        return x * self.chance.kept(ids, 1 if place >= _NODE else x.shape[1], rate, place, x.dtype)
+        return x * self.step_noise.dropout_mask(ids, 1 if place >= _NODE else x.shape[1], rate, place, x.dtype)
 
     @torch.no_grad()
     def folding(self) -> Fold:

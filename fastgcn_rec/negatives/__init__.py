@@ -11,7 +11,7 @@ any number of threads, and a run can be resumed. The samplers that read embeddin
 
 from .base import Batch, Embeddings, Negatives, Sampler, Sum, parse
 from .hard import Curriculum, DistanceWeighted, Dynamic, PPRHard, SemiHard
-from .plain import InBatch, Popularity, Shared, Uniform
+from .static import InBatch, Popularity, Shared, Uniform
 
 __all__ = [
     "Batch",

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 
-from ..core.arguments import plain
+from ..core.arguments import as_python
 from ..core.graph import Graph
 from ..ops.sample import NEGATIVE_OF_BATCH, draw_negatives
 
@@ -198,7 +198,9 @@ class Sampler:
 
     def __repr__(self) -> str:
         shown = [f for f in dataclasses.fields(self) if f.repr]  # type: ignore[arg-type]
-        values = [(f.name if f.default is not dataclasses.MISSING else "", plain(getattr(self, f.name))) for f in shown]
+        values = [
+            (f.name if f.default is not dataclasses.MISSING else "", as_python(getattr(self, f.name))) for f in shown
+        ]
         return f"{self.name}({', '.join(f'{key}={value}' if key else f'{value}' for key, value in values)})"
 
 
@@ -244,7 +246,7 @@ class Sum(Sampler):
 
 
 def check_field(sampler: Sampler, name: str, least: int, most: int | None = None) -> None:
-    value = plain(getattr(sampler, name))
+    value = as_python(getattr(sampler, name))
     object.__setattr__(sampler, name, value)  # frozen: its text is to name Python's number
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{sampler.name}: {name} must be an integer, got {value!r}")

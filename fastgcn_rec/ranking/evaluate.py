@@ -19,14 +19,14 @@ from ..system import stopping
 from .lists import SCORED_AT_ONCE
 from .metrics import LIST_METRICS, METRICS, USER_METRICS, bootstrap, list_metrics, ranking_metrics
 from .rank import as_ranker
-from .same import check_dataset, check_ids
+from .same_data import check_same_data, check_same_ids
 
 
 def _relevant(model: Any, test: Any, exclude: Graph) -> Graph:
     """The edges to be found."""
     if isinstance(test, Dataset):
         if getattr(model, "graph", None) is not None:
-            check_dataset("evaluate", model, test, part=True)
+            check_same_data("evaluate", model, test, part=True)
         elif (test.n_users, test.n_items) != (exclude.n_users, exclude.n_items):
             raise ValueError(
                 f"evaluate: exclude must be [n_users, n_items] = [{test.n_users}, {test.n_items}] as {test.name} is, got "
@@ -34,7 +34,7 @@ def _relevant(model: Any, test: Any, exclude: Graph) -> Graph:
             )
         test = test.test
     if isinstance(test, Edges):
-        check_ids("evaluate", model, test.ids, "test")
+        check_same_ids("evaluate", model, test.ids, "test")
         test = Graph.from_edges(test.users, test.items, exclude.n_users, exclude.n_items)
     elif sp.issparse(test):
         test = Graph(test)

@@ -20,7 +20,7 @@ from .evaluate import evaluate
 from .protocols import Lists
 from .rank import as_ranker
 from .ranker import Ranker
-from .same import check_dataset, edge_keys
+from .same_data import check_same_data, edge_keys
 
 Tensor = torch.Tensor
 _AT_ONCE = 256  # users
@@ -128,7 +128,7 @@ class TwoStage(Ranker):
         """
         model = self.candidates
         for name in ("candidates", "serving"):
-            check_dataset("TwoStage", getattr(self, name), dataset, name, part=True)
+            check_same_data("TwoStage", getattr(self, name), dataset, name, part=True)
         graph = _edges(model, "candidates")
         labels = _labels(graph, dataset)
         if not len(labels):

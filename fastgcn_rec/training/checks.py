@@ -7,7 +7,7 @@ from typing import Any
 from ..core.graph import Graph
 from ..losses import Objective
 from ..models import Recommender
-from ..ranking.same import check_dataset
+from ..ranking.same_data import check_same_data
 
 
 def check_trainable(model: Any, dataset: Any) -> None:
@@ -23,7 +23,7 @@ def check_trainable(model: Any, dataset: Any) -> None:
             f"fit: all parameters of this {type(model).__name__} have requires_grad=False: nothing would be trained; call requires_grad_() on what "
             "should be"
         )
-    check_dataset("fit", model, dataset)
+    check_same_data("fit", model, dataset)
     if len(dataset.train) == 0:
         raise ValueError(f"fit: {dataset.name} has no training edges")
 

@@ -16,7 +16,7 @@ from ...losses import Objective
 from ...negatives import Negatives
 from ...ops.half_hop import half_hop
 from ...ranking.protocols import Fold
-from ...ranking.same import check_dataset
+from ...ranking.same_data import check_same_data
 from ..base import Recommender
 from .batch import loss_of_batch
 from .inputs import encode, guessed, stacked
@@ -230,7 +230,7 @@ class PinSAGE(Network, Recommender):
 
     def use_times(self, data: Dataset) -> PinSAGE:
         """Takes the times of training pairs, which ``window`` needs, from the Dataset that the model is trained on; returns itself."""
-        check_dataset("PinSAGE", self, data, part=True)
+        check_same_data("PinSAGE", self, data, part=True)
         self.rounds.use_times(data)
         return self
 

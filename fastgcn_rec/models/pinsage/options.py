@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from ...core.arguments import check_count, check_number, plain
+from ...core.arguments import as_python, check_count, check_number
 
 _LEAST = {"embedding_dim": 1, "hidden_dim": 1, "top": 1, "n_walks": 1, "walk_length": 1, "history": 1, "num_layers": 0}
 _INTEGERS = (*_LEAST, "walk_seed", "seed")
@@ -28,7 +28,7 @@ def _checked(name: str, value: Any) -> Any:
     if name in _INTEGERS:
         return check_count(value, f"PinSAGE: {name}", _LEAST.get(name))
     if name == "linear" or (name == "window" and value is None):
-        return plain(value)
+        return as_python(value)
     number = check_number(value, f"PinSAGE: {name}")
     rule, holds = _RULES.get(name, ("", lambda value: True))
     if not holds(number):

@@ -14,7 +14,7 @@ from ..data import Dataset
 from .protocols import Ids, KnowsIds
 
 
-def check_dataset(who: str, model: KnowsIds, dataset: Any, name: str = "the model", *, part: bool = False) -> None:
+def check_same_data(who: str, model: KnowsIds, dataset: Any, name: str = "the model", *, part: bool = False) -> None:
     """Raises unless ``dataset`` is a Dataset with the model's ids, whose training edges are those of the model's graph, or (``part``) hold them."""
     if not isinstance(dataset, Dataset):
         raise TypeError(
@@ -31,7 +31,7 @@ def check_dataset(who: str, model: KnowsIds, dataset: Any, name: str = "the mode
             f"{who}: {name} is for {graph.n_users} users and {graph.n_items} items, {dataset.name} has {dataset.n_users} and "
             f"{dataset.n_items}; make the model from this data set"
         )
-    check_ids(who, model, (dataset.user_ids, dataset.item_ids), dataset.name, name)
+    check_same_ids(who, model, (dataset.user_ids, dataset.item_ids), dataset.name, name)
     own = edge_keys(graph)
     given = pair_keys(dataset.train.users, dataset.train.items, graph.n_users, graph.n_items)
     given.sort()
@@ -45,7 +45,7 @@ def check_dataset(who: str, model: KnowsIds, dataset: Any, name: str = "the mode
         )
 
 
-def check_ids(who: str, model: Any, ids: Ids | None, what: str, name: str = "the model") -> None:
+def check_same_ids(who: str, model: Any, ids: Ids | None, what: str, name: str = "the model") -> None:
     """Raises where the model and ``what`` both know the raw ids behind their internal ones, and these differ."""
     own: Ids | None = getattr(model, "ids", None)
     if own is None or ids is None:

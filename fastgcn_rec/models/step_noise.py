@@ -1,4 +1,4 @@
-"""The random masks of a training step."""
+"""What is drawn at random in a step of training: dropout masks, dropped edges, noise."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ..ops.uniform_rows import uniform_rows
 Tensor = torch.Tensor
 
 
-class Chance(NamedTuple):
+class StepNoise(NamedTuple):
     """Step ``step`` of the training that ``seed`` names. What is drawn depends on (seed, step, place, id) alone, so that a training
     goes on exactly from a checkpoint that holds the step's number."""
 
     seed: int
     step: int
 
-    def kept(self, ids: Tensor, dim: int, drop: float, place: int, dtype: torch.dtype) -> Tensor:
+    def dropout_mask(self, ids: Tensor, dim: int, drop: float, place: int, dtype: torch.dtype) -> Tensor:
         """[len(ids), dim]: 0 with probability ``drop``, else 1 / (1 - drop)."""
         u = uniform_rows(ids, dim, seed=self.seed, step=self.step, place=place)
         return (u >= drop).to(dtype).mul_(1 / (1 - drop))
@@ -31,12 +31,12 @@ class Chance(NamedTuple):
         u = uniform_rows(torch.arange(len(x), device=x.device), x.shape[1], seed=self.seed, step=self.step, place=place)
         return x.detach().sign() * normalize(u, dim=1).to(x.dtype).mul_(size)
 
-    def thinned(self, graph: Graph, drop: float, place: int, renormalise: bool) -> Graph:
+    def drop_edges(self, graph: Graph, drop: float, place: int, renormalise: bool) -> Graph:
         """The graph without the edges that the draw takes, each with probability ``drop``, in both directions alike.
 
         The edges that stay weigh 1 / (1 - drop) times as much under the whole graph's degrees, or as before under the degrees that they leave.
         """
-        kept = (self.kept(ids, 1, drop, place, torch.float32)[:, 0] for ids in _edge_ids(graph))
+        kept = (self.dropout_mask(ids, 1, drop, place, torch.float32)[:, 0] for ids in _edge_ids(graph))
         weights = (graph.weight, graph.weight_t)
         w, w_t = (k if weight is None else k * weight for k, weight in zip(kept, weights, strict=True))
         if renormalise:
