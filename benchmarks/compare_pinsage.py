@@ -22,7 +22,7 @@ import torch
 
 from fastgcn_rec import Graph, PinSAGE, Popularity, evaluate, fit
 from fastgcn_rec.data import Dataset, Edges
-from fastgcn_rec.data._arrays import last_ranks
+from fastgcn_rec.data.rows import last_ranks
 from fastgcn_rec.experiments.recipes import RECIPES
 from fastgcn_rec.features import Categorical, Features, Numeric, Text
 

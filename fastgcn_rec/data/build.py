@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.ids import Array, Ints, as_ids, pair_keys
-from ._arrays import first_events
 from .dataset import Dataset, Edges
+from .rows import first_events
 
 
 def build_dataset(
@@ -74,7 +74,7 @@ def build_dataset(
         train, test = (_without_repeats(p, spaces["users"].size, spaces["items"].size) for p in (train, test))
     dropped, columns = rows - len(train) - len(test), (dict(item_info or {}), dict(user_info or {}))
     data = Dataset(name, train, test, spaces["users"], spaces["items"], columns[0], dropped, columns[1])
-    return data._renumbered(_by_degree(train.users, data.n_users), _by_degree(train.items, data.n_items))
+    return data.renumbered(_by_degree(train.users, data.n_users), _by_degree(train.items, data.n_items))
 
 
 def _without_repeats(part: Edges, n_users: int, n_items: int) -> Edges:

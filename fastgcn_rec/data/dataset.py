@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..algorithms.coclustering import cocluster
 from ..core.arguments import check_count, check_fraction
 from ..core.graph import Graph
 from ..core.ids import Array, Ints, as_ids, codes_of, is_text, pair_keys, sorted_index
-from ._arrays import generator, held_out, last_ranks
-from .order import clusters
+from ..core.philox import generator
 from .published import published_fingerprint
 from .report import DatasetReport, degree_summary
+from .rows import held_out, last_ranks
 
 _INT32_MAX = np.iinfo(np.int32).max
 
@@ -300,10 +301,10 @@ class Dataset:
         True
         """
         check_count(n_clusters, "n_clusters", 1)
-        found = clusters(self.graph(), n_clusters, seed)
-        return self if found is None else self._renumbered(*(np.argsort(labels, kind="stable") for labels in found))
+        found = cocluster(self.graph(), n_clusters, seed)
+        return self if found is None else self.renumbered(*(np.argsort(labels, kind="stable") for labels in found))
 
-    def _renumbered(self, users: Ints, items: Ints) -> Dataset:
+    def renumbered(self, users: Ints, items: Ints) -> Dataset:
         """The same data, where the internal ids 0, 1, ... are those of what had users[0], users[1], ... and items[0], ..."""
         new_u, new_i = _places_of(users), _places_of(items)
         return replace(

@@ -10,8 +10,8 @@ import numpy as np
 
 from ..core.arguments import check_count
 from ..core.ids import Array, Ints, as_ids, codes_of, factorize, pair_keys, sorted_index
-from ._arrays import first_events
-from ._columns import infos, ratings, times
+from .columns import infos, ratings, times
+from .rows import first_events
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from ..core.ids import as_texts
-from ._events import FilePath, existing, position, read_events, with_item_info, with_user_info
-from ._text import Kind, TextFormat, read_columns, read_header
-from ._titles import movie_columns
+from .events import FilePath, existing, position, read_events, with_item_info, with_user_info
 from .interactions import Interactions
+from .text import Kind, TextFormat, read_columns, read_header
+from .titles import movie_columns
 
 _ML100K_GENRES = [
     "unknown",

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from ..core.ids import Ints
-from ._events import FilePath, existing
-from ._lines import malformed_line, read_utf8
 from .build import build_dataset
 from .dataset import Dataset, Edges
+from .events import FilePath, existing
+from .lines import malformed_line, read_utf8
 
 
 def read_lightgcn(train_path: FilePath, test_path: FilePath | None = None, name: str | None = None) -> Dataset:

@@ -9,11 +9,11 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from ._events import FilePath, existing, naming, position, read_events
-from ._parse import MISSING, Ids
-from ._sparse import stored_entries
-from ._text import TextFormat, read_header
+from .events import FilePath, existing, naming, position, read_events
 from .interactions import Interactions
+from .parse import MISSING, Ids
+from .sparse import stored_entries
+from .text import TextFormat, read_header
 
 
 def read_csv(

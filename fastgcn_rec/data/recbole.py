@@ -12,10 +12,10 @@ import warnings
 from pathlib import Path
 
 from ..core.ids import Array, as_texts
-from ._events import FilePath, existing, read_events, with_item_info, with_user_info
-from ._text import Kind, TextFormat, read_columns, read_header
-from ._titles import movie_columns
+from .events import FilePath, existing, read_events, with_item_info, with_user_info
 from .interactions import Interactions
+from .text import Kind, TextFormat, read_columns, read_header
+from .titles import movie_columns
 
 _RECBOLE = TextFormat("\t", header=True, quoted=False)
 

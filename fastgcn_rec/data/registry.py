@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ._catalogue import ENTRIES, Entry, Form
+from .catalogue import ENTRIES, Entry, Form
 from .dataset import Dataset
 from .download import DownloadError, fill_folder
 from .interactions import Interactions

@@ -16,10 +16,11 @@ import numpy as np
 
 from ..core.arguments import check_count, check_fraction
 from ..core.ids import Array, Ints
-from ._arrays import generator, held_out, last_ranks
+from ..core.philox import generator
 from .build import build_dataset
 from .dataset import Dataset, Edges
 from .interactions import Interactions
+from .rows import held_out, last_ranks
 
 
 def split_random(inter: Interactions, test: float = 0.2, seed: int = 0) -> tuple[Ints, Ints]:

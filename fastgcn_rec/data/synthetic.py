@@ -28,9 +28,10 @@ from numpy.typing import NDArray
 
 from ..core.arguments import check_count, check_fraction
 from ..core.ids import Array, Ints
-from ._arrays import generator, held_out
+from ..core.philox import generator
 from .build import build_dataset
 from .dataset import Dataset, Edges
+from .rows import held_out
 
 CHUNK_EDGES = 1 << 20
 _ROUNDS = 8

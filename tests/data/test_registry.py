@@ -17,11 +17,11 @@ from fastgcn_rec.data import (
     DatasetUnavailableError,
     DownloadError,
     available_datasets,
+    catalogue,
     download,
     load_dataset,
     registry,
 )
-from fastgcn_rec.data import _catalogue as catalogue
 
 INTER = b"user_id:token\titem_id:token\trating:float\ttimestamp:float\n" + b"".join(
     b"%d\t%d\t3\t%d\n" % (n % 3, n, n) for n in range(10)

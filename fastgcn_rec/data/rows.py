@@ -1,10 +1,9 @@
-"""Array helpers of the data layer: rows that are bad, first, last or held out, and random numbers. Nothing here is public."""
+"""Rows of events: which are bad, first, last or held out."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ..core.arguments import check_count
 from ..core.ids import Array, Ints
 
 
@@ -41,11 +40,3 @@ def held_out(degrees: Array, fraction: float) -> Ints:
     share = np.floor(degrees * fraction + 0.5).astype(np.int64)
     quota: Ints = np.minimum(share, np.maximum(degrees - 1, 0))
     return quota
-
-
-def generator(seed: int, stream: int = 0) -> np.random.Generator:
-    """Return the Philox generator keyed by (seed, stream): streams are independent of one another."""
-    check_count(seed, "seed", 0)
-    if seed >= 2**64:
-        raise ValueError(f"seed must be below 2**64, got {seed}")
-    return np.random.Generator(np.random.Philox(key=np.array([seed, stream], dtype=np.uint64)))

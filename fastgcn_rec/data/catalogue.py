@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 
 from ..core.ids import Array, is_text
-from ._text import TextFormat, read_columns
-from ._titles import movie_columns
 from .dataset import Dataset
 from .download import download, download_wheel, download_zip
 from .interactions import Interactions
@@ -19,6 +17,8 @@ from .movielens import read_movielens
 from .presplit import read_lightgcn
 from .readers import read_csv
 from .recbole import read_recbole
+from .text import TextFormat, read_columns
+from .titles import movie_columns
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..core.ids import Array, Ints
-from ._arrays import BadValue
+from .rows import BadValue
 
 _ISO = re.compile(
     r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?))?(?: ?(Z|[+-](?:[01]\d|2[0-3])(?::?[0-5]\d)?))?",

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..core.ids import Array, Ints, as_texts, is_missing, is_text
-from ._arrays import BadValue
-from ._times import iso_seconds, moments, seconds_of
+from .rows import BadValue
+from .times import iso_seconds, moments, seconds_of
 
 
 def ratings(rating: Iterable[Any] | Array | None, n: int) -> Array | None:

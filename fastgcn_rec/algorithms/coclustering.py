@@ -1,4 +1,4 @@
-"""Internal ids in the order of clusters, so that what is gathered together lies together."""
+"""Clusters of users and items together, by the singular vectors of their graph."""
 
 from __future__ import annotations
 
@@ -8,19 +8,28 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..algorithms.spectral import top_singular
 from ..core.graph import Graph
+from ..core.philox import generator
 from ..ops.half_hop import half_hop
-from ._arrays import generator
+from .spectral import top_singular
 
 _VECTORS = 16  # singular vectors that tell clusters apart, beside the first, which is the degree's
 _SAMPLE = 20_000  # rows that the centres are fitted to
 _ROUNDS = 10  # of k-means
 
 
-def clusters(graph: Graph, n_clusters: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+def cocluster(graph: Graph, n_clusters: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
     """The cluster of every user and of every item, numbered so that neighbours in the chain of nearest centres follow each other; None where the graph
-    is too small to tell clusters apart."""
+    is too small to tell clusters apart: at most 16 users or items, or no edges.
+
+    Spectral co-clustering (Dhillon 2001, "Co-clustering documents and words using bipartite spectral graph partitioning"): k-means on the rows of
+    D^-1/2 [U; V], U and V the singular vectors of D^-1/2 R D^-1/2 after the first.
+
+    Examples
+    --------
+    >>> cocluster(Graph.from_edges([0], [0]), 2, 0) is None
+    True
+    """
     if min(graph.n_users, graph.n_items) <= _VECTORS or graph.n_edges == 0:
         return None
     labels = _labels(graph, n_clusters, seed)

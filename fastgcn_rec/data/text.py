@@ -14,10 +14,10 @@ from typing import Literal
 import numpy as np
 
 from ..core.ids import Array, as_texts, is_text
-from ._arrays import BadValue
-from ._lines import line_at, malformed_line, open_lines
-from ._parse import MISSING, Ids, parse_ids, parse_numbers, parse_times, shown, twice_written
-from ._times import is_date
+from .lines import line_at, malformed_line, open_lines
+from .parse import MISSING, Ids, parse_ids, parse_numbers, parse_times, shown, twice_written
+from .rows import BadValue
+from .times import is_date
 
 CHUNK_ROWS = 1 << 13
 

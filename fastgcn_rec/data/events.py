@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from ..core.ids import Array, as_texts, factorize, is_text
-from ._text import Kind, TextFormat, read_columns
 from .interactions import Interactions
+from .text import Kind, TextFormat, read_columns
 
 FilePath = str | PathLike[str]
 

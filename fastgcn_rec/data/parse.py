@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 
 from ..core.ids import Array, as_texts
-from ._arrays import BadValue
-from ._times import is_date, iso_seconds
+from .rows import BadValue
+from .times import is_date, iso_seconds
 
 Ids = Literal["auto", "integer", "text"]
 MISSING = (
