@@ -9,11 +9,17 @@ from numpy.typing import NDArray
 
 
 def as_floats(values: Any, name: str) -> NDArray[np.float32]:
-    """Return real numbers of any kind as float32; texts and complex numbers, of which NumPy would make some, are refused."""
-    array = np.asarray(values)
+    """Return real numbers of any kind as float32; texts and complex numbers, of which NumPy would make some, are refused, and so is what a mask hides."""
+    if np.ma.is_masked(values):
+        raise ValueError(f"{name} must be numbers throughout, got masked ones; fill them with .filled(value) first")
+    try:
+        array = np.asarray(values)
+    except ValueError as error:  # lists of different lengths
+        raise ValueError(f"{name} must be numbers in rows of one length: {error}") from None
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must be real numbers, got dtype {array.dtype}; convert them with .astype(np.float32)")
-    return array.astype(np.float32, copy=False)
+    with np.errstate(over="ignore"):  # becomes infinite, which whoever asks for finite ones sees
+        return array.astype(np.float32, copy=False)
 
 
 def as_python(value: Any) -> Any:

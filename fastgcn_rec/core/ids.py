@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from numbers import Number
 from typing import Any, TypeAlias
 
@@ -39,6 +39,12 @@ def as_ids(values: Iterable[Any] | Array, name: str) -> Array:
     """Return raw ids [n], int64 or an object array of str; `name` is the argument named in errors."""
     if isinstance(values, (str, bytes)):
         raise TypeError(f"{name} must be a sequence of ids, got one text; write [{values!r}]")
+    if isinstance(values, (set, frozenset)):
+        raise TypeError(f"{name} must be a list or an array, whose order counts, got a set; pass sorted(...)")
+    if isinstance(values, Mapping) or not (hasattr(values, "__array__") or isinstance(values, Iterable)):
+        raise TypeError(f"{name} must be a list or an array of ids, got {values!r:.80}")
+    if np.ma.is_masked(values):
+        raise TypeError(f"{name} must be ids throughout, got masked ones; drop those rows first")
     text = False
     if hasattr(values, "__array__"):
         ids: Array = np.asarray(values)

@@ -18,23 +18,32 @@ from ..ops.sample import unseen_mask
 from ..system import stopping
 from .lists import SCORED_AT_ONCE
 from .metrics import LIST_METRICS, METRICS, USER_METRICS, bootstrap, list_metrics, ranking_metrics
-from .rank import as_ranker
+from .rank import as_ranker, own_graph
+from .ranker import Ranker
 from .same_data import check_same_data, check_same_ids
 
 
-def _relevant(model: Any, test: Any, exclude: Graph) -> Graph:
+def _ranker_for(model: Any, test: Any, exclude: Graph) -> Ranker:
+    """The model as a ranker, of the data set that it is to be evaluated on."""
+    if not isinstance(test, Dataset):
+        return as_ranker(model, exclude, "evaluate")
+    if own_graph(model) is not None:
+        ranker = as_ranker(model, exclude, "evaluate")
+        check_same_data("evaluate", ranker, test, part=True)
+        return ranker
+    if (test.n_users, test.n_items) != (exclude.n_users, exclude.n_items):
+        raise ValueError(
+            f"evaluate: exclude must be [n_users, n_items] = [{test.n_users}, {test.n_items}] as {test.name} is, got "
+            f"[{exclude.n_users}, {exclude.n_items}]"
+        )
+    return as_ranker(model, exclude, "evaluate")
+
+
+def _relevant(ranker: Ranker, test: Any, exclude: Graph) -> Graph:
     """The edges to be found."""
-    if isinstance(test, Dataset):
-        if getattr(model, "graph", None) is not None:
-            check_same_data("evaluate", model, test, part=True)
-        elif (test.n_users, test.n_items) != (exclude.n_users, exclude.n_items):
-            raise ValueError(
-                f"evaluate: exclude must be [n_users, n_items] = [{test.n_users}, {test.n_items}] as {test.name} is, got "
-                f"[{exclude.n_users}, {exclude.n_items}]"
-            )
-        test = test.test
+    test = test.test if isinstance(test, Dataset) else test
     if isinstance(test, Edges):
-        check_same_ids("evaluate", model, test.ids, "test")
+        check_same_ids("evaluate", ranker, test.ids, "test")
         test = Graph.from_edges(test.users, test.items, exclude.n_users, exclude.n_items)
     elif sp.issparse(test):
         test = Graph(test)
@@ -110,9 +119,8 @@ def evaluate(
     if not ks:
         raise ValueError("evaluate: ks must be cut-offs >= 1, got none")
     if exclude is None:
-        exclude = getattr(model, "graph", None)
-        if exclude is None and isinstance(test, Dataset):
-            exclude = test.graph()
+        known = own_graph(model) or (test if isinstance(test, Dataset) else None)
+        exclude = known.graph() if isinstance(known, Dataset) else known
         if exclude is None:
             raise ValueError("evaluate: pass exclude=Graph(...), the edges that count as seen; a plain scorer has none")
     if not isinstance(exclude, Graph):
@@ -124,8 +132,8 @@ def evaluate(
     batch_users = check_count(batch_users, "evaluate: batch_users", 1)
     resamples, seed = check_count(resamples, "evaluate: resamples", 0), check_count(seed, "evaluate: seed", 0)
     confidence = check_fraction(confidence, "evaluate: confidence")
-    relevant = _relevant(model, test, exclude)
-    ranker = as_ranker(model, exclude, "evaluate")
+    ranker = _ranker_for(model, test, exclude)
+    relevant = _relevant(ranker, test, exclude)
     users = torch.nonzero(relevant.user_degree).flatten()
     of_users = [m for m in metrics if m in USER_METRICS]
     of_lists = [m for m in metrics if m in LIST_METRICS]

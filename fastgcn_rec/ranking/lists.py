@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from ..core.graph import Graph
+from ..core.tensors import tensor_of
 from ..ops.retrieve import retrieve, unit
 from ..ops.topk import topk
 from .protocols import Lists, RowScorer, Scored, Scorer
@@ -61,5 +62,10 @@ def _scores(given: Any, n_users: int, graph: Graph) -> Tensor:
         raise ValueError(
             f"evaluate: the scorer must return scores [b, n_items] = [{n_users}, {graph.n_items}], got {list(given.shape)}"
         )
-    scores = given if isinstance(given, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(given))
+    scores = given if isinstance(given, torch.Tensor) else tensor_of("evaluate", "the scorer's scores", given)
+    if scores.dtype not in (torch.float32, torch.float64) or scores.layout != torch.strided or scores.is_meta:
+        raise TypeError(
+            "evaluate: the scorer must return a dense tensor or array of float32 or float64, got "
+            f"{str(scores.dtype).removeprefix('torch.')} on {scores.device} of layout {str(scores.layout).removeprefix('torch.')}"
+        )
     return scores.to(graph.device)

@@ -22,6 +22,12 @@ def as_matrix(values: Any, who: str, name: str, dim: int | None = None) -> Tenso
     float32 already. ValueError for another shape or a value that is not finite, TypeError for what are no real numbers."""
     if sp.issparse(values):
         raise TypeError(f"{who}: {name} must be a dense matrix, got a sparse one; pass {name}.toarray()")
+    if isinstance(values, Tensor) and (values.is_meta or values.is_quantized):
+        raise TypeError(
+            f"{who}: {name} must hold real numbers, got a {'meta' if values.is_meta else 'quantized'} tensor"
+        )
+    if isinstance(values, (list, tuple)) and any(isinstance(row, Tensor) for row in values):
+        values = [row.detach() if isinstance(row, Tensor) else row for row in values]
     if isinstance(values, Tensor) and not values.is_complex():
         table = (values.to_dense() if values.layout != torch.strided else values).detach().float()
     elif hasattr(values, "__dlpack__") and not isinstance(values, np.ndarray | Tensor):
@@ -34,7 +40,7 @@ def as_matrix(values: Any, who: str, name: str, dim: int | None = None) -> Tenso
     finite = table.isfinite()
     if not bool(finite.all()):
         row = int(torch.nonzero(~finite)[0, 0])
-        raise ValueError(f"{who}: {name} must be finite, got NaN or infinity in row {row}")
+        raise ValueError(f"{who}: {name} must be finite, got NaN or infinity in row {row}, as float32")
     return table
 
 
@@ -42,7 +48,7 @@ def distinct_ids(ids: Any, n: int, who: str, name: str, what: str) -> NDArray[An
     """Raw ids [n], one a ``what``, that must be distinct."""
     given = as_ids(ids, name)
     if len(given) != n:
-        raise ValueError(f"{who}: {name} must have length n = {n}, one a {what}, got {len(given)}")
+        raise ValueError(f"{who}: {name} must have length n = {n}, one for each {what}, got {len(given)}")
     distinct = len(np.unique(given))
     if distinct != n:
         raise ValueError(f"{who}: {name} must be distinct, got {n - distinct} repeated ones")

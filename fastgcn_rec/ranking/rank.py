@@ -9,6 +9,7 @@ import torch
 from ..core.graph import Graph
 from ..data import Dataset
 from .lists import SCORED_AT_ONCE
+from .matrices import distinct_ids
 from .protocols import Lists, RanksItself, Scorer
 from .ranker import Ranker
 from .vectors import Vectors
@@ -45,18 +46,28 @@ def as_ranker(model: Any, graph: Graph | Dataset | None = None, who: str = "as_r
     """
     if isinstance(model, Ranker):
         return _with_graph(model, graph) if isinstance(model, Vectors) and model.graph is None else model
-    own = getattr(model, "graph", None)
-    if isinstance(own, (Graph, Dataset)):
-        graph = own
+    if isinstance(model, type):
+        raise TypeError(f"{who}: model must be an object, got the class {model.__name__}; make one of it")
+    graph = own_graph(model) or graph
     ids = {side: getattr(model, side, None) for side in ("user_ids", "item_ids")}
     if _can(model, "ranked"):
         return ListsOf(model, graph, who, **ids)
     vectors = model.vectors() if _can(model, "vectors") else None
     if vectors is not None:
+        if not isinstance(vectors, (tuple, list)) or len(vectors) != 3:
+            got = f"a {type(vectors).__name__}" + (f" of {len(vectors)}" if isinstance(vectors, (tuple, list)) else "")
+            raise TypeError(
+                f"{who}: {type(model).__name__}.vectors() must return (users, items, similarity) or None, got {got}"
+            )
         users, items, similarity = vectors
         return Vectors(users, items, graph, similarity=similarity, **ids)
     if _can(model, "scorer"):
-        return Scores(model.scorer(), graph, who, **ids)
+        score = model.scorer()
+        if not callable(score):
+            raise TypeError(
+                f"{who}: {type(model).__name__}.scorer() must return a function from user ids to scores, got {type(score).__name__}"
+            )
+        return Scores(score, graph, who, **ids)
     if isinstance(model, (tuple, list)):
         if len(model) != 2:
             raise TypeError(f"{who}: of matrices a model is the pair (users, items), got {len(model)} of them")
@@ -84,6 +95,12 @@ def ranked(
     ``batch_users`` rows of them at a time, or as its own ``ranked(seen, users, k)`` says.
     """
     return as_ranker(model, graph, "ranked").ranked(graph if exclude_seen else None, users, k, batch_users)
+
+
+def own_graph(model: Any) -> Graph | Dataset | None:
+    """The edges that a model knows itself, whatever else it calls ``graph``."""
+    own = getattr(model, "graph", None)
+    return own if isinstance(own, (Graph, Dataset)) else None
 
 
 def _can(model: Any, name: str) -> bool:
@@ -142,8 +159,11 @@ class _OfGraph(Ranker):
         self, model: Any, graph: Graph | Dataset | None, who: str, user_ids: Any = None, item_ids: Any = None
     ) -> None:
         self._know(_data_for(model, graph, who))
-        if user_ids is not None and item_ids is not None:
-            self.user_ids, self.item_ids, self.has_raw_ids = user_ids, item_ids, True
+        if user_ids is not None:
+            self.user_ids = distinct_ids(user_ids, self.n_users, who, "user_ids", "user")
+        if item_ids is not None:
+            self.item_ids = distinct_ids(item_ids, self.n_items, who, "item_ids", "item")
+        self.has_raw_ids = self.has_raw_ids or (user_ids is not None and item_ids is not None)
         self.model = model
 
 

@@ -223,7 +223,5 @@ class Ranker:
 
 def _listed(raw_ids: Any, what: str) -> NDArray[Any]:
     """Raw ids as an array [n], of a single one too."""
-    if isinstance(raw_ids, (set, frozenset)):
-        raise TypeError(f"{what} must be a list or an array, whose order the result has, got a set; pass sorted(...)")
     single = isinstance(raw_ids, str) or getattr(raw_ids, "ndim", int(isinstance(raw_ids, Iterable))) == 0
     return as_ids([raw_ids] if single else raw_ids, what)

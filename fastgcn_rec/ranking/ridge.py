@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 
 import torch
 
 from ..algorithms.solvers import solve
+from ..core.arguments import check_numbers
 from ..core.graph import Graph, Side
 from ..ops.dense import outer_sum
 from .protocols import Fold
@@ -18,8 +20,9 @@ _SOLVED_AT_ONCE = 1024  # new nodes, each with a matrix [dim, dim]
 
 def ridge(who: str, users: Tensor, items: Tensor, dtype: torch.dtype, reg: float, unobserved: float) -> Fold:
     """The rule of :meth:`fastgcn_rec.MF.folding`, which has the formula, for any vectors [n_users, dim], [n_items, dim]; new vectors have ``dtype``."""
-    if not reg > 0 or not unobserved >= 0:
-        raise ValueError(f"{who}: reg must be > 0 and unobserved >= 0, got {reg} and {unobserved}")
+    reg, unobserved = check_numbers(who, reg=reg, unobserved=unobserved)
+    if not 0 < reg < math.inf or not 0 <= unobserved < math.inf:
+        raise ValueError(f"{who}: reg must be > 0 and unobserved >= 0, both finite, got {reg} and {unobserved}")
     others = {"users": items.double(), "items": users.double()}
     base = {}
     for side, y in others.items():

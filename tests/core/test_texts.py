@@ -160,6 +160,9 @@ def test_ids_at_no_position_are_none():
         ([True, 2], "all integers or all strings, got bool, int"),
         ([2**70, 1], r"integers below 2\*\*63 or strings"),
         ([b"a", b"b"], "got dtype"),
+        ({3, 4}, r"must be a list or an array, whose order counts, got a set; pass sorted\("),
+        ({"a": 3}, r"must be a list or an array of ids, got {'a': 3}"),
+        (np.ma.masked_array([3, 4], [True, False]), "must be ids throughout, got masked ones; drop those rows first"),
     ],
 )
 def test_what_is_no_id_is_named_with_a_way_out(ids, message):

@@ -128,7 +128,7 @@ SMALL = np.ones((3, 2)), np.ones((4, 2))
         (lambda: Vectors(np.array([["a"]]), SMALL[1]), TypeError, "users must be real numbers, got dtype <U1"),
         (lambda: Vectors(sp.csr_array(SMALL[0]), SMALL[1]), TypeError, r"users must be a dense matrix, got a sparse one; pass users.toarray\(\)"),
         (lambda: Vectors(*SMALL, similarity="angle"), ValueError, "similarity must be one of .* got 'angle'"),
-        (lambda: Vectors(*SMALL, user_ids=[1]), ValueError, "user_ids must have length n = 3, one a user, got 1"),
+        (lambda: Vectors(*SMALL, user_ids=[1]), ValueError, "user_ids must have length n = 3, one for each user, got 1"),
         (lambda: Vectors(*SMALL, item_ids=[1, 2, 2, 1]), ValueError, "item_ids must be distinct, got 2 repeated ones"),
         (lambda: Vectors(*SMALL, item_ids=[1.5] * 4), TypeError, "item_ids must be integers or strings"),
     ],
@@ -182,7 +182,7 @@ def test_what_takes_a_model_names_itself(data, tmp_path):
         Indexed(matrices).recall([0], 3)
     with pytest.raises(ValueError, match=r"FoldIn: calibrate=True .* this Vectors has no graph"):
         FoldIn(matrices, calibrate=True)
-    with pytest.raises(ValueError, match=r"Vectors: reg must be > 0 and unobserved >= 0, got -1 and"):
+    with pytest.raises(ValueError, match=r"Vectors: reg must be > 0 and unobserved >= 0, both finite, got -1.0 and"):
         FoldIn(matrices, reg=-1)
     with pytest.raises(ValueError, match=r"each of the 2 users and 3 items of the graph"):
         evaluate(matrices, Edges([0], [0]), Graph.from_edges([0], [0], 2, 3))
@@ -191,3 +191,69 @@ def test_what_takes_a_model_names_itself(data, tmp_path):
             ValueError, match=r"LightGCN has 110 nodes, and the graph 2 users and 3 items, which makes 5"
         ):
             as_ranker(kind, Graph.from_edges([0], [0], 2, 3))
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "message"),
+    [
+        (np.ma.masked_array(np.ones((3, 2)), [[False, True]] * 3), ValueError, r"users must be numbers throughout, got masked ones; fill them with"),
+        ([[1.0, 2.0], [3.0]], ValueError, "Vectors: users must be numbers in rows of one length"),
+        (torch.empty(3, 2, device="meta"), TypeError, "Vectors: users must hold real numbers, got a meta tensor"),
+        (np.full((3, 2), 1e300), ValueError, "users must be finite, got NaN or infinity in row 0, as float32"),
+    ],
+)  # fmt: skip
+def test_matrices_that_hide_numbers_or_are_none_are_refused_by_name(values, error, message):
+    with pytest.raises(error, match=message):
+        Vectors(values, SMALL[1])
+
+
+def test_rows_may_be_tensors_that_are_trained_and_a_mask_that_hides_nothing_is_none():
+    rows = [torch.ones(2, requires_grad=True) for _ in range(3)]
+    for users in (rows, np.ma.masked_array(SMALL[0], mask=np.zeros((3, 2), bool))):
+        assert np.array_equal(Vectors(users, SMALL[1]).node_vectors()[0], SMALL[0])
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "message"),
+    [
+        (LightGCN, TypeError, "evaluate: model must be an object, got the class LightGCN; make one of it"),
+        (SimpleNamespace(vectors=lambda: SMALL), TypeError, r"SimpleNamespace.vectors\(\) must return \(users, items, similarity\) or None, got a tuple of 2"),
+        (SimpleNamespace(vectors=lambda: SMALL[0]), TypeError, r"vectors\(\) must return .* got a ndarray"),
+        (SimpleNamespace(scorer=lambda: None), TypeError, r"SimpleNamespace.scorer\(\) must return a function from user ids to scores, got NoneType"),
+        (SimpleNamespace(scorer=lambda: len, user_ids=["a"], item_ids=list("wxyz")), ValueError, "evaluate: user_ids must have length n = 3, one for each user, got 1"),
+        (SimpleNamespace(scorer=lambda: len, item_ids=list("wxyw")), ValueError, "evaluate: item_ids must be distinct, got 1 repeated ones"),
+        (lambda rows: np.ones((len(rows), 4), object), TypeError, "evaluate: the scorer's scores must hold numbers that a tensor can hold, got dtype object"),
+        (lambda rows: np.ones((len(rows), 4), np.float16), TypeError, "scorer must return a dense tensor or array of float32 or float64, got float16"),
+        (lambda rows: torch.ones(len(rows), 4, device="meta"), TypeError, "scorer must return a dense .* got float32 on meta"),
+        (lambda rows: torch.ones(len(rows), 4).to_sparse(), TypeError, "scorer must return a dense .* of layout sparse_coo"),
+    ],
+)  # fmt: skip
+def test_what_a_model_gives_back_that_is_no_ranking_is_refused_by_name(model, error, message):
+    with pytest.raises(error, match=message):
+        evaluate(model, Edges([0, 1], [1, 2]), Graph.from_edges([0, 1], [0, 0], 3, 4))
+
+
+def test_scores_of_any_byte_order_rank(data):
+    scores = np.random.default_rng(6).random((data.n_users, data.n_items)).astype(np.float32)
+    assert evaluate(lambda rows: scores.astype(">f4")[rows], data) == evaluate(lambda rows: scores[rows], data)
+
+
+def test_an_object_of_somebodys_own_has_the_ids_and_the_edges_that_it_names(data):
+    scores = np.random.default_rng(6).random((data.n_users, data.n_items))
+    own = SimpleNamespace(
+        scorer=lambda: lambda rows: scores[rows], user_ids=data.user_ids.tolist(), item_ids=data.item_ids.tolist()
+    )
+    expected = data.item_ids[best(scores, seen_of(data))]
+    for graph in (data, data.graph()):
+        assert np.array_equal(as_ranker(own, graph).recommend(data.user_ids, K)[0], expected)
+    found = evaluate(own, data)
+    for edges in (data, data.graph()):
+        own.graph = edges
+        assert np.array_equal(as_ranker(own).recommend(data.user_ids, K)[0], expected)
+        assert evaluate(own, data) == evaluate(own, data.test) == found
+    own.graph = lambda: None  # another thing of this name
+    assert evaluate(own, data) == found
+    own.item_ids = own.item_ids[::-1]
+    for test in (data, data.test):
+        with pytest.raises(ValueError, match="evaluate: test has other items than the model"):
+            evaluate(own, test, data.graph())

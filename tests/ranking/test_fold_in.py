@@ -218,7 +218,7 @@ def test_errors():
         model.fold_in_users([[1]], reg=1.0)
     with pytest.raises(ValueError, match="method must be 'propagate' or 'ridge', got 'als'"):
         model.fold_in_users([[1]], method="als")
-    with pytest.raises(ValueError, match=r"reg must be > 0 and unobserved >= 0, got 0 and"):
+    with pytest.raises(ValueError, match=r"reg must be > 0 and unobserved >= 0, both finite, got 0.0 and"):
         MF(random_graph(), 8).fold_in_users([[1]], reg=0)
     with pytest.raises(ValueError, match="k must be >= 1, got 0"):
         model.recommend_new([[1]], k=0)

@@ -118,7 +118,7 @@ def test_errors(monkeypatch, tmp_path):
         Index.build(vectors(10), "annoy")
     with pytest.raises(ValueError, match="effort must be >= 1, got 0"):
         Index.build(vectors(10), effort=0)
-    with pytest.raises(ValueError, match="ids must have length n = 10, one a vector, got 1"):
+    with pytest.raises(ValueError, match="ids must have length n = 10, one for each vector, got 1"):
         Index.build(vectors(10), ids=[1])
     with pytest.raises(ValueError, match="ids must be distinct, got 1 repeated"):
         Index.build(vectors(3), ids=[1, 2, 1])
@@ -222,7 +222,7 @@ def test_vectors_are_added_and_removed_by_id(kind, n):
     assert len(grown.ids) == 200
     with pytest.raises(ValueError, match="ids must be distinct, got 1 repeated"):
         grown.with_vectors(table[:1], names[:1])
-    with pytest.raises(ValueError, match="ids must have length n = 201, one a vector, got 202"):
+    with pytest.raises(ValueError, match="ids must have length n = 201, one for each vector, got 202"):
         grown.with_vectors(table[:1], ["a", "b"])
     with pytest.raises(ValueError, match=r"ids of the index: 'v0'"):
         fewer.without(["v0"])
