@@ -15,7 +15,7 @@ Rule = tuple[tuple[str, ...], str, Callable[[Any], bool]]  # fields, what each o
 
 
 class Checked:
-    """The base of a frozen dataclass whose fields are bool, int, float, str, a Literal of texts, or a union of classes.
+    """The base of a frozen dataclass whose fields are bool, int, float, a Literal of texts, another class, or a union of these.
 
     Scalars of NumPy and torch become Python's, an int stands for a float. A subclass names its ``rules`` and adds to :meth:`problems` what is
     of several fields; one that has a base with rules repeats them: ``rules = (*Base.rules, ...)``.
@@ -87,5 +87,11 @@ def _missed(value: Any, kind: Any) -> str:
     if kind is float:
         fits = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 1023
         return "" if fits or isinstance(value, float) else "a number"
-    classes = typing.get_args(kind) if isinstance(kind, types.UnionType) else (str,)
-    return "" if isinstance(value, classes) else " or ".join(f"a {cls.__name__}" for cls in classes)
+    origin = typing.get_origin(kind)
+    if origin in (types.UnionType, typing.Union):
+        missed = [_missed(value, one) for one in typing.get_args(kind)]
+        return "" if "" in missed else " or ".join(missed)
+    cls = str if origin is Literal else origin or kind
+    if kind is Any or not isinstance(cls, type) or isinstance(value, cls):  # what is no class says nothing
+        return ""
+    return "None" if cls is types.NoneType else f"a {cls.__name__}"

@@ -181,8 +181,12 @@ class Vector(Column):
 
     def _values(self, values: Sequence[Any]) -> NDArray[np.float64]:
         x = np.asarray(values, np.float64)
-        if x.ndim != 2 or not np.isfinite(x).all():
+        if x.ndim != 2:
             raise ValueError(f"must be finite numbers [n, width], got shape {list(x.shape)}")
+        if not (finite := np.isfinite(x)).all():
+            raise ValueError(
+                f"must be finite numbers [n, width], got NaN or infinity in row {np.argwhere(~finite)[0, 0]}; fill them, with the mean say"
+            )
         return x
 
     def fit(self, values: Sequence[Any]) -> list[float]:

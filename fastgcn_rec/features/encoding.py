@@ -21,6 +21,7 @@ from .columns import Categorical, Column, Numeric, Text, Vector
 
 __all__ = ["Categorical", "Column", "Encoded", "Features", "Numeric", "Text", "Vector", "guess_columns"]
 
+_NUMBERS = int, float, np.integer, np.floating
 MOST_TOKENS = 1 << 24  # rows of the table: files hold tokens as float32
 
 
@@ -74,7 +75,7 @@ def _guess(values: Any) -> Column:
 def _numbers(known: Sequence[Any]) -> NDArray[np.float64] | None:
     """Numbers, or texts that all are numbers and of which some have a decimal point (others may be codes); None for anything else."""
     as_text = all(isinstance(v, str) for v in known) and any("." in v for v in known)
-    if not as_text and not all(isinstance(v, (int, float, np.integer, np.floating)) for v in known):
+    if not as_text and not all(isinstance(v, _NUMBERS) and not isinstance(v, np.timedelta64) for v in known):
         return None
     try:
         numbers = np.array([float(v) for v in known])
@@ -105,6 +106,8 @@ class Features:
         if not columns:
             raise ValueError("Features: name at least one column")
         for name, column in columns.items():
+            if not isinstance(name, str):
+                raise TypeError(f"Features: names of columns must be texts, got {name!r}; rename it")
             if not isinstance(column, Column):
                 kinds = ", ".join(sorted(Column.kinds))
                 raise TypeError(f"Features: column {name!r} must be one of {kinds}, got {type(column).__name__}")
@@ -193,7 +196,13 @@ class Features:
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> Features:
-        """The way back; ValueError for what ``to_json`` does not give."""
+        """The way back; ValueError for what ``to_json`` does not give, TypeError for no mapping."""
+        if not isinstance(value, Mapping):
+            raise TypeError(f"Features: must be Features, or what their to_json() gives, got {value!r:.80}")
+        if not {"columns", "learnt"} <= value.keys():
+            raise ValueError(
+                f"Features: what to_json() gives has columns and learnt, got {', '.join(map(repr, value)) or 'nothing'}; of columns make Features(columns)"
+            )
         kinds = {kind for kind, _ in value["columns"].values()}
         if not kinds <= Column.kinds.keys():
             raise ValueError(

@@ -163,9 +163,14 @@ class TrainConfig(Objective):
 
 def with_options(config: TrainConfig | None, options: Mapping[str, Any]) -> TrainConfig:
     """The config, or the default one, with ``options`` in place of single fields."""
-    known = [field.name for field in dataclasses.fields(TrainConfig)]
+    if config is not None and not isinstance(config, TrainConfig):
+        raise TypeError(
+            f"fit: config must be a TrainConfig, got {config!r:.80}; pass single settings as fit(..., epochs=5)"
+        )
+    config = config or TrainConfig()
+    known = [field.name for field in dataclasses.fields(config)]
     if unknown := [name for name in options if name not in known]:
         near = difflib.get_close_matches(unknown[0], known, 1)
         hint = f"is {near[0]} meant" if near else f"there are {', '.join(known)}"
-        raise TypeError(f"fit: {unknown[0]!r} is no field of TrainConfig; {hint}{'?' if near else ''}")
-    return dataclasses.replace(config or TrainConfig(), **options)
+        raise TypeError(f"fit: {unknown[0]!r} is no field of {type(config).__name__}; {hint}{'?' if near else ''}")
+    return dataclasses.replace(config, **options)

@@ -79,6 +79,8 @@ def fit(
     2
     """
     config = with_options(config, options)
+    if on_epoch is not None and not callable(on_epoch):
+        raise TypeError(f"fit: on_epoch must be a function of an epoch's record, got {on_epoch!r:.80}")
     check_trainable(model, dataset)
     path = None if checkpoint is None else Path(checkpoint)
     with stopping.deferred() as stop, _in_training_mode(model):

@@ -1,6 +1,9 @@
 """Dataclasses that check their fields, and the one that a model may know of a training."""
 
+import copy
 import dataclasses
+import pickle
+import typing
 from typing import Literal
 
 import numpy as np
@@ -107,3 +110,24 @@ def test_every_field_of_an_objective_is_one_of_a_config_that_explains_it():
     assert [name for name in explained if name in names] == names
     assert names[: len(dataclasses.fields(Objective))] == [field.name for field in dataclasses.fields(Objective)]
     assert isinstance(TrainConfig(), Objective)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Own(TrainConfig):
+    """Settings of somebody's own."""
+
+    names: tuple[str, ...] = ()
+    limit: int | None = None
+    share: typing.Optional[float] = None  # noqa: UP045
+    anything: typing.Any = None
+
+
+def test_a_subclass_has_fields_of_any_class():
+    own = Own(names=("a",), limit=3, share=0.5, anything=[1], lr=0.1)
+    assert dataclasses.replace(own, limit=None) == Own(names=("a",), share=0.5, anything=[1], lr=0.1)
+    assert pickle.loads(pickle.dumps(own)) == copy.deepcopy(own) == own == Own(**dataclasses.asdict(own))
+    with pytest.raises(
+        TypeError,
+        match=r"^Own: 3 settings cannot work:\n  names must be a tuple, got 'a'\n  limit must be an int or None, got 2\.5\n  share must be a number or None, got 'x'$",
+    ):
+        Own(names="a", limit=2.5, share="x")

@@ -181,3 +181,34 @@ def test_a_saved_form_that_no_fit_gives_is_refused(change, message):
     assert Features.from_json(whole).to_json() == whole
     with pytest.raises(ValueError, match=message):
         Features.from_json(whole | change)
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "message"),
+    [
+        ({"price": Numeric()}, ValueError, r"what to_json\(\) gives has columns and learnt, got 'price'; of columns make Features\(columns\)"),
+        ({}, ValueError, "has columns and learnt, got nothing"),
+        (["price"], TypeError, r"must be Features, or what their to_json\(\) gives, got \['price'\]"),
+    ],
+)  # fmt: skip
+def test_what_is_no_saved_form_is_told_how_features_are_made(value, error, message):
+    with pytest.raises(error, match=message):
+        Features.from_json(value)
+
+
+def test_names_of_columns_are_texts_as_files_keep_them():
+    with pytest.raises(TypeError, match="names of columns must be texts, got 1; rename it"):
+        Features({1: Numeric()})
+
+
+def test_a_vector_with_a_hole_is_named_by_its_row():
+    with pytest.raises(
+        ValueError, match=r"column 'v': must be finite numbers .* got NaN or infinity in row 1; fill them"
+    ):
+        Features({"v": Vector()}).fit({"v": np.array([[1.0, 2.0], [np.nan, 0.0]])})
+
+
+def test_spans_of_time_are_read_as_texts():
+    spans = {"lasts": np.array([3, 3, 3, 4], "m8[D]")}
+    assert guess_columns(spans) == {"lasts": Categorical()}
+    assert Features(guess_columns(spans)).fit(spans).learnt == {"lasts": ["3 days", "4 days"]}

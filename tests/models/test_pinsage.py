@@ -8,7 +8,7 @@ from support import TOLERANCE, assert_close, random_graph
 
 from fastgcn_rec import Graph, PinSAGE, Recommender, TrainConfig, evaluate, fit, random_walk_neighbors
 from fastgcn_rec.data import Edges, build_dataset, synthetic_interactions
-from fastgcn_rec.features import Categorical, Features
+from fastgcn_rec.features import Categorical, Features, Numeric
 from fastgcn_rec.models.pinsage.layers import Neighborhoods
 from fastgcn_rec.negatives import Negatives
 from fastgcn_rec.training.steps.make import make_step
@@ -34,6 +34,25 @@ def test_without_features_a_graph_has_its_ids():
     model = PinSAGE(random_graph(), embedding_dim=8, hidden_dim=8, n_walks=20)
     assert model.features.columns == {"id": Categorical()}
     assert len(model.table) >= model.n_items
+
+
+@pytest.mark.parametrize("year", [[0, 1990, 1994], np.array([0, 1990, 1994]), np.array([np.nan, 1990, 1994])])
+def test_without_features_a_year_of_zero_is_none_whatever_holds_it(year):
+    graph = Graph.from_edges([0, 0, 1, 1], [0, 1, 1, 2])
+    model = PinSAGE(graph, item_info={"year": year}, embedding_dim=4, hidden_dim=4, n_walks=20)
+    assert model.features.columns == {"year": Numeric(), "id": Categorical()}
+    assert model.features.learnt["year"] == [1992.0, 2.0]
+
+
+def test_columns_that_are_no_mapping_are_refused_by_name():
+    graph, features = random_graph(), Features({"id": Categorical()})
+    for given in ((), (features,)):
+        with pytest.raises(
+            TypeError, match="PinSAGE: item_info must be a mapping of column names to values, got a list"
+        ):
+            PinSAGE(graph, *given, item_info=["a", "b"])
+    with pytest.raises(TypeError, match="PinSAGE: user_info must be a mapping of column names to values, got a list"):
+        model_of(data(), user_features=features, user_info=["a"])
 
 
 def by_the_formula(model):

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 import signal
 import warnings
@@ -9,6 +10,7 @@ from support import assert_close, random_graph, watch_steps
 
 from fastgcn_rec import MF, NGCF, LightGCN, Popularity, TrainConfig, evaluate, fit
 from fastgcn_rec.data import synthetic_interactions
+from fastgcn_rec.losses import Objective
 from fastgcn_rec.ops import reference
 from fastgcn_rec.training import Interrupted
 from fastgcn_rec.training.batch_loss import batch_loss
@@ -233,6 +235,35 @@ def test_model_errors():
         MF([], 8)
     with pytest.raises(ValueError, match="loss must be one of"):
         TrainConfig(loss="hinge")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Own(TrainConfig):
+    note: str = ""
+
+
+def test_settings_of_a_class_of_ones_own_train_and_go_on(data, tmp_path):
+    models, options = [MF(data, 8) for _ in range(2)], {**SMALL, "epochs": 2, "eval_every": 1}
+    for model, config in zip(models, (Own(note="mine"), TrainConfig()), strict=True):
+        fit(model, data, config, **options)
+    assert torch.equal(models[0].embedding.weight, models[1].embedding.weight)
+    calls = []
+    for _ in range(2):
+        fit(MF(data, 8), data, Own(), note="given", checkpoint=tmp_path / "c.npz", on_epoch=calls.append, **options)
+    assert len(calls) == 2
+    with pytest.raises(TypeError, match="'notes' is no field of Own; is note meant"):
+        fit(models[0], data, Own(), notes="x")
+
+
+def test_what_is_no_config_and_no_callback_is_refused_before_training(data):
+    model = MF(data, 8)
+    before = model.embedding.weight.clone()
+    for config in ({"epochs": 1}, Objective()):
+        with pytest.raises(TypeError, match=r"fit: config must be a TrainConfig, got .*; pass single settings as fit"):
+            fit(model, data, config)
+    with pytest.raises(TypeError, match="fit: on_epoch must be a function of an epoch's record, got 3"):
+        fit(model, data, on_epoch=3, **SMALL)
+    assert torch.equal(model.embedding.weight, before)
 
 
 @pytest.mark.parametrize("loss", ["bpr", "softmax"])

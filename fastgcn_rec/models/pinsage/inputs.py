@@ -70,13 +70,19 @@ class Featured(torch.nn.Module):
 
 def guessed(item_info: Mapping[str, Any], item_ids: NDArray[Any]) -> tuple[Features, dict[str, Any]]:
     """Features of every column, read as it is guessed to be meant, and of the ids as one more; and the columns with that one."""
+    check_columns(item_info, "item_info")
     info = dict(item_info)
-    if "year" in info and info["year"].dtype.kind in "iu":  # 0: unknown
-        info["year"] = np.where(info["year"] == 0, np.nan, info["year"].astype(np.float64))
+    if "year" in info and (year := np.asarray(info["year"])).dtype.kind in "iu":  # 0: unknown
+        info["year"] = np.where(year == 0, np.nan, year.astype(np.float64))
     ids = "id"
     while ids in info:
         ids += "_"
     return Features({**guess_columns(info), ids: Categorical()}), {**info, ids: item_ids}
+
+
+def check_columns(info: Any, name: str) -> None:
+    if not isinstance(info, Mapping):
+        raise TypeError(f"PinSAGE: {name} must be a mapping of column names to values, got a {type(info).__name__}")
 
 
 def encode(
@@ -94,6 +100,7 @@ def encode(
         shape = len(known), n_tokens
         dense = np.zeros((len(known), features.n_dense), np.float32)
         return Encoded(dense, np.full(shape, -1), np.zeros(shape, np.float32))
+    check_columns(info, f"{what}_info")
     for name in features.columns:
         if name in info and len(info[name]) != len(known):
             raise ValueError(
