@@ -9,5 +9,11 @@ PUBLISHED = {
 
 
 def published_fingerprint(name: str) -> str | None:
-    """Return the fingerprint of the published split of that name, or None where none is on record."""
+    """Return the fingerprint of the published split of that name, or None where none is on record.
+
+    Examples
+    --------
+    >>> published_fingerprint("gowalla")
+    '29858-40981-810128-217242-5a70bf5600694401'
+    """
     return PUBLISHED.get(name)

@@ -39,6 +39,12 @@ class DatasetInfo:
         The folder that `load_dataset` would read without a download.
     published : str or None
         The fingerprint of the published split, where it is on record.
+
+    Examples
+    --------
+    >>> from fastgcn_rec.data import available_datasets
+    >>> {info.name: info.shape for info in available_datasets()}["gowalla"]
+    (29858, 40981, 1027370)
     """
 
     name: str
@@ -51,7 +57,13 @@ class DatasetInfo:
 
 
 def cache_folder() -> Path:
-    """Return the folder that downloads go to: FASTGCN_REC_CACHE, or fastgcn_rec under XDG_CACHE_HOME or ~/.cache."""
+    """Return the folder that downloads go to: FASTGCN_REC_CACHE, or fastgcn_rec under XDG_CACHE_HOME or ~/.cache.
+
+    Examples
+    --------
+    >>> cache_folder()  # doctest: +SKIP
+    PosixPath('/home/ann/.cache/fastgcn_rec')
+    """
     named = os.environ.get(CACHE_VARIABLE)
     if named:
         return Path(named).expanduser()

@@ -33,6 +33,13 @@ class DatasetReport:
         See `Dataset.fingerprint`.
     published : bool or None
         Whether the fingerprint is the published split's; None where none is known for the name.
+
+    Examples
+    --------
+    >>> from fastgcn_rec.data import synthetic_interactions
+    >>> report = synthetic_interactions(100, 80, 1000).report()
+    >>> report.train, report.test, report.cold_users
+    (804, 196, 0)
     """
 
     name: str

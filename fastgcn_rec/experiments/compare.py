@@ -61,6 +61,10 @@ def compare(
 
     Raises ValueError for an unknown name, and whatever loading the data raises. The rows are written as they come, so that an interrupted
     comparison leaves those that it has.
+
+    Examples
+    --------
+    >>> rows = compare("gowalla", ["popularity", "filter"], progress=False)  # doctest: +SKIP
     """
     unknown = [name for name in models if name not in NAMES]
     if unknown or not models:

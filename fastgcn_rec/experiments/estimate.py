@@ -29,6 +29,12 @@ class MemoryEstimate:
     batch       B-sized               everything else of a step: its native workspace (not what a sampler of negatives needs: a mask,
                                       candidates, or, where it reads vectors, 4 N d (1 to 3) as in an evaluation)
     evaluation  (4 N d) (1 to 3) + 4 I d + 1 KiB a user, 32 MiB at most   the final embedding, its layers, the items packed, lists
+
+    Examples
+    --------
+    >>> print(estimate_memory(1000, 2000, 50_000))  # doctest: +ELLIPSIS
+    edges              0.4 MiB
+    ...
     """
 
     edges: int

@@ -25,6 +25,12 @@ class Recipe:
         None for a model that is made without training.
     expected : str
         What it is known to give, and who measured it.
+
+    Examples
+    --------
+    >>> from fastgcn_rec.data import synthetic_interactions
+    >>> RECIPES["mf"].make_model(synthetic_interactions(50, 40, 400)).embedding_dim
+    64
     """
 
     model: str

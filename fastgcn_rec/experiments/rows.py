@@ -8,7 +8,13 @@ from collections.abc import Sequence
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """What a model reached: test metrics, seconds, and bytes beside what the data and the library had taken; ``error`` instead of them."""
+    """What a model reached: test metrics, seconds, and bytes beside what the data and the library had taken; ``error`` instead of them.
+
+    Examples
+    --------
+    >>> Row("als", error="needs implicit").recall
+    nan
+    """
 
     model: str
     recall: float = float("nan")

@@ -19,7 +19,21 @@ _WORD = re.compile(r"[^\W_]+")
 
 class Column:
     """One kind of column; subclasses are frozen dataclasses whose fields are JSON values. ``fit`` returns what was learnt, JSON too;
-    ``check`` is a ValueError unless it could have returned that."""
+    ``check`` is a ValueError unless it could have returned that.
+
+    Examples
+    --------
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class Length(Column):
+    ...     def n_dense(self, learnt):
+    ...         return 1
+    ...     def dense(self, values, learnt):
+    ...         return np.array([[len(v)] for v in values], np.float32)
+    >>> from fastgcn_rec.features import Features
+    >>> Features({"title": Length()}).fit({"title": ["tea"]}).transform({"title": ["cake"]}).dense.tolist()
+    [[4.0]]
+    >>> del Column.kinds["Length"]
+    """
 
     kinds: ClassVar[dict[str, type[Column]]] = {}
 
@@ -54,6 +68,12 @@ class Numeric(Column):
     ----------
     log : bool
         Take log(1 + x) first; x > -1.
+
+    Examples
+    --------
+    >>> learnt = Numeric().fit([1.0, 3.0])
+    >>> Numeric().dense([3.0, float("nan")], learnt).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
     """
 
     log: bool = False
@@ -95,6 +115,12 @@ class Categorical(Column):
         Splits a text into several values, such as "|"; "": the text is one value. Lists need none.
     min_count : int >= 1
         Rarer values are taken for unknown, so that its row is trained. A row that is never trained stays 0.
+
+    Examples
+    --------
+    >>> genres = Categorical("|")
+    >>> genres.tokens(["b|z"], genres.fit(["a|b", "b"]))  # z is unknown
+    [[0, 2]]
     """
 
     separator: str = ""
@@ -140,6 +166,11 @@ class Text(Column):
     letters : (int, int) or None
         The lengths of the n-grams of a word between its ends, as in fastText (Bojanowski et al. 2017); they make misspelt and
         inflected words alike.
+
+    Examples
+    --------
+    >>> Text(words=2).grams("Red mug")
+    ['red', 'mug', 'red mug']
     """
 
     buckets: int = 4096
@@ -177,7 +208,13 @@ class Text(Column):
 @dataclasses.dataclass(frozen=True)
 class Vector(Column):
     """A vector given as it is, [n, width]: an embedding of an image or a text; shifted and scaled by the fitted items' mean and
-    standard deviation over all entries."""
+    standard deviation over all entries.
+
+    Examples
+    --------
+    >>> Vector().dense([[1.0, 3.0]], Vector().fit([[0.0, 2.0]])).tolist()
+    [[0.0, 2.0]]
+    """
 
     def _values(self, values: Sequence[Any]) -> NDArray[np.float64]:
         x = np.asarray(values, np.float64)

@@ -33,6 +33,11 @@ class Encoded(NamedTuple):
     dense : float32 [n, n_dense]
     tokens : int64 [n, L], rows of the table, -1 = none
     weights : float32 [n, L], 0 for none; a column's m tokens have 1 / sqrt(m) each
+
+    Examples
+    --------
+    >>> Features({"price": Numeric()}).fit({"price": [1.0, 3.0]}).transform({"price": [2.0]})
+    Encoded(dense=array([[0., 0.]], dtype=float32), tokens=array([], shape=(1, 0), dtype=int64), weights=array([], shape=(1, 0), dtype=float32))
     """
 
     dense: NDArray[np.float32]

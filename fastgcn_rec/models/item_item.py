@@ -30,6 +30,23 @@ class ItemItem(Recommender):
 
     A constructor ends with ``self._keep(state)``: ``state``, what ``state_dict`` of an equal model holds, comes from :meth:`Recommender.load`
     and spares the making.
+
+    Examples
+    --------
+    >>> class Together(ItemItem):
+    ...     def __init__(self, data, *, state=None):
+    ...         super().__init__(data)
+    ...         self._keep(state)
+    ...     def _make(self):
+    ...         r = torch.from_numpy(self.graph.to("cpu").to_scipy().toarray())
+    ...         return {"counts": (r.T @ r).to(self.graph.device)}
+    ...     def config(self):
+    ...         return {}
+    ...     def score_rows(self, edges):
+    ...         return torch.from_numpy(edges.to("cpu").to_scipy().toarray()) @ self.counts
+    >>> Together(Graph.from_edges([0, 0, 1], [0, 1, 0])).recommend([1], k=1)[0].tolist()
+    [[1]]
+    >>> del Recommender.registry["Together"]
     """
 
     @torch.no_grad()

@@ -25,6 +25,12 @@ class Negatives(NamedTuple):
     ids : int64 [B, n], or [1, n] when the batch shares them; -1 = none
     mask : bool [B, n] or None
         Beside shared ids: False where a user has an edge to the item.
+
+    Examples
+    --------
+    >>> Negatives(torch.tensor([[2, 3]]), torch.tensor([[True, False], [True, True]])).per_row(2)
+    tensor([[ 2, -1],
+            [ 2,  3]])
     """
 
     ids: Tensor
@@ -42,6 +48,12 @@ class Embeddings:
     Parameters
     ----------
     compute : returns the vectors [n_nodes, dim], users first; ``model.get_embedding`` is one
+
+    Examples
+    --------
+    >>> kept = Embeddings(lambda: torch.zeros(3, 2))
+    >>> kept.at(5, refresh=2).shape, list(kept.state())
+    (torch.Size([3, 2]), ['2'])
     """
 
     def __init__(self, compute: Callable[[], Tensor]) -> None:
@@ -86,6 +98,13 @@ class Batch:
     embeddings : Embeddings or None
     part : int
         The place in a sum, from 0, which has random numbers of its own.
+
+    Examples
+    --------
+    >>> graph = Graph.from_edges([0, 0, 1], [0, 1, 1], n_items=4)
+    >>> Batch(graph, torch.tensor([0, 1]), torch.tensor([0, 1]), seed=0).draw(2)
+    tensor([[3, 3],
+            [3, 3]])
     """
 
     graph: Graph
@@ -113,6 +132,17 @@ class Sampler:
 
     ``str(sampler)`` is its exact text, ``parse`` the way back: fields without a default by place, the others by name. A class of
     one's own, ``class Mine(Sampler, name="mine")``, can be named in texts too, ``fit``'s and the command line's.
+
+    Examples
+    --------
+    >>> @dataclasses.dataclass(frozen=True, repr=False)
+    ... class First(Sampler, name="first"):
+    ...     n: int
+    ...     def draw(self, batch):
+    ...         return Negatives(torch.arange(self.n).expand(len(batch.users), -1))
+    >>> parse("first(2)+first(1)")
+    first(2)+first(1)
+    >>> del Sampler.registry["first"]
     """
 
     registry: ClassVar[dict[str, type[Sampler]]] = {}
@@ -210,7 +240,15 @@ def _terms(sampler: Sampler) -> tuple[Sampler, ...]:
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Sum(Sampler):
-    """The negatives of all its terms side by side; what ``+`` gives. Shared ones stay shared if all are, else they become rows."""
+    """The negatives of all its terms side by side; what ``+`` gives. Shared ones stay shared if all are, else they become rows.
+
+    Examples
+    --------
+    >>> from fastgcn_rec.negatives import Popularity, Uniform
+    >>> both = Uniform(2) + Popularity(1)
+    >>> both, both.most(batch=5)
+    (uniform(2)+popularity(1, power=0.75), (3, False))
+    """
 
     terms: tuple[Sampler, ...]
 

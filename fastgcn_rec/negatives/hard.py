@@ -55,6 +55,14 @@ class Dynamic(Scored, name="dynamic"):
     """The n items of the highest score (inner product) among ``candidates`` uniform ones, distinct; -1 where there are fewer.
 
     Zhang et al. 2013, "Optimizing top-n collaborative filtering via dynamic negative item sampling".
+
+    Examples
+    --------
+    >>> graph, users, pos = Graph.from_edges([0, 0, 1], [0, 1, 1], n_items=4), torch.tensor([0, 1]), torch.tensor([0, 1])
+    >>> vectors = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0], [3.0, 0.0], [0.0, 2.0]])  # 2 users, then 4 items
+    >>> Dynamic(1)(graph, users, pos, seed=0, embeddings=lambda: vectors).ids
+    tensor([[2],
+            [3]])
     """
 
     n: int
@@ -70,6 +78,14 @@ class SemiHard(Scored, name="semi_hard"):
     d(u, p) < d(u, n) < d(u, p) + margin, with d the distance of vectors scaled to length 1; -1 where there are fewer.
 
     Schroff et al. 2015, "FaceNet" (there d is squared). The first n in the order drawn, which is uniform over the band.
+
+    Examples
+    --------
+    >>> graph, users, pos = Graph.from_edges([0, 0, 1], [0, 1, 1], n_items=4), torch.tensor([0, 1]), torch.tensor([0, 1])
+    >>> vectors = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0], [3.0, 0.0], [0.0, 2.0]])  # 2 users, then 4 items
+    >>> SemiHard(1, margin=2.0)(graph, users, pos, seed=0, embeddings=lambda: vectors).ids
+    tensor([[3],
+            [0]])
     """
 
     n: int
@@ -94,6 +110,14 @@ class DistanceWeighted(Scored, name="distance_weighted"):
     length 1 and clipped to [lo, hi]; independent, so that an item may come twice; -1 only if there is no candidate.
 
     Wu et al. 2017, "Sampling matters in deep embedding learning"; q is given at :func:`fastgcn_rec.select_negatives`.
+
+    Examples
+    --------
+    >>> graph, users, pos = Graph.from_edges([0, 0, 1], [0, 1, 1], n_items=4), torch.tensor([0, 1]), torch.tensor([0, 1])
+    >>> vectors = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0], [3.0, 0.0], [0.0, 2.0]])  # 2 users, then 4 items
+    >>> DistanceWeighted(2)(graph, users, pos, seed=0, embeddings=lambda: vectors).ids
+    tensor([[3, 2],
+            [3, 3]])
     """
 
     n: int
@@ -128,6 +152,13 @@ class PPRHard(Sampler, name="ppr"):
         An object with ``sample(users int64 [B], n, seed, offset) -> int64 [B, n]`` (-1: none), such as :class:`fastgcn_rec.PprRanks`; not
         part of the text. Without one the ranks of a graph are built when first needed and kept as long as the graph: 4 (hi - lo) bytes
         a user.
+
+    Examples
+    --------
+    >>> graph, users, pos = Graph.from_edges([0, 0, 1], [0, 1, 1], n_items=4), torch.tensor([0, 1]), torch.tensor([0, 1])
+    >>> PPRHard(2, lo=0, hi=1)(graph, users, pos, seed=0).ids
+    tensor([[3, 3],
+            [0, 0]])
     """
 
     n: int
@@ -164,6 +195,15 @@ class Curriculum(Sampler, name="curriculum"):
 
     With the defaults epoch e takes e - 1, at most 6 (Ying et al. 2018, section 3.3). ``hard`` is one sampler with a count n, which is
     replaced.
+
+    Examples
+    --------
+    >>> from fastgcn_rec.negatives import Uniform
+    >>> sampler = Curriculum(Uniform(1), PPRHard(1))
+    >>> sampler
+    curriculum(uniform(1), ppr(1, lo=2000, hi=5000), start=1, per_epoch=1, cap=6)
+    >>> [sampler.n_hard(epoch) for epoch in (1, 2, 9)]
+    [0, 1, 6]
     """
 
     base: Sampler

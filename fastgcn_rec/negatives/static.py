@@ -42,6 +42,14 @@ class Popularity(Sampler, name="popularity"):
 
     Mikolov et al. 2013 draw words with power 3/4. The law is exact: see ``weighted_negative`` in csrc/common/sampling.h, and
     :meth:`Graph.item_law` for the rounding of weights.
+
+    Examples
+    --------
+    >>> from fastgcn_rec import Graph
+    >>> graph, users, pos = Graph.from_edges([0, 0, 1], [0, 1, 1], n_items=4), torch.tensor([0, 1]), torch.tensor([0, 1])
+    >>> Popularity(2, power=0.0)(graph, users, pos, seed=0).ids
+    tensor([[3, 2],
+            [3, 0]])
     """
 
     n: int
@@ -65,6 +73,14 @@ class Shared(Sampler, name="shared"):
     n : int
     base : Uniform(1) or Popularity(1, power)
         The law of the items: independent, over all items. A row has fewer than n negatives by as many as are masked.
+
+    Examples
+    --------
+    >>> from fastgcn_rec import Graph
+    >>> graph, users, pos = Graph.from_edges([0, 0, 1], [0, 1, 1], n_items=4), torch.tensor([0, 1]), torch.tensor([0, 1])
+    >>> Shared(3)(graph, users, pos, seed=0)
+    Negatives(ids=tensor([[3, 2, 1]]), mask=tensor([[ True,  True, False],
+            [ True,  True, False]]))
     """
 
     n: int
@@ -90,6 +106,14 @@ class InBatch(Sampler, name="in_batch"):
     """The positives of the whole batch [1, B], those masked that the user has an edge to, its own among them.
 
     Items come up as often as they are positives: by popularity, if edges are drawn.
+
+    Examples
+    --------
+    >>> from fastgcn_rec import Graph
+    >>> graph, users, pos = Graph.from_edges([0, 0, 1], [0, 1, 1], n_items=4), torch.tensor([0, 1]), torch.tensor([0, 1])
+    >>> InBatch()(graph, users, pos, seed=0)
+    Negatives(ids=tensor([[0, 1]]), mask=tensor([[False, False],
+            [ True, False]]))
     """
 
     def most(self, batch: int) -> tuple[int, bool]:

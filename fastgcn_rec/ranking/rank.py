@@ -93,6 +93,12 @@ def ranked(
 
     ``model`` is anything that :func:`as_ranker` takes. What has vectors is ranked by :func:`fastgcn_rec.retrieve`, any other by its scores,
     ``batch_users`` rows of them at a time, or as its own ``ranked(seen, users, k)`` says.
+
+    Examples
+    --------
+    >>> graph, users = Graph.from_edges([0], [0], n_items=4), torch.tensor([0])
+    >>> [ids.tolist() for _, ids, _ in ranked(lambda users: torch.tensor([[9.0, 2.0, 3.0, 4.0]]), graph, users, 2)]
+    [[[3, 2]]]
     """
     return as_ranker(model, graph, "ranked").ranked(graph if exclude_seen else None, users, k, batch_users)
 
