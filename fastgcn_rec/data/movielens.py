@@ -34,6 +34,9 @@ _ML100K_GENRES = [
     "War",
     "Western",
 ]
+_RATINGS_AT = {"user": 0, "item": 1, "rating": 2, "time": 3}
+_USERS_100K = ("age", "gender", "occupation", "zip_code")
+_USERS_1M = ("gender", "age", "occupation", "zip_code")
 
 
 def read_movielens(path: FilePath) -> Interactions:
@@ -72,12 +75,12 @@ def read_movielens(path: FilePath) -> Interactions:
             raise FileNotFoundError(f"{path} holds none of the MovieLens files {', '.join(names)}")
         path = found
     if path.suffix == ".data":
-        events = read_events(path, TextFormat("\t", False, False), _ratings_at, 4)
+        events = read_events(path, TextFormat("\t", False, False), _RATINGS_AT, 4)
         events = _people(events, path.with_name("u.user"), TextFormat("|", False, False), _USERS_100K)
         return _movielens_100k_items(events, path.with_name("u.item"))
     if path.suffix == ".dat":
         form = TextFormat("::", False, False)
-        events = read_events(path, form, _ratings_at, 4)
+        events = read_events(path, form, _RATINGS_AT, 4)
         events = _people(events, path.with_name("users.dat"), form, _USERS_1M)
         return _movies(events, path.with_name("movies.dat"), form)
     form = TextFormat(",", True, True)
@@ -86,11 +89,6 @@ def read_movielens(path: FilePath) -> Interactions:
     at = {key: position(path, header, name, key) for key, name in wanted.items()}
     events = read_events(path, form, at, len(header))
     return _movies(events, path.with_name("movies.csv"), form)
-
-
-_ratings_at = {"user": 0, "item": 1, "rating": 2, "time": 3}
-_USERS_100K = ("age", "gender", "occupation", "zip_code")
-_USERS_1M = ("gender", "age", "occupation", "zip_code")
 
 
 def _people(events: Interactions, path: Path, form: TextFormat, names: tuple[str, ...]) -> Interactions:

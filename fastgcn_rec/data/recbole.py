@@ -18,14 +18,8 @@ from .text import Kind, TextFormat, read_columns, read_header
 from .titles import movie_columns
 
 _RECBOLE = TextFormat("\t", header=True, quoted=False)
-
-
 _RECBOLE_TITLES = ("title", "movie_title", "movie_name", "item_name", "name")
-
-
 _RECBOLE_YEARS = ("year", "release_year", "movie_year")
-
-
 _RECBOLE_GENRES = ("genres", "genre", "class", "type", "categories")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def _check(out: Path) -> None:
         check_target(out / name)
 
 
-def _logger(out: Path, tensorboard: bool) -> Any:
+def _logger(out: Path, tensorboard: bool) -> Callable[[dict[str, float]], None] | None:
     if not tensorboard:
         return None
     try:

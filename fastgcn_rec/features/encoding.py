@@ -19,8 +19,6 @@ from numpy.typing import NDArray
 from ..core.ids import is_missing
 from .columns import Categorical, Column, Numeric, Text, Vector
 
-__all__ = ["Categorical", "Column", "Encoded", "Features", "Numeric", "Text", "Vector", "guess_columns"]
-
 _NUMBERS = int, float, np.integer, np.floating
 MOST_TOKENS = 1 << 24  # rows of the table: files hold tokens as float32
 
@@ -157,7 +155,10 @@ class Features:
         """The items' numbers; ValueError names a column that is missing, of another length or not as its kind needs it."""
         taken = self._take(columns, None)
         n = len(next(iter(taken.values())))
-        dense, lists, scales, first = [], [[] for _ in range(n)], [[] for _ in range(n)], 0  # type: ignore[var-annotated]
+        dense: list[NDArray[np.float32]] = []
+        lists: list[list[int]] = [[] for _ in range(n)]
+        scales: list[list[float]] = [[] for _ in range(n)]
+        first = 0
         for name, column in self.columns.items():
             learnt = self._of(name)
             dense.append(_naming(name, column.dense, taken[name], learnt))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import ClassVar, Protocol
 
 import torch
 
 from ..algorithms.pagerank import PprRanks, check_band
 from ..core.graph import Graph
 from ..ops.sample import unseen_mask
-from ..ops.select_negatives import select_negatives
+from ..ops.select_negatives import Law, select_negatives
 from .base import DRAWS, Batch, Negatives, Sampler, check_field
+
+Tensor = torch.Tensor
 
 
 class Scored(Sampler):
@@ -24,7 +26,7 @@ class Scored(Sampler):
     n: int
     candidates: int
     refresh: int
-    law: ClassVar[Any] = ""
+    law: ClassVar[Law]
 
     def __post_init__(self) -> None:
         check_field(self, "n", 1, DRAWS // 2)
@@ -139,6 +141,14 @@ class DistanceWeighted(Scored, name="distance_weighted"):
         return {"lo": self.lo, "hi": self.hi}
 
 
+class DrawsRanked(Protocol):
+    """What draws a user's items out of a ranking that it holds, such as :class:`fastgcn_rec.PprRanks`."""
+
+    def sample(self, users: Tensor, n: int, seed: int | Tensor, offset: int | Tensor) -> Tensor:
+        """int64 [B, n] for users int64 [B]; -1: none. Row b is a function of (seed, offset + b) alone."""
+        ...
+
+
 @dataclasses.dataclass(frozen=True, repr=False)
 class PPRHard(Sampler, name="ppr"):
     """n items from ranks lo to hi of the user's personalised PageRank: related, but not what the user wants (PinSAGE's hard
@@ -149,8 +159,8 @@ class PPRHard(Sampler, name="ppr"):
     n : int
     lo, hi : two ints, ranks from 0, or two floats in [0, 1], fractions of the catalogue (for one of fewer than ``hi`` items)
     ranks : optional
-        An object with ``sample(users int64 [B], n, seed, offset) -> int64 [B, n]`` (-1: none), such as :class:`fastgcn_rec.PprRanks`; not
-        part of the text. Without one the ranks of a graph are built when first needed and kept as long as the graph: 4 (hi - lo) bytes
+        An object with ``sample`` (:class:`fastgcn_rec.negatives.hard.DrawsRanked`), such as :class:`fastgcn_rec.PprRanks`; not part of the text.
+        Without one the ranks of a graph are built when first needed and kept as long as the graph: 4 (hi - lo) bytes
         a user.
 
     Examples
@@ -164,7 +174,7 @@ class PPRHard(Sampler, name="ppr"):
     n: int
     lo: int | float = 2000
     hi: int | float = 5000
-    ranks: Any = dataclasses.field(default=None, repr=False)
+    ranks: DrawsRanked | None = dataclasses.field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         check_field(self, "n", 1)
@@ -174,7 +184,7 @@ class PPRHard(Sampler, name="ppr"):
     def capturable(self) -> bool:
         return False  # nothing is known of the object that draws
 
-    def ranks_of(self, graph: Graph) -> Any:
+    def ranks_of(self, graph: Graph) -> DrawsRanked:
         if self.ranks is not None:
             return self.ranks
         return graph.cached(("ppr", self.lo, self.hi), lambda: PprRanks.build(graph, lo=self.lo, hi=self.hi))

@@ -13,7 +13,8 @@ from .library import accepts_arrays, check_pairs, count_of, number_of, offset_of
 from .sample import NEGATIVE_OF_BATCH
 
 Tensor = torch.Tensor
-_LAWS = {"hardest": 0, "semi_hard": 1, "distance_weighted": 2}
+Law = Literal["hardest", "semi_hard", "distance_weighted"]
+_LAWS: dict[Law, int] = {"hardest": 0, "semi_hard": 1, "distance_weighted": 2}
 
 
 def _select(
@@ -49,7 +50,7 @@ def select_negatives(
     pos: Any,
     candidates: Any,
     n: int,
-    law: Literal["hardest", "semi_hard", "distance_weighted"] = "hardest",
+    law: Law = "hardest",
     *,
     margin: float = 0.2,
     lo: float = 0.5,

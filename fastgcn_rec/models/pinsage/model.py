@@ -25,7 +25,7 @@ from .network import Network
 from .new_items import graph_with, ids_with
 from .options import checked
 from .rounds import Rounds
-from .users import Summed, user_side
+from .users import Summed, make_user_side
 from .walks import Walks
 
 Tensor = torch.Tensor
@@ -146,7 +146,7 @@ class PinSAGE(Network, Recommender):
             features = Features.from_json(features)
         known_users, known_items = self.graph.user_degree > 0, self.graph.item_degree > 0
         encoded = encode(features, item_info, known_items, "item", n_tokens)
-        of_users = user_side(user_features, user_info, known_users, n_user_tokens, options["embedding_dim"])
+        of_users = make_user_side(user_features, user_info, known_users, n_user_tokens, options["embedding_dim"])
         self.make_network(options, features, encoded, of_users)
         self.to(self.graph.device)
         self.walks = Walks(**{field.name: options[field.name] for field in dataclasses.fields(Walks)})

@@ -55,7 +55,7 @@ class UserSide(Featured):
         return torch.where(sizes[:, None] > 0, f, turned), sizes
 
 
-def user_side(features: Any, info: Any, known: Tensor, n_tokens: int | None, dim: int) -> UserSide | None:
+def make_user_side(features: Any, info: Any, known: Tensor, n_tokens: int | None, dim: int) -> UserSide | None:
     """None where there are no features of users."""
     if features is None:
         if info is not None:
