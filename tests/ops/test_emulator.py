@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 MUTANTS = {
     "a barrier is missing": (
         "topk.cu", "const unsigned other = threadIdx.x", "__syncthreads();", "",
-        "test_adam_topk.py::test_topk_orders_and_errors",
+        "test_topk.py::test_topk_orders_and_errors",
     ),
     "a barrier is missing in a transposition": (
         "ppr.cu", "cell[slow][fast] = ", "__syncthreads();", "",
@@ -43,7 +43,7 @@ MUTANTS = {
     ),
     "a barrier is in a branch": (
         "adam_step.cu", "if (threadIdx.x == 0) {", "{", "{ __syncthreads();",
-        "test_adam_topk.py::test_adam_gives_the_same_bits_in_any_order",
+        "test_adam_step.py::test_adam_gives_the_same_bits_in_any_order",
     ),
     "a warp sum after some lanes have left": (
         "l2_loss.cu", "if (i >= n)", "i >= n", "i >= n || lane() == 3",
