@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from numbers import Number
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[Any]
-
-
 Ints: TypeAlias = NDArray[np.int64]
 
 
@@ -98,13 +96,24 @@ def factorize(ids: Array) -> tuple[Array, Ints]:
     return ordered, _hashed(ordered, ids)[0]
 
 
-def sorted_index(ids: Array) -> tuple[Ints, Array]:
-    """Return (order, ids[order]), sorted: what `codes_of` looks ids up in; order[code] is the position in `ids`."""
-    if is_text(ids):
-        order = np.array(sorted(range(ids.size), key=ids.tolist().__getitem__), np.int64)
-    else:
-        order = np.argsort(ids, kind="stable").astype(np.int64, copy=False)
-    return order, ids[order]
+class IdIndex(NamedTuple):
+    """Raw ids and their sorted order, ``ordered`` = ids[order], so that others are looked up fast and as often as needed."""
+
+    ids: Array
+    order: Ints
+    ordered: Array
+
+    @classmethod
+    def of(cls, ids: Array) -> IdIndex:
+        if is_text(ids):
+            order = np.array(sorted(range(ids.size), key=ids.tolist().__getitem__), np.int64)
+        else:
+            order = np.argsort(ids, kind="stable").astype(np.int64, copy=False)
+        return cls(ids, order, ids[order])
+
+    def rows(self, raw_ids: Array, name: str, what: str) -> Ints:
+        """Return the positions of raw ids [n] in ``ids``; errors as of `codes_of`."""
+        return self.order[codes_of(raw_ids, self.ordered, name, what)]
 
 
 def codes_of(ids: Array, space: Array, name: str, what: str) -> Ints:

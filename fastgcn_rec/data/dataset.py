@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..algorithms.coclustering import cocluster
 from ..core.arguments import check_count, check_fraction
 from ..core.graph import Graph
-from ..core.ids import Array, Ints, as_ids, codes_of, is_text, pair_keys, sorted_index
+from ..core.ids import Array, IdIndex, Ints, as_ids, is_text, pair_keys
 from ..core.philox import generator
 from .published import published_fingerprint
 from .report import DatasetReport, degree_summary
@@ -136,21 +136,19 @@ class Dataset:
 
     def users_of(self, raw_ids: Iterable[Any] | Array) -> Ints:
         """Return the internal ids, int64, of raw user ids; a ValueError names the first unknown ones."""
-        order, ordered = self._user_index
-        return order[codes_of(as_ids(raw_ids, "raw_ids"), ordered, "raw_ids", f"users of {self.name}")]
+        return self._user_index.rows(as_ids(raw_ids, "raw_ids"), "raw_ids", f"users of {self.name}")
 
     def items_of(self, raw_ids: Iterable[Any] | Array) -> Ints:
         """Return the internal ids, int64, of raw item ids; a ValueError names the first unknown ones."""
-        order, ordered = self._item_index
-        return order[codes_of(as_ids(raw_ids, "raw_ids"), ordered, "raw_ids", f"items of {self.name}")]
+        return self._item_index.rows(as_ids(raw_ids, "raw_ids"), "raw_ids", f"items of {self.name}")
 
     @cached_property
-    def _user_index(self) -> tuple[Ints, Array]:
-        return sorted_index(self.user_ids)
+    def _user_index(self) -> IdIndex:
+        return IdIndex.of(self.user_ids)
 
     @cached_property
-    def _item_index(self) -> tuple[Ints, Array]:
-        return sorted_index(self.item_ids)
+    def _item_index(self) -> IdIndex:
+        return IdIndex.of(self.item_ids)
 
     def fingerprint(self) -> str:
         """Return ``users-items-train-test-<16 hex digits>``: equal for equal data, whatever the order of rows and ids.
@@ -168,7 +166,7 @@ class Dataset:
         """
         digest = hashlib.sha256(b"fastgcn_rec data set 1\0")
         ranks: list[Ints] = []
-        for order, ordered in (self._user_index, self._item_index):
+        for _, order, ordered in (self._user_index, self._item_index):
             text = is_text(ordered)
             raw = _between_nuls(ordered) if text else ordered.astype("<i8").tobytes()
             digest.update(f"{'text' if text else 'int'} {ordered.size} {len(raw)}\0".encode() + raw)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..core.arguments import check_count
-from ..core.ids import Array, Ints, as_ids, codes_of, factorize, pair_keys, sorted_index
+from ..core.ids import Array, IdIndex, Ints, as_ids, codes_of, factorize, pair_keys
 from .columns import infos, ratings, times
 from .rows import first_events
 
@@ -245,7 +245,7 @@ def _code(
     if space is None:
         return *factorize(ids), None
     given = as_ids(space, space_name)
-    order, ordered = sorted_index(given)
+    _, order, ordered = IdIndex.of(given)
     repeated = ordered[1:][ordered[1:] == ordered[:-1]].tolist()
     if repeated:
         raise ValueError(f"{space_name} must be unique, got {repeated[0]!r} more than once")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..core.arguments import check_count
 from ..core.graph import Graph
-from ..core.ids import among, as_ids, check_kind, codes_of, ids_at, sorted_index
+from ..core.ids import IdIndex, among, as_ids, check_kind, ids_at
 from ..core.ties import tie_key
 from ..ops.retrieve import retrieve
 from ..system.archives import load_arrays, refusing, save_arrays
@@ -55,7 +55,7 @@ class Index:
             effort,
             ann,
         )
-        self._index = sorted_index(ids)
+        self._index = IdIndex.of(ids)
 
     @classmethod
     def build(
@@ -107,9 +107,8 @@ class Index:
 
     def without(self, ids: Any) -> Index:
         """This index without the vectors under ``ids``; FAISS's is made anew of those that are left. A ValueError names ids that it does not have."""
-        order, ordered = self._index
         kept = np.ones(len(self.ids), bool)
-        kept[order[codes_of(as_ids(ids, "ids"), ordered, "ids", "ids of the index")]] = False
+        kept[self._index.rows(as_ids(ids, "ids"), "ids", "ids of the index")] = False
         table = self.vectors[kept]
         ann = None if self._ann is None else _made(table, self.factory, self.effort)
         return Index(table, self.ids[kept], self.kind, self.factory, self.effort, ann)
@@ -234,9 +233,8 @@ class Index:
         if not isinstance(exclude, (Sequence, np.ndarray)) or len(exclude) != n_queries:
             size = len(exclude) if hasattr(exclude, "__len__") else type(exclude).__name__
             raise ValueError(f"Index: exclude must be {n_queries} lists of ids, one a query, got {size}")
-        order, ordered = self._index
         flat = as_ids(list(itertools.chain.from_iterable(exclude)), "exclude")
-        columns = order[codes_of(flat, ordered, "exclude", "ids of the index")]
+        columns = self._index.rows(flat, "exclude", "ids of the index")
         return Graph.from_edges(np.repeat(np.arange(n_queries), [len(own) for own in exclude]), columns, n_queries, n)
 
 

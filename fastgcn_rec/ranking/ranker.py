@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..core.arguments import check_count
 from ..core.graph import Graph, Side
-from ..core.ids import as_ids, codes_of, ids_at, sorted_index
+from ..core.ids import IdIndex, as_ids, ids_at
 from ..data import Dataset
 from ..ops.dense import dense
 from ..ops.retrieve import retrieve, unit
@@ -39,7 +39,7 @@ class Ranker:
     item_ids: NDArray[Any]
     has_raw_ids: bool
     similarity: str
-    _sorted: dict[Side, tuple[NDArray[Any], NDArray[np.int64], NDArray[Any]]] | None = None  # ids, their order, sorted
+    _indices: dict[Side, IdIndex] | None = None
 
     def _know(self, data: Graph | Dataset) -> None:
         """Takes the edges, and the raw ids of a Dataset."""
@@ -159,12 +159,11 @@ class Ranker:
     def rows_of(self, side: Side, raw_ids: NDArray[Any], name: str) -> NDArray[np.int64]:
         """The internal ids of one side's raw ids [n], whose sorted order is kept from call to call; ``name`` is the argument named in errors."""
         space = self.user_ids if side == "users" else self.item_ids
-        if self._sorted is None:
-            self._sorted = {}
-        if side not in self._sorted or self._sorted[side][0] is not space:
-            self._sorted[side] = space, *sorted_index(space)
-        _, order, ordered = self._sorted[side]
-        return order[codes_of(raw_ids, ordered, name, f"{side} of the model")]
+        if self._indices is None:
+            self._indices = {}
+        if side not in self._indices or self._indices[side].ids is not space:
+            self._indices[side] = IdIndex.of(space)
+        return self._indices[side].rows(raw_ids, name, f"{side} of the model")
 
     def raw_items(self, ids: Tensor) -> NDArray[Any]:
         """The raw ids of internal item ids, the item id's "none" for -1."""

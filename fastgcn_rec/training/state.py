@@ -28,7 +28,7 @@ class State:
 
     Attributes
     ----------
-    steps, total : of an epoch; of all epochs
+    steps_per_epoch, total : int, the steps of one epoch and of all
     parameters : the trained ones of the model, by name
     best : copies of those of the best epoch so far; from before the training, where none was evaluated
     initial : copies from before the training, for a refit
@@ -41,8 +41,8 @@ class State:
 
     def __init__(self, model: Recommender, config: TrainConfig, chosen_on: str, checkpoint: Checkpoint | None) -> None:
         self.config, self.checkpoint, self.n_nodes = config, checkpoint, model.graph.n_nodes
-        self.steps = config.steps_per_epoch(model.graph.n_edges)
-        self.total = self.steps * config.epochs
+        self.steps_per_epoch = config.steps_per_epoch(model.graph.n_edges)
+        self.total = self.steps_per_epoch * config.epochs
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.best = _copies(self.parameters)
         self.initial = _copies(self.parameters) if config.refit else {}
@@ -66,9 +66,9 @@ class State:
         self.loss_sum += self.take_step(self.step, self.config.lr_at(self.step, self.total))
         self.step += 1
         self.whole = True
-        if self.step % 20 == 0 or self.step % self.steps == 0:  # only here the host waits for a GPU
-            done = (self.step - 1) % self.steps + 1
-            bar.describe(f"epoch {(self.step - 1) // self.steps + 1}, loss {float(self.loss_sum) / done:.4f}")
+        if self.step % 20 == 0 or self.step % self.steps_per_epoch == 0:  # only here the host waits for a GPU
+            done = (self.step - 1) % self.steps_per_epoch + 1
+            bar.describe(f"epoch {(self.step - 1) // self.steps_per_epoch + 1}, loss {float(self.loss_sum) / done:.4f}")
         self.seconds += time.perf_counter() - start
         bar.update()
 
@@ -77,7 +77,7 @@ class State:
     @property
     def ended_epoch(self) -> int:
         """The number of the epoch that the last step was the last of; 0 in the middle of one."""
-        return self.step // self.steps if self.step and self.step % self.steps == 0 else 0
+        return self.step // self.steps_per_epoch if self.step and self.step % self.steps_per_epoch == 0 else 0
 
     @property
     def done(self) -> bool:
@@ -90,7 +90,7 @@ class State:
             return dict(self.history.epochs[-1])
         if not self._is_finite():
             self._fall_back(epoch)
-        return {"epoch": float(epoch), "loss": float(self.loss_sum) / self.steps, "seconds": self.seconds}
+        return {"epoch": float(epoch), "loss": float(self.loss_sum) / self.steps_per_epoch, "seconds": self.seconds}
 
     def end_epoch(self, history: History) -> None:
         """Takes the history with the epoch that has ended, and its parameters, if it is the best."""
@@ -121,9 +121,9 @@ class State:
         )
         kept = ""
         if self.saved is not None and self.checkpoint is not None:
-            kept = f", and {self.checkpoint.path} is of epoch {self.saved // self.steps}, before"
+            kept = f", and {self.checkpoint.path} is of epoch {self.saved // self.steps_per_epoch}, before"
         raise FloatingPointError(
-            f"fit: training has diverged, in epoch {epoch} the loss ({float(self.loss_sum) / self.steps:.4g}) or a parameter became infinite or not a "
+            f"fit: training has diverged, in epoch {epoch} the loss ({float(self.loss_sum) / self.steps_per_epoch:.4g}) or a parameter became infinite or not a "
             f"number; lower lr (now {self.config.lr}). The model holds {held}{kept}"
         )
 
@@ -165,9 +165,12 @@ class State:
             ended = len(history.epochs)
         except TypeError as error:
             raise ValueError(f"fit: the history in {path} is none: {error}; delete it to start anew") from None
-        if not (ended * self.steps <= found["step"] <= (ended + 1) * self.steps and found["step"] <= self.total):
+        if not (
+            ended * self.steps_per_epoch <= found["step"] <= (ended + 1) * self.steps_per_epoch
+            and found["step"] <= self.total
+        ):
             raise ValueError(
-                f"fit: {path} is of step {found['step']} after {ended} epochs, which is not within the {self.total} steps, {self.steps} an epoch, of "
+                f"fit: {path} is of step {found['step']} after {ended} epochs, which is not within the {self.total} steps, {self.steps_per_epoch} an epoch, of "
                 f"epochs={self.config.epochs}; repeat the old number to go on, or delete it to start anew"
             )
         self.step, self.seconds, self.reported = found["step"], found["seconds"], found["reported"]

@@ -117,7 +117,7 @@ def test_fingerprints_of_texts_are_those_on_record_and_tell_nuls_apart():
 @given(st.lists(texts, unique=True, max_size=40), st.lists(texts, max_size=40), st.randoms())
 def test_texts_are_found_as_a_dictionary_finds_them(space, wanted, random):
     own, given_ids = raw.as_texts(space), raw.as_texts(wanted)
-    order, ordered = raw.sorted_index(own)
+    _, order, ordered = raw.IdIndex.of(own)
     assert ordered.tolist() == sorted(space)
     assert raw.among(ordered, given_ids).tolist() == [v in space for v in wanted]
     unknown = sorted({repr(v) for v in wanted if v not in space})

@@ -9,8 +9,8 @@ import torch
 from every_model import pinsage, small_data
 
 from fastgcn_rec import EASE, MF, NGCF, Graph, GraphFilter, ItemKNN, LightGCN, Recommender, RP3beta, fit
+from fastgcn_rec.core.ids import IdIndex
 from fastgcn_rec.negatives import DistanceWeighted, Dynamic, Uniform, parse
-from fastgcn_rec.ranking import ranker
 
 
 @pytest.fixture
@@ -94,8 +94,8 @@ def test_fit_and_models_name_what_they_were_given(data):
 
 def test_ids_are_sorted_once_and_anew_where_they_change(data, monkeypatch):
     sorts = []
-    ordinary = ranker.sorted_index
-    monkeypatch.setattr(ranker, "sorted_index", lambda ids: sorts.append(len(ids)) or ordinary(ids))
+    ordinary = IdIndex.of
+    monkeypatch.setattr(IdIndex, "of", lambda ids: sorts.append(len(ids)) or ordinary(ids))
     model = MF(data, 4)
     expected = model.recommend(model.user_ids[:3], 2)[0]
     assert np.array_equal(model.recommend(model.user_ids[:3], 2)[0], expected)
