@@ -46,6 +46,10 @@ class Graph:
 
     Nodes are numbered users first, then items. Within a row edges are sorted and unique: duplicates are merged (their weights added).
 
+    Raises
+    ------
+    TypeError : no SciPy sparse matrix. ValueError : values that are not positive, or weights out of range.
+
     Examples
     --------
     >>> import scipy.sparse as sp

@@ -40,6 +40,10 @@ def split_random(inter: Interactions, test: float = 0.2, seed: int = 0) -> tuple
     -------
     (train, test) : int64 arrays of rows
 
+    Raises
+    ------
+    TypeError, ValueError : a share outside (0, 1); a seed that is no int or out of range.
+
     Examples
     --------
     >>> from fastgcn_rec.data import Interactions, split_random
@@ -71,6 +75,10 @@ def split_temporal(
     Returns
     -------
     (train, test) : int64 arrays of rows
+
+    Raises
+    ------
+    TypeError, ValueError : a share outside (0, 1); another ``by``; no times.
 
     Examples
     --------
@@ -109,6 +117,10 @@ def split_leave_k_out(
     -------
     (train, test) : int64 arrays of rows
 
+    Raises
+    ------
+    TypeError, ValueError : k < 1; another ``by``; no times for ``by="time"``; a seed that is no int or out of range.
+
     Examples
     --------
     >>> from fastgcn_rec.data import Interactions, split_leave_k_out
@@ -143,6 +155,10 @@ def split_new_items(inter: Interactions, test: float = 0.1, seed: int = 0) -> tu
     Returns
     -------
     (train, test) : int64 arrays of rows
+
+    Raises
+    ------
+    TypeError, ValueError : a share outside (0, 1); a seed that is no int or out of range.
 
     Examples
     --------

@@ -97,7 +97,7 @@ def synthetic_interactions(
     Parameters
     ----------
     n_users, n_items, n_edges, dim, seed, power
-        As in `synthetic_edges`; the edges of both parts together are its edges.
+        As in `synthetic_edges`, errors too; the edges of both parts together are its edges.
     test : float or None
         Share of each user's edges for the test part, halves rounded up; a user keeps one training edge at least. None: no
         test part.

@@ -62,6 +62,12 @@ def estimate_memory(
 ) -> MemoryEstimate:
     """The memory that ``fit`` takes for a data set of this size, evaluation included; torch itself not.
 
+    Parameters
+    ----------
+    n_users, n_items, n_edges : int >= 0, of the training part
+    dim, n_layers : of a LightGCN, or of MF with 0 layers
+    config : TrainConfig, default: TrainConfig()
+
     Raises
     ------
     TypeError : sizes that are no integers. ValueError : negative ones, more nodes than a graph has, or more bytes than 64 bits count.

@@ -36,6 +36,8 @@ class EASE(ItemItem):
         lambda; hundreds, and more for denser data.
     precision : "auto", "float32" or "float64"
         Of the inverse. "auto": float64 where it fits into the memory that is free, else float32. B is kept as float32.
+    state : what a file holds of an equal model
+        Given by :meth:`Recommender.load`, to spare the making.
 
     The dense matrices take 12 n_items^2 bytes in float64 and 4 n_items^2 in float32 (and 16 KiB or 8 KiB an item); the time is O(n_items^3). It is made on the CPU, on torch's
     threads, with the same bits for any number of them: by products of our own (:func:`fastgcn_rec.algorithms.solvers.invert_`), where LAPACK, on one thread, factors blocks

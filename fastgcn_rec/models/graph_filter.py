@@ -58,6 +58,8 @@ class GraphFilter(ItemItem):
     user_power, item_power, ideal_power : a, b, c
     seed : int
         Of the vectors' solver, :func:`fastgcn_rec.algorithms.spectral.top_singular`.
+    state : what a file holds of an equal model
+        Given by :meth:`Recommender.load`, to spare the making.
 
     Time O((degree + 1) n_edges + rank n_items) a user; memory 8 rank n_items bytes.
 

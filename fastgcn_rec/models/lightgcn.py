@@ -58,6 +58,10 @@ class LightGCN(MF):
 
     The state_dict has the keys "embedding.weight" and "alpha" and loads into torch_geometric.nn.LightGCN.
 
+    Raises
+    ------
+    TypeError : an option of another kind. ValueError : one that cannot work, with what is allowed.
+
     Examples
     --------
     >>> model = LightGCN(Graph.from_edges([0, 1], [1, 0]), embedding_dim=8, num_layers=2)

@@ -29,6 +29,10 @@ class MF(Recommender):
         Of the initial values.
     similarity : "dot" or "cosine"
 
+    Raises
+    ------
+    TypeError : an option of another kind. ValueError : one that cannot work, with what is allowed.
+
     Examples
     --------
     >>> model = MF(Graph.from_edges([0, 1], [1, 0]), embedding_dim=8)

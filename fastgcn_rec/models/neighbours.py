@@ -91,6 +91,12 @@ class ItemKNN(Neighbours):
     neighbours : int >= 1
     similarity : "cosine" or "jaccard"
     shrinkage : float >= 0
+    state : what a file holds of an equal model
+        Given by :meth:`Recommender.load`, to spare the making.
+
+    Raises
+    ------
+    TypeError : an option of another kind. ValueError : one that cannot work, with what is allowed.
 
     Examples
     --------
@@ -147,6 +153,12 @@ class RP3beta(Neighbours):
     neighbours : int >= 1
     alpha : float > 0
     beta : float >= 0
+    state : what a file holds of an equal model
+        Given by :meth:`Recommender.load`, to spare the making.
+
+    Raises
+    ------
+    TypeError : an option of another kind. ValueError : one that cannot work, with what is allowed.
 
     Examples
     --------

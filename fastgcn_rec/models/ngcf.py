@@ -61,6 +61,10 @@ class NGCF(Recommender):
     dropout" drops single entries of the adjacency; and the penalty is of the vectors z, where ``TrainConfig.reg`` is of the rows of E.
     The paper has no bias, the code one for each product; their sum is this b.
 
+    Raises
+    ------
+    TypeError : an option of another kind. ValueError : one that cannot work, with what is allowed.
+
     Examples
     --------
     >>> model = NGCF(Graph.from_edges([0, 1], [1, 0]), embedding_dim=8, num_layers=2)

@@ -44,6 +44,11 @@ def adam_step(
     param, grad, exp_avg, exp_avg_sq : float32 or float64, one shape, contiguous (grad may be any layout)
     step : t >= 1, the number of this step: an int, or a one-element int64 tensor on the device
     lr : float, or a one-element float64 tensor on the device
+    beta1, beta2, eps, weight_decay : floats, b1 and b2 of the formulas
+
+    Raises
+    ------
+    TypeError, ValueError : wrong dtype, shape, device or layout; a step < 1.
 
     Examples
     --------
@@ -78,7 +83,7 @@ def adam_step(
 
 
 class Adam(torch.optim.Optimizer):
-    """torch.optim.Adam for dense float parameters, by :func:`adam_step`.
+    """torch.optim.Adam for dense float parameters, by :func:`adam_step`; the same parameters. ValueError : lr, betas or eps out of range.
 
     >>> import torch
     >>> p = torch.nn.Parameter(torch.ones(2)); opt = Adam([p], lr=0.1); p.sum().backward(); opt.step(); p.data

@@ -67,6 +67,10 @@ def l2_loss(emb: Any, ids: Any) -> Any:
     -------
     A scalar (float32; float64 for float64), differentiable once in emb.
 
+    Raises
+    ------
+    TypeError, ValueError : wrong dtype, shape or device. IndexError : an id out of range (CPU).
+
     Examples
     --------
     >>> import torch

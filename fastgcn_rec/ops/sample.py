@@ -212,6 +212,13 @@ def sample_batch(
     (seed, t // n_edges) (a Feistel permutation, no table). by="user": a user uniform over those with an edge, then one of the
     user's items, uniform (the sampling of LightGCN's published code and of CS224W). Weights of edges do not enter the draw.
 
+    Parameters
+    ----------
+    graph : Graph
+    batch_size, n_neg : int >= 0, B and the negatives of each
+    seed, offset : int, or one-element int64 tensors on the graph's device (which a CUDA graph re-reads at every replay)
+    by : "edge" or "user"
+
     Raises
     ------
     ValueError : a graph without edges, a size < 0, an offset < 0 or so large that offset + b leaves 63 bits, or an unknown law.

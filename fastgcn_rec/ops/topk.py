@@ -56,6 +56,10 @@ def topk(graph: Graph, scores: Any, k: int, users: Any = None) -> Any:
     k : int >= 1
     users : integer ids [B] or None
 
+    Raises
+    ------
+    TypeError, ValueError : wrong dtype, shape, device or k. IndexError : a user out of range (CPU).
+
     Examples
     --------
     >>> import torch

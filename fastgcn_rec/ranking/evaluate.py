@@ -101,6 +101,11 @@ def evaluate(
         "recall@20", ... and "n_users_evaluated". Ties go as in :func:`fastgcn_rec.topk`, by chance as it were; sums in float64. What is averaged over nobody is NaN.
         For ``degrees`` also "recall@20[10,30)", ..., "n_users_evaluated[10,30)"; for ``resamples`` "recall@20.low" and "recall@20.high".
 
+    Raises
+    ------
+    TypeError, ValueError : what is no model, no edges, or does not fit the other; a metric or a number that cannot be; edges of other ids than the
+        model's.
+
     Examples
     --------
     >>> import torch

@@ -23,6 +23,11 @@ class FoldIn(Folded):
         get among the old ones does (docs/serve.md).
     options : of the model's ``folding``; see :meth:`MF.folding` (which holds for vectors of any origin) and :meth:`LightGCN.folding` for the formulas
 
+    Raises
+    ------
+    TypeError : options that the model does not take. ValueError : ``calibrate`` without a graph to compare with. NotImplementedError : the model has
+        no rule for new nodes.
+
     Examples
     --------
     >>> from fastgcn_rec import Graph, LightGCN

@@ -33,6 +33,10 @@ class Indexed(Ranker):
     ----------
     model, graph ; index : Index of the items
 
+    Raises
+    ------
+    TypeError : a model that does not score by vectors. Those of :meth:`Index.build`.
+
     Examples
     --------
     >>> from fastgcn_rec import MF

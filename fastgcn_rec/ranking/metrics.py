@@ -87,6 +87,7 @@ def list_metrics(
     Parameters
     ----------
     shown, degree : int [I], in how many lists an item stands, and its number of training users
+    names : those to compute
 
     Returns
     -------
@@ -117,7 +118,7 @@ def list_metrics(
 def bootstrap(values: NDArray[np.float64], n: int, confidence: float = 0.95, seed: int = 0) -> NDArray[np.float64]:
     """Percentile intervals of means over users (Efron 1979): [2, M], the ends that leave (1 - confidence) / 2 on either side.
 
-    values : float64 [U, M], a user's metrics in a row, U >= 1; n >= 1 resamples of all users, the same for every metric.
+    values : float64 [U, M], a user's metrics in a row, U >= 1; n >= 1 resamples of all users, drawn by ``seed``, the same for every metric.
 
     Examples
     --------

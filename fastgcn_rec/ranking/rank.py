@@ -92,7 +92,8 @@ def ranked(
     """(users [b], ids [b, k], scores [b, k]), block by block, for internal user ids int64 [n].
 
     ``model`` is anything that :func:`as_ranker` takes. What has vectors is ranked by :func:`fastgcn_rec.retrieve`, any other by its scores,
-    ``batch_users`` rows of them at a time, or as its own ``ranked(seen, users, k)`` says.
+    ``batch_users`` rows of them at a time, or as its own ``ranked(seen, users, k)`` says. Items
+    that a user has in ``graph`` are left out, unless ``exclude_seen`` is False. Errors of :func:`as_ranker`.
 
     Examples
     --------

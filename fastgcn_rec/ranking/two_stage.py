@@ -65,6 +65,11 @@ class TwoStage(Ranker):
         "ppr", log(1e-9 + pi); "item_0", ...
     training : Training, after :meth:`fit`
 
+    Raises
+    ------
+    TypeError : a ranker without these methods; ``item_features`` that are no numbers. ValueError : models of different sizes or without a graph; a
+        shape or a number that cannot be.
+
     Examples
     --------
     >>> from fastgcn_rec import MF, evaluate, fit

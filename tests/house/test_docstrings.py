@@ -33,3 +33,12 @@ def test_a_public_name_has_a_docstring_with_an_example(name):
     ):  # raised, or what a function gives, which shows it
         return
     assert any(">>>" in text for text in [own, *of_methods])
+
+
+@pytest.mark.parametrize("name", [name for name, value in PUBLIC.items() if inspect.isfunction(value)])
+def test_a_public_function_names_its_parameters(name):
+    text = PUBLIC[name].__doc__
+    if "Parameters, result and errors as in" in text or "the other parameters, result and errors as in" in text:
+        return
+    parameters = inspect.signature(PUBLIC[name]).parameters
+    assert [parameter for parameter in parameters if parameter not in text] == []

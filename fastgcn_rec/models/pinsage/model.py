@@ -89,6 +89,11 @@ class PinSAGE(Network, Recommender):
     n_tokens, n_user_tokens : int
         Only for reading files: the widths of the features' tokens in place of ``item_info`` and ``user_info``.
 
+    Raises
+    ------
+    TypeError : an option of another kind. ValueError : one that cannot work, with what is allowed; columns that are missing or of another length; a
+        window without times.
+
     Examples
     --------
     >>> from fastgcn_rec.features import Categorical, Features
