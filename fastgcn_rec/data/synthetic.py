@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.arguments import check_count, check_fraction
+from ..core.arguments import check_count, check_fraction, check_number
 from ..core.ids import Array, Ints
 from ..core.philox import generator
 from .build import build_dataset
@@ -176,9 +176,7 @@ class _Law:
             )
         if dim > n_items:
             raise ValueError(f"dim must be at most n_items = {n_items}, got {dim}")
-        if isinstance(power, bool) or not isinstance(power, (int, float)):
-            raise TypeError(f"power must be a number, got {type(power).__name__}")
-        if not 0 <= power <= 4:
+        if not 0 <= check_number(power, "power") <= 4:
             raise ValueError(f"power must lie in [0, 4], got {power}")
         rng = generator(seed, _STREAM_SETUP)
         degrees = np.empty(n_users, np.int64)

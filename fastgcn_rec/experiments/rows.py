@@ -8,7 +8,15 @@ from collections.abc import Sequence
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """What a model reached: test metrics, seconds, and bytes beside what the data and the library had taken; ``error`` instead of them.
+    """What a model of a comparison reached.
+
+    Attributes
+    ----------
+    model : its name there
+    recall, ndcg : at 20, on the test part
+    seconds_train, seconds_rank : of making it, and of :func:`fastgcn_rec.evaluate`
+    peak_bytes : int, beside what the data and the library had taken; None where it is not known
+    error : what went wrong instead, or None
 
     Examples
     --------

@@ -56,7 +56,8 @@ class Scored(Sampler):
 class Dynamic(Scored, name="dynamic"):
     """The n items of the highest score (inner product) among ``candidates`` uniform ones, distinct; -1 where there are fewer.
 
-    Zhang et al. 2013, "Optimizing top-n collaborative filtering via dynamic negative item sampling".
+    Zhang et al. 2013, "Optimizing top-n collaborative filtering via dynamic negative item sampling". ``refresh``: the vectors are those of the last step
+    that it divides.
 
     Examples
     --------
@@ -80,6 +81,7 @@ class SemiHard(Scored, name="semi_hard"):
     d(u, p) < d(u, n) < d(u, p) + margin, with d the distance of vectors scaled to length 1; -1 where there are fewer.
 
     Schroff et al. 2015, "FaceNet" (there d is squared). The first n in the order drawn, which is uniform over the band.
+    ``refresh`` as for :class:`Dynamic`.
 
     Examples
     --------
@@ -112,6 +114,7 @@ class DistanceWeighted(Scored, name="distance_weighted"):
     length 1 and clipped to [lo, hi]; independent, so that an item may come twice; -1 only if there is no candidate.
 
     Wu et al. 2017, "Sampling matters in deep embedding learning"; q is given at :func:`fastgcn_rec.select_negatives`.
+    ``refresh`` as for :class:`Dynamic`.
 
     Examples
     --------

@@ -7,8 +7,15 @@ import dataclasses
 
 @dataclasses.dataclass
 class History:
-    """What happened: one record an epoch ({"epoch", "loss", "seconds"} and the metrics, where evaluated), and the choice (``best_metric``
-    is None where nothing was evaluated); ``refit`` holds the epochs on all of train that followed it.
+    """What happened in a training: its epochs, and the choice among them.
+
+    Attributes
+    ----------
+    epochs : a record an epoch, {"epoch", "loss", "seconds"} and the metrics, where evaluated
+    refit : likewise, of the epochs on all of train that followed the choice
+    best_epoch, best_metric : the chosen epoch, from 1, and what it is chosen by; None where nothing was evaluated
+    chosen_on : "validation", "test (published protocol)" or "none"
+    stopped : why it ended before the last epoch; empty where it did not
 
     Examples
     --------
