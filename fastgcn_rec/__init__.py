@@ -6,6 +6,7 @@ The public names stand in ``__init__.pyi``, where type checkers read them too. E
 
 import ast as _ast
 import importlib as _importlib
+import sys as _sys
 from importlib.machinery import PathFinder as _PathFinder
 from pathlib import Path as _Path
 from typing import Any as _Any
@@ -26,10 +27,25 @@ def _homes() -> dict[str, str | None]:
 _HOMES = _homes()
 __all__ = sorted(name for name, home in _HOMES.items() if home is not None and name != "__version__")
 
+_ROOMS = ("data", "features", "negatives", "ranking", "training")  # rooms whose own names are public too
+
+
+def _listed(room: str) -> set[str]:
+    """The names that a room gives away, read and not imported."""
+    body = _ast.parse((_Path(__file__).parent / room / "__init__.py").read_text(encoding="utf-8")).body
+    return {alias.name for line in body if isinstance(line, _ast.ImportFrom) for alias in line.names}
+
 
 def __getattr__(name: str) -> _Any:
     if name not in _HOMES:
-        raise AttributeError(f"module 'fastgcn_rec' has no attribute {name!r}")
+        where = (
+            ""
+            if name.startswith("_")
+            else "".join(f"; fastgcn_rec.{room} has it" for room in _ROOMS if name in _listed(room))
+        )
+        raise AttributeError(
+            f"module 'fastgcn_rec' has no attribute {name!r}{where}", name=name, obj=_sys.modules[__name__]
+        )
     home = _HOMES[name]
     if home is None:
         return _importlib.import_module(f".{name}", __name__)
@@ -38,4 +54,4 @@ def __getattr__(name: str) -> _Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted({*_HOMES, *(name for name in globals() if name.startswith("__") or not name.startswith("_"))})

@@ -10,9 +10,15 @@ from pathlib import Path
 from ..data.splits import SPLITS
 from ..system.files import check_target
 
+DATASET = "a name that `fastgcn-rec datasets` lists; files of your own go through Python (docs/data.md)"
+
 
 def add_split(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--split", choices=tuple(SPLITS), help="of data that come without one")
+    parser.add_argument(
+        "--split",
+        choices=tuple(SPLITS),
+        help="what is held out as test part (docs/data.md), for data that come without a split; evaluate takes the one that train got",
+    )
 
 
 def add_quiet(parser: argparse.ArgumentParser) -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from ..experiments.compare import DEFAULT_MODELS, NAMES, compare
 from ..experiments.rows import table
-from .arguments import add_quiet, add_split, at_least, folder
+from .arguments import DATASET, add_quiet, add_split, at_least, folder
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dataset", metavar="DATASET")
+    parser.add_argument("dataset", metavar="DATASET", help=DATASET)
     parser.add_argument(
         "--models",
         nargs="+",

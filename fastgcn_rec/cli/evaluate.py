@@ -7,13 +7,13 @@ import argparse
 from ..data import load_dataset
 from ..experiments.runs import KS, METRICS
 from ..ranking.evaluate import evaluate
-from .arguments import add_split
+from .arguments import DATASET, add_split
 from .saved_model import add_model, load_model
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
-    parser.add_argument("dataset", metavar="DATASET")
+    parser.add_argument("dataset", metavar="DATASET", help=DATASET)
     add_split(parser)
 
 

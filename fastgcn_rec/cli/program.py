@@ -45,7 +45,7 @@ def parser(words: Sequence[str]) -> argparse.ArgumentParser:
     whole = argparse.ArgumentParser(
         prog="fastgcn-rec",
         description="Graph recommender systems, fast and reproducible.",
-        epilog=f"Exit codes: 0; 1 a failure; 2 bad input; 130 Ctrl-C; 143 SIGTERM. With {TRACEBACK}=1 an error shows its traceback.",
+        epilog=f"`fastgcn-rec COMMAND --help` explains a command. Exit codes: 0; 1 a failure; 2 bad input; 130 Ctrl-C; 143 SIGTERM. With {TRACEBACK}=1 an error shows its traceback.",
     )
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
     for name, about in COMMANDS.items():

@@ -11,6 +11,7 @@ from .saved_model import DASH, add_k, add_model, load_model, print_lists, raw_id
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "%(prog)s MODEL USER [USER ...] [options]\n       %(prog)s MODEL --users FILE [options]"
     add_model(parser)
     some = parser.add_argument("some", nargs="+", metavar="USER", help=f"raw user ids{DASH}")
     some.required = False  # "*" would be matched with nothing as soon as an option comes between MODEL and USER

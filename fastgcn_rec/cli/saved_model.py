@@ -30,6 +30,8 @@ def load_model(path: Path) -> Recommender:
         raise FileNotFoundError(
             f"{path} holds a training that is not finished; run the same train command again to go on"
         )
+    if not file.exists():
+        raise FileNotFoundError(f"{file} does not exist; MODEL is a model.npz, or the folder that train wrote")
     return Recommender.load(file)
 
 

@@ -14,7 +14,7 @@ from ..experiments.devices import require_cuda
 from ..experiments.recipes import EMBEDDINGS, RECIPES
 from ..experiments.runs import make_and_write, train_and_write
 from ..training.config import TrainConfig
-from .arguments import add_quiet, add_split, device, folder
+from .arguments import DATASET, add_quiet, add_split, device, folder
 from .numpydoc import attributes
 from .recipe_options import add_recipe, add_sizes, changed
 
@@ -22,7 +22,7 @@ _SETTINGS = [field.name for field in dataclasses.fields(TrainConfig)]
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dataset", metavar="DATASET", help="a name that `fastgcn-rec datasets` lists")
+    parser.add_argument("dataset", metavar="DATASET", help=DATASET)
     add_recipe(parser)
     add_split(parser)
     parser.add_argument("--out", type=folder, help="default: runs/DATASET-RECIPE")

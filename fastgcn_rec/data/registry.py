@@ -132,7 +132,8 @@ def load_dataset(
     """
     if name not in ENTRIES:
         raise ValueError(
-            f"name must be one of {', '.join(ENTRIES)}, got {name!r}; other files have readers (read_csv, ...)"
+            f"name must be one of {', '.join(ENTRIES)}, got {name!r}; files of your own go through Python: "
+            "fastgcn_rec.data.read_csv (or another reader), then make_dataset"
         )
     entry = ENTRIES[name]
     if split is not None:

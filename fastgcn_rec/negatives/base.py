@@ -325,6 +325,8 @@ def _read(node: ast.expr) -> Any:
             raise ValueError(f"no sampler is called {node.func.id!r}")
         keywords = {str(k.arg): _read(k.value) for k in node.keywords}
         return Sampler.registry[node.func.id](*map(_read, node.args), **keywords)
+    if isinstance(node, ast.Name) and node.id in Sampler.registry:
+        raise ValueError(f"a sampler takes its arguments in brackets, as in uniform(1), got {node.id}")
     value = ast.literal_eval(node)
     if not isinstance(value, (int, float)):
         raise ValueError(f"{value!r} is no number")

@@ -37,7 +37,7 @@ class Vectors(Ranker):
     Raises
     ------
     ValueError : shapes that do not fit each other or the graph, a value that is not finite, ids that are too few, too many or repeated.
-        TypeError : no real numbers; a graph of another kind.
+    TypeError : no real numbers; a graph of another kind.
 
     Examples
     --------

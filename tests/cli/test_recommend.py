@@ -146,6 +146,8 @@ def test_a_run_that_is_not_finished_says_so(tmp_path, capsys):
     (tmp_path / "checkpoint.npz").write_bytes(b"")
     assert main(["recommend", str(tmp_path), "1"]) == 2
     assert "not finished" in capsys.readouterr().err
+    assert code_of("recommend", tmp_path / "nowhere", 17) == 2
+    assert "nowhere does not exist; MODEL is a model.npz, or the folder that train wrote" in capsys.readouterr().err
 
 
 def test_an_id_that_the_terminal_cannot_show_is_escaped(models, monkeypatch):

@@ -156,6 +156,9 @@ def test_every_public_name_is_there_and_is_what_its_room_has():
         assert not isinstance(value, type(ast)), f"{name} is hidden by a module of its name"
     with pytest.raises(AttributeError, match="module 'fastgcn_rec' has no attribute 'LightGNC'"):
         _ = fastgcn_rec.LightGNC
+    assert [name for name in names if name.startswith("_") and not name.startswith("__")] == []
+    with pytest.raises(AttributeError, match=r"no attribute 'read_csv'; fastgcn_rec\.data has it"):
+        _ = fastgcn_rec.read_csv
 
 
 @pytest.mark.skipif(not (PROJECT / "csrc").exists(), reason="the sources are the checkout's")

@@ -54,6 +54,7 @@ def test_texts_round_trip(text):
 def test_errors_of_texts_and_configurations():
     for text, message in (
         ("nearest(3)", "no sampler is called 'nearest'"),
+        ("uniform", r"in brackets, as in uniform\(1\), got uniform;"),
         ("uniform(", "cannot read 'uniform\\('"),
         ("uniform(0)", r"n must be in \[1, 1048575\], got 0"),
         ("uniform('a')", "'a' is no number"),
