@@ -20,13 +20,8 @@ from fastgcn_rec import (
     write_recommendations,
     write_vectors,
 )
-from fastgcn_rec.data import Edges, synthetic_interactions
+from fastgcn_rec.data import Edges
 from fastgcn_rec.ranking import Ranker, as_ranker, ranked
-
-
-@pytest.fixture(scope="module")
-def data():
-    return synthetic_interactions(60, 50, 700, dim=4, seed=3)
 
 
 def test_two_stages_recommend_seen_items_too_and_write_their_lists(data, tmp_path):

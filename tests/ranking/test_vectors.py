@@ -30,14 +30,8 @@ from fastgcn_rec import (
     write_recommendations,
     write_vectors,
 )
-from fastgcn_rec.data import Interactions, make_dataset, synthetic_interactions
+from fastgcn_rec.data import Interactions, make_dataset
 from fastgcn_rec.ranking import as_ranker, ranked
-
-
-@pytest.fixture(scope="module")
-def data():
-    return synthetic_interactions(60, 50, 700, dim=4, seed=3)
-
 
 every = pytest.mark.parametrize("kind", KINDS)
 

@@ -9,7 +9,6 @@ from support import watch_steps
 
 from fastgcn_rec import MF, NGCF, LightGCN, fit
 from fastgcn_rec.cli import main
-from fastgcn_rec.data import synthetic_interactions
 from fastgcn_rec.experiments import runs
 from fastgcn_rec.system.archives import load_arrays, save_arrays
 from fastgcn_rec.training import Interrupted
@@ -25,11 +24,6 @@ KINDS = {
     ),
     "refit": (lambda data: LightGCN(data, 8, 1), {"refit": True}),
 }
-
-
-@pytest.fixture(scope="module")
-def data():
-    return synthetic_interactions(100, 80, 900, seed=1)
 
 
 def tables(model):

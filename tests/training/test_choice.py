@@ -9,17 +9,12 @@ import torch
 from support import watch_steps
 
 from fastgcn_rec import MF, NGCF, LightGCN, PinSAGE, fit
-from fastgcn_rec.data import Interactions, make_dataset, synthetic_interactions
+from fastgcn_rec.data import Interactions, make_dataset
 from fastgcn_rec.features import Categorical, Features
 from fastgcn_rec.ranking.metrics import LOWER_IS_BETTER, METRICS
 from fastgcn_rec.training import choice
 
 QUICK = {"epochs": 4, "eval_every": 1, "batch_size": 512, "progress": False}
-
-
-@pytest.fixture(scope="module")
-def data():
-    return synthetic_interactions(100, 80, 900, seed=1)
 
 
 def with_items_a_user(n, n_users=30):

@@ -7,7 +7,6 @@ import torch
 from support import watch_steps
 
 from fastgcn_rec import EASE, MF, NGCF, LightGCN, PinSAGE, TrainConfig, fit
-from fastgcn_rec.data import synthetic_interactions
 from fastgcn_rec.features import Categorical, Features
 from fastgcn_rec.training import Interrupted
 from fastgcn_rec.training.steps.autograd import AutogradStep
@@ -15,11 +14,6 @@ from fastgcn_rec.training.steps.make import make_step
 
 QUICK = {"epochs": 2, "batch_size": 256, "eval_every": 1, "lr": 0.05, "progress": False}
 QUICK_CONFIG = {name: QUICK[name] for name in ("batch_size", "lr")}
-
-
-@pytest.fixture(scope="module")
-def data():
-    return synthetic_interactions(100, 80, 900, seed=1)
 
 
 def pinsage(data, **options):

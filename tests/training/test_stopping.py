@@ -11,7 +11,6 @@ from support import watch_steps
 
 from fastgcn_rec import NGCF, LightGCN, evaluate, fit
 from fastgcn_rec.cli import main
-from fastgcn_rec.data import synthetic_interactions
 from fastgcn_rec.system import stopping
 from fastgcn_rec.training import Interrupted, checkpoint, choice
 
@@ -22,11 +21,6 @@ KINDS = {
     "stale negatives": (LightGCN, {"protocol": "none", "negatives": "dynamic(1, candidates=4, refresh=3)"}),
     "refit": (LightGCN, {"refit": True}),
 }
-
-
-@pytest.fixture(scope="module")
-def data():
-    return synthetic_interactions(100, 80, 900, seed=1)
 
 
 class Training:
