@@ -83,6 +83,54 @@ def test_a_circle_of_files_is_found(copy):
         assert {"fastgcn_rec.core.arguments", "fastgcn_rec.ops.dense"} <= set(circle(copy))
 
 
+# Public names, commands and third packages: what is imported by a name that is looked up.
+BY_NAME = {"fastgcn_rec", "fastgcn_rec.cli.program", "fastgcn_rec.ops.library"}
+
+
+def hidden(package: Path) -> set[str]:
+    """The files with an import that neither the circles above nor the contract can follow: by a name that is looked up, or of a public name, which the
+    package's own ``__getattr__`` fetches from wherever it is."""
+    known, found = modules(package), set()
+    for name, file in known.items():
+        here = name.split(".") if file.name == "__init__.py" else name.split(".")[:-1]
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                inner = any(alias.name.split(".")[0] == "fastgcn_rec" for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                of_root = node.level == len(here) and not node.module
+                public = of_root and any(f"fastgcn_rec.{alias.name}" not in known for alias in node.names)
+                by_name = node.module == "importlib" and any(alias.name == "import_module" for alias in node.names)
+                inner = public or by_name or (not node.level and str(node.module).split(".")[0] == "fastgcn_rec")
+            else:
+                called = getattr(node, "attr", getattr(node, "id", None))
+                inner = called in ("import_module", "__import__") and name not in BY_NAME
+            if inner:
+                found.add(name)
+    return found
+
+
+def test_no_file_imports_what_the_checks_cannot_follow():
+    assert hidden(PACKAGE) == set()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "importlib.import_module('..models', __package__)",
+        "__import__('fastgcn_rec.models')",
+        "from importlib import import_module as load",
+        "import fastgcn_rec",
+        "import fastgcn_rec.models.mf as mf",
+        "from fastgcn_rec import LightGCN",
+        "from fastgcn_rec.system.files import _x",
+        "from .. import LightGCN",
+    ],
+)
+def test_an_import_that_the_checks_cannot_follow_is_found(copy, line):
+    with with_more(copy / "ranking" / "lists.py", f"\n\ndef late():\n    {line}\n"):
+        assert hidden(copy) == {"fastgcn_rec.ranking.lists"}
+
+
 def lint(package: Path) -> subprocess.CompletedProcess[str]:
     command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache", "--no-logo"]
     return subprocess.run(command, cwd=package.parent, capture_output=True, text=True, check=False)
@@ -145,6 +193,12 @@ def test_a_room_brings_none_of_those_above_it():
     for room, brought in json.loads(done.stdout).items():
         assert room in brought
         assert set(brought).isdisjoint(ABOVE[room]), room
+
+
+def test_ops_are_registered_with_torch_by_importing_them():
+    code = "import torch, fastgcn_rec.ops; torch.ops.fastgcn_rec.propagate.default"
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_public_name_is_there_and_is_what_its_room_has():
