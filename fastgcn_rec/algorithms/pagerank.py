@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 
-from ..core.graph import Graph, row_of_each_edge
+from ..core.graph import Graph, edges_of
 from ..core.tensors import check_ids
 from ..ops.library import accepts_arrays, count_of
 from ..ops.ppr import check_nodes, check_sources, plan, size_text, source_blocks
@@ -291,10 +291,7 @@ def _neighbours(graph: Graph, nodes: Tensor) -> tuple[Tensor, Tensor]:
     """Every edge of nodes of one side, as (position in ``nodes``, neighbour)."""
     is_user = bool(nodes[0] < graph.n_users)
     indptr, indices = (graph.indptr, graph.indices) if is_user else (graph.indptr_t, graph.indices_t)
-    own = nodes if is_user else nodes - graph.n_users
-    begin, degree = indptr[own], indptr[own + 1] - indptr[own]
-    row = row_of_each_edge(degree)
-    edge = torch.arange(len(row), device=row.device) - (degree.cumsum(0) - degree)[row] + begin[row]
+    row, edge = edges_of(indptr, nodes if is_user else nodes - graph.n_users)
     return row, indices[edge] + (graph.n_users if is_user else 0)
 
 

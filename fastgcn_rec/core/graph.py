@@ -232,9 +232,7 @@ class Graph:
         """
         users = check_ids("Graph.select_users", "users", users, (None,), self.indptr)
         check_range("Graph.select_users", "users", users, self.n_users)
-        begin, degree = self.indptr[users], self.indptr[users + 1] - self.indptr[users]
-        rows = row_of_each_edge(degree)
-        edges = torch.arange(len(rows), device=self.device) + (begin - degree.cumsum(0) + degree)[rows]
+        rows, edges = edges_of(self.indptr, users)
         weight = None if self.weight is None else self.weight[edges]
         return Graph.from_edges(rows, self.indices[edges], len(users), self.n_items, weight).to(self.device)
 
@@ -342,6 +340,13 @@ def row_of_each_edge(degree: torch.Tensor) -> torch.Tensor:
     if degree.device.type != "cpu":
         return torch.repeat_interleave(degree)
     return torch.from_numpy(np.repeat(np.arange(len(degree)), degree.numpy()))
+
+
+def edges_of(indptr: torch.Tensor, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Every edge of some rows int64 [b] of a CSR, which may repeat: (its position in ``rows``, its place among the indices), int64 each."""
+    begin, degree = indptr[rows], indptr[rows + 1] - indptr[rows]
+    at = row_of_each_edge(degree)
+    return at, torch.arange(len(at), device=at.device) + (begin - degree.cumsum(0) + degree)[at]
 
 
 def exponents(norm: Norm) -> tuple[float, float]:
