@@ -25,18 +25,22 @@ from .same_data import check_same_data, check_same_ids
 
 def _ranker_for(model: Any, test: Any, exclude: Graph) -> Ranker:
     """The model as a ranker, of the data set that it is to be evaluated on."""
-    if not isinstance(test, Dataset):
-        return as_ranker(model, exclude, "evaluate")
-    if own_graph(model) is not None:
-        ranker = as_ranker(model, exclude, "evaluate")
+    knows_edges = own_graph(model) is not None
+    if isinstance(test, Dataset) and not knows_edges:
+        _check_sizes(exclude, test, test.name)
+    ranker = as_ranker(model, exclude, "evaluate")
+    if isinstance(test, Dataset) and knows_edges:
         check_same_data("evaluate", ranker, test, part=True)
-        return ranker
-    if (test.n_users, test.n_items) != (exclude.n_users, exclude.n_items):
+    _check_sizes(exclude, ranker, "the model")
+    return ranker
+
+
+def _check_sizes(exclude: Graph, of: Dataset | Ranker, name: str) -> None:
+    if (of.n_users, of.n_items) != (exclude.n_users, exclude.n_items):
         raise ValueError(
-            f"evaluate: exclude must be [n_users, n_items] = [{test.n_users}, {test.n_items}] as {test.name} is, got "
+            f"evaluate: exclude must be [n_users, n_items] = [{of.n_users}, {of.n_items}] as {name} is, got "
             f"[{exclude.n_users}, {exclude.n_items}]"
         )
-    return as_ranker(model, exclude, "evaluate")
 
 
 def _relevant(ranker: Ranker, test: Any, exclude: Graph) -> Graph:

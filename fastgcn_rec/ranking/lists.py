@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ..core.graph import Graph
-from ..core.tensors import tensor_of
+from ..core.tensors import check_ids, check_range, tensor_of
 from ..ops.retrieve import retrieve, unit
 from ..ops.topk import topk
 from .protocols import Lists, RowScorer, Scored, Scorer
@@ -50,6 +50,33 @@ def joined(lists: Lists) -> tuple[Tensor, Tensor]:
     """(ids [n, k], scores [n, k]) of all blocks."""
     _, ids, scores = zip(*lists, strict=True)
     return torch.cat(ids), torch.cat(scores)
+
+
+def checked(lists: Any, users: Tensor, k: int, n_items: int, who: str) -> Lists:
+    """Lists of somebody's own, which must be those of ``users`` in their order: k different items each, -1 behind the last."""
+    if not hasattr(lists, "__iter__"):
+        raise TypeError(f"{who}: must give blocks (users [b], ids [b, k], scores [b, k]), got {type(lists).__name__}")
+    done = 0
+    for block in lists:
+        if not isinstance(block, (tuple, list)) or len(block) != 3:
+            raise TypeError(f"{who}: a block must be (users [b], ids [b, k], scores [b, k]), got {block!r:.80}")
+        own = check_ids(who, "users", block[0], (None,), users)
+        if not torch.equal(own, users[done : done + len(own)]):
+            raise ValueError(
+                f"{who}: blocks must be of the {len(users)} users that were asked for, in their order, got others after {done}"
+            )
+        ids = check_ids(who, "ids", block[1], (len(own), k), users)
+        check_range(who, "ids", ids, n_items, -1)
+        ordered = ids.sort(1).values
+        if bool(((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).any()):
+            raise ValueError(f"{who}: the items of a list must be different, got one twice")
+        scores = block[2] if isinstance(block[2], Tensor) else tensor_of(who, "scores", np.asarray(block[2]))
+        if scores.shape != ids.shape:
+            raise ValueError(f"{who}: scores must have shape {list(ids.shape)} as ids, got {list(scores.shape)}")
+        done += len(own)
+        yield own, ids, scores.to(users.device)
+    if done < len(users):
+        raise ValueError(f"{who}: blocks must be of all {len(users)} users that were asked for, got {done} of them")
 
 
 def _scores(given: Any, n_users: int, graph: Graph) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 
 from ..core.graph import Graph
 from ..data import Dataset
-from .lists import SCORED_AT_ONCE
+from .lists import SCORED_AT_ONCE, checked
 from .matrices import distinct_ids
 from .protocols import Lists, RanksItself, Scorer
 from .ranker import Ranker
@@ -187,4 +187,4 @@ class ListsOf(_OfGraph):
 
     def ranked(self, seen: Graph | None, users: Tensor, k: int, batch_users: int = SCORED_AT_ONCE) -> Lists:
         model: RanksItself = self.model
-        return model.ranked(seen, users, k)
+        return checked(model.ranked(seen, users, k), users, k, self.n_items, f"{type(model).__name__}.ranked")

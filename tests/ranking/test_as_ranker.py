@@ -252,3 +252,53 @@ def test_an_object_of_somebodys_own_has_the_ids_and_the_edges_that_it_names(data
     for test in (data, data.test):
         with pytest.raises(ValueError, match="evaluate: test has other items than the model"):
             evaluate(own, test, data.graph())
+
+
+def lists_of(change):
+    """An object that ranks itself, in a way that ``change`` makes of (users, ids, scores)."""
+
+    def ranked(seen, users, k):
+        ids = torch.arange(k).expand(len(users), k).contiguous()
+        return change(users, ids, torch.zeros(len(users), k))
+
+    return SimpleNamespace(ranked=ranked)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda u, i, s: None, TypeError, r"must give blocks \(users \[b\], ids \[b, k\], scores \[b, k\]\), got NoneType"),
+        (lambda u, i, s: [(u, i)], TypeError, r"a block must be \(users \[b\], ids \[b, k\], scores \[b, k\]\)"),
+        (lambda u, i, s: [(u[:1], i[:1], s[:1])], ValueError, "blocks must be of all 2 users that were asked for, got 1 of them"),
+        (lambda u, i, s: [(u, i, s)] * 2, ValueError, "of the 2 users that were asked for, in their order, got others after 2"),
+        (lambda u, i, s: [(u.flip(0), i, s)], ValueError, "in their order, got others after 0"),
+        (lambda u, i, s: [(u, i * 0, s)], ValueError, "the items of a list must be different, got one twice"),
+        (lambda u, i, s: [(u, i + 3, s)], IndexError, r"ids: id 4 at position 1 is outside \[-1, 4\)"),
+        (lambda u, i, s: [(u, i[:, :1], s)], ValueError, r"ids must have shape \[2, 3\], got \[2, 1\]"),
+        (lambda u, i, s: [(u, i.float(), s)], TypeError, "ids must be int64 or int32 ids, got float32"),
+        (lambda u, i, s: [(u, i, s[:, :1])], ValueError, r"scores must have shape \[2, 3\] as ids, got \[2, 1\]"),
+    ],
+)  # fmt: skip
+def test_lists_of_ones_own_are_of_the_users_asked_for(change, error, message):
+    """Any other gave means of what no list was written to, or a recall above 1."""
+    graph = Graph.from_edges([0, 1], [0, 0], 2, 4)
+    model = lists_of(change)
+    with pytest.raises(error, match=f"SimpleNamespace.ranked: .*{message}"):
+        evaluate(model, Edges([0, 1], [1, 2]), graph, ks=3)
+    with pytest.raises(error, match=f"SimpleNamespace.ranked: .*{message}"):
+        as_ranker(model, graph).recommend([0, 1], 3)
+
+
+def test_lists_of_ones_own_may_be_arrays_and_end_early():
+    model = lists_of(lambda u, i, s: [(u.numpy(), np.where(i.numpy() == 2, -1, i.numpy()), s.numpy())])
+    graph, test = Graph.from_edges([0, 1], [3, 3], 2, 4), Edges([0, 1], [1, 2])
+    assert evaluate(model, test, graph, ks=3)["recall@3"] == 0.5
+    assert as_ranker(model, graph).recommend([0], 3)[0].tolist() == [[0, 1, -1]]
+
+
+@pytest.mark.parametrize("sizes", [(2, 3), (60, 51), (61, 50)])
+def test_what_is_excluded_is_of_the_models_users_and_items(data, sizes):
+    exclude = Graph.from_edges([0], [0], *sizes)
+    for model in (LightGCN(data, 4), Vectors(*factors(data), data)):
+        with pytest.raises(ValueError, match=r"exclude must be \[n_users, n_items\] = \[60, 50\] as the model is, got"):
+            evaluate(model, Edges([sizes[0] - 1], [0]), exclude)
