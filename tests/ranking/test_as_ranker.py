@@ -1,6 +1,7 @@
 """What may stand where a model is taken, and how what may not is refused."""
 
 from types import SimpleNamespace
+from typing import Protocol
 
 import numpy as np
 import pytest
@@ -21,7 +22,17 @@ from fastgcn_rec import (
     write_vectors,
 )
 from fastgcn_rec.data import Edges
-from fastgcn_rec.ranking import Ranker, as_ranker, ranked
+from fastgcn_rec.ranking import Ranker, as_ranker, protocols, ranked
+
+PROTOCOLS = {name: value for name, value in vars(protocols).items() if Protocol in getattr(value, "__bases__", ())}
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_ranker_has_every_protocol_of_the_room(protocol, data):
+    asked = [name for name in vars(PROTOCOLS[protocol]) if not name.startswith("_")]
+    assert asked
+    for ranker in (as_ranker(factors(data), data), as_ranker(lambda users: None, data), Popularity(data)):
+        assert [name for name in asked if not hasattr(ranker, name)] == []
 
 
 def test_two_stages_recommend_seen_items_too_and_write_their_lists(data, tmp_path):
