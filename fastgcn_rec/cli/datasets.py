@@ -8,7 +8,12 @@ from ..data import available_datasets, load_dataset
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", nargs="?")
+    parser.add_argument(
+        "name",
+        nargs="?",
+        metavar="DATASET",
+        help="the one to report on; without, all that are known and where each was found",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

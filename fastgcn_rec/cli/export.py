@@ -11,7 +11,7 @@ from .saved_model import add_model, load_model
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
-    parser.add_argument("--side", choices=["items", "users"], default="items")
+    parser.add_argument("--side", choices=["items", "users"], default="items", help="whose vectors; default: items")
     parser.add_argument("--out", type=file, required=True, help="a .npz or .parquet file")
 
 

@@ -33,14 +33,16 @@ def check_dense(op: str, name: str, t: Tensor) -> None:
         raise TypeError(f"{op}: {name} must be a dense tensor, got one of layout {kind}; call {name}.to_dense()")
 
 
-def check_ids(op: str, name: str, t: Any, shape: tuple[int | None, ...], like: Tensor) -> Tensor:
-    """An int64 tensor of ids with the given shape (None: any size) on the device of ``like``."""
+def check_ids(op: str, name: str, t: Any, shape: tuple[int | str | None, ...], like: Tensor) -> Tensor:
+    """An int64 tensor of ids with the given shape (None: any size; a text: any, by that name) on the device of ``like``."""
     if not isinstance(t, Tensor):
         t = list_of(op, name, t, "int64 or int32 ids", np.int64).to(like.device)
     check_dense(op, name, t)
     if t.dtype not in (torch.int64, torch.int32):
         raise TypeError(f"{op}: {name} must be int64 or int32 ids, got {str(t.dtype).removeprefix('torch.')}")
-    if t.dim() != len(shape) or any(want is not None and got != want for got, want in zip(t.shape, shape, strict=True)):
+    if t.dim() != len(shape) or any(
+        isinstance(want, int) and got != want for got, want in zip(t.shape, shape, strict=True)
+    ):
         want_text = ", ".join("any" if s is None else str(s) for s in shape)
         raise ValueError(f"{op}: {name} must have shape [{want_text}], got {list(t.shape)}")
     check_device(op, name, t, like)

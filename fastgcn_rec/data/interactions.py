@@ -43,6 +43,8 @@ class Interactions:
     >>> events = Interactions.from_raw(["ann", "bob", "ann"], [7, 7, 9], time=[1, 2, 3])
     >>> events.user_ids.tolist(), events.items.tolist(), len(events)
     (['ann', 'bob'], [0, 0, 1], 3)
+    >>> events
+    Interactions(3 events, 2 users, 2 items, time)
     """
 
     users: Ints
@@ -114,6 +116,11 @@ class Interactions:
 
     def __len__(self) -> int:
         return int(self.users.size)
+
+    def __repr__(self) -> str:
+        columns = [name for name in ("rating", "time") if getattr(self, name) is not None]
+        columns += [f"{side}_info[{name!r}]" for side in ("item", "user") for name in getattr(self, f"{side}_info")]
+        return f"Interactions({len(self)} events, {self.n_users} users, {self.n_items} items{''.join(f', {c}' for c in columns)})"
 
     @property
     def n_users(self) -> int:

@@ -119,7 +119,7 @@ def read_parquet(
     Raises
     ------
     ImportError
-        pyarrow is not installed: ``pip install fastgcn_rec[parquet]``.
+        pyarrow is not installed: ``pip install 'fastgcn_rec[parquet]'``.
     ValueError
         A column that is not there or that holds nulls.
 
@@ -132,7 +132,7 @@ def read_parquet(
         import pyarrow
         import pyarrow.parquet as parquet
     except ImportError as error:
-        raise ImportError("read_parquet needs pyarrow: pip install fastgcn_rec[parquet]") from error
+        raise ImportError("read_parquet needs pyarrow: pip install 'fastgcn_rec[parquet]'") from error
     path = existing(path)
     wanted = {"user": user, "item": item, "rating": rating, "time": time}
     wanted_columns = {argument: column for argument, column in wanted.items() if column is not None}

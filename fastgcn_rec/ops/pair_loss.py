@@ -101,7 +101,7 @@ def _checked(
     op: str, kind: int, user_emb: Any, item_emb: Any, users: Any, pos: Any, neg: Any, mask: Any, margin: float = 0.0
 ) -> Any:
     user_emb, item_emb, users, pos = check_pairs(op, user_emb, item_emb, users, pos)
-    neg = check_ids(op, "neg", neg, (None, None), user_emb)
+    neg = check_ids(op, "neg", neg, ("batch or 1", "n_neg"), user_emb)
     if neg.shape[0] not in (1, users.shape[0]):
         raise ValueError(
             f"{op}: neg must have shape [batch, n_neg] = [{users.shape[0]}, n_neg], or [1, n_neg] when the batch shares its "

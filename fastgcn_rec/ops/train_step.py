@@ -184,7 +184,7 @@ class TrainStep:
             neg = users.new_empty((batch, 0))
         elif neg is None:
             raise ValueError(f"TrainStep: the {self.loss} loss needs neg, [B, M] or [1, M]")
-        neg = check_ids("TrainStep", "neg", neg, (None, None), self.embedding).contiguous()
+        neg = check_ids("TrainStep", "neg", neg, ("batch or 1", "n_neg"), self.embedding).contiguous()
         if neg.shape[0] not in (1, batch) or (neg.shape[1] == 0) != (self.loss == "softmax"):
             raise ValueError(
                 f"TrainStep: neg must have shape [{batch}, M] or [1, M] with M >= 1, got {list(neg.shape)}"

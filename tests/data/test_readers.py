@@ -175,7 +175,7 @@ def test_parquet_reads_strings_integers_and_timestamps(tmp_path):
 
 def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    with pytest.raises(ImportError, match=r"pip install fastgcn_rec\[parquet\]"):
+    with pytest.raises(ImportError, match=r"pip install 'fastgcn_rec\[parquet\]"):
         read_parquet(tmp_path / "a.parquet")
 
 

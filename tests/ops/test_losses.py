@@ -216,6 +216,8 @@ def test_errors_name_the_argument_and_both_values():
         bpr_loss(user_emb, item_emb, users, pos, torch.full_like(neg, -2))
     with pytest.raises(ValueError, match=r"neg must have shape \[batch, n_neg\] = \[6, n_neg\].*got \[2, 3\]"):
         bpr_loss(user_emb, item_emb, users, pos, neg[:2])
+    with pytest.raises(ValueError, match=r"neg must have shape \[batch or 1, n_neg\], got \[6\]"):
+        bpr_loss(user_emb, item_emb, users, pos, neg[:, 0])
     with pytest.raises(ValueError, match=r"item_emb must have shape \[n_items, dim\] = \[n_items, 4\], got \[9, 3\]"):
         softmax_loss(user_emb, item_emb[:, :3], users, pos)
     with pytest.raises(ValueError, match="temperature must be > 0 and finite, got 0"):
