@@ -1,5 +1,9 @@
 """Fast, reproducible graph recommender systems: C++/CUDA kernels under a thin PyTorch layer.
 
+From data to recommendations: ``load_dataset``, or ``read_csv`` and ``make_dataset``, of :mod:`fastgcn_rec.data`; a model such as ``LightGCN(data)``;
+``fit(model, data)``; ``evaluate(model, data.test)``; ``model.recommend(users)``, ``model.save(file)`` and ``Recommender.load(file)``. Single ops, such as
+``propagate``, stand here too; samplers are in :mod:`fastgcn_rec.negatives`, columns of items and users in :mod:`fastgcn_rec.features`.
+
 The public names stand in ``__init__.pyi``, where type checkers read them too. Each is imported from its room when it is first asked for, so that
 ``import fastgcn_rec.ops`` brings no model and no reader.
 """
