@@ -1,6 +1,7 @@
 """scripts/gpu_check.sh fails where a stage fails, and goes on: with stand-ins for Python and the sanitizer, no GPU needed."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -25,6 +26,13 @@ def test_all_is_well(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "skipped: no gowalla" in done.stdout
     assert "failed: none" in done.stdout
+
+
+def test_what_the_sanitizer_is_to_run_is_there(tmp_path):
+    done = run(tmp_path, ["sanitize"], sanitizer='echo "$*"')
+    named = set(re.findall(r"tests/[\w/]+(?:\.py)?", done.stdout))
+    assert len(named) > 8, done.stdout + done.stderr
+    assert [name for name in named if not (SCRIPT.parents[1] / name).exists()] == []
 
 
 @pytest.mark.parametrize(
