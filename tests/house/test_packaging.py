@@ -1,5 +1,6 @@
 """What is installed, from where, and with which versions."""
 
+import fnmatch
 import re
 import shutil
 import subprocess
@@ -39,6 +40,17 @@ def test_the_benchmarks_take_the_installed_package_where_the_sources_are_not_bui
     shutil.copytree(ROOT / "benchmarks", tmp_path / "benchmarks", ignore=shutil.ignore_patterns("results"))
     done = python_in(tmp_path, "-c", "import benchmarks, fastgcn_rec; print(fastgcn_rec.__file__)")
     assert (done.returncode, done.stdout.strip()) == (0, str(PACKAGE / "__init__.py")), done.stderr
+
+
+@pytest.mark.skipif(not (ROOT / "pyproject.toml").is_file(), reason="the project is not beside the tests")
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="tomllib is Python 3.11's")
+def test_the_stubs_are_installed_since_public_names_are_read_from_one():
+    import tomllib
+
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["fastgcn_rec"]
+    stubs = {file.name for file in PACKAGE.rglob("*.pyi")}
+    assert {"__init__.pyi", "_C.pyi"} <= stubs
+    assert all(any(fnmatch.fnmatch(name, pattern) for pattern in patterns) for name in stubs)
 
 
 @pytest.mark.skipif(not (ROOT / "constraints-lowest.txt").is_file(), reason="the constraints are not beside the tests")
