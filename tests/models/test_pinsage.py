@@ -44,6 +44,28 @@ def test_without_features_a_year_of_zero_is_none_whatever_holds_it(year):
     assert model.features.learnt["year"] == [1992.0, 2.0]
 
 
+class Frame:
+    """As a DataFrame has it: columns by their names, and no Mapping."""
+
+    def __init__(self, **columns):
+        self.keys, self.__dict__["columns"] = columns.keys, columns
+
+    def __getitem__(self, name):
+        return self.columns[name]
+
+    def __iter__(self):
+        return iter(self.columns)
+
+
+def test_columns_may_stand_in_what_is_no_mapping():
+    graph, options = random_graph(), {"embedding_dim": 4, "hidden_dim": 4, "n_walks": 20}
+    columns = {"a": [float(n) for n in range(graph.n_items)]}
+    for features in ((), (Features({"a": Numeric()}),)):
+        models = [PinSAGE(graph, *features, item_info=info, **options) for info in (columns, Frame(**columns))]
+        assert torch.equal(*[model.get_embedding() for model in models])
+        assert "a" in models[1].features.columns
+
+
 def test_columns_that_are_no_mapping_are_refused_by_name():
     graph, features = random_graph(), Features({"id": Categorical()})
     for given in ((), (features,)):

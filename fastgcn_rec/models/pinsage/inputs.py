@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -81,7 +81,9 @@ def guessed(item_info: Mapping[str, Any], item_ids: NDArray[Any]) -> tuple[Featu
 
 
 def check_columns(info: Any, name: str) -> None:
-    if not isinstance(info, Mapping):
+    if isinstance(info, (Sequence, np.ndarray)) or not hasattr(
+        info, "__getitem__"
+    ):  # a DataFrame is one, without being a Mapping
         raise TypeError(f"PinSAGE: {name} must be a mapping of column names to values, got a {type(info).__name__}")
 
 
