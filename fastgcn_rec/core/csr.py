@@ -31,6 +31,10 @@ def csr_of_edges(
     n_edges = len(users)
     n_users = _count("n_users", "users", n_users, users)
     n_items = _count("n_items", "items", n_items, items)
+    if n_users + n_items > MAX_NODES:  # kernels number the nodes of both sides by int32
+        raise ValueError(
+            f"Graph: n_users + n_items must be <= {MAX_NODES}, got {n_users} + {n_items}; leave out ids without edges, or cut the graph in parts"
+        )
     if users.dtype != items.dtype or users.dtype not in (np.int32, np.int64):
         users, items = users.astype(np.int64), items.astype(np.int64)
     rows = torch.from_numpy(np.require(users, requirements=["C", "W"]))

@@ -83,7 +83,21 @@ def adam_step(
 
 
 class Adam(torch.optim.Optimizer):
-    """torch.optim.Adam for dense float parameters, by :func:`adam_step`; the same parameters. ValueError : lr, betas or eps out of range.
+    """torch.optim.Adam for dense float parameters, by :func:`adam_step`; the same parameters.
+
+    Parameters
+    ----------
+    params, lr, betas, eps, weight_decay : as torch.optim.Adam's
+    capturable : bool
+        Whether the number of the step is a tensor on the device, so that a CUDA graph that captures :meth:`step` counts on when it is replayed. A
+        number as ``lr`` is part of the graph; a one-element float64 tensor on the device, of which the graph reads the value, can be changed.
+
+    Raises
+    ------
+    ValueError : lr, betas or eps out of range. RuntimeError : :meth:`step` is captured, and not ``capturable``.
+
+    Examples
+    --------
 
     >>> import torch
     >>> p = torch.nn.Parameter(torch.ones(2)); opt = Adam([p], lr=0.1); p.sum().backward(); opt.step(); p.data
@@ -93,14 +107,17 @@ class Adam(torch.optim.Optimizer):
     def __init__(
         self,
         params: Any,
-        lr: float = 1e-3,
+        lr: float | Tensor = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
+        capturable: bool = False,
     ) -> None:
         if not (lr >= 0 and 0 <= betas[0] < 1 and 0 <= betas[1] < 1 and eps > 0):
             raise ValueError(f"Adam: needs lr >= 0, betas in [0, 1) and eps > 0, got {lr}, {betas}, {eps}")
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+        super().__init__(
+            params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "capturable": capturable}
+        )
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
@@ -113,8 +130,13 @@ class Adam(torch.optim.Optimizer):
                 if p.grad is None:
                     continue
                 state = self.state[p]
+                if not group["capturable"] and _is_captured(p.device):
+                    raise RuntimeError(
+                        "Adam: step() is captured in a CUDA graph, whose replays would all be the same step; make it by Adam(..., capturable=True), or "
+                        "call adam_step with a tensor as step"
+                    )
                 if not state:
-                    state["step"] = 0
+                    state["step"] = torch.zeros((), dtype=torch.int64, device=p.device) if group["capturable"] else 0
                     state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(p), torch.zeros_like(p)
                 state["step"] += 1
                 moments = state["exp_avg"], state["exp_avg_sq"]
@@ -122,3 +144,15 @@ class Adam(torch.optim.Optimizer):
                 rest = {"eps": group["eps"], "weight_decay": group["weight_decay"]}
                 adam_step(p, p.grad, *moments, state["step"], group["lr"], beta1, beta2, **rest)
         return loss
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        for group in self.param_groups:
+            for p in group["params"]:
+                if state := self.state.get(p):  # torch makes a captured step a float32, which ends at 2^24
+                    step = int(state["step"])
+                    state["step"] = torch.tensor(step, device=p.device) if group["capturable"] else step
+
+
+def _is_captured(device: torch.device) -> bool:
+    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()

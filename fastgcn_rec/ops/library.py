@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -58,6 +59,8 @@ def register(
 
 # --- arrays of other libraries --------------------------------------------------------------------------------------
 
+_ARRAYS_OF = {"jaxlib": "jax.dlpack"}  # where from_dlpack is, if not in the package that an array's class is of
+
 
 def accepts_arrays(fn: F) -> F:
     """Lets an op take NumPy and CuPy arrays (or anything with DLPack or ``__cuda_array_interface__``): they are viewed as tensors,
@@ -84,7 +87,8 @@ def accepts_arrays(fn: F) -> F:
                 back.append(_as_numpy)
                 return tensor_of(fn.__name__, name, value)
             if hasattr(value, "__cuda_array_interface__") or hasattr(value, "__dlpack__"):
-                module = __import__(type(value).__module__.split(".")[0])
+                own = type(value).__module__.split(".")[0]
+                module = importlib.import_module(_ARRAYS_OF.get(own, own))
                 tensor = (
                     torch.utils.dlpack.from_dlpack(value) if hasattr(value, "__dlpack__") else torch.as_tensor(value)
                 )

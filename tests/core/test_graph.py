@@ -132,3 +132,10 @@ def test_bad_edges_name_the_argument_and_the_value(users, items, options, error,
 def test_a_dense_matrix_is_refused_with_the_way_out():
     with pytest.raises(TypeError, match="from_edges"):
         Graph(np.eye(3))
+
+
+def test_the_nodes_of_both_sides_have_one_numbering():
+    with pytest.raises(
+        ValueError, match=r"n_users \+ n_items must be <= 2147483647, got 2147483647 \+ 1; leave out ids"
+    ):
+        Graph.from_edges([0], [0], 2**31 - 1, 1)

@@ -1,6 +1,7 @@
 """adam_step and Adam: against torch, gone on with, the same bits, errors."""
 
 import copy
+import sys
 
 import pytest
 import torch
@@ -41,6 +42,41 @@ def test_adam_resumes_exactly_from_its_state():
     run(range(3, 6), p, optimizer)
     run(range(3, 6), q, resumed)
     assert torch.equal(p, q)
+
+
+@pytest.mark.parametrize(("before", "after"), [(False, True), (True, False), (True, True)])
+def test_a_capturable_adam_takes_the_same_steps_and_goes_on_from_the_others_state(before, after):
+    def run(optimizer, p, steps):
+        for step in steps:
+            p.grad = torch.full_like(p, 0.1 * (step + 1))
+            optimizer.step()
+
+    p, q = (torch.ones(5, requires_grad=True) for _ in range(2))
+    plain, other = Adam([p], lr=0.01), Adam([q], lr=0.01, capturable=before)
+    run(plain, p, range(3))
+    run(other, q, range(3))
+    assert torch.equal(p, q)
+    again = Adam([q], lr=torch.tensor(0.01, dtype=torch.float64), capturable=after)
+    state = copy.deepcopy(other.state_dict())
+    state["param_groups"][0] |= {"capturable": after, "lr": again.param_groups[0]["lr"]}
+    again.load_state_dict(state)
+    run(plain, p, range(3, 6))
+    run(again, q, range(3, 6))
+    assert torch.equal(p, q)
+    step = again.state[q]["step"]
+    assert (int(step), isinstance(step, torch.Tensor)) == (6, after)
+
+
+def test_a_step_that_is_captured_must_be_capturable(monkeypatch):
+    module = sys.modules["fastgcn_rec.ops.adam_step"]
+    monkeypatch.setattr(module, "_is_captured", lambda device: True)  # as on a GPU
+    p = torch.ones(5, requires_grad=True)
+    p.grad = torch.ones(5)
+    with pytest.raises(RuntimeError, match=r"captured in a CUDA graph.*Adam\(\.\.\., capturable=True\)"):
+        Adam([p]).step()
+    assert torch.equal(p, torch.ones(5))
+    Adam([p], capturable=True).step()
+    assert not torch.equal(p, torch.ones(5))
 
 
 def test_adam_gives_the_same_bits_in_any_order(device):

@@ -5,6 +5,7 @@ import torch
 from support import assert_close, random_graph
 
 from fastgcn_rec import (
+    Adam,
     LightGCN,
     TrainConfig,
     TrainStep,
@@ -199,6 +200,29 @@ def test_a_captured_training_step_is_the_step(loss, storage):
             run()
         tables.append(table)
     assert torch.equal(*tables)
+
+
+def test_a_captured_adam_counts_on_or_is_refused():
+    tables = []
+    for capture in (False, True):
+        p = torch.ones(1000, device="cuda", requires_grad=True)
+        p.grad = torch.full_like(p, 0.5)
+        adam = Adam([p], lr=0.01, capturable=True)
+        adam.step()
+        run = adam.step
+        if capture:
+            torch.cuda.synchronize()
+            recorded = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(recorded):
+                adam.step()
+            run = recorded.replay
+        for _ in range(5):
+            run()
+        tables.append(p.detach())
+    assert torch.equal(*tables)
+    p.grad = torch.full_like(p, 0.5)
+    with pytest.raises(RuntimeError, match="capturable=True"), torch.cuda.graph(torch.cuda.CUDAGraph()):
+        Adam([p]).step()
 
 
 def test_fit_trains_by_a_captured_graph_and_like_the_cpu(monkeypatch):

@@ -1,5 +1,8 @@
 """What people pass to ops: taken where its meaning is plain, refused in the project's own words where it is not."""
 
+import sys
+from types import ModuleType
+
 import numpy as np
 import pytest
 import torch
@@ -202,3 +205,26 @@ def test_what_comes_out_is_of_the_kind_of_the_first_that_went_in():
                 half_hop(left=y[0], to="users", x=x, graph=graph),
             ]
             assert {type(result) for result in results} == {kind}
+
+
+@on_the_cpu
+@pytest.mark.parametrize(("library", "home"), [("cupyish", "cupyish"), ("jaxlib", "jax.dlpack")])
+def test_what_comes_back_is_of_the_library_that_it_came_from(monkeypatch, library, home):
+    class Array:
+        def __init__(self, tensor):
+            self.tensor, self.shape = tensor, tensor.shape
+
+        def __dlpack__(self, **options):
+            return self.tensor.__dlpack__(**options)
+
+        def __dlpack_device__(self):
+            return self.tensor.__dlpack_device__()
+
+    Array.__module__ = f"{library}.arrays"
+    for name in (library, home.split(".")[0], home):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    sys.modules[home].from_dlpack = Array
+    graph, x = random_graph(), torch.randn(70, 8)
+    y = propagate(graph, Array(x), [0.0, 1.0])
+    assert type(y) is Array
+    assert torch.equal(y.tensor, propagate(graph, x, [0.0, 1.0]))

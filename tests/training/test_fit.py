@@ -1,7 +1,9 @@
+import contextlib
 import dataclasses
 import math
 import signal
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -280,6 +282,38 @@ def test_where_a_step_cannot_be_captured_it_goes_on_without(loss, data):
         assert all("could not be captured as a CUDA graph" in str(w.message) for w in caught)
         tables.append(model.embedding.weight)
     assert torch.equal(*tables)
+
+
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt("Ctrl-C"), MemoryError("full"), RuntimeError("not while capturing")]
+)
+@pytest.mark.parametrize("end_fails", [False, True])
+def test_whatever_ends_a_capture_the_stream_is_as_before(data, monkeypatch, error, end_fails):
+    class Capture(contextlib.nullcontext):  # as torch's, which ends the capture, and fails where that was disturbed
+        def __exit__(self, *exception):
+            if end_fails:
+                raise RuntimeError("capture must end on the same stream it began on")
+
+    streams = []
+    for name, stand_in in {
+        "current_stream": lambda device: "before", "CUDAGraph": object, "device": contextlib.nullcontext, "Stream": lambda device: "its own",
+        "graph": lambda graph, stream: Capture(), "set_stream": streams.append, "synchronize": lambda: None,
+    }.items():  # fmt: skip
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+    step = CapturedStep(LightGCN(data, 16, 2), TrainConfig(batch_size=64))
+
+    def ends(t):
+        raise error
+
+    monkeypatch.setattr(step, "_both", ends)
+    step._offset = SimpleNamespace(device=torch.device("cuda"))
+    if isinstance(error, RuntimeError) or (end_fails and not isinstance(error, KeyboardInterrupt)):
+        with pytest.warns(UserWarning, match="could not be captured as a CUDA graph"):
+            step._capture(2)
+    else:
+        with pytest.raises(type(error), match=str(error)):
+            step._capture(2)
+    assert streams == ["before"]
 
 
 def test_a_callback_may_change_the_record_it_gets(data, tmp_path):

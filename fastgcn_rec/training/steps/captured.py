@@ -59,12 +59,18 @@ class CapturedStep(NativeStep):
             with torch.cuda.device(device), torch.cuda.graph(graph, stream=torch.cuda.Stream(device)):
                 self._loss = self._both(t)  # is recorded, does not run
             self._replay = graph.replay
-        except RuntimeError as error:
+        except BaseException as error:
+            self._loss = None
             if before is not None:
                 with torch.cuda.device(device):
-                    torch.cuda.set_stream(before)  # a capture that fails while it ends leaves its own
+                    torch.cuda.set_stream(
+                        before
+                    )  # a capture that fails while it ends, or is interrupted, leaves its own
                     torch.cuda.synchronize()
-            self._loss = None
+            if isinstance(error.__context__, KeyboardInterrupt):  # then the end of the capture fails, too
+                raise error.__context__ from None
+            if not isinstance(error, RuntimeError):
+                raise
             warnings.warn(
                 f"fit: the training step could not be captured as a CUDA graph, it goes on without, slower: {error}",
                 stacklevel=2,
