@@ -16,8 +16,9 @@ from support import EMULATED
 
 from fastgcn_rec import bpr_loss
 
-pytestmark = pytest.mark.skipif(not EMULATED, reason="needs the emulated CUDA backend: make check-emulated")
-ROOT = Path(__file__).parents[2]
+emulated = pytest.mark.skipif(not EMULATED, reason="needs the emulated CUDA backend: make check-emulated")
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
 
 # file, what is replaced (its first occurrence after the marker), by what, and the test that must fail.
 MUTANTS = {
@@ -96,11 +97,22 @@ def build_mutant(tmp_path, file, marker, old, new) -> Path:
     return module
 
 
+@pytest.mark.skipif(not (ROOT / "csrc").exists(), reason="the sources are the checkout's")
+@pytest.mark.parametrize("name", MUTANTS)
+def test_what_is_broken_and_what_must_notice_are_there(name):
+    file, marker, old, _, test = MUTANTS[name]
+    text = (ROOT / "csrc" / "cuda" / file).read_text()
+    assert old in text[text.index(marker) :]
+    home, function = test.split("::")
+    assert f"def {function}(" in (HERE / home).read_text()
+
+
+@emulated
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_broken_kernel_is_caught(name, tmp_path):
     *change, test = MUTANTS[name]
     module = build_mutant(tmp_path, *change)
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-s", "-p", "no:cacheprovider", str(ROOT / "tests" / test)]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-s", "-p", "no:cacheprovider", str(HERE / test)]
     run = subprocess.run(
         command, env={**os.environ, "FASTGCN_REC_EMULATED": str(module)}, capture_output=True, text=True
     )
@@ -109,6 +121,7 @@ def test_a_broken_kernel_is_caught(name, tmp_path):
     assert crashed or "FAILED" in run.stdout, run.stdout + run.stderr
 
 
+@emulated
 def test_an_id_out_of_range_stops_the_kernel():
     users, emb = torch.zeros(3, dtype=torch.int64), torch.ones(4, 8)
     with pytest.raises(RuntimeError, match="a kernel stopped itself"):
