@@ -1,6 +1,6 @@
 """Random arguments for every op: a call gives a result, or an error of the kinds and in the words that CONTRIBUTING.md asks for.
 
-With FASTGCN_REC_MODULE=<a _C built with -fsanitize> (tests/native_module.py) the same calls run under a sanitizer.
+With FASTGCN_REC_MODULE=<a _C built with -fsanitize> (tests/another_build.py) the same calls run under a sanitizer.
 """
 
 import random
