@@ -34,9 +34,9 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -q
 
-# Two at a time, since most of them keep one core busy.
+# Two at a time, since most of them keep one core busy; the longest first.
 check: $(VENV)/.installed-dev
-	$(MAKE) -j2 --output-sync=target check-python check-slow check-cpp check-fuzz check-emulated check-cpu-only check-lowest check-cuda
+	$(MAKE) -j2 --output-sync=target check-emulated check-python check-slow check-cpp check-fuzz check-cpu-only check-lowest check-cuda
 
 check-python: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
