@@ -36,7 +36,10 @@ def times(time: Iterable[Any] | Array | None, n: int) -> Array | None:
             raise ValueError(f"time: {bad.reason}, at position {bad.row}; pass numbers or dates") from None
     if listed and any(isinstance(value, str) for value in listed):
         raise TypeError("time must be all numbers or all dates, got texts and others")
-    when = moments(listed) if listed else None
+    try:
+        when = moments(listed) if listed else None
+    except BadValue as bad:
+        raise ValueError(f"time: {bad.reason}, at position {bad.row}; leave it out, or pass numbers") from None
     if when is not None:
         return seconds_of(when, "time")
     values = _numbers(values, "time")
@@ -124,7 +127,10 @@ def as_column(values: Iterable[Any] | Array, name: str) -> Array:
         raise TypeError(
             f"{name} must be all numbers or all strings, got {', '.join(sorted(kinds))}; convert them with str()"
         )
-    when = moments([np.datetime64("NaT") if is_missing(value) else value for value in values])
+    try:
+        when = moments([np.datetime64("NaT", "us") if is_missing(value) else value for value in values])
+    except BadValue as bad:
+        raise ValueError(f"{name}: {bad.reason}, at position {bad.row}; take an array of another unit") from None
     column = np.asarray([np.nan if is_missing(value) else value for value in values]) if when is None else when
     if column.dtype.kind not in "biufM":
         raise TypeError(f"{name} must hold numbers or strings, got {', '.join(sorted(kinds))}")

@@ -16,6 +16,7 @@ _ISO = re.compile(
     r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?))?(?: ?(Z|[+-](?:[01]\d|2[0-3])(?::?[0-5]\d)?))?",
     re.ASCII | re.IGNORECASE,
 )
+_YEARS = 292_000  # before and after 1970, in which microseconds fit int64
 
 
 def is_date(text: str) -> bool:
@@ -55,7 +56,7 @@ def _moment(row: int, text: str) -> np.datetime64:
 
 
 def moments(values: Sequence[Any]) -> Array | None:
-    """datetime64 [n] in UTC of datetime objects, with or without a zone, and dates; None where a value is something else."""
+    """datetime64 [n] in UTC of datetime objects, with or without a zone, and dates; None where a value is something else. BadValue: one too far from 1970."""
     if not all(
         isinstance(value, (date, np.datetime64)) for value in values
     ):  # a datetime and a pandas.Timestamp are dates
@@ -64,6 +65,11 @@ def moments(values: Sequence[Any]) -> Array | None:
         value.astimezone(timezone.utc).replace(tzinfo=None) if isinstance(value, datetime) and value.tzinfo else value
         for value in values
     ]
+    for row, value in enumerate(values):  # Python's own end with the year 9999
+        if not isinstance(value, np.datetime64) or np.isnat(value):
+            continue
+        if abs(int(value.astype("datetime64[Y]").astype(np.int64))) > _YEARS:
+            raise BadValue(row, f"{value} does not fit int64 as microseconds since 1970")
     return np.array(plain, "datetime64[us]")
 
 
@@ -73,11 +79,17 @@ def seconds_of(moments: Array, name: str) -> Array:
         raise ValueError(
             f"{name} must not hold NaT, got it at position {int(np.isnat(moments).argmax())}; drop those events first"
         )
-    whole = moments.astype("datetime64[s]")
-    if np.datetime_data(moments.dtype)[0] in "YMWDhm" and (whole.astype(moments.dtype) != moments).any():
-        at = int((whole.astype(moments.dtype) != moments).argmax())
+    if np.datetime_data(moments.dtype)[0] in "YMWDhm" and not _fits_seconds(moments):
+        at = next(n for n in range(len(moments)) if not _fits_seconds(moments[n : n + 1]))
         raise ValueError(f"{name} must fit int64 as seconds since 1970, got year {moments[at]} at position {at}")
     return _seconds(moments)
+
+
+def _fits_seconds(moments: Array) -> bool:
+    try:
+        return bool((moments.astype("datetime64[s]").astype(moments.dtype) == moments).all())  # NumPy before 2.5 wraps
+    except OverflowError:
+        return False
 
 
 def _seconds(moments: Array) -> Array:

@@ -164,3 +164,18 @@ def test_what_may_be_a_negative_becomes_an_edge_only_if_asked_for(tmp_path):
     with pytest.raises(ValueError, match="positive values"):
         Graph(scipy.sparse.csr_array(np.array([[np.nan]])))
     assert Graph(matrix > 0).n_edges == 2
+
+
+def test_single_dates_beyond_microseconds_are_kept_as_seconds_or_refused():
+    known = np.datetime64("2020-01-01")
+    for far in (np.datetime64(400_000, "Y"), np.datetime64(2**55, "s"), np.datetime64(-(2**61), "M")):
+        with pytest.raises(ValueError, match=r"item_info\['when'\]: .* does not fit int64 as microseconds since 1970"):
+            Interactions.from_raw([1], [1], item_ids=[1, 2], item_info={"when": [known, far]})
+        if np.datetime_data(far.dtype)[0] == "M":
+            with pytest.raises(ValueError, match="time must fit int64 as seconds since 1970"):
+                Interactions.from_raw([1, 2], [1, 2], time=[known, far])
+        else:
+            time = Interactions.from_raw([1, 2], [1, 2], time=[known, far]).time
+            assert time.tolist() == [1577836800, int(far.astype("datetime64[s]").astype(np.int64))]
+    missing = Interactions.from_raw([1], [1], item_ids=[1, 2], item_info={"when": [known, np.datetime64("NaT")]})
+    assert np.isnat(missing.item_info["when"]).tolist() == [False, True]
