@@ -177,5 +177,5 @@ def test_single_dates_beyond_microseconds_are_kept_as_seconds_or_refused():
         else:
             time = Interactions.from_raw([1, 2], [1, 2], time=[known, far]).time
             assert time.tolist() == [1577836800, int(far.astype("datetime64[s]").astype(np.int64))]
-    missing = Interactions.from_raw([1], [1], item_ids=[1, 2], item_info={"when": [known, np.datetime64("NaT")]})
+    missing = Interactions.from_raw([1], [1], item_ids=[1, 2], item_info={"when": [known, np.datetime64("NaT", "us")]})
     assert np.isnat(missing.item_info["when"]).tolist() == [False, True]
