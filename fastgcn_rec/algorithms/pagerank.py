@@ -16,8 +16,8 @@ import torch
 
 from ..core.graph import Graph, edges_of
 from ..core.tensors import check_ids
-from ..ops.library import accepts_arrays, count_of
 from ..ops.ppr import check_nodes, check_sources, plan, size_text, source_blocks
+from ..ops.registration import accepts_arrays, count_of
 from ..ops.sample import sample_listed
 from ..ops.topk import best_columns
 from ..system.archives import load_arrays, refusing, save_arrays

@@ -10,7 +10,8 @@ import torch
 from ..core.graph import Graph, Norm
 from ..core.tensors import check_ids, check_range
 from ..ops.dense import outer_sum
-from ..ops.library import (
+from ..ops.propagate import propagate
+from ..ops.registration import (
     accepts_arrays,
     check_float,
     check_graph_device,
@@ -19,7 +20,6 @@ from ..ops.library import (
     mask_of,
     number_of,
 )
-from ..ops.propagate import propagate
 
 Tensor = torch.Tensor
 

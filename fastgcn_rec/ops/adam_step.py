@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from ..core import native
-from .library import check_float, number_of, register, scalar
+from .registration import check_float, number_of, register, scalar
 
 Tensor = torch.Tensor
 

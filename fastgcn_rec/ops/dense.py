@@ -8,7 +8,7 @@ import torch
 
 from ..core import native
 from ..core.tensors import check_device
-from .library import accepts_arrays, check_float, check_matrix, register, same_float
+from .registration import accepts_arrays, check_float, check_matrix, register, same_float
 
 Tensor = torch.Tensor
 

@@ -8,7 +8,7 @@ import torch
 
 from ..core import native
 from ..core.graph import Graph, Side
-from .library import GRAPH_ARGUMENTS, accepts_arrays, check_float, check_graph_device, check_matrix, register
+from .registration import GRAPH_ARGUMENTS, accepts_arrays, check_float, check_graph_device, check_matrix, register
 
 Tensor = torch.Tensor
 SIDES = ("users", "items")  # their places are the codes of csrc/include/fgr/types.h

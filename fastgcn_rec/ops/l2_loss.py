@@ -9,7 +9,7 @@ import torch
 from .. import _C
 from ..core import native
 from ..core.tensors import check_ids
-from .library import accepts_arrays, check_float, check_matrix, register
+from .registration import accepts_arrays, check_float, check_matrix, register
 from .scatter_rows import scatter_into
 
 Tensor = torch.Tensor

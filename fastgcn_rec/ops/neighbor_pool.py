@@ -8,7 +8,7 @@ import torch
 
 from ..core import native
 from ..core.tensors import check_ids, check_range
-from .library import accepts_arrays, check_float, check_matrix, register
+from .registration import accepts_arrays, check_float, check_matrix, register
 from .scatter_rows import scatter_rows_op
 
 Tensor = torch.Tensor

@@ -10,7 +10,7 @@ import torch
 from .. import _C
 from ..core import native
 from ..core.tensors import check_device, check_ids, list_of
-from .library import accepts_arrays, check_pairs, number_of, register
+from .registration import accepts_arrays, check_pairs, number_of, register
 from .scatter_rows import scatter_into
 
 Tensor = torch.Tensor

@@ -11,7 +11,7 @@ import torch
 from ..core import native
 from ..core.graph import Graph
 from ..core.tensors import check_ids, check_range
-from .library import accepts_arrays, count_of, number_of, register
+from .registration import accepts_arrays, count_of, number_of, register
 
 Tensor = torch.Tensor
 USERS, ITEMS = 0, 1

@@ -10,8 +10,8 @@ import torch
 from ..core import native
 from ..core.graph import Graph
 from ..core.native import address
-from .library import accepts_arrays, number_of
 from .ppr import check_nodes
+from .registration import accepts_arrays, number_of
 
 Tensor = torch.Tensor
 _LEAST_RESTART = 1e-6  # what a push takes off is this part of it: below, pushing goes on for hours

@@ -10,7 +10,15 @@ import torch
 from ..core import native
 from ..core.graph import Graph, Norm
 from .half_hop import half_hop
-from .library import GRAPH_ARGUMENTS, accepts_arrays, check_float, check_graph_device, check_matrix, numbers, register
+from .registration import (
+    GRAPH_ARGUMENTS,
+    accepts_arrays,
+    check_float,
+    check_graph_device,
+    check_matrix,
+    numbers,
+    register,
+)
 
 Tensor = torch.Tensor
 

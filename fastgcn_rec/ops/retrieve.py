@@ -10,7 +10,7 @@ import torch
 from ..core import native
 from ..core.graph import Graph, row_of_each_edge
 from ..core.tensors import check_device, check_ids, check_range
-from .library import accepts_arrays, check_float, check_matrix, count_of, mask_of, register, same_float
+from .registration import accepts_arrays, check_float, check_matrix, count_of, mask_of, register, same_float
 
 Tensor = torch.Tensor
 SIMILARITIES = ("dot", "cosine")

@@ -9,7 +9,7 @@ import torch
 from ..core import native
 from ..core.graph import Graph
 from ..core.tensors import check_device, check_ids
-from .library import accepts_arrays, count_of, offset_of, register, scalar
+from .registration import accepts_arrays, count_of, offset_of, register, scalar
 
 Tensor = torch.Tensor
 _LAWS = {"edge": 0, "user": 1}

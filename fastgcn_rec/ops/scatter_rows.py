@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from ..core import native
-from .library import register
+from .registration import register
 
 Tensor = torch.Tensor
 

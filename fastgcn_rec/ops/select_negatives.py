@@ -9,7 +9,7 @@ import torch
 from .. import _C
 from ..core import native
 from ..core.tensors import check_ids
-from .library import accepts_arrays, check_pairs, count_of, number_of, offset_of, register, scalar
+from .registration import accepts_arrays, check_pairs, count_of, number_of, offset_of, register, scalar
 from .sample import NEGATIVE_OF_BATCH
 
 Tensor = torch.Tensor

@@ -9,7 +9,7 @@ import torch
 
 from ..core import native
 from ..core.tensors import check_device
-from .library import accepts_arrays, check_float, check_pairs, number_of, register
+from .registration import accepts_arrays, check_float, check_pairs, number_of, register
 from .scatter_rows import scatter_into
 
 Tensor = torch.Tensor

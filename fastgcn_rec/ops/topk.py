@@ -9,7 +9,7 @@ import torch
 from ..core import native
 from ..core.graph import Graph
 from ..core.tensors import check_ids
-from .library import accepts_arrays, check_float, check_graph_device, check_matrix, count_of, register
+from .registration import accepts_arrays, check_float, check_graph_device, check_matrix, count_of, register
 
 Tensor = torch.Tensor
 

@@ -10,9 +10,9 @@ import torch
 from ..core import native
 from ..core.graph import Graph, Norm
 from ..core.tensors import check_ids
-from .library import check_float, check_graph, check_graph_device, check_matrix, number_of
 from .pair_loss import check_margin, masked
 from .propagate import checked_alphas
+from .registration import check_float, check_graph, check_graph_device, check_matrix, number_of
 from .softmax_loss import check_bias, check_negative_weight, check_temperature
 
 Tensor = torch.Tensor

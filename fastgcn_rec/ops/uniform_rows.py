@@ -8,7 +8,7 @@ import torch
 
 from ..core import native
 from ..core.tensors import check_ids
-from .library import accepts_arrays, count_of, register, scalar
+from .registration import accepts_arrays, count_of, register, scalar
 
 Tensor = torch.Tensor
 _PLACES = 2**24

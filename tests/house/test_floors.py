@@ -84,7 +84,7 @@ def test_a_circle_of_files_is_found(copy):
 
 
 # Public names, commands and third packages: what is imported by a name that is looked up.
-BY_NAME = {"fastgcn_rec", "fastgcn_rec.cli.program", "fastgcn_rec.ops.library"}
+BY_NAME = {"fastgcn_rec", "fastgcn_rec.cli.program", "fastgcn_rec.ops.registration"}
 
 
 def hidden(package: Path) -> set[str]:

@@ -9,7 +9,7 @@ from fastgcn_rec import Graph, propagate
 from fastgcn_rec.core import native
 from fastgcn_rec.core.graph import NORMS as SCALED
 from fastgcn_rec.ops import reference
-from fastgcn_rec.ops.library import numbers, scalar
+from fastgcn_rec.ops.registration import numbers, scalar
 
 NORMS = (*SCALED, "gcn")
 DTYPES = [torch.float32, torch.float64, torch.bfloat16]
