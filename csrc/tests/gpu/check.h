@@ -1,0 +1,4 @@
+// What the checks share.
+#pragma once
+
+#include "tests/gpu/graphs.h"
