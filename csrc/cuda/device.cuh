@@ -67,16 +67,6 @@ __device__ __forceinline__ T* shared_memory() {
 }
 
 // Memory that a kernel reads or writes once: marked as the first to leave the cache, for rows that are gathered again.
-#if defined(FGR_EMULATE)
-template <class P>
-P load_once(const P* from) {
-  return *from;
-}
-template <class P>
-void store_once(P* to, const P& value) {
-  *to = value;
-}
-#else
 template <size_t bytes>
 struct WordOf;
 template <>
@@ -106,7 +96,6 @@ __device__ __forceinline__ void store_once(P* to, const P& value) {
   memcpy(&word, &value, sizeof value);
   __stcs(reinterpret_cast<Word*>(to), word);
 }
-#endif
 
 // The sum over a warp, in a fixed tree: the same bits every run; every lane gets it.
 template <class A>

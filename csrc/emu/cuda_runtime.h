@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <new>
 
 #define __global__
 #define __device__
@@ -21,6 +22,13 @@
 
 struct dim3 {
   unsigned x, y, z;
+};
+// Words of 8 and 16 bytes; may_alias, for a GPU's compiler lets them be cast from arrays of other types.
+struct __attribute__((may_alias, aligned(8))) uint2 {
+  unsigned x, y;
+};
+struct __attribute__((may_alias, aligned(16))) uint4 {
+  unsigned x, y, z, w;
 };
 extern dim3 threadIdx, blockIdx, blockDim, gridDim;
 
@@ -33,6 +41,21 @@ inline cudaError_t cudaMemsetAsync(void* p, int value, size_t n_bytes, cudaStrea
   memset(p, value, n_bytes);
   return cudaSuccess;
 }
+template <class T>
+cudaError_t cudaMalloc(T** p, size_t n_bytes) {
+  *p = static_cast<T*>(::operator new(n_bytes));
+  return cudaSuccess;
+}
+inline cudaError_t cudaFree(void* p) {
+  ::operator delete(p);
+  return cudaSuccess;
+}
+enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
+inline cudaError_t cudaMemcpy(void* to, const void* from, size_t n_bytes, cudaMemcpyKind) {
+  if (n_bytes > 0) memcpy(to, from, n_bytes);
+  return cudaSuccess;
+}
+inline cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
 
 namespace fgr::emu {
 
@@ -61,6 +84,8 @@ struct Exchanged {
   uint64_t lanes[32];
 };
 const Exchanged& meet_warp(unsigned mask, uint64_t value, Site site);
+void check_source(unsigned mask, unsigned source, Site site);
+void check_aligned(const void* at, size_t alignment);
 
 [[noreturn]] void trap(Site site);
 
@@ -73,40 +98,136 @@ uint64_t to_word(T x) {
 }
 
 template <class T>
-T shuffle(unsigned mask, T x, unsigned source, Site site) {
-  const uint64_t word = meet_warp(mask, to_word(x), site).lanes[source % 32];
-  T result;
-  memcpy(&result, &word, sizeof result);
-  return result;
+T from_word(uint64_t word) {
+  T x;
+  memcpy(&x, &word, sizeof x);
+  return x;
 }
+
+// What lane `source` of the warp brings to an exchange that all lanes of mask meet in; it must be one of them.
+template <class T>
+T shuffle_lane(Site site, unsigned mask, T x, unsigned source) {
+  const Exchanged& all = meet_warp(mask, to_word(x), site);
+  check_source(mask, source, site);
+  return from_word<T>(all.lanes[source]);
+}
+// The lanes are in groups of `width`, a power of two; who looks beyond its group gets what it brought.
+template <class T>
+T shuffle(Site site, unsigned mask, T x, int source, int width = 32) {
+  const unsigned lane = threadIdx.x % 32, w = static_cast<unsigned>(width);
+  return shuffle_lane(site, mask, x, lane / w * w + static_cast<unsigned>(source) % w);
+}
+template <class T>
+T shuffle_up(Site site, unsigned mask, T x, unsigned delta, int width = 32) {
+  const unsigned lane = threadIdx.x % 32, w = static_cast<unsigned>(width);
+  return shuffle_lane(site, mask, x, lane % w >= delta ? lane - delta : lane);
+}
+template <class T>
+T shuffle_down(Site site, unsigned mask, T x, unsigned delta, int width = 32) {
+  const unsigned lane = threadIdx.x % 32, w = static_cast<unsigned>(width);
+  return shuffle_lane(site, mask, x, lane % w + delta < w ? lane + delta : lane);
+}
+// Of groups before its own a lane may ask by xor, of those behind it not.
+template <class T>
+T shuffle_xor(Site site, unsigned mask, T x, int lanes, int width = 32) {
+  const unsigned lane = threadIdx.x % 32, w = static_cast<unsigned>(width), other = lane ^ static_cast<unsigned>(lanes);
+  return shuffle_lane(site, mask, x, other / w <= lane / w ? other : lane);
+}
+// The lanes of mask whose predicate holds.
+unsigned ballot(Site site, unsigned mask, bool predicate);
+inline int any(Site site, unsigned mask, bool predicate) { return ballot(site, mask, predicate) != 0; }
+inline int all(Site site, unsigned mask, bool predicate) { return ballot(site, mask, !predicate) == 0; }
+
+// A type that is not deduced: arguments convert to that of another, as they do for CUDA's overloads.
+template <class T>
+struct Same {
+  using type = T;
+};
+template <class T>
+using same_t = typename Same<T>::type;
 
 }  // namespace fgr::emu
 
 // A thread runs until it waits, so that these need nothing to be atomic.
 template <class T>
-T atomicAdd(T* at, T x) {
+T atomicAdd(T* at, fgr::emu::same_t<T> x) {
   const T old = *at;
-  *at = old + x;
+  *at = static_cast<T>(old + x);
   return old;
 }
 template <class T>
-T atomicCAS(T* at, T expected, T x) {
+T atomicMin(T* at, fgr::emu::same_t<T> x) {
+  const T old = *at;
+  if (x < old) *at = x;
+  return old;
+}
+template <class T>
+T atomicMax(T* at, fgr::emu::same_t<T> x) {
+  const T old = *at;
+  if (old < x) *at = x;
+  return old;
+}
+template <class T>
+T atomicOr(T* at, fgr::emu::same_t<T> x) {
+  const T old = *at;
+  *at = old | x;
+  return old;
+}
+template <class T>
+T atomicCAS(T* at, fgr::emu::same_t<T> expected, fgr::emu::same_t<T> x) {
   const T old = *at;
   if (old == expected) *at = x;
   return old;
 }
 
+// Bits. The first is 1; of 0 there is none, and it has as many leading zeros as bits.
+inline int __popc(unsigned x) { return __builtin_popcount(x); }
+inline int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
+inline int __ffs(unsigned x) { return __builtin_ffs(static_cast<int>(x)); }
+inline int __ffsll(unsigned long long x) { return __builtin_ffsll(static_cast<long long>(x)); }
+inline int __clz(unsigned x) { return x == 0 ? 32 : __builtin_clz(x); }
+inline int __clzll(unsigned long long x) { return x == 0 ? 64 : __builtin_clzll(x); }
+
+// Loads and stores with a word for the caches, which are not here. An address that its type is not aligned for is an
+// error, as it is on a GPU.
+template <class T>
+T __ldg(const T* from) {
+  fgr::emu::check_aligned(from, alignof(T));
+  T value;
+  memcpy(&value, from, sizeof value);
+  return value;
+}
+template <class T>
+T __ldcg(const T* from) {
+  return __ldg(from);
+}
+template <class T>
+T __ldcs(const T* from) {
+  return __ldg(from);
+}
+template <class T>
+void __stcg(T* to, fgr::emu::same_t<T> value) {
+  fgr::emu::check_aligned(to, alignof(T));
+  memcpy(to, &value, sizeof value);
+}
+template <class T>
+void __stcs(T* to, fgr::emu::same_t<T> value) {
+  __stcg(to, value);
+}
+template <class T>
+void __stwb(T* to, fgr::emu::same_t<T> value) {
+  __stcg(to, value);
+}
+
 #define FGR_EMU_SITE \
   fgr::emu::Site { __FILE__, __LINE__ }
 #define __syncthreads() fgr::emu::sync_block(FGR_EMU_SITE)
-#define __shfl_xor_sync(mask, x, offset) \
-  fgr::emu::shuffle(mask, x, (threadIdx.x % 32) ^ static_cast<unsigned>(offset), FGR_EMU_SITE)
+#define __shfl_sync(mask, x, ...) fgr::emu::shuffle(FGR_EMU_SITE, mask, x, __VA_ARGS__)
+#define __shfl_up_sync(mask, x, ...) fgr::emu::shuffle_up(FGR_EMU_SITE, mask, x, __VA_ARGS__)
+#define __shfl_down_sync(mask, x, ...) fgr::emu::shuffle_down(FGR_EMU_SITE, mask, x, __VA_ARGS__)
+#define __shfl_xor_sync(mask, x, ...) fgr::emu::shuffle_xor(FGR_EMU_SITE, mask, x, __VA_ARGS__)
+#define __ballot_sync(mask, predicate) fgr::emu::ballot(FGR_EMU_SITE, mask, (predicate) != 0)
+#define __any_sync(mask, predicate) fgr::emu::any(FGR_EMU_SITE, mask, (predicate) != 0)
+#define __all_sync(mask, predicate) fgr::emu::all(FGR_EMU_SITE, mask, (predicate) != 0)
 #define __syncwarp(mask) static_cast<void>(fgr::emu::meet_warp(mask, 0, FGR_EMU_SITE))
 #define __trap() fgr::emu::trap(FGR_EMU_SITE)
-
-// Threads take turns only where they wait: an addition is not interrupted.
-inline unsigned atomicAdd(unsigned* at, unsigned value) {
-  const unsigned before = *at;
-  *at += value;
-  return before;
-}

@@ -233,6 +233,26 @@ const Exchanged& meet_warp(unsigned mask, uint64_t value, Site site) {
   return t.received;
 }
 
+void check_source(unsigned mask, unsigned source, Site site) {
+  if (source < warp && (mask >> source & 1u) != 0) return;
+  throw std::runtime_error(name(site) + ": lane " + std::to_string(active->lane()) + " asks lane " +
+                           std::to_string(source) + ", which is outside of the mask");
+}
+
+unsigned ballot(Site site, unsigned mask, bool predicate) {
+  const Exchanged& all = meet_warp(mask, predicate, site);
+  unsigned lanes = 0;
+  for (unsigned i = 0; i < warp; ++i) {
+    if ((mask >> i & 1u) != 0 && all.lanes[i] != 0) lanes |= 1u << i;
+  }
+  return lanes;
+}
+
+void check_aligned(const void* at, size_t alignment) {
+  if (reinterpret_cast<uintptr_t>(at) % alignment == 0) return;
+  throw std::runtime_error("an access of " + std::to_string(alignment) + " bytes is not aligned");
+}
+
 void trap(Site site) { throw std::runtime_error("a kernel stopped itself at " + name(site)); }
 
 }  // namespace fgr::emu

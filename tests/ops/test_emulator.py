@@ -121,6 +121,55 @@ def test_a_broken_kernel_is_caught(name, tmp_path):
     assert crashed or "FAILED" in run.stdout, run.stdout + run.stderr
 
 
+@pytest.fixture(scope="module")
+def device_functions(tmp_path_factory):
+    """A program that runs one of its cases under several orders of threads."""
+    program, compiler = tmp_path_factory.mktemp("emu") / "device_functions", os.environ.get("CXX", "c++")
+    flags = [
+        "-std=c++17",
+        "-O1",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-fsanitize=address,undefined",
+        "-fno-sanitize-recover=all",
+    ]
+    sources = "csrc/tests/emu/device_functions.cpp", "csrc/emu/grid.cpp"
+    command = [compiler, *flags, "-Icsrc/emu", *sources, "-o", str(program)]
+    subprocess.run(command, cwd=ROOT, check=True)
+
+    def run(case):
+        env = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+        return subprocess.run([str(program), case], capture_output=True, text=True, env=env, check=False)
+
+    return run
+
+
+@emulated
+@pytest.mark.parametrize("case", ["shuffles", "votes", "bits", "memory", "atomics"])
+def test_device_functions_do_what_they_do_on_a_gpu(case, device_functions):
+    run = device_functions(case)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+@emulated
+@pytest.mark.parametrize(
+    ("case", "says"),
+    [
+        ("a source outside of the mask", "asks lane 8, which is outside of the mask"),
+        ("lanes of the mask elsewhere", "waits for ever"),
+        ("a lane outside of its mask", "a lane outside of its own mask"),
+        ("different masks", "waits for ever; thread 0 has returned"),
+        ("different places", "a lane of the mask is in"),
+        ("a misaligned access", "an access of 16 bytes is not aligned"),
+    ],
+)
+def test_what_a_gpu_leaves_undefined_is_an_error(case, says, device_functions):
+    run = device_functions(case)
+    assert run.returncode == 1, run.stdout + run.stderr
+    assert says in run.stdout
+
+
 @emulated
 def test_an_id_out_of_range_stops_the_kernel():
     users, emb = torch.zeros(3, dtype=torch.int64), torch.ones(4, 8)
