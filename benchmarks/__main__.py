@@ -45,16 +45,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     print("ceilings: " + ", ".join(f"{k} {v:.1f} GB/s" for k, v in context["ceilings_gb_per_s"].items()))
     records: list[Record] = []
     failed: list[str] = []
+    skipped: list[Record] = []
 
     def write() -> None:
         if args.json:
-            write_results(args.json, context | {"failed": failed}, records)
+            write_results(args.json, context | {"failed": failed, "skipped": skipped}, records)
 
     write()
     for case in args.cases:  # one that fails costs the others nothing, and what was measured is written at once
         try:
-            for new in _run(case, settings, context["ceilings_gb_per_s"]):
+            for new, left_out in _run(case, settings, context["ceilings_gb_per_s"], failed):
                 records += new
+                skipped += left_out
                 write()
         except Exception:
             failed.append(case)
@@ -67,18 +69,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if failed else 0
 
 
-def _run(case: str, settings: Settings, ceilings: dict[str, float]) -> Iterator[list[Record]]:
-    """The case's records, comparison by comparison, printed as they come."""
+def _run(
+    case: str, settings: Settings, ceilings: dict[str, float], failed: list[str]
+) -> Iterator[tuple[list[Record], list[Record]]]:
+    """The case's records and those whom it skipped, comparison by comparison, printed as they come; one that fails is named in ``failed``."""
     module = importlib.import_module(f".bench_{case}", __package__)
     if hasattr(module, "records"):  # a case that is not a race between contenders
         new = module.records(settings)
-        print(f"\n{case}\n" + "\n".join("  " + ", ".join(f"{k} {v}" for k, v in r.items()) for r in new))
-        yield new
+        print(f"\n{case}\n" + "\n".join("  " + ", ".join(f"{k} {v}" for k, v in r.items()) for r in new), flush=True)
+        yield new, []
         return
     for comparison in module.comparisons(settings):
-        new = measure(comparison, settings, ceilings)
-        print(table(new), flush=True)
-        yield new
+        try:
+            new, skipped = measure(comparison, settings, ceilings)
+        except Exception:
+            failed.append(comparison.case)
+            traceback.print_exc()
+            continue
+        print(table(new, skipped), flush=True)
+        yield new, skipped
 
 
 def _parser() -> argparse.ArgumentParser:

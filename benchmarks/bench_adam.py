@@ -15,10 +15,10 @@ def comparisons(settings: Settings) -> Iterator[Comparison]:
     start = settings.embedding()
     grad = torch.randn(start.shape, generator=torch.Generator().manual_seed(1)).to(start.device)
 
-    def optimizer(make):
+    def optimizer(make, **options):
         p = torch.nn.Parameter(start.clone())
         p.grad = grad.clone()
-        return make([p]), p
+        return make([p], capturable=p.device.type == "cuda", **options), p
 
     def gate() -> None:
         (ours, p), (theirs, q) = optimizer(Adam), optimizer(torch.optim.Adam)
@@ -27,11 +27,10 @@ def comparisons(settings: Settings) -> Iterator[Comparison]:
             theirs.step()
         torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-7)
 
-    kinds = {
-        "torch.optim.Adam, fused": lambda p: torch.optim.Adam(p, fused=True),
-        "torch.optim.Adam, foreach": lambda p: torch.optim.Adam(p, foreach=True),
-        "torch.optim.Adam, loop": lambda p: torch.optim.Adam(p, foreach=False),
-    }
+    kinds = {"fused": {"fused": True}, "foreach": {"foreach": True}, "loop": {"foreach": False}}
     contenders = [Contender("ours", optimizer(Adam)[0].step)]
-    contenders += [Contender(name, optimizer(make)[0].step) for name, make in kinds.items()]
+    contenders += [
+        Contender(f"torch.optim.Adam, {kind}", optimizer(torch.optim.Adam, **options)[0].step)
+        for kind, options in kinds.items()
+    ]
     yield Comparison("adam", contenders, gate, 7 * start.nbytes, "copy")

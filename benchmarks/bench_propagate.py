@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 
 from fastgcn_rec import propagate
 
-from . import peers
-from .harness import Comparison, Contender, Settings
+from . import cusparse, peers
+from .harness import Comparison, Contender, Settings, on_first_call
 
 LAYERS = 3
 
@@ -45,9 +46,10 @@ def comparisons(settings: Settings) -> Iterator[Comparison]:
             Contender("SciPy CSR", lambda: scipy @ dense),
             Contender("ours, one thread", _one_thread(lambda: propagate(graph, x, hop))),
         ]
-    elif (cusparse := peers.cupy_product(csr32, x)) is not None:
-        others.append(Contender("cuSPARSE by CuPy, int32", cusparse))
-    others += _geometric(settings, x)
+    else:
+        others += _by_cusparse(csr32, x)
+        others.append(Contender("CuPy CSR, int32", on_first_call(lambda: peers.cupy_product(csr32, x))))
+    others.append(Contender("torch-geometric LGConv, edge_index", on_first_call(lambda: _geometric(settings, x))))
     n_bytes = 2 * graph.n_edges * settings.dim * x.element_size()
     yield Comparison(
         "propagate/hop",
@@ -91,10 +93,26 @@ def _one_thread(run):
     return alone
 
 
-def _geometric(settings: Settings, x: torch.Tensor) -> list[Contender]:
-    try:
-        from torch_geometric.nn import LGConv
-    except ImportError:
-        return []
+def _by_cusparse(csr: torch.Tensor, x: torch.Tensor) -> Iterator[Contender]:
+    """Each of its algorithms, in float32 and bfloat16, and torch's own choice in bfloat16."""
+    parts = csr.crow_indices(), csr.col_indices(), csr.values().bfloat16()
+    half = torch.sparse_csr_tensor(*parts, size=csr.shape), x.bfloat16()
+    want = csr @ x
+
+    def checked(run: Callable[[], torch.Tensor], tolerance: float) -> Callable[[], torch.Tensor]:
+        torch.testing.assert_close(run().float(), want, rtol=0, atol=tolerance * float(want.abs().max()))
+        return run
+
+    yield Contender("torch CSR, int32", on_first_call(lambda: checked(lambda: half[0] @ half[1], 2e-2)), "bfloat16")
+    for name in cusparse.ALGORITHMS:
+        for dtype, operands, tolerance in (("float32", (csr, x), 1e-5), ("bfloat16", half, 2e-2)):
+            make = functools.partial(cusparse.product, *operands, name)
+            run = on_first_call(lambda make=make, tolerance=tolerance: checked(make(), tolerance))
+            yield Contender(f"cuSPARSE CSR_{name}, int32, prepared", run, dtype)
+
+
+def _geometric(settings: Settings, x: torch.Tensor) -> Callable[[], torch.Tensor]:
+    from torch_geometric.nn import LGConv
+
     edges, conv = peers.directed_edges(settings.graph), LGConv()
-    return [Contender("torch-geometric LGConv, edge_index", lambda: conv(x, edges))]
+    return lambda: conv(x, edges)

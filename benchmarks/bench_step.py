@@ -10,7 +10,7 @@ import torch
 from fastgcn_rec import Adam, TrainStep, bpr_loss, l2_loss, propagate, sample_batch, softmax_loss
 
 from . import peers
-from .harness import Comparison, Contender, Settings
+from .harness import Comparison, Contender, Settings, on_first_call
 
 BATCH, REG, LR, TEMPERATURE = 2048, 1e-4, 1e-3, 0.12
 Tensor = torch.Tensor
@@ -27,7 +27,7 @@ class Job:
         self.batch = sample_batch(self.graph, BATCH, self.n_neg, seed=1)  # what the peers get, drawn beforehand
 
     def fused(self, storage: torch.dtype | None = None) -> Callable[[], Tensor]:
-        """Ours, sampling included."""
+        """Ours, sampling included, with the number of the step on the device, so that a graph can go on."""
         step = TrainStep(
             self.graph, self.start.clone(), self.alphas, loss=self.loss, temperature=TEMPERATURE, reg=REG, lr=LR, storage=storage
         )  # fmt: skip
@@ -40,12 +40,12 @@ class Job:
             offset.add_(BATCH)
             return step(users, pos, neg if self.n_neg else None)
 
-        return peers.captured(run) if device.type == "cuda" else run  # as fit runs it
+        return run
 
     def composed(self) -> Callable[[], Tensor]:
         """Ours, from single ops under autograd, sampling included."""
         table = torch.nn.Parameter(self.start.clone())
-        optimizer = Adam([table], lr=LR)
+        optimizer = Adam([table], lr=LR, capturable=table.device.type == "cuda")
 
         def run() -> Tensor:
             users, pos, neg = sample_batch(self.graph, BATCH, self.n_neg, seed=0)
@@ -72,12 +72,10 @@ class Job:
 
         return run
 
-    def geometric(self, adjacency: Tensor) -> Callable[[], Tensor] | None:
+    def geometric(self, adjacency: Tensor) -> Callable[[], Tensor]:
         """torch-geometric's LightGCN as its documentation trains it (BPR); sampling not included."""
-        try:
-            from torch_geometric.nn import LightGCN
-        except ImportError:
-            return None
+        from torch_geometric.nn import LightGCN
+
         model = LightGCN(self.graph.n_nodes, self.start.shape[1], self.n_layers).to(self.start.device)
         model.load_state_dict({**model.state_dict(), "embedding.weight": self.start})
         optimizer = torch.optim.Adam(model.parameters(), lr=LR)
@@ -131,31 +129,36 @@ def comparisons(settings: Settings) -> Iterator[Comparison]:
     def by_coo(x: Tensor) -> Tensor:
         return torch.sparse.mm(coo, x)
 
-    for name, loss, n_layers in (("bpr, 3 layers", "bpr", 3), ("softmax, 1 layer", "softmax", 1)):
+    for title, loss, n_layers in (("bpr, 3 layers", "bpr", 3), ("softmax, 1 layer", "softmax", 1)):
         job = Job(settings, loss, n_layers)
-        contenders = [
-            Contender("ours", job.fused()),
-            Contender("ours", job.fused(torch.bfloat16), "bfloat16"),
-            Contender("ours, single ops", job.composed()),
-            Contender("torch, CSR int32", job.torch_form(by_csr)),
-            Contender("torch, COO (LightGCN-PyTorch)", job.torch_form(by_coo, fused_adam=False)),
-        ]
-        if settings.device.type == "cuda":
-            contenders.append(Contender("torch, CSR int32, CUDA graph", peers.captured(job.torch_form(by_csr))))
+        makers = {
+            ("ours", "float32"): job.fused,
+            ("ours", "bfloat16"): lambda job=job: job.fused(torch.bfloat16),
+            ("ours, single ops", "float32"): job.composed,
+            ("torch, CSR int32", "float32"): lambda job=job: job.torch_form(by_csr),
+            ("torch, COO (LightGCN-PyTorch)", "float32"): lambda job=job: job.torch_form(by_coo, fused_adam=False),
+        }
         if loss == "bpr":
             for kind, adjacency in (("edge_index", edges), ("sparse", csr)):
-                run = job.geometric(adjacency)
-                if run is not None:
-                    contenders.append(Contender(f"torch-geometric LightGCN, {kind}", run))
-        yield Comparison(f"step/{name}, batch {BATCH}", contenders, lambda job=job: job.gate(csr))
+                makers[f"torch-geometric LightGCN, {kind}", "float32"] = lambda job=job, a=adjacency: job.geometric(a)
+        contenders = [Contender(name, on_first_call(make), dtype) for (name, dtype), make in makers.items()]
+        yield Comparison(f"step/{title}, batch {BATCH}", contenders, lambda job=job: job.gate(csr))
     yield from _mf(settings)
 
 
 def _mf(settings: Settings) -> Iterator[Comparison]:
-    """An epoch of matrix factorization; implicit's own SGD, one sample at a time, is another algorithm for the same model."""
+    """An epoch of matrix factorization on the CPU, where implicit's own SGD, one sample at a time, is another algorithm for the same model;
+    a step of it on a GPU."""
     job = Job(settings, "bpr", 0)
-    steps = math.ceil(settings.graph.n_edges / BATCH)
     fused, plain = job.fused(), job.torch_form(lambda x: x)
+
+    def gate() -> None:
+        job.gate(peers.normalized_csr(settings.graph))
+
+    if settings.device.type == "cuda":
+        yield Comparison(f"step/mf, batch {BATCH}", [Contender("ours", fused), Contender("torch", plain)], gate)
+        return
+    steps = math.ceil(settings.graph.n_edges / BATCH)
 
     def epoch(step: Callable[[], Tensor]) -> Callable[[], None]:
         def run() -> None:
@@ -164,15 +167,15 @@ def _mf(settings: Settings) -> Iterator[Comparison]:
 
         return run
 
-    contenders = [Contender(f"ours, {steps} steps", epoch(fused)), Contender("torch", epoch(plain))]
-    try:
+    def sgd() -> Callable[[], None]:
         from implicit.cpu.bpr import BayesianPersonalizedRanking
-    except ImportError:
-        pass
-    else:  # on the CPU, whatever the device
-        matrix = settings.graph.to("cpu").to_scipy().astype("float32")
+
+        matrix = settings.graph.to_scipy().astype("float32")
         model = BayesianPersonalizedRanking(
             factors=settings.dim, iterations=1, num_threads=torch.get_num_threads(), random_state=0
         )
-        contenders.append(Contender("implicit BPR (SGD)", lambda: model.fit(matrix, show_progress=False)))
-    yield Comparison("step/mf epoch", contenders, lambda: job.gate(peers.normalized_csr(settings.graph)))
+        return lambda: model.fit(matrix, show_progress=False)
+
+    contenders = [Contender(f"ours, {steps} steps", epoch(fused)), Contender("torch", epoch(plain))]
+    contenders.append(Contender("implicit BPR (SGD)", on_first_call(sgd)))
+    yield Comparison("step/mf epoch", contenders, gate)

@@ -15,14 +15,19 @@ RECIPE = "softmax"
 
 
 def records(settings: Settings) -> list[Record]:
-    recipe, data = RECIPES[RECIPE], settings.dataset
+    names = (RECIPE, "gowalla") if settings.device.type == "cuda" else (RECIPE,)
+    return [record for name in names for record in _records(settings, name)]
+
+
+def _records(settings: Settings, name: str) -> list[Record]:
+    recipe, data = RECIPES[name], settings.dataset
     epochs = 1 if settings.quick else recipe.train.epochs
     model = recipe.make_model(data).to(settings.device)
     history = fit(model, data, recipe.train, epochs=epochs, progress=False)
     metrics = evaluate(model, data.test)
     return [
         {
-            "case": f"train/{RECIPE}",
+            "case": f"train/{name}",
             "data": settings.data,
             "device": settings.device.type,
             "seconds_train": round(history.seconds_train, 1),

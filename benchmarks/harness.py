@@ -28,12 +28,22 @@ Record = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Contender:
-    """One way to do the job; ``run`` does it once, or a sample of it that takes 1 / ``scale`` of the time."""
+    """One way to do the job; ``run`` does it once, or a sample of it that takes 1 / ``scale`` of the time.
+
+    ``calls`` is how many of them a CUDA graph may record; 0: it is not to be captured.
+    """
 
     name: str
     run: Callable[[], Any]
     dtype: str = "float32"
     scale: float = 1
+    calls: int = 20
+
+
+def on_first_call(make: Callable[[], Callable[[], Any]]) -> Callable[[], Any]:
+    """make()(), where make() is called once, by the first call: what it raises is the contender's fault, not the comparison's."""
+    made = functools.cache(make)
+    return lambda: made()()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,49 +106,137 @@ def dataset_named(name: str) -> Dataset:
     return synthetic_interactions(max(n_edges // 27, 50), max(n_edges // 20, 50), n_edges)
 
 
-def measure(comparison: Comparison, settings: Settings, ceilings: dict[str, float]) -> list[Record]:
-    """Times every contender in interleaved rounds: in each, a warm-up call, then the mean of enough calls to fill 20 ms."""
-    comparison.gate()
-    clock = _cuda_clock if settings.device.type == "cuda" else _cpu_clock
-    calls, times = [], [[] for _ in comparison.contenders]
-    for contender in comparison.contenders:
+class _Racer:
+    """A contender that has run, with how often it runs a sample, and its times: called one by one and, on a GPU, replayed from a CUDA graph."""
+
+    def __init__(self, contender: Contender, device: torch.device) -> None:
+        self.contender = contender
+        self.clock, self.seconds = (_cuda_clock, 0.01) if device.type == "cuda" else (_cpu_clock, 0.02)
+        self.modes: dict[str, tuple[Callable[[], Any], int]] = {"eager": (contender.run, 1)}
+        self.not_captured = ""
         contender.run()
-        calls.append(max(1, min(1000, round(0.02 / max(clock(contender.run, 1), 1e-7)))))
+        self.counts = {"eager": self._count(contender.run)}
+        if device.type == "cuda" and contender.calls:
+            calls = min(contender.calls, self.counts["eager"])
+            try:
+                self.modes["captured"] = captured(contender.run, calls), calls
+                self.counts["captured"] = self._count(self.modes["captured"][0])
+            except Exception as error:  # whatever it is, it runs without
+                self.not_captured = _first_line(error)
+        self.samples: dict[str, list[float]] = {mode: [] for mode in self.modes}
+
+    def _count(self, run: Callable[[], Any]) -> int:
+        return max(1, min(1000, round(self.seconds / max(self.clock(run, 1), 1e-7))))
+
+    def sample(self) -> None:
+        for mode, (run, calls) in self.modes.items():
+            if self.counts[mode] > 1:
+                run()
+            self.samples[mode].append(self.contender.scale * self.clock(run, self.counts[mode]) / calls)
+
+    @property
+    def times(self) -> list[float]:
+        """Captured, where it can be: as training runs it, and a time of the GPU rather than of Python."""
+        return self.samples.get("captured", self.samples["eager"])
+
+
+def measure(
+    comparison: Comparison, settings: Settings, ceilings: dict[str, float]
+) -> tuple[list[Record], list[Record]]:
+    """Times every contender in interleaved rounds: in each, a warm-up call, then the mean of enough calls to fill 20 ms (10 on a GPU).
+
+    Returns the records of those that ran and, as (case, contender, dtype, error), those that raised; ours must not.
+    """
+    comparison.gate()
+    racers: list[_Racer] = []
+    skipped: list[Record] = []
+
+    def skip(contender: Contender, error: Exception) -> None:
+        if contender is comparison.contenders[0]:
+            raise error
+        names = {"case": comparison.case, "contender": contender.name, "dtype": contender.dtype}
+        skipped.append({**names, "error": _first_line(error)})
+
+    for contender in comparison.contenders:
+        try:
+            racers.append(_Racer(contender, settings.device))
+        except Exception as error:
+            skip(contender, error)
     start = time.perf_counter()
     for n in range(settings.rounds):
         if n >= 5 and time.perf_counter() - start > settings.budget_s:
             break
-        for contender, count, samples in zip(comparison.contenders, calls, times, strict=True):
-            if count > 1:
-                contender.run()
-            samples.append(contender.scale * clock(contender.run, count))
-    records = []
-    for contender, samples in zip(comparison.contenders, times, strict=True):
-        ratios = [theirs / ours for theirs, ours in zip(samples, times[0], strict=True)]
-        q1, median, q3 = quartiles([1e3 * t for t in samples])
-        record: Record = {
-            "case": comparison.case,
-            "data": settings.data,
-            "device": settings.device.type,
-            "dtype": contender.dtype,
-            "dim": settings.dim,
-            "contender": contender.name,
-            "median_ms": median,
-            "q1_ms": q1,
-            "q3_ms": q3,
-            "ratio": statistics.median(ratios),
-            "ratio_q1": quartiles(ratios)[0],
-            "ratio_q3": quartiles(ratios)[2],
-            "rounds": len(samples),
-        }
-        if comparison.n_units:
-            record["unit"], record["units_per_s"] = comparison.unit, 1e3 * comparison.n_units / median
-        if contender is comparison.contenders[0] and comparison.n_bytes:
-            record["gb_per_s"] = comparison.n_bytes / median / 1e6
-            record["ceiling"] = comparison.ceiling
-            record["of_ceiling"] = record["gb_per_s"] / ceilings[comparison.ceiling]
-        records.append(record)
-    return records
+        for racer in list(racers):
+            try:
+                racer.sample()
+            except Exception as error:
+                skip(racer.contender, error)
+                racers.remove(racer)
+    return [_record(racer, racers[0], comparison, settings, ceilings) for racer in racers], skipped
+
+
+def _record(
+    racer: _Racer, ours: _Racer, comparison: Comparison, settings: Settings, ceilings: dict[str, float]
+) -> Record:
+    contender = racer.contender
+    ratios = [theirs / mine for theirs, mine in zip(racer.times, ours.times, strict=True)]
+    q1, median, q3 = quartiles([1e3 * t for t in racer.times])
+    record: Record = {
+        "case": comparison.case,
+        "data": settings.data,
+        "device": settings.device.type,
+        "dtype": contender.dtype,
+        "dim": settings.dim,
+        "contender": contender.name,
+        "median_ms": median,
+        "q1_ms": q1,
+        "q3_ms": q3,
+        "ratio": statistics.median(ratios),
+        "ratio_q1": quartiles(ratios)[0],
+        "ratio_q3": quartiles(ratios)[2],
+        "rounds": len(racer.times),
+    }
+    if settings.device.type == "cuda":
+        record["captured_calls"] = racer.modes["captured"][1] if "captured" in racer.modes else 0
+        record["eager_ms"] = 1e3 * statistics.median(racer.samples["eager"])
+        if racer.not_captured:
+            record["not_captured"] = racer.not_captured
+    if comparison.n_units:
+        record["unit"], record["units_per_s"] = comparison.unit, 1e3 * comparison.n_units / median
+    if racer is ours and comparison.n_bytes:
+        record["gb_per_s"] = comparison.n_bytes / median / 1e6
+        record["ceiling"] = comparison.ceiling
+        record["of_ceiling"] = record["gb_per_s"] / ceilings[comparison.ceiling]
+    return record
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0] if text else ''}"[:200]
+
+
+def captured(run: Callable[[], Any], calls: int) -> Callable[[], Any]:
+    """run() recorded ``calls`` times as one CUDA graph, and replayed by the function returned. RuntimeError: it cannot be."""
+    before = torch.cuda.current_stream()
+    torch.cuda.set_sync_debug_mode("error")  # what waits for the GPU says so here, where it does no harm
+    try:
+        run()
+        torch.cuda.set_sync_debug_mode("default")
+        side = torch.cuda.Stream()
+        side.wait_stream(before)
+        with torch.cuda.stream(side):
+            run()
+        before.wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            for _ in range(calls):
+                run()
+        graph.replay()
+        torch.cuda.synchronize()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+        torch.cuda.set_stream(before)  # a capture that fails leaves its own
+    return graph.replay
 
 
 def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
@@ -198,7 +296,7 @@ def ceilings(settings: Settings) -> dict[str, float]:
 
 def run_context(argv: Sequence[str], settings: Settings) -> Record:
     """Where, when and with what."""
-    packages = ("torch", "numpy", "scipy", "torch_geometric", "torch_cluster", "implicit")
+    packages = ("torch", "numpy", "scipy", "torch_geometric", "torch_cluster", "implicit", "cupy-cuda13x")
     versions = {"python": platform.python_version(), "fastgcn_rec": _C.build_info()["version"]}
     for name in packages:
         try:
@@ -229,8 +327,8 @@ def _processor() -> str:
         return platform.processor()
 
 
-def table(records: Sequence[Record]) -> str:
-    """Records as text; the first of a case is ours."""
+def table(records: Sequence[Record], skipped: Sequence[Record] = ()) -> str:
+    """Records as text; the first of a case is ours. Times on a GPU are those of a CUDA graph, where there is one."""
     lines, case = [], None
     for r in records:
         if r["case"] != case:
@@ -245,7 +343,12 @@ def table(records: Sequence[Record]) -> str:
         ratio = f"{r['ratio']:8.2f} ({r['ratio_q1']:.2f} to {r['ratio_q3']:.2f})"
         name = f"{r['contender']}, {r['dtype']}"
         rate = f"  {r['units_per_s'] / 1e6:.1f} M {r['unit']}/s" if "unit" in r else ""
+        if r.get("captured_calls"):
+            rate += f"  (eager {r['eager_ms']:.3f})"
+        elif "eager_ms" in r:
+            rate += f"  (eager; {r.get('not_captured', 'not to be captured')})"
         lines.append(f"  {name:40s} {r['median_ms']:10.3f} {r['q1_ms']:9.3f} {r['q3_ms']:9.3f} {ratio}{rate}")
+    lines += [f"  {r['contender'] + ', ' + r['dtype']:40s} skipped: {r['error']}" for r in skipped]
     return "\n".join(lines)
 
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import fastgcn_rec
 
@@ -76,6 +77,78 @@ def test_scale_gives_the_estimate_beside_the_measured_peak(tmp_path):
     assert done.returncode == 0, done.stderr
     for record in json.loads(file.read_text())["records"]:
         assert {"edges", "hop_ns_per_edge", "peak_mib", "predicted_mib"} <= record.keys()
+
+
+def fails():
+    raise RuntimeError("no such kernel\nand more")
+
+
+def test_a_contender_that_raises_is_skipped_with_its_error_and_ours_is_not(here, tmp_path, monkeypatch, capsys):
+    harness, adam = (importlib.import_module(f"benchmarks.{name}") for name in ("harness", "bench_adam"))
+    later = iter(range(4))
+    contenders = [
+        harness.Contender("ours", lambda: None),
+        harness.Contender("never", harness.on_first_call(lambda: fails)),
+        harness.Contender("not made", harness.on_first_call(fails)),
+        harness.Contender("not for long", lambda: next(later)),
+        harness.Contender("theirs", lambda: None),
+    ]
+    races = [
+        harness.Comparison("adam/whole", contenders, lambda: None),
+        harness.Comparison("adam/ours fails", [harness.Contender("ours", fails), contenders[-1]], lambda: None),
+        harness.Comparison("adam/wrong", contenders, fails),
+        harness.Comparison("adam/last", contenders[::4], lambda: None),
+    ]
+    monkeypatch.setattr(adam, "comparisons", lambda settings: iter(races))
+    file = tmp_path / "result.json"
+    assert here("adam", "--quick", "--data", "synthetic:3e3", "--dim", "8", "--json", str(file)) == 1
+    result = json.loads(file.read_text())
+    ran = [(r["case"], r["contender"]) for r in result["records"]]
+    assert ran == [("adam/whole", "ours"), ("adam/whole", "theirs"), ("adam/last", "ours"), ("adam/last", "theirs")]
+    errors = {r["contender"]: r["error"] for r in result["skipped"]}
+    assert errors.pop("not for long") == "StopIteration: "
+    assert errors == dict.fromkeys(["never", "not made"], "RuntimeError: no such kernel")
+    assert result["failed"] == ["adam/ours fails", "adam/wrong"]
+    printed = capsys.readouterr().out
+    assert "never, float32                           skipped: RuntimeError: no such kernel" in printed
+
+
+def test_times_on_a_gpu_are_of_a_graph_where_it_can_be(here, monkeypatch):
+    harness = importlib.import_module("benchmarks.harness")
+
+    def single():
+        pass
+
+    def waits():
+        pass
+
+    def replay():
+        pass
+
+    def captured(run, calls):
+        if run is waits:
+            fails()
+        assert calls == 10  # as many as fill a sample
+        return replay
+
+    monkeypatch.setattr(harness, "captured", captured)
+    monkeypatch.setattr(harness, "_cuda_clock", lambda run, calls: {single: 1e-3, waits: 1e-3, replay: 2e-3}[run])
+    contenders = [
+        harness.Contender("ours", single),
+        harness.Contender("cannot", waits),
+        harness.Contender("must not", single, calls=0),
+    ]
+    settings = harness.Settings("none", torch.device("cuda"), quick=True)
+    records, skipped = harness.measure(harness.Comparison("case", contenders, lambda: None), settings, {})
+    assert skipped == []
+    assert [r["captured_calls"] for r in records] == [10, 0, 0]
+    assert [r["median_ms"] for r in records] == pytest.approx([0.2, 1.0, 1.0])
+    assert [r["eager_ms"] for r in records] == pytest.approx([1.0] * 3)
+    assert [r["ratio"] for r in records] == pytest.approx([1.0, 5.0, 5.0])
+    assert [r.get("not_captured") for r in records] == [None, "RuntimeError: no such kernel", None]
+    _, _, _, *lines = harness.table(records).splitlines()
+    endings = ["(eager 1.000)", "(eager; RuntimeError: no such kernel)", "(eager; not to be captured)"]
+    assert all(line.endswith(ending) for line, ending in zip(lines, endings, strict=True))
 
 
 def test_a_file_that_is_no_result_is_refused(here, tmp_path):
