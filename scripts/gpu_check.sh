@@ -105,12 +105,12 @@ stage_build() {
   gpu_main > /dev/null || targets+=(gpu_main)
   if [ ${#targets[@]} = 0 ]; then return; fi
   has nvcc || { echo "error: no nvcc on PATH"; return 1; }
-  cmake -S . -B $BUILD -G Ninja -DFGR_CUDA=ON -DFGR_TESTS=ON -DFGR_WERROR=OFF -DFGR_CUDA_ARCHITECTURES="${CUDA_ARCH:-90-real}" \
+  cmake -S . -B "$BUILD" -G Ninja -DFGR_CUDA=ON -DFGR_TESTS=ON -DFGR_WERROR=OFF -DFGR_CUDA_ARCHITECTURES="${CUDA_ARCH:-90-real}" \
     -DFGR_VERSION=gpu-check -DPython_EXECUTABLE="$(command -v "$PYTHON")" \
     -Dpybind11_DIR="$("$PYTHON" -m pybind11 --cmakedir)" > /dev/null
-  cmake --build $BUILD -j "$(nproc)" --target "${targets[@]}"
+  cmake --build "$BUILD" -j "$(nproc)" --target "${targets[@]}"
   if [[ " ${targets[*]} " == *" _C "* ]]; then
-    cmake --install $BUILD --prefix fastgcn_rec > /dev/null
+    cmake --install "$BUILD" --prefix fastgcn_rec > /dev/null
     loads
   fi
 }
@@ -170,19 +170,23 @@ stage_test() {
   return $failed
 }
 
+# What gpu_main is to time|the kernels to count in|how many launches of theirs.
+COUNTED=("hop float32|hop_kernel|1" "hop bfloat16|hop_kernel|1" "retrieve, all users|retrieve_kernel|1" "softmax_loss B=2048 d=64 float32|product|3")
 stage_ncu() {
   has ncu || skip "no ncu on PATH"
-  local kernel failed=0
-  for kernel in "hop fp32" "hop bf16" "retrieve" "softmax products"; do
-    echo "-- $kernel"
-    timeout -k 2 15 ncu --clock-control none -c 1 --page details --print-details all --kernel-name "regex:$(kernel_of "$kernel")" \
+  local case only kernels launches failed=0 data=()
+  if has_gowalla; then data=(--data "$FASTGCN_REC_DATA/gowalla/train.txt"); fi
+  for case in "${COUNTED[@]}"; do
+    IFS="|" read -r only kernels launches <<< "$case"
+    echo "-- $only"
+    timeout -k 2 20 ncu --clock-control none --check-exit-code no --kernel-name "regex:$kernels" -c "$launches" --page details --print-details all \
       --section SpeedOfLight --section MemoryWorkloadAnalysis --section MemoryWorkloadAnalysis_Tables --section SchedulerStats \
       --section WarpStateStats --section InstructionStats --section Occupancy --section LaunchStats \
-      "$(gpu_main)" time --only "$kernel" || failed=$?
+      "$(gpu_main)" time --only "$only" --seconds 4 "${data[@]}" 2>&1 \
+      | awk '{ print; fflush() } /==PROF== Profiling/ { found = 1 } END { exit !found }' || { echo "error: nothing was counted in $only"; failed=1; }
   done
   return $failed
 }
-kernel_of() { case $1 in hop*) echo hop ;; retrieve) echo retrieve ;; *) echo product ;; esac }
 
 FINDINGS='Invalid|Uninitialized|Barrier|Program hit|Race reported|Error:|SUMMARY: [1-9]'
 stage_sanitize() {

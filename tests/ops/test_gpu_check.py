@@ -61,6 +61,7 @@ class Machine:
             (self.bin / tool).symlink_to(shutil.which(tool))
         for name in ("nvidia-smi", "nvcc", "g++", "cmake", "ninja", "python3", "compute-sanitizer", "ncu", "cuobjdump"):
             self.put(name, f'echo "{name} 1.0 $*"')
+        self.put("ncu", 'echo "ncu 1.0 $*"; [ "$1" = --version ] || echo "==PROF== Profiling \\"kernel\\""')
         self.put("gpu_main", 'echo "gpu_main $*"', self.tree / ".gpu")
         (self.tree / ".gpu/_C.cpython-312-x86_64-linux-gnu.so").write_text("beforehand")
 
@@ -187,6 +188,15 @@ def test_the_log_is_there_when_the_script_is_killed(machine):
         assert program.wait(20) == 143
     assert "the first line" in machine.log()
     assert alive(machine.out) == []
+
+
+def test_a_kernel_in_which_nothing_was_counted_fails_the_stage(machine):
+    machine.put(
+        "ncu", '[[ "$*" == *bfloat16* ]] && { echo "==ERROR== no counters"; exit 1; }; echo "==PROF== Profiling"'
+    )
+    done = machine.run("ncu")
+    assert results(done.stdout) == {"ncu": "failed (1) ==ERROR== no counters"}
+    assert re.findall("error: nothing was counted in (.*)", done.stdout) == ["hop bfloat16"]
 
 
 def test_tests_are_interrupted_in_time_to_say_what_failed(machine):
