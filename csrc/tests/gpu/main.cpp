@@ -15,6 +15,8 @@ int main(int argc, char** argv) {
     std::printf("gpu_main: %s\n", error.what());
     return 2;
   }
-  std::printf("usage: gpu_main check [--small] [--only SUBSTRING] [--seed N] | gpu_main time [...]\n");
+  std::printf(
+      "usage: gpu_main check [--small] [--only SUBSTRING] [--seed N] | gpu_main time "
+      "[--data FILE] [--json FILE] [--only SUBSTRING] [--seconds N]\n");
   return 2;
 }
