@@ -73,5 +73,10 @@ template <class T>
 FGR_HOST_DEVICE rank_word_t<T> no_word() {
   return ~rank_word_t<T>{0};
 }
+// Before all others, and no candidate's: what stands for one whose score is NaN.
+template <class T>
+FGR_HOST_DEVICE rank_word_t<T> nan_word() {
+  return 0;
+}
 
 }  // namespace fgr

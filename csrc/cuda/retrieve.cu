@@ -29,11 +29,12 @@ int64_t power_of_two_from(int64_t n) {
 
 template <class T>
 struct Space {
-  rank_word_t<T>* words;  // [queries_at_once, n_splits, capacity]
-  T* query_factor;        // [queries_at_once] if cosine: 1 / norm
-  T* item_factor;         // [n_candidates] if cosine
-  int64_t n_best;         // min(k, n_candidates)
-  int64_t capacity;       // of the words that a block keeps for a query: a tile's more than the best
+  unsigned long long* first_nan;  // [1] query * n_items + item, all bits set where there is none; at the very beginning
+  rank_word_t<T>* words;          // [queries_at_once, n_splits, capacity]
+  T* query_factor;                // [queries_at_once] if cosine: 1 / norm
+  T* item_factor;                 // [n_candidates] if cosine
+  int64_t n_best;                 // min(k, n_candidates)
+  int64_t capacity;               // of the words that a block keeps for a query: a tile's more than the best
   int64_t n_splits;
   int64_t tiles_a_split;
   int64_t bytes;
@@ -49,6 +50,7 @@ struct Space {
     }
     tiles_a_split = blocks_for(n_tiles, n_splits);
     Arena arena{reinterpret_cast<uintptr_t>(workspace)};
+    first_nan = arena.take<unsigned long long>(1);
     words = arena.take<rank_word_t<T>>(job.queries_at_once * n_splits * capacity);
     query_factor = arena.take<T>(job.cosine ? job.queries_at_once : 0);
     item_factor = arena.take<T>(job.cosine ? job.n_candidates : 0);
@@ -95,6 +97,11 @@ __device__ __forceinline__ void stage(const T* x, const RowOf& row_of, const T* 
     }
     to[e % depth][e / depth] = value;
   }
+}
+
+__device__ __forceinline__ void note_least(unsigned long long* least, int64_t x) {
+  const auto value = static_cast<unsigned long long>(x);
+  if (value < __ldcg(least)) atomicMin(least, value);  // where all is NaN, most need not wait for each other
 }
 
 // The n_best of a query's words to the front, in order; returns the last. By a warp.
@@ -166,14 +173,11 @@ __global__ void __launch_bounds__(block_threads)
         const int64_t q = q0 + r, position = j0 + place(tx, e % side);
         if ((found >> e & 1) == 0 || q >= n_queries || position >= end) continue;
         const int64_t item = item_at(job, position);
-        if (scores[e] != scores[e]) {
-          printf("fastgcn_rec: retrieve: the score of query %lld and item %lld is NaN\n",
-                 static_cast<long long>(first_query + q), static_cast<long long>(item));
-          __trap();
-        }
-        const rank_word_t<T> word = rank_word(scores[e], item);
+        const bool nan = scores[e] != scores[e];
+        if (nan) note_least(s.first_nan, (first_query + q) * job.n_items + item);
+        const rank_word_t<T> word = nan ? nan_word<T>() : rank_word(scores[e], item);
         if (word > last[r]) continue;
-        if (job.exclude.indptr != nullptr) {
+        if (!nan && job.exclude.indptr != nullptr) {
           const int64_t row = job.rows != nullptr ? job.rows[first_query + q] : first_query + q;
           if (has_edge(job.exclude, checked_id(row, 0, job.exclude.n_rows, "exclude_rows"), item)) continue;
         }
@@ -200,7 +204,7 @@ __global__ void __launch_bounds__(block_threads)
   }
 }
 
-// The best of what a query's blocks have kept; a group a query.
+// The best of what a query's blocks have kept; a group a query. Of one with a NaN ids -1 and scores NaN.
 template <class T, class Group>
 __global__ void __launch_bounds__(2 * block_threads)
     finish_kernel(Retrieval<T> job, Space<T> s, int64_t n_queries, int64_t* ids, T* scores) {
@@ -208,10 +212,11 @@ __global__ void __launch_bounds__(2 * block_threads)
   if (q >= n_queries) return;
   rank_word_t<T>* words = s.words + q * s.n_splits * s.capacity;
   sort<Group>(words, s.n_splits * s.capacity);
+  const bool nan = words[0] == nan_word<T>();
   for (int64_t j = Group::rank(); j < job.k; j += Group::size()) {
-    const bool found = j < s.n_best && words[j] != no_word<T>();
+    const bool found = !nan && j < s.n_best && words[j] != no_word<T>();
     ids[q * job.k + j] = found ? id_of_word<T>(words[j]) : -1;
-    scores[q * job.k + j] = found ? score_of_word<T>(words[j]) : -static_cast<T>(INFINITY);
+    scores[q * job.k + j] = found ? score_of_word<T>(words[j]) : static_cast<T>(nan ? NAN : -INFINITY);
   }
 }
 
@@ -227,6 +232,7 @@ void retrieve(const Retrieval<T>& job, int64_t* ids, T* scores, void* workspace,
   constexpr int per_block = block_threads / warp;
   const char* op = "retrieve";
   const Space<T> s(workspace, job);
+  check(cudaMemsetAsync(s.first_nan, 0xff, sizeof *s.first_nan, static_cast<cudaStream_t>(stream)), op);
   if (job.cosine) {
     launch(op, factor_kernel<T, ItemAt<T>>, blocks_for(job.n_candidates, per_block), block_threads, 0, stream,
            job.items, ItemAt<T>{job}, job.n_candidates, job.dim, s.item_factor);

@@ -189,7 +189,7 @@ class Graph:
         return self._schedule
 
     def _make_schedule(self) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-        if self.device.type == "cpu" and not native.emulates_cuda:
+        if not native.runs_cuda(self.device):
             return None, None
         degree = torch.cat([self.user_degree, self.item_degree])
         long = torch.nonzero(degree > native.HEAVY_DEGREE).flatten()

@@ -100,6 +100,16 @@ def ppr_push(native_graph: Any, inv_degree: Tensor | None, nodes: Tensor, restar
     return _C.PprPush(native_graph, address(inv_degree), address(nodes), len(nodes), restart, epsilon, threads())
 
 
+def runs_cuda(device: torch.device) -> bool:
+    """Whether the CUDA kernels take this device's tensors."""
+    return device.type == "cuda" or emulates_cuda
+
+
+def is_captured(device: torch.device) -> bool:
+    """Whether what runs on this device now goes into a CUDA graph, which the host cannot wait for."""
+    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+
+
 def workspace(n_bytes: int, device: torch.device) -> Tensor:
     return torch.empty(n_bytes, dtype=torch.uint8, device=device)
 

@@ -130,7 +130,7 @@ class Adam(torch.optim.Optimizer):
                 if p.grad is None:
                     continue
                 state = self.state[p]
-                if not group["capturable"] and _is_captured(p.device):
+                if not group["capturable"] and native.is_captured(p.device):
                     raise RuntimeError(
                         "Adam: step() is captured in a CUDA graph, whose replays would all be the same step; make it by Adam(..., capturable=True), or "
                         "call adam_step with a tensor as step"
@@ -152,7 +152,3 @@ class Adam(torch.optim.Optimizer):
                 if state := self.state.get(p):  # torch makes a captured step a float32, which ends at 2^24
                     step = int(state["step"])
                     state["step"] = torch.tensor(step, device=p.device) if group["capturable"] else step
-
-
-def _is_captured(device: torch.device) -> bool:
-    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()

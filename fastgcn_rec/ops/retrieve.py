@@ -43,12 +43,20 @@ def _retrieve(
     job = native.retrieval(*inputs, queries_at_once, items_at_once)
     try:
         native.call("retrieve", queries.device, native.DTYPE_CODE[queries.dtype], job, ids, scores, space)
+        if native.runs_cuda(queries.device) and not native.is_captured(queries.device):
+            _check_nan(int(space[:8].view(torch.int64)), len(items))
     except ValueError as error:
         raise ValueError(
             f"retrieve: {error}, so there is no ranking: queries or items hold NaN, or infinities that cancel; "
             "replace them with torch.nan_to_num"
         ) from None
     return ids, scores
+
+
+def _check_nan(first: int, n_items: int) -> None:
+    """Raises what the CPU's kernel does, by what a GPU's leaves at the beginning of its workspace (csrc/include/fgr/retrieve.h)."""
+    if first >= 0:
+        raise ValueError(f"the score of query {first // n_items} and item {first % n_items} is NaN")
 
 
 def _outputs(queries: Tensor, items: Tensor, k: int, *rest: Any) -> tuple[Tensor, Tensor]:
@@ -129,12 +137,15 @@ def retrieve(
 
     Raises
     ------
-    TypeError, ValueError : wrong kind, dtype, shape, device or option; a budget too small; a score that is NaN (CPU; it stops the kernel
-        on a GPU), as a NaN in the vectors makes it, or inf - inf. IndexError : an id out of range.
+    TypeError, ValueError : wrong kind, dtype, shape, device or option; a budget too small; a score that is NaN, as a NaN in the vectors
+        makes it, or inf - inf. IndexError : an id out of range.
 
     Notes
     -----
     Not differentiable. A score depends on its two vectors alone: the same bits for any number of threads, any batching and any budget.
+
+    For a NaN to be an error the host waits for a GPU. While a CUDA graph is captured it cannot: then, and in every replay, a query with such a
+    score gets ids of -1 and scores of NaN.
 
     Examples
     --------

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from support import DIMS, EMULATED, assert_close, graphs, on_the_cpu, random_graph, ranking, same_bits_in_any_order
 
 from fastgcn_rec import Graph, retrieve
+from fastgcn_rec.core import native
 from fastgcn_rec.ops import reference
 
 DTYPES = [torch.float32, torch.float64]
@@ -145,27 +146,69 @@ def test_infinite_scores_are_ranked(device, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("bad", [(3, 17, torch.nan), (3, 17, torch.inf)])
-def test_a_nan_score_is_an_error(device, dtype, bad):
+def test_a_nan_score_is_an_error_that_harms_nothing_else(device, dtype, bad):
     q, i, value = bad
     queries, items = torch.ones(60, 2, dtype=dtype), torch.ones(900, 2, dtype=dtype)
     queries[q, 0] = 0
     items[i, 0] = items[800, 1] = value
     if value != value:
         q = 0  # whose score is NaN too
-    kind, message = (RuntimeError, "a kernel stopped itself") if EMULATED else (
-        ValueError, rf"retrieve: the score of query {q} and item {i} is NaN.*torch.nan_to_num")  # fmt: skip
-    if device.type == "cuda":
-        pytest.skip("a trap ends the process's use of the GPU")
+    message = rf"retrieve: the score of query {q} and item {i} is NaN.*torch.nan_to_num"
     for k in (1, 900):
         for budget in (1 << 30, 100_000 + 60 * k * 50):
-            with pytest.raises(kind, match=message):
+            with pytest.raises(ValueError, match=message):
                 retrieve(queries.to(device), items.to(device), k, memory_budget=budget)
+    whole = queries[:, 1:].to(device), torch.nan_to_num(items[:, :1]).to(device), 5
+    assert_equal(retrieve(*whole), brute_force(*whole))
+
+
+@pytest.mark.parametrize("n", [2, 150])  # queries: of few, several blocks of a GPU share out the items
+def test_the_first_nan_score_is_named_whoever_finds_it(device, n):
+    queries, items = torch.full((n, 1), torch.nan), torch.full((1500 if EMULATED else 9000, 1), torch.nan)
+    queries[0] = 1
+    items[:700] = 1
+    items[150] = torch.nan  # left out of query 0, which makes no difference
+    exclude = Graph.from_edges([0], [150], n, len(items)).to(device)
+    subset, found = torch.arange(100, len(items), device=device), []
+
+    def raises():
+        with pytest.raises(ValueError, match="is NaN") as caught:
+            retrieve(queries.to(device), items.to(device), 3, exclude, items_subset=subset)
+        found.append(str(caught.value))
+        return ()
+
+    same_bits_in_any_order(raises, device)
+    assert len(found) > 1
+    assert all("the score of query 0 and item 150 is NaN" in text for text in found)
+
+
+def test_in_a_cuda_graph_the_lists_of_a_nan_score_say_so(device, monkeypatch):
+    if not native.runs_cuda(device):
+        pytest.skip("the CPU raises")
+    queries, items = integers(140, 3, 0).to(device), integers(1500, 3, 1).to(device)
+    expected = brute_force(queries, items, 7)
+    items[0] = torch.tensor([1.0, torch.inf, 0.0])  # inf * 0 is NaN, and what is not is first or last
+    bad = queries[:, 1] == 0
+    if device.type == "cuda":
+        retrieve(queries[~bad], items, 7)  # what a kernel's first launch does cannot be captured
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            ids, scores = retrieve(queries, items, 7)
+        graph.replay()
+    else:
+        monkeypatch.setattr(native, "is_captured", lambda device: True)
+        ids, scores = retrieve(queries, items, 7)
+    assert 0 < int(bad.sum()) < len(queries)
+    assert (ids[bad] == -1).all()
+    assert scores[bad].isnan().all()
+    low = queries[:, 1] < 0  # item 0, which was 0 or more places from the front, is last
+    rest = low & (expected[0].to(device) != 0).all(1)
+    assert torch.equal(ids[rest].cpu(), expected[0][rest.cpu()])
+    assert (ids[queries[:, 1] > 0, 0] == 0).all()
 
 
 @on_the_cpu
 def test_memory_stays_within_the_budget(monkeypatch):
-    from fastgcn_rec.core import native
-
     taken = []
     original = native.workspace
     monkeypatch.setattr(native, "workspace", lambda n, device: (taken.append(n), original(n, device))[1])

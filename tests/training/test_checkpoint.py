@@ -199,3 +199,22 @@ def test_ctrl_c_in_a_diverged_epoch_leaves_the_last_good_checkpoint(data, tmp_pa
     fit(model, data, **QUICK, checkpoint=path)
     fit(straight, data, **QUICK)
     assert torch.equal(model.embedding.weight, straight.embedding.weight)
+
+
+def test_scores_that_overflow_end_training_with_the_last_step_saved(device, data, tmp_path, monkeypatch):
+    path, model = tmp_path / "c.npz", LightGCN(data, 8, 1, norm=(0.0, 0.0)).to(device)
+    table = model.embedding.weight.detach()
+
+    def overflow(step, t, lr):
+        loss = step(t, lr)
+        if t == 1:
+            table[:] = 3e38  # finite as the loss is; but sums over a user's items are not, and item 0 will be zero
+            table[: len(data.user_ids) + 1] = 0
+        return loss
+
+    watch_steps(monkeypatch, overflow)
+    with pytest.raises(ValueError, match=r"the score of query \d+ and item 0 is NaN"):
+        fit(model, data, **QUICK | {"batch_size": 1000, "eval_every": 1}, checkpoint=path)
+    meta, arrays = load_arrays(path, "checkpoint")
+    assert meta["step"] == 2
+    assert np.array_equal(arrays["now.embedding.weight"], table.cpu().numpy())

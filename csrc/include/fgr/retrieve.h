@@ -25,7 +25,9 @@ struct Retrieval {
 // ids [n_queries, k] int64, scores [n_queries, k]: in the order of common/rank_key.h (score, then tie_key(id)); padded
 // with -1 and -inf. A score depends on its two vectors alone, so neither batches nor threads change a bit; a GPU may
 // round it differently. A score that is NaN leaves no ranking: the CPU throws std::invalid_argument naming the first
-// such query and its first such item, CUDA traps. Ids in `rows` and `subset`: std::out_of_range; CUDA traps.
+// such query and its first such item; CUDA, which cannot throw, gives each such query ids of -1 and scores of NaN, and
+// the workspace begins with that query * n_items + item as int64, -1 where no score is NaN. Ids in `rows` and `subset`:
+// std::out_of_range; CUDA traps.
 namespace cpu {
 template <class T>
 int64_t retrieve_workspace_bytes(const Retrieval<T>& job);
