@@ -16,6 +16,7 @@ from . import native
 from .arguments import as_python, check_number
 from .csr import MOST_WEIGHT, alias_table, csr_of_edges, ids_of
 from .elementwise import power
+from .links import Links
 from .tensors import check_ids, check_range
 
 T = TypeVar("T")
@@ -104,7 +105,6 @@ class Graph:
         self.n_users, self.n_items, of_users, of_items = csr_of_edges(users, items, n_users, n_items, weight)
         self.indptr, self.indices, self.weight = of_users
         self.indptr_t, self.indices_t, self.weight_t = of_items
-        self._scales: dict[tuple[float, torch.dtype], torch.Tensor] = {}
         self._normalised_as: Graph | None = None  # whose degrees scales() takes, if not its own
         self._cache: dict[Hashable, Any] = {}
         self._check_sums()
@@ -188,6 +188,10 @@ class Graph:
         """
         return self._schedule
 
+    def links(self) -> Links:
+        """The six tensors and the schedule as one argument of an op."""
+        return self.cached("links", lambda: Links(*self.tensors(), *self.schedule()))
+
     def _make_schedule(self) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         if not native.runs_cuda(self.device):
             return None, None
@@ -209,18 +213,16 @@ class Graph:
         of edge weights; a node without edges has scale 0.
         """
         left, right = exponents(norm)
-        return self._scale(left, dtype), self._scale(right, dtype)
+        return self.cached(
+            ("scales", left, right, dtype), lambda: (self._scale(left, dtype), self._scale(right, dtype))
+        )
 
     def _scale(self, exponent: float, dtype: torch.dtype) -> torch.Tensor | None:
         if exponent == 0:
             return None
         if self._normalised_as is not None:
             return self._normalised_as._scale(exponent, dtype)
-        key = exponent, dtype
-        if key not in self._scales:
-            degree = torch.cat(self.degrees())
-            self._scales[key] = power(degree, -exponent).to(dtype)
-        return self._scales[key]
+        return self.cached(("scale", exponent, dtype), lambda: power(torch.cat(self.degrees()), -exponent).to(dtype))
 
     def select_users(self, users: torch.Tensor) -> Graph:
         """The graph of some users' edges: a row for each of the internal ids int64 [b], which may repeat, and all items. IndexError for an id
@@ -284,9 +286,19 @@ class Graph:
         return self.cached(("item_law", power), made)
 
     def cached(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What ``make`` gives, made when first asked for under ``key`` and kept as long as the graph: of another device or other weights is made anew."""
+        """What ``make`` gives, made when first asked for under ``key`` and kept as long as the graph: of another device or other weights is made anew.
+
+        Not kept is what is made while a CUDA graph is captured, since it has its values only when that is replayed.
+        """
         if key not in self._cache:
-            self._cache[key] = make()
+            if torch.compiler.is_compiling():
+                self._cache[key] = make()
+            else:
+                with torch.inference_mode(False):  # whose tensors no gradient could be taken through later
+                    made = make()
+                if native.is_captured(self.device):
+                    return made
+                self._cache[key] = made
         found: T = self._cache[key]
         return found
 
@@ -300,7 +312,7 @@ class Graph:
         for name in ("indptr", "indices", "weight", "indptr_t", "indices_t", "weight_t"):
             t = getattr(self, name)
             setattr(moved, name, None if t is None else t.to(device))
-        moved._scales, moved._cache = {}, {}
+        moved._cache = {}
         moved._normalised_as = None if self._normalised_as is None else self._normalised_as.to(device)
         moved._schedule = moved._make_schedule()
         return moved
@@ -318,7 +330,7 @@ class Graph:
         0 sends nothing. same_scales: the degrees that normalise stay this graph's."""
         other = copy.copy(self)
         other.weight, other.weight_t = weight, weight_t
-        other._scales, other._cache = {}, {}
+        other._cache = {}
         other._normalised_as = self if same_scales else None
         return other
 
@@ -351,7 +363,9 @@ def edges_of(indptr: torch.Tensor, rows: torch.Tensor) -> tuple[torch.Tensor, to
 
 def exponents(norm: Norm) -> tuple[float, float]:
     """(p, q) of a normalisation D^-p A D^-q."""
-    pair = _EXPONENTS.get(norm) if isinstance(norm, str) else as_python(norm)
+    if isinstance(norm, str) and norm in _EXPONENTS:
+        return _EXPONENTS[norm]
+    pair = None if isinstance(norm, str) else as_python(norm)
     numbers = isinstance(pair, (tuple, list)) and len(pair) == 2 and all(isinstance(p, (int, float)) for p in pair)
     if pair is None or not numbers or not all(map(math.isfinite, pair)):
         raise ValueError(f"norm must be one of {NORMS} or two finite exponents (left, right), got {norm!r}")

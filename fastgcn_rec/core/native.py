@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import warnings
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch  # before _C, so that both use torch's OpenMP runtime
@@ -21,6 +24,11 @@ __version__: str = build_info()["version"]
 emulates_cuda = False
 HAS_CUDA = build_info()["cuda"] is not None
 
+_HERE = nullcontext()
+_NOTHING = torch.empty(0, dtype=torch.uint8)
+_raw_stream = getattr(
+    torch._C, "_cuda_getCurrentRawStream", None
+)  # what Triton asks: the handle without an object around it
 _level = os.environ.get("FASTGCN_REC_ISA")
 if _level:
     try:
@@ -68,9 +76,13 @@ def address(t: Tensor | None) -> int:
     return 0 if t is None else t.data_ptr()
 
 
+def addresses(tensors: Sequence[Tensor]) -> list[int]:
+    return list(map(Tensor.data_ptr, tensors))
+
+
 def graph(indptr: Tensor, indices: Tensor, weight: Tensor | None, indptr_t: Tensor, indices_t: Tensor,
           weight_t: Tensor | None, split: Tensor | None = None, heavy: Tensor | None = None) -> Any:  # fmt: skip
-    """A native view of a graph's tensors and schedule; they must outlive it."""
+    """A native view of a graph's tensors and schedule; they must outlive it, at the addresses of now."""
     return _C.Graph(
         indptr.numel() - 1, indptr_t.numel() - 1, address(indptr), address(indices), address(weight),
         address(indptr_t), address(indices_t), address(weight_t),
@@ -106,40 +118,54 @@ def runs_cuda(device: torch.device) -> bool:
 
 
 def is_captured(device: torch.device) -> bool:
-    """Whether what runs on this device now goes into a CUDA graph, which the host cannot wait for."""
+    """Whether what runs on this device now goes into a CUDA graph: the host cannot wait for it, and it has values when that is replayed."""
     return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
 
 
 def workspace(n_bytes: int, device: torch.device) -> Tensor:
-    return torch.empty(n_bytes, dtype=torch.uint8, device=device)
+    return torch.empty(n_bytes, dtype=torch.uint8, device=device) if n_bytes else _NOTHING
 
 
 def call(name: str, device: torch.device, *args: Any) -> Any:
     """Runs ``name`` on the device's backend; tensors among the arguments become addresses, the last argument (threads, or the
     stream) is added here."""
-    plain = [address(a) if a is None or isinstance(a, Tensor) else a for a in args]
-    function = _function(name, device)
-    if device.type == "cpu":
-        return function(*plain, 0 if emulates_cuda else threads())
-    with torch.cuda.device(device):
-        return function(*plain, torch.cuda.current_stream(device).cuda_stream)
+    plain = [a.data_ptr() if isinstance(a, Tensor) else 0 if a is None else a for a in args]
+    kind = device.type
+    if kind == "cpu":
+        return _function(name, kind)(*plain, 0 if emulates_cuda else threads())
+    with _on(device):
+        return _function(name, kind)(*plain, current_stream(device))
 
 
 def size(name: str, device: torch.device, *args: Any) -> int:
     """Bytes of workspace that ``name`` needs on a device's backend."""
-    function = _function(f"{name}_workspace_bytes", device)
-    if device.type == "cpu":
+    kind = device.type
+    function = _function(name, kind, "_workspace_bytes")
+    if kind == "cpu":
         return function(*args)
-    with torch.cuda.device(device):  # CUB's answer depends on it
+    with _on(device):  # CUB's answer depends on it
         return function(*args)
 
 
-def _function(name: str, device: torch.device) -> Any:
-    if device.type == "cpu" and not emulates_cuda:
-        return getattr(_C, name + "_cpu")
+def current_stream(device: torch.device) -> int:
+    """The handle of the stream on which torch runs what comes next there; 0 on the CPU."""
+    if device.type != "cuda":
+        return 0
+    return torch.cuda.current_stream(device).cuda_stream if _raw_stream is None else _raw_stream(device.index)
+
+
+def _on(device: torch.device) -> AbstractContextManager[Any]:
+    """The device made the current one; that takes microseconds, and it mostly is."""
+    return _HERE if torch.cuda.current_device() == device.index else torch.cuda.device(device)
+
+
+@functools.cache
+def _function(name: str, kind: str, question: str = "") -> Any:
+    if kind == "cpu" and not emulates_cuda:
+        return getattr(_C, f"{name}{question}_cpu")
     if not (HAS_CUDA or emulates_cuda):
         raise RuntimeError(
-            f"{name}: the tensors are on {device}, but fastgcn_rec was built without CUDA; "
+            f"{name}: the tensors are on {kind}, but fastgcn_rec was built without CUDA; "
             "install it where nvcc is on PATH (FGR_CUDA=ON), or move the tensors to the CPU"
         )
-    return getattr(_C, name + "_cuda")
+    return getattr(_C, f"{name}{question}_cuda")

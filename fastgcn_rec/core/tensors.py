@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 Tensor = torch.Tensor
+_IDS = {torch.int64, torch.int32}
 
 
 def tensor_of(op: str, name: str, array: np.ndarray[Any, Any]) -> Tensor:
@@ -37,16 +38,25 @@ def check_ids(op: str, name: str, t: Any, shape: tuple[int | str | None, ...], l
     """An int64 tensor of ids with the given shape (None: any size; a text: any, by that name) on the device of ``like``."""
     if not isinstance(t, Tensor):
         t = list_of(op, name, t, "int64 or int32 ids", np.int64).to(like.device)
-    check_dense(op, name, t)
-    if t.dtype not in (torch.int64, torch.int32):
+    if t.layout is not torch.strided:
+        check_dense(op, name, t)
+    if t.dtype not in _IDS:
         raise TypeError(f"{op}: {name} must be int64 or int32 ids, got {str(t.dtype).removeprefix('torch.')}")
-    if t.dim() != len(shape) or any(
-        isinstance(want, int) and got != want for got, want in zip(t.shape, shape, strict=True)
-    ):
+    if not _fits(t.shape, shape):
         want_text = ", ".join("any" if s is None else str(s) for s in shape)
         raise ValueError(f"{op}: {name} must have shape [{want_text}], got {list(t.shape)}")
-    check_device(op, name, t, like)
-    return t.to(torch.int64)
+    if t.device != like.device:
+        check_device(op, name, t, like)
+    return t if t.dtype is torch.int64 else t.to(torch.int64)
+
+
+def _fits(shape: torch.Size, wanted: tuple[int | str | None, ...]) -> bool:
+    if len(shape) != len(wanted):
+        return False
+    for at, n in enumerate(wanted):  # noqa: SIM110, since a generator takes longer
+        if isinstance(n, int) and n != shape[at]:
+            return False
+    return True
 
 
 def list_of(op: str, name: str, values: Any, what: str, empty: type) -> Tensor:

@@ -8,39 +8,41 @@ import torch
 
 from ..core import native
 from ..core.graph import Graph, Side
-from .registration import GRAPH_ARGUMENTS, accepts_arrays, check_float, check_graph_device, check_matrix, register
+from ..core.links import Links
+from .registration import LINKS, accepts_arrays, check_float, check_graph_device, check_matrix, register
 
 Tensor = torch.Tensor
 SIDES = ("users", "items")  # their places are the codes of csrc/include/fgr/types.h
 
 
-def _half_hop(x: Tensor, to: int, *rest: Any) -> Tensor:
-    *graph_tensors, left, right = rest
+def _half_hop(x: Tensor, to: int, links: Links, left: Tensor | None, right: Tensor | None) -> Tensor:
     x = x.contiguous()
-    y = _output(x, to, *rest)
-    graph, code, dim = native.graph(*graph_tensors), native.DTYPE_CODE[x.dtype], x.shape[1]
+    y = _output(x, to, links)
+    graph, code, dim = links.native(), native.DTYPE_CODE[x.dtype], x.shape[1]
     space = native.workspace(native.size("half_hop", x.device, code, graph, dim), x.device)
     native.call("half_hop", x.device, code, graph, to, x, dim, left, right, y, space)
     return y
 
 
-def _output(x: Tensor, to: int, indptr: Tensor, indices: Tensor, weight: Tensor | None, indptr_t: Tensor,
-            *rest: Any) -> Tensor:  # fmt: skip
+def _output(x: Tensor, to: int, links: Links, *unused: Any) -> Tensor:
+    indptr, _, _, indptr_t, *_ = links.tensors
     return x.new_empty(((indptr_t if to else indptr).shape[0] - 1, x.shape[1]))
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-    *graph, left, right = ctx.saved_tensors
-    dx = _op(grad, 1 - ctx.to, *graph, right, left) if ctx.needs_input_grad[0] else None
-    return (dx, *[None] * 11)
+    left, right = ctx.saved_tensors
+    dx = _op(grad, 1 - ctx.to, ctx.links, right, left) if ctx.needs_input_grad[0] else None
+    return dx, None, None, None, None
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    ctx.to = inputs[1]
-    ctx.save_for_backward(*inputs[2:])
+    _, ctx.to, ctx.links, left, right = inputs
+    ctx.save_for_backward(left, right)
 
 
-_op = register(f"half_hop(Tensor x, int to, {GRAPH_ARGUMENTS}) -> Tensor", _half_hop, _output, _backward, _save)
+_op = register(
+    f"half_hop(Tensor x, int to, {LINKS}, Tensor? left, Tensor? right) -> Tensor", _half_hop, _output, _backward, _save
+)
 
 
 @accepts_arrays
@@ -84,7 +86,7 @@ def half_hop(graph: Graph, x: Any, to: Side, left: Any = None, right: Any = None
     check_matrix("half_hop", "x", x, n_from, "n_items" if to == "users" else "n_users")
     check_graph_device("half_hop", "x", x, graph)
     left, right = _scale("left", left, n_to, x), _scale("right", right, n_from, x)
-    return _op(x, SIDES.index(to), *graph.tensors(), *graph.schedule(), left, right)
+    return _op(x, SIDES.index(to), graph.links(), left, right)
 
 
 def _scale(name: str, scale: Any, n: int, x: Tensor) -> Tensor | None:

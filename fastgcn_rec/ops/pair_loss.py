@@ -58,18 +58,26 @@ def _pair_loss_outputs(
     batch, n_neg, dim = users.shape[0], neg.shape[1], user_emb.shape[1]
     dtype = native.accumulator(user_emb.dtype)
     shared_rows = n_neg if _is_shared(users, neg) else 0
-    shapes: tuple[tuple[int, ...], ...] = ((), (batch, dim), (batch,), (batch, n_neg), (shared_rows, dim))
-    loss, user_rows, pos_coef, neg_coef, neg_rows = (user_emb.new_empty(s, dtype=dtype) for s in shapes)
-    return loss, user_rows, pos_coef, neg_coef, neg_rows
+    of: Any = {"dtype": dtype, "device": user_emb.device}
+    return (
+        torch.empty((), **of),
+        torch.empty(batch, dim, **of),
+        torch.empty(batch, **of),
+        torch.empty(batch, n_neg, **of),
+        torch.empty(shared_rows, dim, **of),
+    )
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     user_emb, item_emb, users, pos, neg, *_ = inputs
     ctx.save_for_backward(user_emb, item_emb, users, pos, neg, *output[1:])
     ctx.mark_non_differentiable(*output[1:])
+    ctx.set_materialize_grads(False)  # which would be zeros for these
 
 
-def _backward(ctx: Any, grad: Tensor, *unused: Any) -> tuple[Any, ...]:
+def _backward(ctx: Any, grad: Tensor | None, *unused: Any) -> tuple[Any, ...]:
+    if grad is None:
+        return (None,) * 8
     user_emb, item_emb, users, pos, neg, user_rows, pos_coef, neg_coef, neg_rows = ctx.saved_tensors
     d_user = d_item = None
     if ctx.needs_input_grad[0]:

@@ -10,8 +10,9 @@ import torch
 
 from ..core import native
 from ..core.graph import Graph
+from ..core.links import Links
 from ..core.tensors import check_ids, check_range
-from .registration import accepts_arrays, count_of, number_of, register
+from .registration import LINKS, accepts_arrays, count_of, number_of, register
 
 Tensor = torch.Tensor
 USERS, ITEMS = 0, 1
@@ -26,10 +27,10 @@ class Ppr(NamedTuple):
     bound: Tensor
 
 
-def _ppr(nodes: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:  # the schema below names the arguments
-    *graph_tensors, inv_degree, inv_degree_exact, side, restart, terms, first_node, last_node, with_bound = rest
-    scores, bound = _outputs(nodes, *rest)
-    nodes, graph, code = nodes.contiguous(), native.graph(*graph_tensors), native.DTYPE_CODE[inv_degree.dtype]
+def _ppr(nodes: Tensor, links: Links, *rest: Any) -> tuple[Tensor, Tensor]:  # the schema below names the arguments
+    inv_degree, inv_degree_exact, side, restart, terms, first_node, last_node, with_bound = rest
+    scores, bound = _outputs(nodes, links, *rest)
+    nodes, graph, code = nodes.contiguous(), links.native(), native.DTYPE_CODE[inv_degree.dtype]
     space = native.workspace(native.size("ppr", nodes.device, code, graph, nodes.numel()), nodes.device)
     native.call(
         "ppr", nodes.device, code, graph, nodes, nodes.numel(), side, inv_degree, inv_degree_exact, restart, terms,
@@ -38,15 +39,14 @@ def _ppr(nodes: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:  # the schema belo
     return scores, bound
 
 
-def _outputs(nodes: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
-    inv_degree, (first_node, last_node, with_bound) = rest[8], rest[-3:]
+def _outputs(nodes: Tensor, links: Links, inv_degree: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+    first_node, last_node, with_bound = rest[-3:]
     scores = inv_degree.new_empty((nodes.shape[0], last_node - first_node))
     return scores, inv_degree.new_empty(nodes.shape[0] if with_bound else 0, dtype=torch.float64)
 
 
 _op = register(
-    "ppr(Tensor nodes, Tensor indptr, Tensor indices, Tensor? weight, Tensor indptr_t, Tensor indices_t, Tensor? weight_t, "
-    "Tensor? split, Tensor? heavy, Tensor inv_degree, Tensor inv_degree_exact, int side, float restart, int terms, "
+    f"ppr(Tensor nodes, {LINKS}, Tensor inv_degree, Tensor inv_degree_exact, int side, float restart, int terms, "
     "int first_node, int last_node, bool with_bound) -> (Tensor, Tensor)",
     _ppr,
     _outputs,
@@ -164,7 +164,7 @@ def plan(
     """(sources at a time, bytes of memory that takes) within the budget; each source of a block takes ``source_bytes``
     beside its share of the workspace, and the result ``result_bytes``."""
     memory_budget = count_of(op, "memory_budget", memory_budget, most=2**63 - 1)
-    native_graph = native.graph(*graph.tensors(), *graph.schedule())
+    native_graph = graph.links().native()
     most = min(_AT_ONCE, max(16, (n_sources + 15) // 16 * 16))
     for n in range(most, 0, -16):
         space = native.size("ppr", graph.device, native.DTYPE_CODE[dtype], native_graph, n)
@@ -202,8 +202,7 @@ def source_blocks(
         for block in rows.split(n):
             scores, bound = _op(
                 nodes[block],
-                *graph.tensors(),
-                *graph.schedule(),
+                graph.links(),
                 inverse,
                 exact,
                 side,

@@ -72,7 +72,7 @@ def ppr_push(graph: Graph, nodes: Any, restart: float = 0.15, epsilon: float = 1
         )
     nodes = check_nodes("ppr_push", "nodes", nodes, graph, graph.n_nodes).contiguous()
     inverse, _ = graph.scales("left", torch.float64)
-    push = native.ppr_push(native.graph(*graph.tensors()), inverse, nodes, restart, epsilon)
+    push = native.ppr_push(graph.links().native(), inverse, nodes, restart, epsilon)
     indptr = torch.empty(len(nodes) + 1, dtype=torch.int64)
     ids = torch.empty(push.n_entries(), dtype=torch.int64)
     scores = torch.empty(push.n_entries(), dtype=torch.float64)

@@ -9,9 +9,10 @@ import torch
 
 from ..core import native
 from ..core.graph import Graph, Norm
+from ..core.links import Links
 from .half_hop import half_hop
 from .registration import (
-    GRAPH_ARGUMENTS,
+    LINKS,
     accepts_arrays,
     check_float,
     check_graph_device,
@@ -23,21 +24,21 @@ from .registration import (
 Tensor = torch.Tensor
 
 
-def _propagate(x: Tensor, alphas: Tensor, *rest: Any) -> Tensor:
-    *graph_tensors, left, right = rest
+def _propagate(x: Tensor, alphas: Tensor, links: Links, left: Tensor | None, right: Tensor | None) -> Tensor:
     x, alphas = x.contiguous(), alphas.contiguous()
     y = torch.empty_like(x)
-    graph, code, dim, n_alphas = native.graph(*graph_tensors), native.DTYPE_CODE[x.dtype], x.shape[1], alphas.numel()
+    graph, code, dim, n_alphas = links.native(), native.DTYPE_CODE[x.dtype], x.shape[1], alphas.numel()
     space = native.workspace(native.size("propagate", x.device, code, graph, dim, n_alphas), x.device)
     native.call("propagate", x.device, code, graph, x, dim, alphas, n_alphas, left, right, y, space)
     return y
 
 
-def _propagate_dots(x: Tensor, g: Tensor, n_alphas: int, *rest: Any) -> Tensor:
-    *graph_tensors, left, right = rest
+def _propagate_dots(
+    x: Tensor, g: Tensor, n_alphas: int, links: Links, left: Tensor | None, right: Tensor | None
+) -> Tensor:
     x, g = x.contiguous(), g.contiguous()
     dots = torch.empty(n_alphas, dtype=native.accumulator(x.dtype), device=x.device)
-    graph, code, dim = native.graph(*graph_tensors), native.DTYPE_CODE[x.dtype], x.shape[1]
+    graph, code, dim = links.native(), native.DTYPE_CODE[x.dtype], x.shape[1]
     space = native.workspace(native.size("propagate_dots", x.device, code, graph, dim), x.device)
     native.call("propagate_dots", x.device, code, graph, x, g, dim, n_alphas, left, right, dots, space)
     return dots
@@ -47,43 +48,37 @@ def _propagate_dots(x: Tensor, g: Tensor, n_alphas: int, *rest: Any) -> Tensor:
 #   y = sum_k a_k B^k x:      dx = sum_k a_k (B^T)^k g,   da_k = <g, B^k x>
 #   d_k = <g, B^k x>, up c:   dx = sum_k c_k (B^T)^k g,   dg = sum_k c_k B^k x
 def _propagate_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-    x, alphas, *graph, left, right = ctx.saved_tensors
-    dx = da = None
-    if ctx.needs_input_grad[0]:
-        dx = _propagate_op(grad, alphas, *graph, right, left)
-    if ctx.needs_input_grad[1]:
-        da = _dots_op(x, grad, alphas.numel(), *graph, left, right)
-    return (dx, da, *[None] * 10)
+    x, alphas, left, right = ctx.saved_tensors
+    dx = _propagate_op(grad, alphas, ctx.links, right, left) if ctx.needs_input_grad[0] else None
+    da = _dots_op(x, grad, alphas.numel(), ctx.links, left, right) if ctx.needs_input_grad[1] else None
+    return dx, da, None, None, None
 
 
 def _dots_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-    x, g, *graph, left, right = ctx.saved_tensors
-    dx = _propagate_op(g, grad, *graph, right, left) if ctx.needs_input_grad[0] else None
-    dg = _propagate_op(x, grad, *graph, left, right) if ctx.needs_input_grad[1] else None
-    return (dx, dg, *[None] * 11)
+    x, g, left, right = ctx.saved_tensors
+    dx = _propagate_op(g, grad, ctx.links, right, left) if ctx.needs_input_grad[0] else None
+    dg = _propagate_op(x, grad, ctx.links, left, right) if ctx.needs_input_grad[1] else None
+    return dx, dg, None, None, None, None
 
 
-def _save_all(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    ctx.save_for_backward(*inputs)
-
-
-def _save_dots(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    ctx.save_for_backward(*inputs[:2], *inputs[3:])
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    first, second, *_, ctx.links, left, right = inputs
+    ctx.save_for_backward(first, second, left, right)
 
 
 _propagate_op = register(
-    f"propagate(Tensor x, Tensor alphas, {GRAPH_ARGUMENTS}) -> Tensor",
+    f"propagate(Tensor x, Tensor alphas, {LINKS}, Tensor? left, Tensor? right) -> Tensor",
     _propagate,
     lambda x, alphas, *rest: torch.empty_like(x, memory_format=torch.contiguous_format),
     _propagate_backward,
-    _save_all,
+    _save,
 )
 _dots_op = register(
-    f"propagate_dots(Tensor x, Tensor g, int n_alphas, {GRAPH_ARGUMENTS}) -> Tensor",
+    f"propagate_dots(Tensor x, Tensor g, int n_alphas, {LINKS}, Tensor? left, Tensor? right) -> Tensor",
     _propagate_dots,
     lambda x, g, n_alphas, *rest: x.new_empty(n_alphas, dtype=native.accumulator(x.dtype)),
     _dots_backward,
-    _save_dots,
+    _save,
 )
 
 
@@ -131,7 +126,7 @@ def propagate(graph: Graph, x: Any, alphas: Any, norm: Norm | Literal["gcn"] = "
     if norm == "gcn":
         return _with_loops(graph, x, alphas)
     left, right = graph.scales(norm, dtype)
-    return _propagate_op(x, alphas, *graph.tensors(), *graph.schedule(), left, right)
+    return _propagate_op(x, alphas, graph.links(), left, right)
 
 
 def _with_loops(graph: Graph, x: Tensor, alphas: Tensor) -> Tensor:
@@ -159,10 +154,10 @@ def checked_alphas(op: str, alphas: Tensor | Sequence[float], dtype: torch.dtype
             alphas = numbers(alphas, dtype, device)
         except (TypeError, ValueError, RuntimeError, OverflowError):
             raise TypeError(f"{op}: alphas must be [K + 1] numbers, got {alphas!r:.80}") from None
-    if alphas.layout != torch.strided or alphas.is_complex():
+    elif alphas.layout is not torch.strided or alphas.is_complex():
         raise TypeError(f"{op}: alphas must be a dense tensor of real numbers, got {alphas.dtype} {alphas.layout}")
     if alphas.dim() != 1 or alphas.numel() == 0:
         raise ValueError(f"{op}: alphas must have shape [K + 1] with K >= 0, got {list(alphas.shape)}")
     if alphas.device != device:
         raise ValueError(f"{op}: alphas is on {alphas.device}, expected {device}; move it with .to(...)")
-    return alphas.to(dtype)
+    return alphas if alphas.dtype is dtype else alphas.to(dtype)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+from array import array
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -14,18 +15,21 @@ import torch.utils.dlpack
 
 from ..core.arguments import check_count, check_number
 from ..core.graph import Graph
-from ..core.native import DTYPE_CODE
+from ..core.links import Links
+from ..core.native import DTYPE_CODE, current_stream, is_captured
 from ..core.tensors import check_dense, check_device, check_ids, tensor_of
+from .dispatch import straight, with_gradient
 
 Tensor = torch.Tensor
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 LIBRARY = torch.library.Library("fastgcn_rec", "DEF")
-GRAPH_ARGUMENTS = (
-    "Tensor indptr, Tensor indices, Tensor? weight, Tensor indptr_t, Tensor indices_t, Tensor? weight_t, "
-    "Tensor? split, Tensor? heavy, Tensor? left, Tensor? right"
+LINKS = (
+    "Tensor indptr, Tensor indices, Tensor? weight, Tensor indptr_t, Tensor indices_t, Tensor? weight_t, Tensor? split, "
+    "Tensor? heavy"
 )
+_N_LINKS = LINKS.count(",") + 1
 
 
 def register(
@@ -35,9 +39,20 @@ def register(
     backward: Callable[..., Any] | None = None,
     setup_context: Callable[..., None] | None = None,
 ) -> Any:
-    """Defines ``fastgcn_rec::<schema>`` with one kernel for CPU and CUDA; returns the callable op."""
-    name = schema.split("(")[0]
+    """Defines ``fastgcn_rec::<schema>`` with one kernel for CPU and CUDA; returns the callable op.
+
+    Where the schema has ``LINKS``, the op and the four functions have one argument in their place, a :class:`Links` (and ``backward`` one
+    gradient, None).
+    """
+    name, arguments = schema.split("(", 1)
+    at = arguments.split(LINKS)[0].count(",") if LINKS in schema else None
     LIBRARY.define(schema)
+
+    def grouped(args: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple(args) if at is None else (*args[:at], Links(*args[at : at + _N_LINKS]), *args[at + _N_LINKS :])
+
+    def flat(args: Sequence[Any]) -> Sequence[Any]:
+        return args if at is None else (*args[:at], *args[at].tensors, *args[at + 1 :])
 
     @functools.wraps(kernel)
     def with_name(*args: Any) -> Any:
@@ -49,17 +64,30 @@ def register(
             raise RuntimeError(f"{name}: no memory for the result or the workspace: {error}") from None
 
     for key in ("CPU", "CUDA"):
-        LIBRARY.impl(name, with_name, key)
-    qualified = f"fastgcn_rec::{name}"
-    torch.library.register_fake(qualified, fake, lib=LIBRARY)
-    if backward is not None:
-        torch.library.register_autograd(qualified, backward, setup_context=setup_context, lib=LIBRARY)
-    return getattr(torch.ops.fastgcn_rec, name).default
+        LIBRARY.impl(name, lambda *args: with_name(*grouped(args)), key)
+    qualified, differentiable = f"fastgcn_rec::{name}", None
+    torch.library.register_fake(qualified, lambda *args: fake(*grouped(args)), lib=LIBRARY)
+    if backward is not None and setup_context is not None:
+        setup = setup_context
+
+        def flat_backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
+            result = backward(ctx, *grads)
+            return result if at is None else (*result[:at], *[None] * _N_LINKS, *result[at + 1 :])
+
+        def flat_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+            setup(ctx, grouped(inputs), output)
+
+        torch.library.register_autograd(qualified, flat_backward, setup_context=flat_setup, lib=LIBRARY)
+        differentiable = with_gradient(name, with_name, setup, backward)
+    registered = getattr(torch.ops.fastgcn_rec, name).default
+    return registered if "!" in schema else straight(registered, with_name, flat, differentiable)
 
 
 # --- arrays of other libraries --------------------------------------------------------------------------------------
 
 _ARRAYS_OF = {"jaxlib": "jax.dlpack"}  # where from_dlpack is, if not in the package that an array's class is of
+_PLAIN = {int, float}
+_NO_ARRAYS = {Tensor, torch.nn.Parameter, Graph, int, float, bool, str, list, tuple, type(None)}
 
 
 def accepts_arrays(fn: F) -> F:
@@ -67,14 +95,12 @@ def accepts_arrays(fn: F) -> F:
     copied only where torch has no such view, and tensors that come out are handed back as what the first one that went in is, in the order of
     the op's parameters: a tensor or an array of some kind."""
     names = list(inspect.signature(fn).parameters)
+    of_graph = names[0] == "graph"
 
     def place(name: str) -> int:
         return names.index(name) if name in names else len(names)
 
-    @functools.wraps(fn)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        if names[0] == "graph" and (args or "graph" in kwargs):
-            check_graph(fn.__name__, args[0] if args else kwargs["graph"])
+    def converted(args: Any, kwargs: Any) -> Any:
         back: list[Callable[[Tensor], Any]] = []
 
         def convert(name: str, value: Any) -> Any:
@@ -96,9 +122,8 @@ def accepts_arrays(fn: F) -> F:
                 return tensor
             return value
 
-        if not torch.compiler.is_compiling():
-            args = tuple(map(convert, names, args)) + args[len(names) :]
-            kwargs = {k: convert(k, kwargs[k]) for k in sorted(kwargs, key=place)}
+        args = tuple(map(convert, names, args)) + args[len(names) :]
+        kwargs = {k: convert(k, kwargs[k]) for k in sorted(kwargs, key=place)}
         result = fn(*args, **kwargs)
         if not back:
             return result
@@ -106,6 +131,16 @@ def accepts_arrays(fn: F) -> F:
             values = [back[0](r) if isinstance(r, Tensor) else r for r in result]
             return result._make(values) if hasattr(result, "_make") else tuple(values)
         return back[0](result) if isinstance(result, Tensor) else result
+
+    @functools.wraps(fn)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        if of_graph and (args or "graph" in kwargs):
+            check_graph(fn.__name__, args[0] if args else kwargs["graph"])
+        if torch.compiler.is_compiling() or (
+            _NO_ARRAYS.issuperset(map(type, args)) and (not kwargs or _NO_ARRAYS.issuperset(map(type, kwargs.values())))
+        ):
+            return fn(*args, **kwargs)
+        return converted(args, kwargs)
 
     return wrapper  # type: ignore[return-value]
 
@@ -129,6 +164,8 @@ def check_graph(op: str, graph: Any) -> None:
 
 def check_float(op: str, name: str, t: Any, allowed: tuple[torch.dtype, ...] = tuple(DTYPE_CODE)) -> Tensor:
     """A tensor of one of these dtypes; lists of numbers become one of the first."""
+    if isinstance(t, Tensor) and t.dtype in allowed and t.layout is torch.strided:
+        return t
     if isinstance(t, (list, tuple)):
         t = _of_numbers(op, name, t, allowed[0])
     if not isinstance(t, Tensor):
@@ -150,10 +187,10 @@ def _of_numbers(op: str, name: str, values: Sequence[Any], dtype: torch.dtype) -
 
 
 def check_matrix(op: str, name: str, t: Tensor, rows: int | None, rows_name: str, cols: int | None = None) -> None:
-    wrong = t.dim() != 2 or (rows is not None and t.shape[0] != rows) or (cols is not None and t.shape[1] != cols)
-    if wrong:
+    shape = t.shape
+    if len(shape) != 2 or (rows is not None and shape[0] != rows) or (cols is not None and shape[1] != cols):
         want = f"[{rows if rows is not None else rows_name}, {cols if cols is not None else 'dim'}]"
-        raise ValueError(f"{op}: {name} must have shape [{rows_name}, dim] = {want}, got {list(t.shape)}")
+        raise ValueError(f"{op}: {name} must have shape [{rows_name}, dim] = {want}, got {list(shape)}")
 
 
 def mask_of(op: str, name: str, values: Any, n: int, device: torch.device) -> Tensor | None:
@@ -224,7 +261,21 @@ def offset_of(value: int | Tensor, rows: int, device: torch.device, op: str, nam
 
 
 def numbers(values: Sequence[float], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """[n]; on a GPU by kernels, since a copy from the host waits for all that is under way."""
+    """[n], which nothing may write to: what was asked for before may be the same tensor."""
+    if torch.compiler.is_compiling() or not _PLAIN.issuperset(map(type, values)) or is_captured(device):
+        return _numbers(values, dtype, device)
+    return _kept(array("d", values).tobytes(), dtype, device, current_stream(device))
+
+
+@functools.lru_cache(maxsize=256)
+def _kept(doubles: bytes, dtype: torch.dtype, device: torch.device, stream: int) -> Tensor:
+    """Kept by the stream too, whose work makes the numbers before it reads them."""
+    with torch.inference_mode(False):
+        return _numbers(array("d", doubles).tolist(), dtype, device)
+
+
+def _numbers(values: Sequence[float], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """On a GPU by kernels, since a copy from the host waits for all that is under way."""
     if device.type == "cpu" or len(values) == 0 or not all(isinstance(value, (int, float)) for value in values):
         return torch.tensor(values, dtype=dtype, device=device)
     return torch.stack([torch.full((), value, dtype=dtype, device=device) for value in values])

@@ -48,9 +48,12 @@ def _outputs(user_emb: Tensor, item_emb: Tensor, users: Tensor, *unused: Any) ->
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     ctx.save_for_backward(*inputs[:4], *output[1:])
     ctx.mark_non_differentiable(*output[1:])
+    ctx.set_materialize_grads(False)  # which would be zeros for these
 
 
-def _backward(ctx: Any, grad: Tensor, *unused: Any) -> tuple[Any, ...]:
+def _backward(ctx: Any, grad: Tensor | None, *unused: Any) -> tuple[Any, ...]:
+    if grad is None:
+        return (None,) * 7
     user_emb, item_emb, users, pos, user_rows, item_rows = ctx.saved_tensors
     d_user = scatter_into(user_emb, users, user_rows, grad) if ctx.needs_input_grad[0] else None
     d_item = scatter_into(item_emb, pos, item_rows, grad) if ctx.needs_input_grad[1] else None

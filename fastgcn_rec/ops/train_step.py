@@ -131,7 +131,6 @@ class TrainStep:
         self._next_step = torch.ones((), dtype=torch.int64, device=embedding.device)
         self._last_lr = lr
         self._scales = graph.scales(norm, embedding.dtype)
-        self._graph = native.graph(*graph.tensors(), *graph.schedule())
         self._code = native.DTYPE_CODE[storage or embedding.dtype]
         self._shadow = None
         if storage == torch.bfloat16 and len(self.alphas) > 1:
@@ -192,8 +191,9 @@ class TrainStep:
         neg, mask = masked("TrainStep", neg, mask, batch)
         mask = None if mask is None else mask.contiguous()
         n_neg, shared = neg.shape[1], neg.shape[0] != batch
+        native_graph = self.graph.links().native()
         n_bytes = native.size(
-            "train_step", self.embedding.device, self._code, self._graph, dim, len(self.alphas), batch, n_neg, shared
+            "train_step", self.embedding.device, self._code, native_graph, dim, len(self.alphas), batch, n_neg, shared
         )
         if n_bytes > len(self._workspace):
             if self.embedding.device.type == "cuda":
@@ -202,7 +202,7 @@ class TrainStep:
         loss = self.embedding.new_empty(())
         try:
             native.call(
-                "train_step", self.embedding.device, self._code, self._graph, dim, self.alphas, len(self.alphas), *self._scales,
+                "train_step", self.embedding.device, self._code, native_graph, dim, self.alphas, len(self.alphas), *self._scales,
                 self.embedding, self.exp_avg, self.exp_avg_sq, self.item_bias, self._shadow, users, pos, neg, batch, n_neg, shared, mask,
                 _LOSSES[self.loss], self.temperature, self.negative_weight, self.margin, self.reg, *self.betas, self.eps,
                 self.weight_decay, self._lr, self._next_step, loss, self._times, self._workspace,

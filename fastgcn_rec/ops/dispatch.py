@@ -1,0 +1,81 @@
+"""How an op is called: straight where nothing but autograd looks on, since torch's dispatcher takes longer than a small op does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.autograd import forward_ad
+
+from ..core.links import Links
+
+Tensor = torch.Tensor
+Function = Callable[..., Any]
+
+_TENSORS = {Tensor, torch.nn.Parameter}
+_OTHERS = {Links, int, float, bool, type(None), torch.dtype}
+try:
+    from torch._C import (
+        _are_functorch_transforms_active,
+        _get_tracing_state,
+        _len_torch_dispatch_stack,
+        _len_torch_function_stack,
+    )
+    from torch._C._autograd import _profiler_enabled
+
+    def _is_watched() -> bool:
+        """Whether torch.compile, an exporter, torch.func, a mode, forward-mode AD or a profiler must see the op by its name."""
+        return (
+            torch.compiler.is_compiling()
+            or _are_functorch_transforms_active()
+            or _len_torch_dispatch_stack() > 0
+            or _len_torch_function_stack() > 0
+            or forward_ad._current_level >= 0
+            or _profiler_enabled()
+            or _get_tracing_state() is not None
+        )
+
+except ImportError:  # a torch that has other names for them
+
+    def _is_watched() -> bool:
+        return True
+
+
+def straight(registered: Function, kernel: Function, flat: Function, differentiable: Function | None) -> Function:
+    """The op as Python calls it, ``flat`` making the dispatcher's arguments of its own.
+
+    With plain tensors on a CPU or a GPU, and unless something watches, it is the kernel itself, or ``differentiable`` where a gradient is wanted.
+    """
+
+    def call(*args: Any) -> Any:
+        if _is_watched():
+            return registered(*flat(args))
+        wanted = False
+        for a in args:
+            kind = type(a)
+            if kind in _TENSORS:
+                if a.is_neg() or not (a.is_cpu or a.is_cuda):
+                    return registered(*flat(args))
+                wanted = wanted or a.requires_grad
+            elif kind not in _OTHERS:
+                return registered(*flat(args))
+        if not (wanted and torch.is_grad_enabled()):
+            return kernel(*args)
+        return registered(*flat(args)) if differentiable is None else differentiable(*args)
+
+    return call
+
+
+def with_gradient(name: str, kernel: Function, setup: Function, backward: Function) -> Function:
+    """The kernel with its backward as autograd has them."""
+
+    def forward(ctx: Any, *args: Any) -> Any:
+        output = kernel(*args)
+        setup(ctx, args, output)
+        return output
+
+    parts = {"forward": staticmethod(forward), "backward": staticmethod(backward)}
+    above: Any = super(torch.autograd.Function, type(name, (torch.autograd.Function,), parts))
+    apply: Function = above.apply  # what Function.apply ends in without torch.func
+    return apply
