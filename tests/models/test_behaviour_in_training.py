@@ -19,8 +19,8 @@ def model(kind):
 
 
 @every_trained
-def test_a_second_training_goes_on_and_the_same_ones_give_the_same_bits(kind):
-    data, once = small_data(), trained(kind)
+def test_a_second_training_goes_on_and_the_same_ones_give_the_same_bits(kind, device):
+    data, once = small_data(), copy.deepcopy(trained(kind)).to(device)
     models = [copy.deepcopy(once), copy.deepcopy(once)]
     for model in models:
         fit(model, data, **TRAINING)
@@ -61,9 +61,9 @@ def test_the_same_bits_for_any_number_of_threads(kind):
 
 
 @every_trained
-def test_an_interrupted_training_goes_on_to_the_same_bits(kind, tmp_path):
+def test_an_interrupted_training_goes_on_to_the_same_bits(kind, device, tmp_path):
     data, options = small_data(), TRAINING | {"epochs": 4, "eval_every": 2, "protocol": "validation", "loss": "softmax"}
-    straight, broken, resumed = (EVERY[kind](data) for _ in range(3))
+    straight, broken, resumed = (EVERY[kind](data).to(device) for _ in range(3))
     whole = fit(straight, data, **options)
 
     def stop(record):

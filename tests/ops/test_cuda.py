@@ -11,9 +11,13 @@ from fastgcn_rec import (
     TrainStep,
     adam_step,
     bpr_loss,
+    dense,
     fit,
+    half_hop,
     l2_loss,
     max_margin_loss,
+    neighbor_pool,
+    outer_sum,
     ppr_topk,
     propagate,
     random_walk,
@@ -51,8 +55,30 @@ def every_op(graph, x):
     alphas = torch.full((4,), 0.25, device=x.device)
     state = [x.clone(), *(torch.zeros_like(x) for _ in range(2))]
     step, lr = torch.ones((), dtype=torch.int64, device=x.device), torch.full((), 1e-3, device=x.device).double()
-    return {
+    near, shares = random_walk_neighbors(graph, users, 50, 3, 0.5, 10, seed)
+    negatives = pos[None, :32].contiguous()
+    mask = unseen_mask(graph, users, negatives)
+    losses = {
+        "propagate": lambda z: propagate(graph, z, alphas).square().sum(),
+        "half_hop": lambda z: half_hop(graph, z[: graph.n_users], "items").square().sum(),
+        "neighbor_pool": lambda z: neighbor_pool(z, near, shares).square().sum(),
+        "dense": lambda z: dense(z, x[:DIM]).square().sum(),
+        "bpr_loss": lambda z: bpr_loss(*z.split([graph.n_users, graph.n_items]), users, pos, neg),
+        "bpr_loss, shared": lambda z: bpr_loss(*z.split([graph.n_users, graph.n_items]), users, pos, negatives, mask),
+        "max_margin_loss": lambda z: max_margin_loss(*z.split([graph.n_users, graph.n_items]), users, pos, neg),
+        "softmax_loss": lambda z: softmax_loss(*z.split([graph.n_users, graph.n_items]), users, pos),
+        "l2_loss": lambda z: l2_loss(z, users),
+    }
+    gradients = {
+        f"gradient of {name}": lambda loss=loss: torch.autograd.grad(loss(z := x.detach().requires_grad_()), z)[0]
+        for name, loss in losses.items()
+    }
+    return gradients | {
         "propagate": lambda: propagate(graph, x, alphas),
+        "half_hop": lambda: half_hop(graph, user_emb, "items"),
+        "neighbor_pool": lambda: neighbor_pool(x, near, shares),
+        "dense": lambda: dense(x, x[:DIM]),
+        "outer_sum": lambda: outer_sum(x, x),
         "bpr_loss": lambda: bpr_loss(user_emb, item_emb, users, pos, neg),
         "max_margin_loss": lambda: max_margin_loss(user_emb, item_emb, users, pos, neg),
         "softmax_loss": lambda: softmax_loss(user_emb, item_emb, users, pos),
@@ -72,8 +98,11 @@ def every_op(graph, x):
 
 
 OPS = (
-    "propagate", "bpr_loss", "max_margin_loss", "softmax_loss", "l2_loss", "sample_batch", "sample_negatives", "unseen_mask",
-    "select_negatives", "random_walk", "random_walk_neighbors", "retrieve", "topk", "adam_step",
+    "propagate", "half_hop", "neighbor_pool", "dense", "outer_sum", "bpr_loss", "max_margin_loss", "softmax_loss", "l2_loss", "sample_batch",
+    "sample_negatives", "unseen_mask", "select_negatives", "random_walk", "random_walk_neighbors", "retrieve", "topk", "adam_step",
+    *(f"gradient of {name}" for name in (
+        "propagate", "half_hop", "neighbor_pool", "dense", "bpr_loss", "bpr_loss, shared", "max_margin_loss", "softmax_loss", "l2_loss",
+    )),
 )  # fmt: skip
 EXACT = (
     "sample_batch",
@@ -139,6 +168,23 @@ def test_the_numbers_are_the_cpus(name):
             assert torch.equal(a.cpu(), b)
         elif a.dtype != torch.int64:
             assert_close(a, b)
+
+
+@pytest.mark.filterwarnings("ignore")  # of the compiler's own
+@pytest.mark.parametrize("mode", ["default", "reduce-overhead"])
+def test_what_calls_an_op_is_compiled_and_captured(mode):
+    graph, x = inputs("cuda")
+    x.requires_grad_()
+    alphas = torch.full((4,), 0.25, device="cuda")
+
+    def loss(x):
+        return propagate(graph, 2 * x, alphas).square().sum()
+
+    compiled, (want,) = torch.compile(loss, fullgraph=True, mode=mode), torch.autograd.grad(loss(x), x)
+    for _ in range(4):  # of which the first warm up, then one records
+        torch.compiler.cudagraph_mark_step_begin()
+        (got,) = torch.autograd.grad(compiled(x), x)
+        assert_close(got, want)
 
 
 def test_ranks_of_pagerank_are_the_cpus():
