@@ -35,27 +35,39 @@ inline bool device_is_lost() { return false; }
 
 #else
 
+struct DestroyGraph {
+  void operator()(cudaGraph_t graph) const { cudaGraphDestroy(graph); }
+};
+using Graph = std::unique_ptr<CUgraph_st, DestroyGraph>;
+
+// What run launches on the stream, `calls` times.
+inline Graph captured(const std::function<void(void*)>& run, int calls, void* stream) {
+  const auto on = static_cast<cudaStream_t>(stream);
+  check(cudaStreamBeginCapture(on, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
+  cudaGraph_t made = nullptr;
+  try {
+    for (int i = 0; i < calls; ++i) run(stream);
+  } catch (...) {
+    cudaStreamEndCapture(on, &made);
+    if (made != nullptr) cudaGraphDestroy(made);
+    cudaGetLastError();
+    throw;
+  }
+  check(cudaStreamEndCapture(on, &made), "cudaStreamEndCapture");
+  return Graph(made);
+}
+
 class Replay {
  public:
   Replay(const std::function<void(void*)>& run, int calls, void* stream)
-      : calls_(calls), stream_(static_cast<cudaStream_t>(stream)) {
-    check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
-    cudaGraph_t captured = nullptr;
-    try {
-      for (int i = 0; i < calls; ++i) run(stream);
-    } catch (...) {
-      cudaStreamEndCapture(stream_, &captured);
-      if (captured != nullptr) cudaGraphDestroy(captured);
-      cudaGetLastError();
-      throw;
-    }
-    check(cudaStreamEndCapture(stream_, &captured), "cudaStreamEndCapture");
-    const std::unique_ptr<CUgraph_st, DestroyGraph> graph(captured);
+      : Replay(captured(run, calls, stream), calls, stream) {}
+  // Of a graph that holds so many calls.
+  Replay(const Graph& graph, int calls, void* stream) : calls_(calls), stream_(static_cast<cudaStream_t>(stream)) {
     size_t n = 0;
-    check(cudaGraphGetNodes(captured, nullptr, &n), "cudaGraphGetNodes");
+    check(cudaGraphGetNodes(graph.get(), nullptr, &n), "cudaGraphGetNodes");
     nodes_ = static_cast<int64_t>(n) / calls;
     cudaGraphExec_t made = nullptr;
-    check(cudaGraphInstantiate(&made, captured, 0), "cudaGraphInstantiate");
+    check(cudaGraphInstantiate(&made, graph.get(), 0), "cudaGraphInstantiate");
     exec_.reset(made);
     for (auto* event : {&begin_, &end_}) {
       cudaEvent_t created = nullptr;
@@ -80,9 +92,6 @@ class Replay {
   int64_t nodes() const { return nodes_; }  // of a call
 
  private:
-  struct DestroyGraph {
-    void operator()(cudaGraph_t graph) const { cudaGraphDestroy(graph); }
-  };
   struct DestroyExec {
     void operator()(cudaGraphExec_t exec) const { cudaGraphExecDestroy(exec); }
   };

@@ -92,6 +92,11 @@ std::string json_of(const Measured& m) {
   if (m.bytes > 0) o.add("bytes", m.bytes).add("gb_per_s", m.bytes / us / 1e3);
   if (m.work > 0) o.add("work", m.work).add("unit", m.unit).add("giga_per_s", m.work / us / 1e3);
   if (m.predicted_us > 0) o.add("predicted_us", m.predicted_us).add("measured_over_predicted", us / m.predicted_us);
+  std::string by_node;
+  for (const NodeTime& node : m.by_node) {
+    by_node += (by_node.empty() ? "" : ", ") + Object().add("node", node.name).add("us", node.us).json();
+  }
+  if (!by_node.empty()) o.raw("by_node", "[" + by_node + "]");
   if (!m.error.empty()) o.add("error", m.error);
   return o.json();
 }
@@ -159,6 +164,14 @@ void Report::print() const {
     }
     std::printf("%8s %16s %11s %6s%s%s\n", bandwidth, rate, predicted, ratio, m.error.empty() ? "" : "  ",
                 m.error.c_str());
+  }
+  for (const Measured& m : cases) {
+    if (!m.by_node.empty())
+      std::printf("\n%s %s, us by node, the time of the graph up to it\n", m.name.c_str(), m.dtype.c_str());
+    double sum = 0;
+    for (const NodeTime& node : m.by_node) {
+      std::printf("%9.2f %9.2f  %.120s\n", node.us, sum += node.us, node.name.c_str());
+    }
   }
   std::printf("%s, %.1f s\n", ended.empty() ? "goes on" : ended.c_str(), seconds);
 }

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/gpu/nodes.h"
 #include "tests/gpu/time.h"
 
 namespace fgr::gpu {
@@ -14,8 +15,9 @@ struct Measured {
   std::vector<double> us;  // microseconds a call, one for each round
   int calls = 0;           // of a round
   int64_t nodes = 0;       // of a call, in a CUDA graph
-  std::string error;       // why there is no more
-  double median() const;   // NaN without a round
+  std::vector<NodeTime> by_node;
+  std::string error;      // why there is no more
+  double median() const;  // NaN without a round
 };
 
 struct Report {

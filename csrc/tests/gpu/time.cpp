@@ -1,8 +1,9 @@
 // gpu_main time [--data FILE] [--json FILE] [--only SUBSTRING] [--seconds N]
 //
 // Every case is called once, then captured into a CUDA graph of up to 20 calls and replayed: at once, then in rounds of
-// all cases in turn, so that what drifts hits all alike. A case that fails is reported and left out; an error that
-// stays ends the run. When the time is over, what was measured is what there is.
+// all cases in turn, so that what drifts hits all alike. At the end training steps are taken apart. A case that fails
+// is reported and left out; an error that stays ends the run. When the time is over, what was measured is what there
+// is.
 #include "tests/gpu/time.h"
 
 #include <algorithm>
@@ -74,6 +75,7 @@ class Timing {
                      [](const Group& a, const Group& b) { return a.order < b.order; });
     for (const Group& group : groups()) make(group);
     for (bool more = true; more && ended().empty();) more = round();
+    for (size_t i = 0; i < cases_.all.size() && ended().empty(); ++i) time_by_node(i);
     if (report_.ended.empty()) report_.ended = "done";
     report_.running.clear();
     save();
@@ -184,6 +186,14 @@ class Timing {
     }
     save();
     return more;
+  }
+
+  void time_by_node(size_t i) {
+    Measured& m = report_.cases[i];
+    if (!cases_.all[i].by_node || !m.error.empty()) return;
+    report_.running = cases_.all[i].label() + " by node";
+    save();
+    guarded(m, [&] { m.by_node = node_times(cases_.all[i].run, stream_.get()); });
   }
 
   double begin_, seconds_;
