@@ -31,7 +31,7 @@ def comparisons(settings: Settings) -> Iterator[Comparison]:
         ours = propagate(graph, x, hop)
         assert torch.equal(ours, propagate(graph, x, hop)), "two runs differ"
         largest = np.abs(exact).max()
-        for got, tolerance in ((ours, 1e-6), (csr32 @ x, 1e-6), (propagate(graph, half, hop), 1e-2)):
+        for got, tolerance in ((ours, 2e-6), (csr32 @ x, 1e-5), (propagate(graph, half, hop), 1e-2)):
             error = np.abs(got.cpu().double().numpy() - exact).max()
             assert error <= tolerance * largest, f"{got.dtype}: off by {error / largest:.1e} of the largest value"
 
@@ -48,7 +48,7 @@ def comparisons(settings: Settings) -> Iterator[Comparison]:
         ]
     else:
         others += _by_cusparse(csr32, x)
-        others.append(Contender("CuPy CSR, int32", on_first_call(lambda: peers.cupy_product(csr32, x))))
+        others.append(Contender("CuPy CSR, int32", on_first_call(lambda: peers.cupy_product(csr32, x)), calls=0))
     others.append(Contender("torch-geometric LGConv, edge_index", on_first_call(lambda: _geometric(settings, x))))
     n_bytes = 2 * graph.n_edges * settings.dim * x.element_size()
     yield Comparison(

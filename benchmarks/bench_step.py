@@ -45,11 +45,12 @@ class Job:
     def composed(self) -> Callable[[], Tensor]:
         """Ours, from single ops under autograd, sampling included."""
         table = torch.nn.Parameter(self.start.clone())
+        alphas = torch.tensor(self.alphas, device=table.device)  # a list is copied to the device by every call
         optimizer = Adam([table], lr=LR, capturable=table.device.type == "cuda")
 
         def run() -> Tensor:
             users, pos, neg = sample_batch(self.graph, BATCH, self.n_neg, seed=0)
-            z = propagate(self.graph, table, self.alphas).split([self.graph.n_users, self.graph.n_items])
+            z = propagate(self.graph, table, alphas).split([self.graph.n_users, self.graph.n_items])
             nodes = torch.cat([users, self.graph.n_users + pos, (self.graph.n_users + neg).flatten()])
             value = bpr_loss(*z, users, pos, neg) if self.n_neg else softmax_loss(*z, users, pos, TEMPERATURE)
             return self._step(optimizer, value + REG / BATCH * l2_loss(table, nodes))

@@ -314,11 +314,12 @@ say "$(printf '%-10s %7s  %-22s %s' stage seconds result "first error")"
 for stage in "$@"; do
   note=
   case ${result[$stage]} in
-    ok) if [ "$stage" = probe ]; then note=$(tail -n 1 "$logs/probe"); fi ;;
+    ok) ;;
     skipped) note=$(tail -n 1 "$logs/$stage") ;;
     "not run"*) failed+=("$stage") ;;
-    *) note=$(first_error "$stage"); failed+=("$stage") ;;
+    failed* | "cut short") note=$(first_error "$stage"); failed+=("$stage") ;;
   esac
+  if [ "$stage" = probe ] && [ -f "$logs/probe" ]; then note=$(tail -n 1 "$logs/probe"); fi
   say "$(printf '%-10s %7s  %-22s %s' "$stage" "${seconds[$stage]}" "${result[$stage]}" "$note")"
 done
 say "== done, failed: ${failed[*]:-none}"
