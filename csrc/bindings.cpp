@@ -149,17 +149,21 @@ py::dict build_info() {
   return info;
 }
 
+// fn(tag of the type of ids) for int32 or, if wide, int64.
+template <class Fn>
+auto with_ids(bool wide, const Fn& fn) {
+  return wide ? fn(Tag<int64_t>{}) : fn(Tag<int32_t>{});
+}
+
 void bind_build(py::module_& m) {
   m.def("bucket_edges", [](bool wide, Address rows, Address cols, Address weight, int64_t n_edges, int64_t n_rows,
-                           int64_t n_cols, Address indptr, Address indices, Address out_weight, int threads) {
+                           Address indptr, Address indices, Address out_weight, int threads) {
     const Call call;
-    if (wide) {
-      cpu::bucket_edges(at<const int64_t>(rows), at<const int64_t>(cols), at<const float>(weight), n_edges, n_rows,
-                        n_cols, at<int64_t>(indptr), at<int32_t>(indices), at<float>(out_weight), threads);
-    } else {
-      cpu::bucket_edges(at<const int32_t>(rows), at<const int32_t>(cols), at<const float>(weight), n_edges, n_rows,
-                        n_cols, at<int64_t>(indptr), at<int32_t>(indices), at<float>(out_weight), threads);
-    }
+    with_ids(wide, [&](auto tag) {
+      using I = typename decltype(tag)::type;
+      cpu::bucket_edges(at<const I>(rows), at<const I>(cols), at<const float>(weight), n_edges, n_rows,
+                        at<int64_t>(indptr), at<int32_t>(indices), at<float>(out_weight), threads);
+    });
   });
   m.def("transpose", [](Address indptr, Address indices, Address weight, int64_t n_rows, int64_t n_cols,
                         Address indptr_t, Address indices_t, Address weight_t, int threads) {
@@ -251,6 +255,34 @@ void bind_push(py::module_& m) {
 #define FGR_NAME(op) op "_cuda"
 #define FGR_BIND bind_cuda
 #include "bindings_ops.inc"
+
+// How a device builds a graph, which is not how the CPU does.
+void bind_build_cuda(py::module_& m) {
+  m.def("sort_edges_workspace_bytes_cuda", &cuda::sort_edges_workspace_bytes);
+  m.def("sort_edges_cuda", [](bool wide, Address rows, Address cols, Address weight, int64_t n_edges, int64_t n_rows,
+                              int64_t n_cols, Address kept, Address workspace, Address stream) {
+    const Call call;
+    return with_ids(wide, [&](auto tag) {
+      using I = typename decltype(tag)::type;
+      return cuda::sort_edges(at<const I>(rows), at<const I>(cols), at<const float>(weight), n_edges, n_rows, n_cols,
+                              at<int64_t>(kept), at<void>(workspace), at<void>(stream));
+    });
+  });
+  m.def("csr_of_sorted_cuda", [](int64_t n_edges, int64_t kept, int half, int64_t n_rows, int64_t n_cols,
+                                 Address indptr, Address indices, Address weight, Address workspace, Address stream) {
+    const Call call;
+    cuda::csr_of_sorted(n_edges, kept, half, n_rows, n_cols, at<int64_t>(indptr), at<int32_t>(indices),
+                        at<float>(weight), at<void>(workspace), at<void>(stream));
+  });
+  m.def("transpose_cuda", [](Address indptr, Address indices, Address weight, int64_t n_rows, int64_t n_cols,
+                             int64_t n_edges, Address indptr_t, Address indices_t, Address weight_t, Address workspace,
+                             Address stream) {
+    const Call call;
+    cuda::transpose({at<const int64_t>(indptr), at<const int32_t>(indices), at<const float>(weight), n_rows, n_cols},
+                    n_edges, at<int64_t>(indptr_t), at<int32_t>(indices_t), at<float>(weight_t), at<void>(workspace),
+                    at<void>(stream));
+  });
+}
 #endif
 
 }  // namespace
@@ -283,6 +315,7 @@ PYBIND11_MODULE(_C, m) {
   bind_cpu(m);
 #if defined(FGR_WITH_CUDA)
   bind_cuda(m);
+  bind_build_cuda(m);
 #endif
 #if defined(FGR_EMULATE)
   m.def("set_thread_order", &emu::set_thread_order);

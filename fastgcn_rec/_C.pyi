@@ -56,7 +56,6 @@ def bucket_edges(
     weight: int,
     n_edges: int,
     n_rows: int,
-    n_cols: int,
     indptr: int,
     indices: int,
     out_weight: int,
@@ -83,5 +82,5 @@ def set_grain(work: int) -> None: ...
 def l2_loss_workspace_bytes(n: int) -> int: ...
 def select_negatives_workspace_bytes(batch: int, m: int) -> int: ...
 
-# Each op of csrc/bindings_ops.inc, as <op>_cpu and, where CUDA is built, <op>_cuda; fastgcn_rec.core.native.call names them.
+# Each op of csrc/bindings_ops.inc, as <op>_cpu and, where CUDA is built, <op>_cuda, and how a device builds a graph; fastgcn_rec.core.native.call names them.
 def __getattr__(name: str) -> Any: ...

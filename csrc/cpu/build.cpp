@@ -1,9 +1,9 @@
 #include "fgr/build.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
 #include <memory>
+#include <mutex>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -98,29 +98,24 @@ void sort_by_key(const Each& each, int64_t n_edges, int64_t n_keys, int64_t* ind
   });
 }
 
-void check_edge(const char* what, int64_t id, int64_t n, int64_t position) {
-  if (id < 0 || id >= n) {
-    throw std::out_of_range(std::string(what) + " id " + std::to_string(id) + " at edge " + std::to_string(position) +
-                            " is outside [0, " + std::to_string(n) + ")");
-  }
-}
-
 }  // namespace
 
 template <class I>
-void bucket_edges(const I* rows, const I* cols, const float* weight, int64_t n_edges, int64_t n_rows, int64_t n_cols,
-                  int64_t* indptr, int32_t* indices, float* out_weight, int threads) {
-  std::atomic<bool> good{true};
+void edge_bounds(const I* rows, const I* cols, const float* weight, int64_t n_edges, int64_t n_rows, int64_t n_cols,
+                 float least, EdgeBounds* out, int threads) {
+  *out = {};
+  std::mutex joining;
   parallel_for(n_edges, 1, threads, [&](int64_t begin, int64_t end) {
-    bool inside = true;
-    for (int64_t e = begin; e < end; ++e)
-      inside &= (rows[e] >= 0) & (rows[e] < n_rows) & (cols[e] >= 0) & (cols[e] < n_cols);
-    if (!inside) good = false;
+    EdgeBounds own;
+    for (int64_t e = begin; e < end; ++e) own.take(rows, cols, weight, e, n_edges, n_rows, n_cols, least);
+    const std::lock_guard<std::mutex> lock(joining);
+    out->join(own);
   });
-  for (int64_t e = 0; !good && e < n_edges; ++e) {
-    check_edge("row", static_cast<int64_t>(rows[e]), n_rows, e);
-    check_edge("column", static_cast<int64_t>(cols[e]), n_cols, e);
-  }
+}
+
+template <class I>
+void bucket_edges(const I* rows, const I* cols, const float* weight, int64_t n_edges, int64_t n_rows, int64_t* indptr,
+                  int32_t* indices, float* out_weight, int threads) {
   const auto each = [&](int64_t t, int64_t n, const auto& fn) {
     for (int64_t e = n_edges * t / n; e < n_edges * (t + 1) / n; ++e) {
       fn(static_cast<int64_t>(rows[e]), static_cast<int64_t>(cols[e]), weight != nullptr ? weight[e] : 0.0f);
@@ -129,10 +124,12 @@ void bucket_edges(const I* rows, const I* cols, const float* weight, int64_t n_e
   sort_by_key(each, n_edges, n_rows, indptr, indices, out_weight, threads);
 }
 
-template void bucket_edges<int32_t>(const int32_t*, const int32_t*, const float*, int64_t, int64_t, int64_t, int64_t*,
-                                    int32_t*, float*, int);
-template void bucket_edges<int64_t>(const int64_t*, const int64_t*, const float*, int64_t, int64_t, int64_t, int64_t*,
-                                    int32_t*, float*, int);
+#define FGR_INSTANTIATE(I)                                                                                            \
+  template void edge_bounds<I>(const I*, const I*, const float*, int64_t, int64_t, int64_t, float, EdgeBounds*, int); \
+  template void bucket_edges<I>(const I*, const I*, const float*, int64_t, int64_t, int64_t*, int32_t*, float*, int);
+FGR_INSTANTIATE(int32_t)
+FGR_INSTANTIATE(int64_t)
+#undef FGR_INSTANTIATE
 
 void transpose(const Csr& in, int64_t* indptr_t, int32_t* indices_t, float* weight_t, int threads) {
   const int64_t n_edges = in.indptr[in.n_rows];
@@ -182,7 +179,9 @@ void check_csr(const int64_t* indptr, const int32_t* indices, int64_t n_rows, in
   }
   for (int64_t e = 0; e < n_edges; ++e) {
     if (e % most_of_a_stretch == 0) throw_if_interrupted();
-    check_edge("column", indices[e], n_cols, e);
+    if (indices[e] >= 0 && indices[e] < n_cols) continue;
+    throw std::out_of_range("column id " + std::to_string(indices[e]) + " at edge " + std::to_string(e) +
+                            " is outside [0, " + std::to_string(n_cols) + ")");
   }
 }
 

@@ -219,16 +219,6 @@ void test_philox() {
   CHECK(ones.v[0] == 0x408f276du && ones.v[1] == 0x41c83b0eu && ones.v[2] == 0xa20bc7c6u && ones.v[3] == 0x6d5451fdu);
 }
 
-template <class Fn>
-bool throws_out_of_range(const Fn& fn) {
-  try {
-    fn();
-  } catch (const std::out_of_range&) {
-    return true;
-  }
-  return false;
-}
-
 template <class T>
 void test_ppr(Side side, int64_t n_sources, int threads) {
   TestGraph g(60, 45, 300, 11);
@@ -288,12 +278,18 @@ void test_retrieve(int64_t n_queries, int64_t n_items, int64_t k, bool cosine, i
   }
 }
 
-void test_bad_ids() {
-  const int32_t rows[] = {0, 2}, cols[] = {0, 0};
-  Buffer<int64_t> indptr(3);
-  Buffer<int32_t> indices(2);
-  CHECK(throws_out_of_range(
-      [&] { cpu::bucket_edges<int32_t>(rows, cols, nullptr, 2, 2, 1, indptr, indices, nullptr, 1); }));
+void test_bad_edges() {
+  const int32_t rows[] = {0, 1, 0}, cols[] = {0, 0, 2}, missing[] = {0, 1, -1};
+  const float weight[] = {1, 0, INFINITY};
+  EdgeBounds bounds;
+  cpu::edge_bounds<int32_t>(rows, cols, weight, 3, 2, 3, 0.5f, &bounds, 2);
+  CHECK(bounds.row == 1 && bounds.col == 2 && bounds.from_bad == -1 && bounds.from_unfit == 1);
+  cpu::edge_bounds<int32_t>(rows, cols, nullptr, 3, 2, 2, 0.5f, &bounds, 2);
+  CHECK(bounds.from_bad == 0 && bounds.from_unfit == -1);
+  cpu::edge_bounds<int32_t>(rows, missing, weight, 3, 1, 3, 0.0f, &bounds, 2);
+  CHECK(bounds.from_bad == 1 && bounds.from_unfit == 0);
+  cpu::edge_bounds<int32_t>(nullptr, nullptr, nullptr, 0, 1, 1, 0.0f, &bounds, 2);
+  CHECK(bounds.row == -1 && bounds.col == -1 && bounds.from_bad == -1 && bounds.from_unfit == -1);
 }
 
 }  // namespace
@@ -353,7 +349,7 @@ int main() {
   }
   test_sampling();
   test_philox();
-  test_bad_ids();
+  test_bad_edges();
   test_threads();
   cpu::set_grain(grain);
   std::printf("%s, %d levels\n", failures == 0 ? "all C++ tests passed" : "C++ tests FAILED", n_levels);

@@ -42,7 +42,7 @@ struct TestGraph {
       users[e] = static_cast<int32_t>(rng() % static_cast<unsigned>(n_users));
       items[e] = static_cast<int32_t>(rng() % static_cast<unsigned>(n_items));
     }
-    cpu::bucket_edges<int32_t>(items, users, nullptr, n_edges, n_items, n_users, indptr_t, indices_t, nullptr, 2);
+    cpu::bucket_edges<int32_t>(items, users, nullptr, n_edges, n_items, indptr_t, indices_t, nullptr, 2);
     cpu::transpose({indptr_t, indices_t, nullptr, n_items, n_users}, indptr, indices, nullptr, 2);
     kept = cpu::merge_duplicates(indptr, indices, nullptr, n_users);
     cpu::transpose({indptr, indices, nullptr, n_users, n_items}, indptr_t, indices_t, nullptr, 2);

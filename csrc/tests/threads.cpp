@@ -30,9 +30,11 @@ void add_building(Inputs& in, Kernels& kernels) {
     for (int64_t e = 0; e < n_edges; ++e) rows[e] = static_cast<I>(e * e % 61), cols[e] = static_cast<I>(e * 13 % 47);
     Buffer<int64_t> indptr(62);
     Buffer<int32_t> indices(n_edges);
-    cpu::bucket_edges<I>(rows, cols, weight, n_edges, 61, 47, indptr, indices, out_weight, threads);
+    cpu::bucket_edges<I>(rows, cols, weight, n_edges, 61, indptr, indices, out_weight, threads);
+    Buffer<EdgeBounds> bounds(1);
+    cpu::edge_bounds<I>(rows, cols, weight, n_edges, 60, 47, 0.5f, bounds, threads);
     Result result;
-    result.add(indptr), result.add(indices), result.add(out_weight);
+    result.add(indptr), result.add(indices), result.add(out_weight), result.add(bounds);
     return result;
   };
   kernels["bucket_edges"] = [sorted](int threads) { return sorted(int32_t{}, threads); };

@@ -20,81 +20,164 @@ MAX_NODES = 2**31 - 1
 _LEAST_WEIGHT, MOST_WEIGHT = 2.0**-100, 2.0**100
 # Rows, and rows an edge: beyond both, ids that came without a count are taken for raw ones.
 _SPARSE_FROM, _SPARSE = 10**7, 100
+_INTEGERS = {torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8, torch.uint16, torch.uint32, torch.uint64}
 
 
 def csr_of_edges(
-    users: np.ndarray, items: np.ndarray, n_users: int | None, n_items: int | None, weight: Any
+    users: Any, items: Any, n_users: int | None, n_items: int | None, weight: Any
 ) -> tuple[int, int, Csr, Csr]:
-    """(n_users, n_items, R, R's transpose), rows sorted, equal edges merged and their weights added."""
+    """(n_users, n_items, R, R's transpose), rows sorted, equal edges merged and their weights added in their order; on the device of the edges."""
+    device = _device_of(users=users, items=items, weight=weight)
+    users, items = _ids("users", users, device), _ids("items", items, device)
     if users.shape != items.shape:
-        raise ValueError(f"Graph: users and items must have one length, got {users.shape[0]} and {items.shape[0]}")
+        raise ValueError(f"Graph: users and items must have one length, got {len(users)} and {len(items)}")
     n_edges = len(users)
-    n_users = _count("n_users", "users", n_users, users)
-    n_items = _count("n_items", "items", n_items, items)
-    if n_users + n_items > MAX_NODES:  # kernels number the nodes of both sides by int32
+    if users.dtype != items.dtype:
+        users, items = users.long(), items.long()
+    values = None if weight is None else _weights(weight, n_edges, device)
+    limits = [_given(name, n) for name, n in (("n_users", n_users), ("n_items", n_items))]
+    bounds = torch.empty(4, dtype=torch.int64, device=device)
+    native.call(
+        "edge_bounds", device, users.dtype == torch.int64, users, items, values, n_edges,
+        *(2**63 - 1 if n is None else n for n in limits), _LEAST_WEIGHT, bounds,
+    )  # fmt: skip
+    last_user, last_item, after_bad, after_unfit = (
+        bounds.tolist()
+    )  # a GPU is waited for here, and for how many edges are left
+    n_users = _count("n_users", "users", limits[0], last_user, n_edges)
+    n_items = _count("n_items", "items", limits[1], last_item, n_edges)
+    check_nodes(n_users, n_items)
+    if values is not None and after_unfit >= 0:
+        at = n_edges - 1 - after_unfit
+        raise ValueError(
+            f"Graph: weight must be positive and finite, at least {_LEAST_WEIGHT:.3g}, got {float(values[at])} at edge {at}; drop such edges, or "
+            "where all are small multiply them by one number, which changes nothing that is normalised"
+        )
+    if after_bad >= 0:
+        at = n_edges - 1 - after_bad
+        user, item = int(users[at]), int(items[at])
+        kind, of, n = ("user", user, n_users) if 0 <= item < n_items else ("item", item, n_items)
+        raise ValueError(
+            f"Graph: {kind} id {of} at edge {at} is outside [0, {n}); ids must run from 0, raise n_users/n_items or renumber them"
+        )
+    build = _sorted if native.runs_cuda(device) else _bucketed
+    by_user = build(users, items, values, n_users, n_items)
+    return n_users, n_items, by_user, transposed(*by_user, n_items)
+
+
+def check_nodes(n_users: int, n_items: int) -> None:
+    """ValueError unless kernels can number the nodes of both sides by int32."""
+    if n_users + n_items > MAX_NODES:
         raise ValueError(
             f"Graph: n_users + n_items must be <= {MAX_NODES}, got {n_users} + {n_items}; leave out ids without edges, or cut the graph in parts"
         )
-    if users.dtype != items.dtype or users.dtype not in (np.int32, np.int64):
-        users, items = users.astype(np.int64), items.astype(np.int64)
-    rows = torch.from_numpy(np.require(users, requirements=["C", "W"]))
-    cols = torch.from_numpy(np.require(items, requirements=["C", "W"]))
-    values = None if weight is None else _weights(weight, n_edges)
-    # Bucketed by item in edge order; the stable transpose then gives R with sorted rows, and R's transpose the other half.
-    by_item = _empty(n_items, n_edges, values)
-    try:
-        _C.bucket_edges(
-            rows.dtype == torch.int64, address(cols), address(rows), address(values), n_edges, n_items, n_users,
-            address(by_item[0]), address(by_item[1]), address(by_item[2]), native.threads(),
+
+
+def transposed(indptr: torch.Tensor, indices: torch.Tensor, weight: torch.Tensor | None, n_cols: int) -> Csr:
+    """The transpose of a CSR with ``n_cols`` columns, rows sorted."""
+    n_rows, n_edges, device = indptr.numel() - 1, indices.numel(), indices.device
+    out = _empty(n_cols, n_edges, weight, device)
+    if native.runs_cuda(device):
+        space = native.workspace(native.size("sort_edges", device, n_edges, weight is not None), device)
+        native.call("transpose", device, indptr, indices, weight, n_rows, n_cols, n_edges, *out, space)
+    else:
+        _C.transpose(
+            address(indptr), address(indices), address(weight), n_rows, n_cols, address(out[0]), address(out[1]), address(out[2]),
+            native.threads(),
         )  # fmt: skip
-    except IndexError as error:
-        message = str(error).replace("row id", "item id").replace("column id", "user id")
-        raise ValueError(f"Graph: {message}; ids must run from 0, raise n_users/n_items or renumber them") from None
-    indptr, indices, merged = _transposed(*by_item, n_users)
+    return out
+
+
+def _sorted(users: torch.Tensor, items: torch.Tensor, weight: torch.Tensor | None, n_users: int, n_items: int) -> Csr:
+    """R, built on a device."""
+    n_edges, device = len(users), users.device
+    space = native.workspace(native.size("sort_edges", device, n_edges, weight is not None), device)
+    count = torch.empty(1, dtype=torch.int64, device=device)
+    half = native.call(
+        "sort_edges", device, users.dtype == torch.int64, users, items, weight, n_edges, n_users, n_items, count, space
+    )
+    kept = int(count)
+    by_user = _empty(n_users, kept, weight, device)
+    native.call("csr_of_sorted", device, n_edges, kept, half, n_users, n_items, *by_user, space)
+    return by_user
+
+
+def _bucketed(users: torch.Tensor, items: torch.Tensor, weight: torch.Tensor | None, n_users: int, n_items: int) -> Csr:
+    """R, built on the CPU: bucketed by item in edge order, so that the stable transpose has sorted rows."""
+    n_edges = len(users)
+    by_item = _empty(n_items, n_edges, weight, users.device)
+    _C.bucket_edges(
+        users.dtype == torch.int64, address(items), address(users), address(weight), n_edges, n_items,
+        address(by_item[0]), address(by_item[1]), address(by_item[2]), native.threads(),
+    )  # fmt: skip
+    indptr, indices, merged = transposed(*by_item, n_users)
     del by_item
     kept = _C.merge_duplicates(address(indptr), address(indices), address(merged), n_users)
     if kept < n_edges:
         indices = indices[:kept].clone()
         merged = None if merged is None else merged[:kept].clone()
-    return n_users, n_items, (indptr, indices, merged), _transposed(indptr, indices, merged, n_items)
+    return indptr, indices, merged
 
 
-def ids_of(name: str, ids: Any) -> np.ndarray:
-    """Edge ids as integers [n]."""
+def _device_of(**arrays: Any) -> torch.device:
+    """Where the tensors among the arrays are, all of them, if that is a CUDA device; else the CPU, to which others are copied."""
+    tensors = [(name, t) for name, t in arrays.items() if isinstance(t, torch.Tensor)]
+    for name, t in tensors[1:]:
+        first, like = tensors[0]
+        if t.device != like.device:
+            raise ValueError(f"Graph: {name} is on {t.device}, but {first} is on {like.device}; move one with .to(...)")
+    return tensors[0][1].device if tensors and tensors[0][1].is_cuda else torch.device("cpu")
+
+
+def _ids(name: str, ids: Any, device: torch.device) -> torch.Tensor:
+    """Edge ids as integers [n], int32 or int64."""
     try:
-        array = ids.detach().cpu().numpy() if isinstance(ids, torch.Tensor) else np.asarray(ids)
+        strided = isinstance(ids, torch.Tensor) and ids.layout == torch.strided
+        given: Any = ids.detach().to(device) if strided else np.asarray(ids)
     except (TypeError, ValueError, RuntimeError, OverflowError):
         raise TypeError(f"Graph: {name} must be a dense array of integers, got {ids!r:.80}") from None
-    if array.size == 0:
-        array = array.astype(np.int64)
-    if array.ndim != 1:
-        raise ValueError(f"Graph: {name} must have one dimension, got shape {array.shape}")
-    if array.dtype.kind not in "iu":
+    if given.ndim != 1:
+        raise ValueError(f"Graph: {name} must have one dimension, got shape {tuple(given.shape)}")
+    whole = given.dtype in _INTEGERS if strided else given.dtype.kind in "iu"
+    if not whole and len(given):
         raise TypeError(
-            f"Graph: {name} must be integers, got {array.dtype}; encode raw ids first (fastgcn_rec.data does)"
+            f"Graph: {name} must be integers, got {str(given.dtype).removeprefix('torch.')}; encode raw ids first (fastgcn_rec.data does)"
         )
-    return array
+    if not strided:
+        wide = given if given.dtype in (np.int32, np.int64) else given.astype(np.int64)
+        return torch.from_numpy(np.require(wide, requirements=["C", "W"])).to(device)
+    found: torch.Tensor = given if given.dtype in (torch.int32, torch.int64) else given.long()
+    return found.contiguous()
 
 
-def _count(name: str, of: str, count: int | None, ids: np.ndarray) -> int:
+def _given(name: str, count: int | None) -> int | None:
     if count is None:
-        count = int(ids.max()) + 1 if len(ids) else 0
-        if count > max(_SPARSE_FROM, _SPARSE * len(ids)):
-            raise ValueError(
-                f"Graph: {of} has {len(ids)} ids up to {count - 1}, and a graph has a row for every id below: renumber them (raw ids are "
-                f"encoded by fastgcn_rec.data.Interactions.from_raw, or np.unique(..., return_inverse=True)), or pass {name}= if so many are meant"
-            )
+        return None
     count = check_count(count, f"Graph: {name}")
     if not 0 <= count <= MAX_NODES:
         raise ValueError(f"Graph: {name} must lie in [0, {MAX_NODES}], got {count}")
-    return int(count)
+    return count
 
 
-def _weights(weight: Any, n_edges: int) -> torch.Tensor:
+def _count(name: str, of: str, given: int | None, last: int, n_edges: int) -> int:
+    """How many users or items there are, of whose ids ``last`` is the largest; -1: there is none that could be."""
+    if given is not None:
+        return given
+    if last + 1 > max(_SPARSE_FROM, _SPARSE * n_edges):
+        raise ValueError(
+            f"Graph: {of} has {n_edges} ids up to {last}, and a graph has a row for every id below: renumber them (raw ids are "
+            f"encoded by fastgcn_rec.data.Interactions.from_raw, or np.unique(..., return_inverse=True)), or pass {name}= if so many are meant"
+        )
+    return int(_given(name, last + 1) or 0)
+
+
+def _weights(weight: Any, n_edges: int, device: torch.device) -> torch.Tensor:
+    """Weights as float32 [n_edges]; edge_bounds looks at their values."""
     try:
-        with np.errstate(over="ignore"):  # inf is refused below
+        with np.errstate(over="ignore"):  # inf is refused with what is not finite
             of_tensor = isinstance(weight, torch.Tensor)
-            values = weight.detach().cpu() if of_tensor else torch.from_numpy(np.array(weight, np.float32))
+            values = weight.detach() if of_tensor else torch.from_numpy(np.array(weight, np.float32))
+            values = values.to(device)
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(f"Graph: weight must be numbers, got {weight!r:.80}") from None
     if values.layout != torch.strided or values.is_complex():
@@ -102,29 +185,13 @@ def _weights(weight: Any, n_edges: int) -> torch.Tensor:
     values = values.to(torch.float32).contiguous()
     if values.shape != (n_edges,):
         raise ValueError(f"Graph: weight must have shape [n_edges] = [{n_edges}], got {list(values.shape)}")
-    bad = ~(torch.isfinite(values) & (values >= _LEAST_WEIGHT))
-    if bool(bad.any()):
-        at = int(bad.nonzero()[0])
-        raise ValueError(
-            f"Graph: weight must be positive and finite, at least {_LEAST_WEIGHT:.3g}, got {float(values[at])} at edge {at}; drop such edges, or "
-            "where all are small multiply them by one number, which changes nothing that is normalised"
-        )
     return values
 
 
-def _empty(n_rows: int, n_edges: int, like: torch.Tensor | None) -> Csr:
-    weight = None if like is None else torch.empty(n_edges, dtype=torch.float32)
-    return torch.empty(n_rows + 1, dtype=torch.int64), torch.empty(n_edges, dtype=torch.int32), weight
-
-
-def _transposed(indptr: torch.Tensor, indices: torch.Tensor, weight: torch.Tensor | None, n_cols: int) -> Csr:
-    out = _empty(n_cols, indices.numel(), weight)
-    n_rows = indptr.numel() - 1
-    _C.transpose(
-        address(indptr), address(indices), address(weight), n_rows, n_cols, address(out[0]), address(out[1]), address(out[2]),
-        native.threads(),
-    )  # fmt: skip
-    return out
+def _empty(n_rows: int, n_edges: int, like: torch.Tensor | None, device: torch.device) -> Csr:
+    weight = None if like is None else torch.empty(n_edges, dtype=torch.float32, device=device)
+    indptr = torch.empty(n_rows + 1, dtype=torch.int64, device=device)
+    return indptr, torch.empty(n_edges, dtype=torch.int32, device=device), weight
 
 
 def alias_table(

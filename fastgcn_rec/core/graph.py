@@ -14,7 +14,7 @@ import torch
 
 from . import native
 from .arguments import as_python, check_number
-from .csr import MOST_WEIGHT, alias_table, csr_of_edges, ids_of
+from .csr import MOST_WEIGHT, alias_table, csr_of_edges
 from .elementwise import power
 from .links import Links
 from .tensors import check_ids, check_range
@@ -98,7 +98,7 @@ class Graph:
         2
         """
         graph = cls.__new__(cls)
-        graph._build(ids_of("users", users), ids_of("items", items), n_users, n_items, weight)
+        graph._build(users, items, n_users, n_items, weight)
         return graph
 
     def _build(self, users: Any, items: Any, n_users: int | None, n_items: int | None, weight: Any) -> None:

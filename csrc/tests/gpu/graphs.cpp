@@ -37,7 +37,7 @@ HostGraph::HostGraph(int64_t users_, int64_t items_, const std::vector<int32_t>&
     : n_users(users_), n_items(items_) {
   HostCsr by_item = csr_of(n_items, edge_users.size(), !weight.empty());
   cpu::bucket_edges<int32_t>(edge_items.data(), edge_users.data(), weight.empty() ? nullptr : weight.data(),
-                             static_cast<int64_t>(edge_users.size()), n_items, n_users, by_item.indptr.data(),
+                             static_cast<int64_t>(edge_users.size()), n_items, by_item.indptr.data(),
                              by_item.indices.data(), data_or_null(by_item.weight), threads);
   users = transpose(by_item, n_users);
   const int64_t kept =
