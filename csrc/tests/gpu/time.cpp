@@ -29,7 +29,7 @@ namespace {
 
 const int most_calls = static_cast<int>(sized(20, 2));                         // in a graph, as long as it is short:
 constexpr double long_us = 20000, very_long_us = 100000;                       // of a graph; of a call
-const size_t most_rounds = static_cast<size_t>(sized(16, 2)), few_rounds = 3;  // few: of a call that is very long
+const size_t most_rounds = static_cast<size_t>(sized(12, 2)), few_rounds = 3;  // few: of a call that is very long
 
 struct Options {
   std::string data, json, only;
