@@ -40,7 +40,9 @@ inline void* allocate(int64_t n_bytes) {
 }
 inline void release(void* at) { std::free(at); }
 inline void copy(void* to, const void* from, int64_t n_bytes) { std::memcpy(to, from, static_cast<size_t>(n_bytes)); }
-inline void set_bytes(void* at, int value, int64_t n_bytes) { std::memset(at, value, static_cast<size_t>(n_bytes)); }
+inline void set_bytes(void* at, int value, int64_t n_bytes) {
+  if (at != nullptr) std::memset(at, value, static_cast<size_t>(n_bytes));
+}
 inline void synchronize() {}
 
 #else
