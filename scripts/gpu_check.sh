@@ -148,7 +148,7 @@ stage_train() {
 
 # pytest OPTIONS, interrupted in time to say what failed. A background job would ignore the interrupt.
 pytest() {
-  PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 OMP_NUM_THREADS=4 env --default-signal=INT timeout -s INT -k 2 "$(within 4)" \
+  PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 OMP_NUM_THREADS=4 TORCHINDUCTOR_COMPILE_THREADS=1 env --default-signal=INT timeout -s INT -k 2 "$(within 4)" \
     "$PYTHON" -m pytest -q --tb=short -W default -p no:cacheprovider -k cuda "$@"
 }
 
@@ -171,7 +171,7 @@ stage_test() {
 }
 
 # What gpu_main is to time|the kernels to count in|how many launches of theirs.
-COUNTED=("hop float32|hop_kernel|1" "hop bfloat16|hop_kernel|1" "retrieve, all users|retrieve_kernel|1" "softmax_loss B=2048 d=64 float32|product|3")
+COUNTED=("hop float32|hop|1" "hop bfloat16|hop|1" "retrieve, all users|retrieve|1" "softmax_loss B=2048 d=64 float32|product|3")
 stage_ncu() {
   has ncu || skip "no ncu on PATH"
   local case only kernels launches failed=0 data=()

@@ -125,8 +125,8 @@ def test_times_on_a_gpu_are_of_a_graph_where_it_can_be(here, monkeypatch):
     def replay():
         pass
 
-    def captured(run, calls):
-        if run is waits:
+    def captured(run, calls, may_wait):
+        if run is waits and not may_wait:
             fails()
         assert calls == 10  # as many as fill a sample
         return replay
@@ -137,17 +137,18 @@ def test_times_on_a_gpu_are_of_a_graph_where_it_can_be(here, monkeypatch):
         harness.Contender("ours", single),
         harness.Contender("cannot", waits),
         harness.Contender("must not", single, calls=0),
+        harness.Contender("waits by itself", waits, waits=True),
     ]
     settings = harness.Settings("none", torch.device("cuda"), quick=True)
     records, skipped = harness.measure(harness.Comparison("case", contenders, lambda: None), settings, {})
     assert skipped == []
-    assert [r["captured_calls"] for r in records] == [10, 0, 0]
-    assert [r["median_ms"] for r in records] == pytest.approx([0.2, 1.0, 1.0])
-    assert [r["eager_ms"] for r in records] == pytest.approx([1.0] * 3)
-    assert [r["ratio"] for r in records] == pytest.approx([1.0, 5.0, 5.0])
-    assert [r.get("not_captured") for r in records] == [None, "RuntimeError: no such kernel", None]
+    assert [r["captured_calls"] for r in records] == [10, 0, 0, 10]
+    assert [r["median_ms"] for r in records] == pytest.approx([0.2, 1.0, 1.0, 0.2])
+    assert [r["eager_ms"] for r in records] == pytest.approx([1.0] * 4)
+    assert [r["ratio"] for r in records] == pytest.approx([1.0, 5.0, 5.0, 1.0])
+    assert [r.get("not_captured") for r in records] == [None, "RuntimeError: no such kernel", None, None]
     _, _, _, *lines = harness.table(records).splitlines()
-    endings = ["(eager 1.000)", "(eager; RuntimeError: no such kernel)", "(eager; not to be captured)"]
+    endings = ["(eager 1.000)", "(eager; RuntimeError: no such kernel)", "(eager; not to be captured)", "(eager 1.000)"]
     assert all(line.endswith(ending) for line, ending in zip(lines, endings, strict=True))
 
 
