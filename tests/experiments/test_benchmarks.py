@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import fastgcn_rec
+from fastgcn_rec.core import native
 
 ROOT = Path(__file__).resolve().parents[2]
 FIELDS = {"case", "data", "device", "dtype", "dim", "contender", "median_ms", "q1_ms", "q3_ms", "ratio"}
@@ -150,6 +151,24 @@ def test_times_on_a_gpu_are_of_a_graph_where_it_can_be(here, monkeypatch):
     _, _, _, *lines = harness.table(records).splitlines()
     endings = ["(eager 1.000)", "(eager; RuntimeError: no such kernel)", "(eager; not to be captured)", "(eager 1.000)"]
     assert all(line.endswith(ending) for line, ending in zip(lines, endings, strict=True))
+
+
+@pytest.mark.skipif(
+    not (native.HAS_CUDA and torch.cuda.is_available()), reason="needs a GPU and a build with CUDA: not here"
+)
+@pytest.mark.filterwarnings("ignore:.*prototype")  # torch's detection of calls that wait
+def test_cuda_graphs_are_timed_but_of_calls_that_wait(here):
+    harness, adam, topk = (
+        importlib.import_module(f"benchmarks.{name}") for name in ("harness", "bench_adam", "bench_topk")
+    )
+    settings = harness.Settings("synthetic:3e3", torch.device("cuda"), dim=16, quick=True)
+    for race in (*adam.comparisons(settings), next(topk.comparisons(settings))):
+        records, skipped = harness.measure(race, settings, {"copy": 1.0})
+        assert skipped == []
+        assert all(r["median_ms"] > 0 and r["eager_ms"] > 0 and r["rounds"] == 5 for r in records)
+        waiting = [r["not_captured"] for r in records if not r["captured_calls"]]
+        assert len(waiting) == (race.case != "adam")
+        assert all("synchroniz" in reason for reason in waiting)
 
 
 def test_a_file_that_is_no_result_is_refused(here, tmp_path):
