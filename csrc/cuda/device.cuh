@@ -18,7 +18,10 @@ constexpr int warp = 32;
 constexpr unsigned full_mask = 0xffffffffu;
 
 inline void check(cudaError_t status, const char* op) {
-  if (status != cudaSuccess) throw std::runtime_error(std::string(op) + ": " + cudaGetErrorString(status));
+  if (status == cudaSuccess) return;
+  const char* hint = ": an earlier kernel was given an id out of range; its output on stdout and stderr names it";
+  throw std::runtime_error(std::string(op) + ": " + cudaGetErrorString(status) +
+                           (status == cudaErrorAssert ? hint : ""));
 }
 
 // The one place where a kernel is launched. An empty grid launches nothing.
@@ -112,13 +115,27 @@ __device__ __forceinline__ A warp_max(A x) {
   return x;
 }
 
-// As torch's own indexing on a device: an id out of range stops the kernel.
-__device__ __forceinline__ int64_t checked_id(int64_t id, int64_t low, int64_t n, const char* name) {
-  if (id < low || id >= n) {
-    printf("fastgcn_rec: %s: id %lld is outside [%lld, %lld)\n", name, static_cast<long long>(id),
-           static_cast<long long>(low), static_cast<long long>(n));
-    __trap();
-  }
+// Says which id is out of range and stops the kernel, as torch's own indexing on a device does: printf has the values,
+// an assertion the text that a failed kernel is sure to leave. Not inlined: what a kernel has of it is a branch.
+#if defined(FGR_EMULATE)
+[[noreturn]] inline void report(const char* name, int64_t id, int64_t low, int64_t n, const char* kernel) {
+  throw std::runtime_error(std::string(kernel) + " stopped: " + name + ": id " + std::to_string(id) + " is outside [" +
+                           std::to_string(low) + ", " + std::to_string(n) + ")");
+}
+#else
+extern "C" __host__ __device__ [[noreturn]] void __assert_fail(const char* assertion, const char* file, unsigned line,
+                                                               const char* function) noexcept;
+[[noreturn]] static __device__ __noinline__ void report(const char* name, int64_t id, int64_t low, int64_t n,
+                                                        const char* kernel) {
+  printf("fastgcn_rec: %s stopped: %s: id %lld is outside [%lld, %lld)\n", kernel, name, static_cast<long long>(id),
+         static_cast<long long>(low), static_cast<long long>(n));
+  __assert_fail(name, "fastgcn_rec, an id out of range", 0, kernel);
+}
+#endif
+
+__device__ __forceinline__ int64_t checked_id(int64_t id, int64_t low, int64_t n, const char* name,
+                                              const char* kernel = __builtin_FUNCTION()) {
+  if (id < low || id >= n) report(name, id, low, n, kernel);
   return id;
 }
 

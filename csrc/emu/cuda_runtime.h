@@ -34,7 +34,7 @@ extern dim3 threadIdx, blockIdx, blockDim, gridDim;
 
 using cudaError_t = int;
 using cudaStream_t = void*;
-constexpr cudaError_t cudaSuccess = 0;
+constexpr cudaError_t cudaSuccess = 0, cudaErrorAssert = 710;
 inline cudaError_t cudaGetLastError() { return cudaSuccess; }
 inline const char* cudaGetErrorString(cudaError_t) { return "no error"; }
 inline cudaError_t cudaMemsetAsync(void* p, int value, size_t n_bytes, cudaStream_t) {
@@ -86,8 +86,6 @@ struct Exchanged {
 const Exchanged& meet_warp(unsigned mask, uint64_t value, Site site);
 void check_source(unsigned mask, unsigned source, Site site);
 void check_aligned(const void* at, size_t alignment);
-
-[[noreturn]] void trap(Site site);
 
 template <class T>
 uint64_t to_word(T x) {
@@ -230,4 +228,3 @@ void __stwb(T* to, fgr::emu::same_t<T> value) {
 #define __any_sync(mask, predicate) fgr::emu::any(FGR_EMU_SITE, mask, (predicate) != 0)
 #define __all_sync(mask, predicate) fgr::emu::all(FGR_EMU_SITE, mask, (predicate) != 0)
 #define __syncwarp(mask) static_cast<void>(fgr::emu::meet_warp(mask, 0, FGR_EMU_SITE))
-#define __trap() fgr::emu::trap(FGR_EMU_SITE)

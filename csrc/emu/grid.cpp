@@ -253,6 +253,4 @@ void check_aligned(const void* at, size_t alignment) {
   throw std::runtime_error("an access of " + std::to_string(alignment) + " bytes is not aligned");
 }
 
-void trap(Site site) { throw std::runtime_error("a kernel stopped itself at " + name(site)); }
-
 }  // namespace fgr::emu

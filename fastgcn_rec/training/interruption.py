@@ -22,7 +22,9 @@ def saved_when_stopped(state: State, stop: stopping.Stop) -> Iterator[None]:
     except KeyboardInterrupt:
         raise _interrupted(state, stop) from None
     except BaseException:
-        with contextlib.suppress(OSError):  # not in place of the error
+        with contextlib.suppress(
+            OSError, RuntimeError
+        ):  # of the disk, or of a GPU that is lost: not in place of the error
             state.save()
         raise
 

@@ -1,5 +1,9 @@
 """What only a GPU can show: streams, CUDA graphs, a second device, arrays beyond 2^31 elements, and the CPU's numbers."""
 
+import re
+import subprocess
+import sys
+
 import pytest
 import torch
 from support import assert_close, random_graph
@@ -284,3 +288,23 @@ def test_fit_trains_by_a_captured_graph_and_like_the_cpu(monkeypatch):
     losses = [torch.tensor([r["loss"] for r in h.epochs]) for h in histories]
     assert torch.equal(losses[1], losses[2])
     torch.testing.assert_close(losses[1], losses[0], rtol=1e-4, atol=0)
+
+
+def test_an_id_out_of_range_is_named_and_later_calls_fail():
+    program = """
+import torch
+from fastgcn_rec import bpr_loss, l2_loss
+
+emb, users = torch.ones(4, 8, device="cuda"), torch.zeros(3, dtype=torch.int64, device="cuda")
+loss = bpr_loss(emb, emb, users, users + 9, users[:, None])
+for late in (torch.cuda.synchronize, lambda: l2_loss(emb, users), lambda: float(loss)):
+    try:
+        late()
+    except RuntimeError as error:
+        print("RuntimeError:", error)
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    output = run.stdout + run.stderr
+    assert re.search(r"fastgcn_rec: rows_kernel\S* stopped: pos: id 9 is outside \[0, 4\)", output), output
+    assert "Assertion `pos` failed" in output
+    assert output.count("RuntimeError:") == 3, output

@@ -218,3 +218,16 @@ def test_scores_that_overflow_end_training_with_the_last_step_saved(device, data
     meta, arrays = load_arrays(path, "checkpoint")
     assert meta["step"] == 2
     assert np.array_equal(arrays["now.embedding.weight"], table.cpu().numpy())
+
+
+def test_an_error_is_not_hidden_by_one_of_saving_after_it(data, tmp_path, monkeypatch):
+    def fail(step, t, lr):
+        raise RuntimeError("device-side assert triggered")
+
+    def fail_too(*args):
+        raise RuntimeError("device-side assert triggered, while saving")
+
+    watch_steps(monkeypatch, fail)
+    monkeypatch.setattr("fastgcn_rec.training.state.State.save", fail_too)
+    with pytest.raises(RuntimeError, match=r"triggered$"):
+        fit(MF(data, 8), data, **QUICK, checkpoint=tmp_path / "c.npz")
