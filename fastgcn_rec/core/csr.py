@@ -24,10 +24,19 @@ _INTEGERS = {torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8, tor
 
 
 def csr_of_edges(
-    users: Any, items: Any, n_users: int | None, n_items: int | None, weight: Any
+    users: Any,
+    items: Any,
+    n_users: int | None,
+    n_items: int | None,
+    weight: Any,
+    device: torch.device | str | None = None,
 ) -> tuple[int, int, Csr, Csr]:
-    """(n_users, n_items, R, R's transpose), rows sorted, equal edges merged and their weights added in their order; on the device of the edges."""
-    device = _device_of(users=users, items=items, weight=weight)
+    """(n_users, n_items, R, R's transpose), rows sorted, equal edges merged and their weights added in their order; on a CUDA device, if that is
+    ``device`` or, by default, the edges', else on the CPU."""
+    given = (
+        _device_of(users=users, items=items, weight=weight) if device is None else torch.empty(0, device=device).device
+    )
+    device = given if given.type == "cuda" else torch.device("cpu")
     users, items = _ids("users", users, device), _ids("items", items, device)
     if users.shape != items.shape:
         raise ValueError(f"Graph: users and items must have one length, got {len(users)} and {len(items)}")
@@ -120,13 +129,15 @@ def _bucketed(users: torch.Tensor, items: torch.Tensor, weight: torch.Tensor | N
 
 
 def _device_of(**arrays: Any) -> torch.device:
-    """Where the tensors among the arrays are, all of them, if that is a CUDA device; else the CPU, to which others are copied."""
+    """Where the tensors among the arrays are, all of them."""
     tensors = [(name, t) for name, t in arrays.items() if isinstance(t, torch.Tensor)]
     for name, t in tensors[1:]:
         first, like = tensors[0]
         if t.device != like.device:
-            raise ValueError(f"Graph: {name} is on {t.device}, but {first} is on {like.device}; move one with .to(...)")
-    return tensors[0][1].device if tensors and tensors[0][1].is_cuda else torch.device("cpu")
+            raise ValueError(
+                f"Graph: {name} is on {t.device}, but {first} is on {like.device}; move one with .to(...), or pass device="
+            )
+    return tensors[0][1].device if tensors else torch.device("cpu")
 
 
 def _ids(name: str, ids: Any, device: torch.device) -> torch.Tensor:

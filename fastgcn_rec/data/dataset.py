@@ -225,7 +225,7 @@ class Dataset:
     def graph(self, device: str | torch.device = "cpu") -> Graph:
         """Return the `fastgcn_rec.Graph` of the training edges, with their weights, on a device."""
         train = self.train
-        return Graph.from_edges(train.users, train.items, self.n_users, self.n_items, train.weight).to(device)
+        return Graph.from_edges(train.users, train.items, self.n_users, self.n_items, train.weight, device=device)
 
     def split_valid(
         self, fraction: float = 0.1, seed: int = 0, by: Literal["random", "temporal"] = "random"

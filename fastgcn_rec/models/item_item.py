@@ -114,7 +114,7 @@ class ItemItem(Recommender):
         :meth:`recommend` does."""
         k, rows = check_count(k, "similar_items: k", 1), self.item_rows(items)
         weight = None if self.graph.weight is None else np.ones(len(rows), np.float32)
-        single = Graph.from_edges(np.arange(len(rows)), rows, len(rows), self.n_items, weight).to(self.graph.device)
+        single = Graph.from_edges(np.arange(len(rows)), rows, len(rows), self.n_items, weight, device=self.graph.device)
         ids, scores = by_rows(self.score_rows, single, k, exclude_seen=True)
         return self.raw_items(ids), scores.cpu().numpy()
 

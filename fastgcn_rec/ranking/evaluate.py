@@ -48,7 +48,7 @@ def _relevant(ranker: Ranker, test: Any, exclude: Graph) -> Graph:
     test = test.test if isinstance(test, Dataset) else test
     if isinstance(test, Edges):
         check_same_ids("evaluate", ranker, test.ids, "test")
-        test = Graph.from_edges(test.users, test.items, exclude.n_users, exclude.n_items)
+        test = Graph.from_edges(test.users, test.items, exclude.n_users, exclude.n_items, device=exclude.device)
     elif sp.issparse(test):
         test = Graph(test)
     elif not isinstance(test, Graph):

@@ -127,4 +127,4 @@ def edges_of_new(model: TakesNew, given: Any, others: Side) -> Graph:
         # Graph adds up the weights of a repeated pair, and a list says no more than that there is one
         _, first = np.unique(pair_keys(new, columns, len(rows), n_others), return_index=True)
         new, columns, weight = new[first], columns[first], np.ones(len(first), np.float32)
-    return Graph.from_edges(new, columns, len(rows), n_others, weight).to(device)
+    return Graph.from_edges(new, columns, len(rows), n_others, weight, device=device)

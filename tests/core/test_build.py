@@ -147,3 +147,33 @@ def test_lists_and_arrays_go_where_the_tensors_are_and_two_devices_are_refused(d
             Graph.from_edges(ids, users)
     with pytest.raises(TypeError, match="users must be a dense array of integers"):
         Graph.from_edges(users.to_sparse(), users)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_parts_of_a_graph_are_built_where_it_is(device, weighted):
+    rng = np.random.default_rng(1)
+    users, items = rng.integers(0, 30, 200), rng.integers(0, 20, 200)
+    weight = rng.random(200, np.float32) + 0.5 if weighted else None
+    graph = Graph.from_edges(users, items, 31, 20, weight, device=device)
+    keys, sums = np.unique(users * 20 + items), None if weight is None else graph.weight.cpu().numpy()
+    users, items = np.divmod(keys, 20)
+
+    chosen = np.array([30, 4, 4, 0])  # one without edges, one twice
+    rows, at = np.nonzero(chosen[:, None] == users)
+    part = graph.select_users(torch.from_numpy(chosen).to(device))
+    assert_is_expected(part, device, rows, items[at], 4, 20, None if sums is None else sums[at])
+    nobody = graph.select_users(torch.empty(0, dtype=torch.int64, device=device))
+    assert (nobody.n_users, nobody.n_items, nobody.n_edges) == (0, 20, 0)
+
+    gone = torch.from_numpy(users[::3]).to(device), torch.from_numpy(items[::3]).to(device)
+    kept = np.arange(len(keys)) % 3 > 0
+    rest = graph.without_edges(*gone)
+    assert_is_expected(rest, device, users[kept], items[kept], 31, 20, None if sums is None else sums[kept])
+    assert graph.without_edges(*graph.edges()).n_edges == 0
+
+
+def test_a_graph_is_built_on_the_device_that_is_named(device):
+    for edges in (([0, 1], [1, 0]), torch.tensor([[0, 1], [1, 0]])):
+        graph = Graph.from_edges(*edges, weight=np.ones(2), device=device)
+        assert {t.device.type for t in graph.tensors()} == {device.type}
+        assert graph.to_scipy().toarray().tolist() == [[0, 1], [1, 0]]

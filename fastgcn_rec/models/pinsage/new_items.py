@@ -26,7 +26,7 @@ def graph_with(model: Recommender, n: int, item_users: Any) -> Graph:
         users, items = torch.cat([users, columns]), torch.cat([items, rows + model.n_items])
         if weight is not None and new.weight is not None:
             weight = torch.cat([weight, new.weight])
-    return Graph.from_edges(users, items, model.n_users, model.n_items + n, weight).to(model.graph.device)
+    return Graph.from_edges(users, items, model.n_users, model.n_items + n, weight)
 
 
 def ids_with(known: NDArray[Any], n: int, item_ids: Any) -> NDArray[Any]:
