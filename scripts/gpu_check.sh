@@ -122,7 +122,7 @@ with_gpu_main() {
   stdbuf -oL "$program" "$@"
 }
 
-stage_check() { with_gpu_main check; }
+stage_check() { with_gpu_main check --verbose; }
 
 stage_time() {
   if has_gowalla; then set -- --data "$FASTGCN_REC_DATA/gowalla/train.txt"; fi
@@ -194,7 +194,7 @@ stage_sanitize() {
   local tool code failed=0 program tools=(memcheck racecheck initcheck synccheck) pids=()
   program=$(gpu_main) || { echo "error: no gpu_main in $PREBUILT or $BUILD"; return 1; }
   for tool in "${tools[@]}"; do
-    (set +e; timeout -k 2 "$(within 4)" compute-sanitizer --tool "$tool" --error-exitcode 9 "$program" check --small 2>&1 \
+    (set +e; timeout -k 2 "$(within 4)" compute-sanitizer --tool "$tool" --error-exitcode 9 "$program" check --small $(if [ "$tool" = initcheck ]; then echo --unpoisoned; fi) 2>&1 \
       | sed -u "s/^/$tool: /") & pids+=($!)
   done
   for tool in "${!tools[@]}"; do
