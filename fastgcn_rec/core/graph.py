@@ -18,6 +18,7 @@ from .csr import MOST_WEIGHT, Csr, alias_table, check_nodes, csr_of_edges, trans
 from .elementwise import power
 from .links import Links
 from .tensors import check_ids, check_range
+from .watch import is_transformed
 
 T = TypeVar("T")
 Side = Literal["users", "items"]
@@ -299,7 +300,8 @@ class Graph:
     def cached(self, key: Hashable, make: Callable[[], T]) -> T:
         """What ``make`` gives, made when first asked for under ``key`` and kept as long as the graph: of another device or other weights is made anew.
 
-        Not kept is what is made while a CUDA graph is captured, since it has its values only when that is replayed.
+        Not kept is what is made while a CUDA graph is captured, since it has its values only when that is replayed, or under a mode of torch, whose
+        tensors may be fakes.
         """
         if key not in self._cache:
             if torch.compiler.is_compiling():
@@ -307,7 +309,7 @@ class Graph:
             else:
                 with torch.inference_mode(False):  # whose tensors no gradient could be taken through later
                     made = make()
-                if native.is_captured(self.device):
+                if is_transformed() or native.is_captured(self.device):
                     return made
                 self._cache[key] = made
         found: T = self._cache[key]

@@ -6,40 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.autograd import forward_ad
 
 from ..core.links import Links
+from ..core.watch import is_watched
 
 Tensor = torch.Tensor
 Function = Callable[..., Any]
 
 _TENSORS = {Tensor, torch.nn.Parameter}
 _OTHERS = {Links, int, float, bool, type(None), torch.dtype}
-try:
-    from torch._C import (
-        _are_functorch_transforms_active,
-        _get_tracing_state,
-        _len_torch_dispatch_stack,
-        _len_torch_function_stack,
-    )
-    from torch._C._autograd import _profiler_enabled
-
-    def _is_watched() -> bool:
-        """Whether torch.compile, an exporter, torch.func, a mode, forward-mode AD or a profiler must see the op by its name."""
-        return (
-            torch.compiler.is_compiling()
-            or _are_functorch_transforms_active()
-            or _len_torch_dispatch_stack() > 0
-            or _len_torch_function_stack() > 0
-            or forward_ad._current_level >= 0
-            or _profiler_enabled()
-            or _get_tracing_state() is not None
-        )
-
-except ImportError:  # a torch that has other names for them
-
-    def _is_watched() -> bool:
-        return True
 
 
 def straight(registered: Function, kernel: Function, flat: Function, differentiable: Function | None) -> Function:
@@ -49,7 +24,7 @@ def straight(registered: Function, kernel: Function, flat: Function, differentia
     """
 
     def call(*args: Any) -> Any:
-        if _is_watched():
+        if is_watched():
             return registered(*flat(args))
         wanted = False
         for a in args:

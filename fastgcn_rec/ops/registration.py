@@ -18,6 +18,7 @@ from ..core.graph import Graph
 from ..core.links import Links
 from ..core.native import DTYPE_CODE, current_stream, is_captured
 from ..core.tensors import check_dense, check_device, check_ids, tensor_of
+from ..core.watch import is_transformed
 from .dispatch import straight, with_gradient
 
 Tensor = torch.Tensor
@@ -260,18 +261,24 @@ def offset_of(value: int | Tensor, rows: int, device: torch.device, op: str, nam
     return t
 
 
+_KEPT: dict[tuple[bytes, torch.dtype, torch.device, int], Tensor] = {}
+
+
 def numbers(values: Sequence[float], dtype: torch.dtype, device: torch.device) -> Tensor:
     """[n], which nothing may write to: what was asked for before may be the same tensor."""
     if torch.compiler.is_compiling() or not _PLAIN.issuperset(map(type, values)) or is_captured(device):
         return _numbers(values, dtype, device)
-    return _kept(array("d", values).tobytes(), dtype, device, current_stream(device))
-
-
-@functools.lru_cache(maxsize=256)
-def _kept(doubles: bytes, dtype: torch.dtype, device: torch.device, stream: int) -> Tensor:
-    """Kept by the stream too, whose work makes the numbers before it reads them."""
-    with torch.inference_mode(False):
-        return _numbers(array("d", doubles).tolist(), dtype, device)
+    # by their bits, 0 and -0 apart; by stream, since its work makes the numbers before it reads them
+    key = array("d", values).tobytes(), dtype, device, current_stream(device)
+    found = _KEPT.get(key)
+    if found is None:
+        with torch.inference_mode(False):
+            found = _numbers(values, dtype, device)
+        if not is_transformed():
+            if len(_KEPT) >= 256:
+                _KEPT.clear()
+            _KEPT[key] = found
+    return found
 
 
 def _numbers(values: Sequence[float], dtype: torch.dtype, device: torch.device) -> Tensor:

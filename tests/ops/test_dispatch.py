@@ -7,6 +7,7 @@ import pickle
 import pytest
 import torch
 from support import on_the_cpu, random_graph, weighted_graph
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.autograd import forward_ad
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
@@ -227,6 +228,16 @@ def test_what_is_made_in_a_capture_is_not_kept(monkeypatch):
     monkeypatch.setattr("fastgcn_rec.ops.registration.is_captured", lambda device: True)
     assert graph.scales("sym", torch.float32)[0] is not graph.scales("sym", torch.float32)[0]
     assert numbers([0.5, 0.5], torch.float32, graph.device) is not numbers([0.5, 0.5], torch.float32, graph.device)
+
+
+@on_the_cpu
+def test_no_fake_is_kept():
+    graph, x, alphas = random_graph(7, 9, 30), torch.randn(16, 2), [0.125, 0.375]
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        assert isinstance(propagate(graph, mode.from_tensor(x), alphas, "left"), FakeTensor)
+        assert isinstance(numbers(alphas, torch.float64, graph.device), FakeTensor)
+    fresh = random_graph(7, 9, 30)
+    assert torch.equal(propagate(graph, x, alphas, "left"), propagate(fresh, x, torch.tensor(alphas), "left"))
 
 
 def test_numbers_are_kept_by_their_bits_and_by_stream(monkeypatch):
