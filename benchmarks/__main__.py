@@ -30,6 +30,7 @@ CASES = (
     "pinsage",
     "train",
     "scale",
+    "call",
 )
 
 

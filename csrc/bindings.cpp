@@ -35,14 +35,43 @@
 
 namespace py = pybind11;
 
+namespace fgr {
+// Where a tensor lies, which Python hands over as itself (whatever has a data_ptr()), as None (null) or as a number.
+struct Address {
+  uintptr_t value = 0;
+};
+}  // namespace fgr
+
+template <>
+struct py::detail::type_caster<fgr::Address> {
+  PYBIND11_TYPE_CASTER(fgr::Address, const_name("int"));
+
+  bool load(handle source, bool) {
+    if (source.is_none()) return true;
+    if (PyLong_Check(source.ptr())) return set(source);
+    static PyObject* const method = PyUnicode_InternFromString("data_ptr");
+    PyObject* const address = PyObject_CallMethodNoArgs(source.ptr(), method);
+    if (address != nullptr) return set(reinterpret_steal<object>(address));
+    if (!PyErr_ExceptionMatches(PyExc_AttributeError)) throw error_already_set();  // a tensor without memory
+    PyErr_Clear();
+    return false;
+  }
+
+ private:
+  bool set(handle number) {
+    value.value = PyLong_AsUnsignedLongLong(number.ptr());
+    if (PyErr_Occurred() != nullptr) throw error_already_set();
+    return true;
+  }
+};
+
 namespace {
 
 using namespace fgr;
-using Address = uintptr_t;
 
 template <class T>
 T* at(Address address) {
-  return reinterpret_cast<T*>(address);
+  return reinterpret_cast<T*>(address.value);
 }
 
 // For the time of a call: without the GIL, and open to interrupts.

@@ -1,4 +1,4 @@
-"""The only place where addresses of tensors are taken: torch tensors in, calls of ``fastgcn_rec._C`` out."""
+"""The only door to ``fastgcn_rec._C``, which takes the addresses of the torch tensors that it is given."""
 
 from __future__ import annotations
 
@@ -127,14 +127,12 @@ def workspace(n_bytes: int, device: torch.device) -> Tensor:
 
 
 def call(name: str, device: torch.device, *args: Any) -> Any:
-    """Runs ``name`` on the device's backend; tensors among the arguments become addresses, the last argument (threads, or the
-    stream) is added here."""
-    plain = [a.data_ptr() if isinstance(a, Tensor) else 0 if a is None else a for a in args]
+    """Runs ``name`` on the device's backend; the last argument (threads, or the stream) is added here."""
     kind = device.type
     if kind == "cpu":
-        return _function(name, kind)(*plain, 0 if emulates_cuda else threads())
+        return _function(name, kind)(*args, 0 if emulates_cuda else threads())
     with _on(device):
-        return _function(name, kind)(*plain, current_stream(device))
+        return _function(name, kind)(*args, current_stream(device))
 
 
 def size(name: str, device: torch.device, *args: Any) -> int:

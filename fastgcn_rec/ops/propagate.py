@@ -48,22 +48,27 @@ def _propagate_dots(
 #   y = sum_k a_k B^k x:      dx = sum_k a_k (B^T)^k g,   da_k = <g, B^k x>
 #   d_k = <g, B^k x>, up c:   dx = sum_k c_k (B^T)^k g,   dg = sum_k c_k B^k x
 def _propagate_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-    x, alphas, left, right = ctx.saved_tensors
-    dx = _propagate_op(grad, alphas, ctx.links, right, left) if ctx.needs_input_grad[0] else None
-    da = _dots_op(x, grad, alphas.numel(), ctx.links, left, right) if ctx.needs_input_grad[1] else None
+    x, alphas = ctx.saved_tensors
+    dx = _propagate_op(grad, alphas, ctx.links, ctx.right, ctx.left) if ctx.needs_input_grad[0] else None
+    da = None if x is None else _dots_op(x, grad, alphas.numel(), ctx.links, ctx.left, ctx.right)
     return dx, da, None, None, None
 
 
 def _dots_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-    x, g, left, right = ctx.saved_tensors
-    dx = _propagate_op(g, grad, ctx.links, right, left) if ctx.needs_input_grad[0] else None
-    dg = _propagate_op(x, grad, ctx.links, left, right) if ctx.needs_input_grad[1] else None
+    x, g = ctx.saved_tensors
+    dx = None if g is None else _propagate_op(g, grad, ctx.links, ctx.right, ctx.left)
+    dg = None if x is None else _propagate_op(x, grad, ctx.links, ctx.left, ctx.right)
     return dx, dg, None, None, None, None
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    first, second, *_, ctx.links, left, right = inputs
-    ctx.save_for_backward(first, second, left, right)
+    x, alphas, ctx.links, ctx.left, ctx.right = inputs
+    ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, alphas)
+
+
+def _save_dots(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    x, g, _, ctx.links, ctx.left, ctx.right = inputs
+    ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, g if ctx.needs_input_grad[0] else None)
 
 
 _propagate_op = register(
@@ -78,7 +83,7 @@ _dots_op = register(
     _propagate_dots,
     lambda x, g, n_alphas, *rest: x.new_empty(n_alphas, dtype=native.accumulator(x.dtype)),
     _dots_backward,
-    _save,
+    _save_dots,
 )
 
 

@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fastgcn_rec import (
+    _C,
     Graph,
     TrainStep,
     bpr_loss,
@@ -150,6 +151,15 @@ def test_hooks_of_saved_tensors_are_asked():
     assert any(t is inputs[0] for t in packed)
 
 
+def test_what_no_gradient_needs_is_not_held(device):
+    graph = random_graph(7, 9, 30).to(device)
+    x = torch.randn(16, 2, device=device, requires_grad=True)
+    y = propagate(graph, 2 * x, [0.0, 1.0])
+    assert y.grad_fn.saved_tensors[0] is None
+    alphas = torch.ones(2, device=device, requires_grad=True)
+    assert propagate(graph, x, alphas).grad_fn.saved_tensors[0] is x
+
+
 @pytest.mark.parametrize("make", [random_graph, weighted_graph])
 def test_a_graph_whose_memory_moves_is_found_where_it_is(make):
     graph, x = make(), torch.randn(70, 4)
@@ -249,3 +259,19 @@ def test_numbers_are_kept_by_their_bits_and_by_stream(monkeypatch):
     first = numbers([0.5], torch.float32, cpu)
     monkeypatch.setattr("fastgcn_rec.ops.registration.current_stream", lambda device: 7)
     assert numbers([0.5], torch.float32, cpu) is not first
+
+
+@on_the_cpu
+def test_an_address_is_a_tensors_or_a_number_or_none():
+    indptr, indices = torch.tensor([0, 1]), torch.tensor([0], dtype=torch.int32)
+    for at in (indptr, indptr.data_ptr()):
+        _C.check_csr(at, indices, 1, 1, 1)
+    assert _C.merge_duplicates(indptr, indices, None, 1) == 1
+    for wrong in ("0", 0.0, [0], object()):
+        with pytest.raises(TypeError, match="incompatible function arguments"):
+            _C.check_csr(indptr, wrong, 1, 1, 1)
+    for number in (-1, 2**64):
+        with pytest.raises(OverflowError):
+            _C.check_csr(indptr, number, 1, 1, 1)
+    with pytest.raises(RuntimeError, match="storage"):
+        _C.check_csr(indptr, torch.eye(2).to_sparse(), 1, 1, 1)
