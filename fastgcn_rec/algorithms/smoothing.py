@@ -82,6 +82,7 @@ def correct_and_smooth(
     tensor([1.0000, 0.3000, 0.3414])
     """
     op, floats = "correct_and_smooth", (torch.float32, torch.float64)
+    given = getattr(scores, "dtype", None)
     scores, labels = check_float(op, "scores", scores, floats), check_float(op, "labels", labels, floats)
     check_matrix(op, "scores", scores, graph.n_nodes, "n_nodes")
     check_graph_device(op, "scores", scores, graph)
@@ -112,4 +113,4 @@ def correct_and_smooth(
         spread = scale * spread
     start = torch.where(is_known, labels, scores + spread)
     result: Tensor = propagate(graph, start, spreading(smooth, hops), norm)
-    return result
+    return result.to(given) if given in (torch.float16, torch.bfloat16) else result

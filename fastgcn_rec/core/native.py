@@ -15,7 +15,17 @@ from .. import _C
 
 Tensor = torch.Tensor
 
-DTYPE_CODE = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2}
+
+class NoKernel(Exception):
+    """No kernel stores its rows in this dtype."""
+
+
+class _Codes(dict[torch.dtype, int]):
+    def __missing__(self, dtype: torch.dtype) -> int:
+        raise NoKernel(dtype)
+
+
+DTYPE_CODE = _Codes({torch.float32: 0, torch.float64: 1, torch.bfloat16: 2})
 # A GPU's hop takes rows of more edges than the first by a whole block, and of more than the second in parts of that many.
 HEAVY_DEGREE, PART_EDGES = 128, 4096
 build_info = _C.build_info

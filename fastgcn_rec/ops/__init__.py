@@ -1,4 +1,11 @@
-"""The ops, one file each: checks, registration with torch, and the public function."""
+"""The ops, one file each: checks, registration with torch, and the public function.
+
+Dtypes of all of them: what an op takes as float32, float64 or bfloat16 may be float16 too, as ``torch.autocast`` makes it. It is computed in
+float32, which has every float16, and rounded once: where a result has the dtype of an input it is float16 again, and so are gradients; the
+losses are float32. What ranks (:func:`retrieve`, :func:`topk`) takes bfloat16 and float16 as the float32 that they stand for, and its scores
+are float32. What an op updates in place (:func:`adam_step`, :class:`TrainStep`) is float32 or float64, as sums of small steps must be. Two tables of an op
+have one dtype; under autocast the wider one of theirs.
+"""
 
 from .adam_step import Adam, adam_step
 from .dense import dense, outer_sum

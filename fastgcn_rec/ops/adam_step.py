@@ -63,7 +63,7 @@ def adam_step(
     for name, t in tensors.items():
         if not isinstance(t, Tensor):
             raise TypeError(f"{op}: {name} must be a tensor, got {type(t).__name__}")
-        check_float(op, name, t, floats)
+        check_float(op, name, t, floats, in_place=True)
     for name, t in (("grad", grad), ("exp_avg", exp_avg), ("exp_avg_sq", exp_avg_sq)):
         if t.shape != param.shape or t.dtype != param.dtype or t.device != param.device:
             raise ValueError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -54,3 +54,22 @@ def with_gradient(name: str, kernel: Function, setup: Function, backward: Functi
     above: Any = super(torch.autograd.Function, type(name, (torch.autograd.Function,), parts))
     apply: Function = above.apply  # what Function.apply ends in without torch.func
     return apply
+
+
+def in_float32(kernel: Function, fake: Function, args: Sequence[Any]) -> Any:
+    """What the kernel makes of float16, each of which is a float32: sums of these, rounded once where the fake gives float16."""
+    outputs = fake(*args)
+    results = kernel(*map(_widened, args))
+    if isinstance(outputs, Tensor):
+        return _rounded(outputs, results)
+    return tuple(map(_rounded, outputs, results))
+
+
+def _widened(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(torch.float32) if value.dtype is torch.float16 else value
+    return torch.float32 if value is torch.float16 else value
+
+
+def _rounded(output: Tensor, result: Tensor) -> Tensor:
+    return result if result.dtype is output.dtype else output.copy_(result)

@@ -129,7 +129,10 @@ def propagate(graph: Graph, x: Any, alphas: Any, norm: Norm | Literal["gcn"] = "
     dtype = native.accumulator(x.dtype)
     alphas = checked_alphas("propagate", alphas, dtype, x.device)
     if norm == "gcn":
-        return _with_loops(graph, x, alphas)
+        wide = (
+            x.float() if x.dtype is torch.float16 else x
+        )  # which kernels do not store, so that hops are not rounded to it
+        return _with_loops(graph, wide, alphas).to(x.dtype)
     left, right = graph.scales(norm, dtype)
     return _propagate_op(x, alphas, graph.links(), left, right)
 

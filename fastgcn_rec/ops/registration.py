@@ -16,10 +16,10 @@ import torch.utils.dlpack
 from ..core.arguments import check_count, check_number
 from ..core.graph import Graph
 from ..core.links import Links
-from ..core.native import DTYPE_CODE, current_stream, is_captured
+from ..core.native import DTYPE_CODE, NoKernel, current_stream, is_captured
 from ..core.tensors import check_dense, check_device, check_ids, tensor_of
 from ..core.watch import is_transformed
-from .dispatch import straight, with_gradient
+from .dispatch import in_float32, straight, with_gradient
 
 Tensor = torch.Tensor
 F = TypeVar("F", bound=Callable[..., Any])
@@ -59,6 +59,8 @@ def register(
     def with_name(*args: Any) -> Any:
         try:
             return kernel(*args)
+        except NoKernel:  # asked for so, since to look at every argument first would cost every call
+            return in_float32(kernel, fake, args)
         except RuntimeError as error:
             if "DefaultCPUAllocator" not in str(error):
                 raise
@@ -163,8 +165,15 @@ def check_graph(op: str, graph: Any) -> None:
         )
 
 
-def check_float(op: str, name: str, t: Any, allowed: tuple[torch.dtype, ...] = tuple(DTYPE_CODE)) -> Tensor:
-    """A tensor of one of these dtypes; lists of numbers become one of the first."""
+_NARROW = torch.float16, torch.bfloat16
+_FLOATS = (*DTYPE_CODE, torch.float16)
+
+
+def check_float(
+    op: str, name: str, t: Any, allowed: tuple[torch.dtype, ...] = _FLOATS, in_place: bool = False
+) -> Tensor:
+    """A tensor of one of these dtypes; lists of numbers become one of the first. Where float32 is allowed, the shorter floats are too, and
+    become it; not of a tensor that the op writes to."""
     if isinstance(t, Tensor) and t.dtype in allowed and t.layout is torch.strided:
         return t
     if isinstance(t, (list, tuple)):
@@ -172,6 +181,10 @@ def check_float(op: str, name: str, t: Any, allowed: tuple[torch.dtype, ...] = t
     if not isinstance(t, Tensor):
         raise TypeError(f"{op}: {name} must be a tensor or an array, got {type(t).__name__}")
     check_dense(op, name, t)
+    if torch.float32 in allowed and not in_place:
+        if t.dtype in _NARROW and t.dtype not in allowed:
+            return t.to(torch.float32)
+        allowed = tuple(dict.fromkeys((*allowed, *_NARROW)))
     if t.dtype not in allowed:
         names = ", ".join(str(d).removeprefix("torch.") for d in allowed)
         raise TypeError(

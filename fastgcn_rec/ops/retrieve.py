@@ -115,7 +115,7 @@ def retrieve(
 
     Parameters
     ----------
-    queries, items : float32 or float64 [Q, dim], [I, dim]
+    queries, items : float32 or float64 [Q, dim], [I, dim]; shorter floats are taken as float32
     k : int >= 0
         May exceed the number of items.
     exclude : Graph, SciPy sparse matrix or array [R, I], or (indptr [R + 1], indices [E])
@@ -133,7 +133,7 @@ def retrieve(
     -------
     TopK
         ids : int64 [Q, k], score descending, ties as in :func:`topk`; -1 where fewer than k items are left.
-        scores : [Q, k] in the dtype of the input; -inf where ids is -1.
+        scores : [Q, k], float32 (float64 for float64); -inf where ids is -1.
 
     Raises
     ------

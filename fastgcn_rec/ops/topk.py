@@ -52,7 +52,7 @@ def topk(graph: Graph, scores: Any, k: int, users: Any = None) -> Any:
     Parameters
     ----------
     graph : Graph
-    scores : float32 or float64 [B, n_items]
+    scores : float32 or float64 [B, n_items]; shorter floats are taken as float32
     k : int >= 1
     users : integer ids [B] or None
 

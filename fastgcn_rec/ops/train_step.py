@@ -101,7 +101,7 @@ class TrainStep:
             raise TypeError(
                 f"TrainStep: embedding is updated in place and must be a tensor, got {type(embedding).__name__}"
             )
-        check_float("TrainStep", "embedding", embedding, (torch.float32, torch.float64))
+        check_float("TrainStep", "embedding", embedding, (torch.float32, torch.float64), in_place=True)
         check_matrix("TrainStep", "embedding", embedding, graph.n_nodes, "n_nodes")
         check_graph_device("TrainStep", "embedding", embedding, graph)
         if not embedding.is_contiguous() or embedding.is_neg():

@@ -260,7 +260,7 @@ def test_every_isa_level_agrees():
 def test_errors_name_the_rule_and_both_values():
     queries, items = torch.ones(2, 3), torch.ones(4, 3)
     cases = [
-        (TypeError, "queries must be one of float32, float64, got bfloat16", {"queries": queries.bfloat16()}),
+        (TypeError, "queries must be one of float32, float64, float16, bfloat16, got int32", {"queries": queries.int()}),
         (TypeError, "queries and items must have one dtype", {"queries": queries.double()}),
         (ValueError, r"items must have shape .*got \[4, 2\]", {"items": items[:, :2]}),
         (ValueError, "k must be >= 0, got -1", {"k": -1}),
