@@ -37,11 +37,12 @@ std::vector<int64_t> Checks::dims() const {
   return {1, 3, 33, 64, 100, 256, 512};
 }
 
-const TestGraph& Checks::graph(bool weighted) {
-  std::unique_ptr<TestGraph>& graph = graphs_[weighted];
+const TestGraph& Checks::graph(bool weighted, int64_t dim) {
+  const bool large = !small() && dim <= 100;
+  std::unique_ptr<TestGraph>& graph = graphs_[large][weighted];
   if (graph == nullptr) {
-    graph = std::make_unique<TestGraph>(small() ? power_law_graph(250, 5000, 4500, weighted, options_.seed)
-                                                : power_law_graph(1500, 21000, 20000, weighted, options_.seed));
+    graph = std::make_unique<TestGraph>(large ? power_law_graph(1500, 21000, 20000, weighted, options_.seed)
+                                              : power_law_graph(250, 5000, 4500, weighted, options_.seed));
   }
   return *graph;
 }

@@ -295,8 +295,8 @@ class Checks {
   bool small() const { return options_.small; }
   std::vector<int64_t> dims() const;
   Random random(const std::string& name) const { return Random(name, options_.seed); }
-  // Rows of 0 to 20,000 edges (small: 4,500), both ways.
-  const TestGraph& graph(bool weighted);
+  // Rows of 0 to 20,000 edges; of 0 to 4,500, which are split too, where tables would be large and in the small set.
+  const TestGraph& graph(bool weighted, int64_t dim = 1);
 
   // call(on) makes its arguments by `on` and calls the op once. What it throws fails the check.
   template <class Call>
@@ -331,7 +331,7 @@ class Checks {
   CheckOptions options_;
   Stream stream_;
   int threads_;
-  std::unique_ptr<TestGraph> graphs_[2];
+  std::unique_ptr<TestGraph> graphs_[2][2];
   int64_t count_ = 0, failed_ = 0;
   bool broken_ = false;  // the device takes no more work
 };
