@@ -73,6 +73,10 @@ __device__ __forceinline__ T* shared_memory() {
 template <size_t bytes>
 struct WordOf;
 template <>
+struct WordOf<2> {
+  using type = unsigned short;
+};
+template <>
 struct WordOf<4> {
   using type = unsigned;
 };
@@ -98,6 +102,58 @@ __device__ __forceinline__ void store_once(P* to, const P& value) {
   Word word;
   memcpy(&word, &value, sizeof value);
   __stcs(reinterpret_cast<Word*>(to), word);
+}
+// In one access, which the compiler does not always make of an assignment.
+template <class P>
+__device__ __forceinline__ P load_whole(const P* from) {
+  using Word = typename WordOf<sizeof(P)>::type;
+  const Word word = __ldca(reinterpret_cast<const Word*>(from));
+  P value;
+  memcpy(&value, &word, sizeof value);
+  return value;
+}
+// What lies `row` rows after `first`, or zero if it is not wanted. In PTX, since of an `if` the compiler makes
+// branches, between which it does not keep several loads in flight, and of the address two multiplications of 64 bits.
+template <class P>
+__device__ __forceinline__ P load_row(const char* first, int32_t row, int32_t row_bytes, bool wanted) {
+#if defined(FGR_EMULATE)
+  return wanted ? *reinterpret_cast<const P*>(first + static_cast<int64_t>(row) * row_bytes) : P{};
+#else
+  using Word = typename WordOf<sizeof(P)>::type;
+  Word word;
+  int64_t at;
+  asm("mad.wide.s32 %0, %1, %2, %3;" : "=l"(at) : "r"(row), "r"(row_bytes), "l"(first));
+  if constexpr (sizeof(P) == 16) {
+    asm volatile(
+        "{.reg .pred p; setp.ne.u32 p, %5, 0; mov.b32 %0, 0; mov.b32 %1, 0; mov.b32 %2, 0; mov.b32 %3, 0;\n\t"
+        "@p ld.global.v4.b32 {%0, %1, %2, %3}, [%4];}"
+        : "=&r"(word.x), "=&r"(word.y), "=&r"(word.z), "=&r"(word.w)
+        : "l"(at), "r"(static_cast<int>(wanted)));
+  } else if constexpr (sizeof(P) == 8) {
+    asm volatile(
+        "{.reg .pred p; setp.ne.u32 p, %3, 0; mov.b32 %0, 0; mov.b32 %1, 0;\n\t@p ld.global.v2.b32 {%0, %1}, [%2];}"
+        : "=&r"(word.x), "=&r"(word.y)
+        : "l"(at), "r"(static_cast<int>(wanted)));
+  } else if constexpr (sizeof(P) == 4) {
+    asm volatile("{.reg .pred p; setp.ne.u32 p, %2, 0; mov.b32 %0, 0;\n\t@p ld.global.b32 %0, [%1];}"
+                 : "=&r"(word)
+                 : "l"(at), "r"(static_cast<int>(wanted)));
+  } else {
+    asm volatile("{.reg .pred p; setp.ne.u32 p, %2, 0; mov.b16 %0, 0;\n\t@p ld.global.b16 %0, [%1];}"
+                 : "=&h"(word)
+                 : "l"(at), "r"(static_cast<int>(wanted)));
+  }
+  P value;
+  memcpy(&value, &word, sizeof value);
+  return value;
+#endif
+}
+template <class P>
+__device__ __forceinline__ void store_whole(P* to, const P& value) {
+  using Word = typename WordOf<sizeof(P)>::type;
+  Word word;
+  memcpy(&word, &value, sizeof word);
+  __stcg(reinterpret_cast<Word*>(to), word);
 }
 
 // The sum over a warp, in a fixed tree: the same bits every run; every lane gets it.

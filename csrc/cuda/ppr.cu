@@ -8,15 +8,16 @@ constexpr int block_threads = 256;
 constexpr int tile = 32;
 // One shape of the hop for any number of sources, so that a column's sums do not depend on it.
 constexpr int64_t width_of(int64_t n_sources) { return (n_sources + 63) / 64 * 64; }
-// Rows of the workspace are whole lines, so that every access of a hop is of 16 bytes.
+// Rows of the workspace are whole lines, so that every access of a hop is of 16 bytes; its lanes cover 64 columns.
 template <class T, class Sink>
 void wide_hop(const Hop<T>& h, const Sink& sink, void* stream) {
-  launch_hop<16 / sizeof(T)>("ppr", h, sink, stream);
+  launch_hop<16 / sizeof(T)>("ppr", h, 64 * sizeof(T) / 16, sink, stream);
 }
 
 // u = 2 value - u, or value in the first step; sum += coefficient u, where there is a sum.
 template <class T>
 struct StepRow {
+  static constexpr int blocks = 3;
   T* u;
   T* sum;  // of the nodes from first_node on, or null
   T coefficient;
@@ -43,6 +44,7 @@ struct StepRow {
 // p = gamma value, rounded to T.
 template <class T>
 struct ScoreRow {
+  static constexpr int blocks = 3;
   double* p;
   double gamma;
   int64_t dim;
@@ -57,6 +59,7 @@ struct ScoreRow {
 
 // p = gamma value - p.
 struct ResidualRow {
+  static constexpr int blocks = 3;
   double* p;
   double gamma;
   int64_t dim;

@@ -184,6 +184,7 @@ __global__ void seed_kernel(Space<T> s, StepModel<T> model, PairBatch batch, boo
 // A hop's sink that takes the result as the gradient of param.
 template <class T>
 struct AdamRow {
+  static constexpr int blocks = sizeof(T) == 4 ? 3 : 2;
   StepModel<T> model;
   const AdamRates<acc_t<T>>* rates;
 
@@ -238,8 +239,8 @@ struct Step {
            softmax() ? model.item_bias : nullptr);
   }
 
-  Hop<T, A> whole() const {
-    Hop<T, A> h;
+  Hop<T, A, true> whole() const {
+    Hop<T, A, true> h;
     h.graph = graph;
     h.partial = s.partial;
     h.dim = model.dim;
@@ -247,7 +248,7 @@ struct Step {
   }
 
   // The hops of the Horner scheme (docs/kernels.md) but the last, which the caller runs: it gathers what they leave.
-  void inner_hops(Hop<T, A>& h, const A* out) const {
+  void inner_hops(Hop<T, A, true>& h, const A* out) const {
     h.gain = model.alphas + hops();
     h.out = out;
     for (int64_t k = hops() - 1; k > 0; --k) {
@@ -267,7 +268,7 @@ struct Step {
              model.alphas, model.dim);
       return;
     }
-    Hop<T, A> h = whole();
+    Hop<T, A, true> h = whole();
     h.left = model.left;
     h.base = model.emb;
     if constexpr (std::is_same_v<T, A>) {
@@ -281,6 +282,7 @@ struct Step {
     inner_hops(h, model.right);
     h.beta = model.alphas;
     h.rows = s.rows;
+    h.row_slot = s.slot;
     h.n_rows = s.n_rows;
     h.most_rows = most();
     hop(op, h, StoreRow<T>{s.z, model.dim}, true, stream);
@@ -307,7 +309,7 @@ struct Step {
 
   void backward_and_update(const double* lr, const int64_t* step) const {
     launch(op, rates_kernel<A>, 1, 1, 0, stream, options.adam, lr, step, s.rates);
-    Hop<T, A> h = whole();
+    Hop<T, A, true> h = whole();
     h.left = model.right;  // B^T = diag(right) A diag(left)
     h.base_slot = s.slot;
     if (hops() == 0) {  // no neighbours: the gradient is `direct`

@@ -200,6 +200,10 @@ T __ldcg(const T* from) {
   return __ldg(from);
 }
 template <class T>
+T __ldca(const T* from) {
+  return __ldg(from);
+}
+template <class T>
 T __ldcs(const T* from) {
   return __ldg(from);
 }

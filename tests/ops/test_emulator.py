@@ -51,15 +51,23 @@ MUTANTS = {
         "test_losses.py::test_l2_counts_repeated_rows_and_skips_missing_ones",
     ),
     "a row too far": (
-        "hop.cuh", "{  // light rows", "node >= h.graph", "node > h.graph",
+        "hop.cuh", "r += h.first_node;", "r < h.graph.n_nodes()", "r <= h.graph.n_nodes()",
         "test_propagate.py::test_the_same_bits_in_any_order",
     ),
     "shared memory is read that nobody wrote": (
         "random_walk.cu", "if (threadIdx.x == 0) sum = 0;", "if (threadIdx.x == 0) sum = 0;", "",
         "test_random_walk.py::test_neighbors_are_the_counted_visits_of_the_law",
     ),
+    "lanes of a row disagree": (
+        "hop.cuh", "for (int offset = share.width", "offset < share.lanes", "offset < share.lanes / 2",
+        "test_propagate.py::test_matches_the_dense_reference",
+    ),
+    "a row that a mask leaves out": (
+        "hop.cuh", "int64_t result_row(", "return h.row_slot[node];", "return node;",
+        "test_train_step.py::test_long_rows_in_parts",
+    ),
     "an edge is left out": (
-        "hop.cuh", "int64_t at = -1;", "if (e + k < end)", "if (e + k + 1 < end)",
+        "hop.cuh", "int32_t next =", "place < n", "place + 1 < n",
         "test_propagate.py::test_matches_the_dense_reference",
     ),
     "visits are ranked before all walks have ended": (

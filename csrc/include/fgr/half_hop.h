@@ -6,9 +6,10 @@
 namespace fgr {
 
 // x [nodes of the other side, dim], y [nodes of `side`, dim], row-major, contiguous; y is overwritten and may not
-// overlap x. left [nodes of `side`], right [nodes of the other side], either may be null (= 1). Sums run in edge order
-// within a row, in the accumulator type: the same bits for any number of threads. Rows without edges become 0. Any size
-// may be 0. Workspace: the device's parts of split rows; the CPU needs none.
+// overlap x. left [nodes of `side`], right [nodes of the other side], either may be null (= 1). Sums run in an order
+// that the row's edges and dim decide (on the CPU edge by edge), in the accumulator type: the same bits for any number
+// of threads. Rows without edges become 0. Any size may be 0. Workspace: the device's parts of split rows; the CPU
+// needs none.
 template <class T>
 int64_t half_hop_workspace_bytes(const Bipartite& graph, int64_t dim) {
   return graph.schedule.n_split * dim * static_cast<int64_t>(sizeof(acc_t<T>));

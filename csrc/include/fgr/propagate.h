@@ -9,7 +9,8 @@ namespace fgr {
 
 // x, y [n_nodes, dim], row-major, contiguous, users first; y is overwritten and may not overlap x or the workspace.
 // alphas [n_alphas], n_alphas = K + 1 >= 1; left, right [n_nodes], either may be null (= 1).
-// Sums run in edge order within a row, in the accumulator type: the same bits for any number of threads. With more than
+// Sums run in an order that the row's edges and dim decide (on the CPU edge by edge), in the accumulator type: the same
+// bits for any number of threads. With more than
 // one hop the layers in between are stored as T. Rows without edges keep alphas[0] * x. n_nodes, n_edges or dim may be
 // 0. Column indices must be in range: checked when the Graph was built, not here.
 //

@@ -142,14 +142,6 @@ void Report::write() const {
 }
 
 void Report::print() const {
-  for (const Measured& m : cases) {
-    if (!m.by_node.empty())
-      std::printf("\n%s %s, us by node, the time of the graph up to it\n", m.name.c_str(), m.dtype.c_str());
-    double sum = 0;
-    for (const NodeTime& node : m.by_node) {
-      std::printf("%9.2f %9.2f  %.120s\n", node.us, sum += node.us, node.name.c_str());
-    }
-  }
   std::printf("{%s}\n", about_.c_str());
   std::printf("%-44s %-9s %11s %11s %11s %8s %16s %11s %6s\n", "case", "dtype", "us", "min", "max", "GB/s", "rate",
               "predicted", "ratio");
@@ -172,6 +164,14 @@ void Report::print() const {
     }
     std::printf("%8s %16s %11s %6s%s%s\n", bandwidth, rate, predicted, ratio, m.error.empty() ? "" : "  ",
                 m.error.c_str());
+  }
+  for (const Measured& m : cases) {
+    if (!m.by_node.empty())
+      std::printf("\n%s %s, us by node, the time of the graph up to it\n", m.name.c_str(), m.dtype.c_str());
+    double sum = 0;
+    for (const NodeTime& node : m.by_node) {
+      std::printf("%9.2f %9.2f  %.120s\n", node.us, sum += node.us, node.name.c_str());
+    }
   }
   std::printf("%s, %.1f s\n", ended.empty() ? "goes on" : ended.c_str(), seconds);
 }
