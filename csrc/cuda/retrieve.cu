@@ -84,18 +84,32 @@ struct Itself {
 // The row or column of the tile that element i of a thread's strips belongs to.
 __device__ __forceinline__ int place(int thread, int i) { return i / strip * (tile / 2) + thread * strip + i % strip; }
 
-// Columns [c, c + depth) of rows [first, first + tile) into shared memory, transposed; zeros beyond the matrix.
-template <class T, class RowOf>
-__device__ __forceinline__ void stage(const T* x, const RowOf& row_of, const T* factor, int64_t first, int64_t end,
-                                      int64_t c, int64_t dim, T (*to)[pitch]) {
-  for (int e = static_cast<int>(threadIdx.x); e < tile * depth; e += block_threads) {
-    const int64_t r = first + e / depth, column = c + e % depth;
-    T value = 0;
-    if (r < end && column < dim) {
-      value = x[row_of(r) * dim + column];
-      if (factor != nullptr) value *= factor[r];
-    }
-    to[e % depth][e / depth] = value;
+// The rows of a tile and what they are multiplied by, in shared memory; null beyond the matrix.
+template <class T>
+struct TileRows {
+  const T** row;  // [tile]
+  T* factor;      // [tile]
+};
+
+// Columns [c, c + depth) of a tile's rows: a thread's part, zeros beyond the matrix.
+constexpr int staged = tile * depth / block_threads;
+template <class T>
+__device__ __forceinline__ void fetch(const TileRows<T>& rows, int c, int dim, T (&part)[staged]) {
+  const int thread = static_cast<int>(threadIdx.x), column = c + thread % depth;
+#pragma unroll
+  for (int i = 0; i < staged; ++i) {
+    const T* row = rows.row[(i * block_threads + thread) / depth];
+    part[i] = row != nullptr && column < dim ? row[column] : T(0);
+  }
+}
+// Into shared memory, transposed.
+template <class T>
+__device__ __forceinline__ void stage(const TileRows<T>& rows, const T (&part)[staged], T (*to)[pitch]) {
+  const int thread = static_cast<int>(threadIdx.x);
+#pragma unroll
+  for (int i = 0; i < staged; ++i) {
+    const int r = (i * block_threads + thread) / depth;
+    to[thread % depth][r] = part[i] * rows.factor[r];
   }
 }
 
@@ -113,7 +127,7 @@ __device__ rank_word_t<T> keep_best(rank_word_t<T>* words, int n, const Space<T>
 }
 
 template <class T>
-__global__ void __launch_bounds__(block_threads)
+__global__ void __launch_bounds__(block_threads, sizeof(T) == 4 ? 2 : 1)
     retrieve_kernel(Retrieval<T> job, Space<T> s, int64_t first_query, int64_t n_queries) {
   FGR_SHARED(__align__(16) T, queries, [depth][pitch]);
   FGR_SHARED(__align__(16) T, items, [depth][pitch]);
@@ -125,21 +139,38 @@ __global__ void __launch_bounds__(block_threads)
   const int64_t end = end_of_split < job.n_candidates ? end_of_split : job.n_candidates;
   const int tx = static_cast<int>(threadIdx.x) % threads_a_side, ty = static_cast<int>(threadIdx.x) / threads_a_side;
   const auto words_of = [&](int r) { return s.words + ((q0 + r) * s.n_splits + split) * s.capacity; };
-  const T* query_rows = job.queries + first_query * job.dim;
-  const T *query_factor = job.cosine ? s.query_factor : nullptr, *item_factor = job.cosine ? s.item_factor : nullptr;
-  const ItemAt<T> item_of{job};
+  FGR_SHARED(const T*, row, [2][tile]);
+  FGR_SHARED(T, factor, [2][tile]);
+  const TileRows<T> query_rows{row[0], factor[0]}, item_rows{row[1], factor[1]};
+  const int dim = static_cast<int>(job.dim);
   for (int r = static_cast<int>(threadIdx.x); r < tile; r += block_threads) {
+    const bool within = q0 + r < n_queries;
+    query_rows.row[r] = within ? job.queries + (first_query + q0 + r) * job.dim : nullptr;
+    query_rows.factor[r] = within && job.cosine ? s.query_factor[q0 + r] : T(1);
     last[r] = no_word<T>();
     bound[r] = static_cast<T>(NAN);
     count[r] = 0;
   }
   for (int64_t j0 = begin; j0 < end; j0 += tile) {
     T acc[side][side] = {};
-    for (int64_t c = 0; c < job.dim; c += depth) {
+    for (int r = static_cast<int>(threadIdx.x); r < tile; r += block_threads) {
+      const bool within = j0 + r < end;
+      item_rows.row[r] = within ? job.items + item_at(job, j0 + r) * job.dim : nullptr;
+      item_rows.factor[r] = within && job.cosine ? s.item_factor[j0 + r] : T(1);
+    }
+    __syncthreads();
+    T query_part[staged], item_part[staged];  // of the columns to come, under way while those before are multiplied
+    const auto fetch_from = [&](int c) {
+      fetch(query_rows, c, dim, query_part);
+      fetch(item_rows, c, dim, item_part);
+    };
+    fetch_from(0);
+    for (int c = 0; c < dim; c += depth) {
       __syncthreads();  // what was staged before has been read
-      stage(query_rows, Itself{}, query_factor, q0, n_queries, c, job.dim, queries);
-      stage(job.items, item_of, item_factor, j0, end, c, job.dim, items);
+      stage(query_rows, query_part, queries);
+      stage(item_rows, item_part, items);
       __syncthreads();
+      if (c + depth < dim) fetch_from(c + depth);
 #pragma unroll
       for (int p = 0; p < depth; ++p) {
         T a[2][strip], b[2][strip];
