@@ -1,5 +1,6 @@
-// The Python module fastgcn_rec._C: addresses, sizes, a dtype code and a thread count or stream in; nothing out. The
-// only file that knows of pybind11. Checks of shapes, dtypes and devices stand in fastgcn_rec/ops and
+// The Python module fastgcn_rec._C: tensors (their addresses), sizes, a dtype code and a thread count or stream in;
+// nothing out. The only file that knows of pybind11, and no file knows torch: whatever has a data_ptr() is a tensor.
+// Checks of shapes, dtypes and devices stand in fastgcn_rec/ops and
 // fastgcn_rec/core/graph.py.
 #include <pthread.h>
 #include <pybind11/pybind11.h>

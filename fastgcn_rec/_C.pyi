@@ -1,19 +1,23 @@
-from typing import Any
+from typing import Any, TypeAlias
+
+from torch import Tensor
+
+Address: TypeAlias = int | Tensor | None
 
 class Graph:
     def __init__(
         self,
         n_users: int,
         n_items: int,
-        indptr: int,
-        indices: int,
-        weight: int,
-        indptr_t: int,
-        indices_t: int,
-        weight_t: int,
-        split: int,
+        indptr: Address,
+        indices: Address,
+        weight: Address,
+        indptr_t: Address,
+        indices_t: Address,
+        weight_t: Address,
+        split: Address,
         n_split: int,
-        heavy: int,
+        heavy: Address,
         n_heavy: int,
         heavy_degree: int,
         part_edges: int,
@@ -22,18 +26,18 @@ class Graph:
 class Retrieval:
     def __init__(
         self,
-        queries: int,
-        items: int,
+        queries: Address,
+        items: Address,
         n_queries: int,
         n_items: int,
         dim: int,
         cosine: bool,
-        subset: int,
+        subset: Address,
         n_candidates: int,
-        indptr: int,
-        indices: int,
+        indptr: Address,
+        indices: Address,
         n_exclude_rows: int,
-        rows: int,
+        rows: Address,
         k: int,
         queries_at_once: int,
         items_at_once: int,
@@ -41,40 +45,49 @@ class Retrieval:
 
 class PprPush:
     def __init__(
-        self, graph: Graph, inv_degree: int, nodes: int, n_sources: int, restart: float, epsilon: float, threads: int
+        self,
+        graph: Graph,
+        inv_degree: Address,
+        nodes: Address,
+        n_sources: int,
+        restart: float,
+        epsilon: float,
+        threads: int,
     ) -> None: ...
     def n_entries(self) -> int: ...
-    def copy(self, indptr: int, ids: int, scores: int) -> None: ...
+    def copy(self, indptr: Address, ids: Address, scores: Address) -> None: ...
 
 def build_info() -> dict[str, Any]: ...
 def isa_level() -> str: ...
 def select_isa_level(name: str) -> None: ...
 def bucket_edges(
     wide: bool,
-    rows: int,
-    cols: int,
-    weight: int,
+    rows: Address,
+    cols: Address,
+    weight: Address,
     n_edges: int,
     n_rows: int,
-    indptr: int,
-    indices: int,
-    out_weight: int,
+    indptr: Address,
+    indices: Address,
+    out_weight: Address,
     threads: int,
 ) -> None: ...
 def transpose(
-    indptr: int,
-    indices: int,
-    weight: int,
+    indptr: Address,
+    indices: Address,
+    weight: Address,
     n_rows: int,
     n_cols: int,
-    indptr_t: int,
-    indices_t: int,
-    weight_t: int,
+    indptr_t: Address,
+    indices_t: Address,
+    weight_t: Address,
     threads: int,
 ) -> None: ...
-def merge_duplicates(indptr: int, indices: int, weight: int, n_rows: int) -> int: ...
-def alias_table(indptr: int, indices: int, weight: int, n_rows: int, n_cols: int, alias: int, threads: int) -> None: ...
-def check_csr(indptr: int, indices: int, n_rows: int, n_cols: int, n_edges: int) -> None: ...
+def merge_duplicates(indptr: Address, indices: Address, weight: Address, n_rows: int) -> int: ...
+def alias_table(
+    indptr: Address, indices: Address, weight: Address, n_rows: int, n_cols: int, alias: Address, threads: int
+) -> None: ...
+def check_csr(indptr: Address, indices: Address, n_rows: int, n_cols: int, n_edges: int) -> None: ...
 def pair_loss_workspace_bytes(batch: int) -> int: ...
 def parallel_regions() -> int: ...
 def grain() -> int: ...

@@ -10,7 +10,6 @@ import torch
 from .. import _C
 from . import native
 from .arguments import check_count
-from .native import address
 
 Csr: TypeAlias = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]
 """indptr int64 [rows + 1], indices int32 [edges], weight float32 [edges] or None."""
@@ -91,7 +90,7 @@ def transposed(indptr: torch.Tensor, indices: torch.Tensor, weight: torch.Tensor
         native.call("transpose", device, indptr, indices, weight, n_rows, n_cols, n_edges, *out, space)
     else:
         _C.transpose(
-            address(indptr), address(indices), address(weight), n_rows, n_cols, address(out[0]), address(out[1]), address(out[2]),
+            indptr, indices, weight, n_rows, n_cols, out[0], out[1], out[2],
             native.threads(),
         )  # fmt: skip
     return out
@@ -116,12 +115,12 @@ def _bucketed(users: torch.Tensor, items: torch.Tensor, weight: torch.Tensor | N
     n_edges = len(users)
     by_item = _empty(n_items, n_edges, weight, users.device)
     _C.bucket_edges(
-        users.dtype == torch.int64, address(items), address(users), address(weight), n_edges, n_items,
-        address(by_item[0]), address(by_item[1]), address(by_item[2]), native.threads(),
+        users.dtype == torch.int64, items, users, weight, n_edges, n_items,
+        by_item[0], by_item[1], by_item[2], native.threads(),
     )  # fmt: skip
     indptr, indices, merged = transposed(*by_item, n_users)
     del by_item
-    kept = _C.merge_duplicates(address(indptr), address(indices), address(merged), n_users)
+    kept = _C.merge_duplicates(indptr, indices, merged, n_users)
     if kept < n_edges:
         indices = indices[:kept].clone()
         merged = None if merged is None else merged[:kept].clone()
@@ -215,5 +214,5 @@ def alias_table(
     indptr, indices, weight = indptr.cpu(), indices.cpu(), weight.cpu()
     alias = torch.empty(indices.numel(), dtype=torch.int64)
     n_rows, threads = indptr.numel() - 1, native.threads()
-    _C.alias_table(address(indptr), address(indices), address(weight), n_rows, n_cols, address(alias), threads)
+    _C.alias_table(indptr, indices, weight, n_rows, n_cols, alias, threads)
     return alias.to(device)

@@ -82,10 +82,6 @@ def accumulator(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-def address(t: Tensor | None) -> int:
-    return 0 if t is None else t.data_ptr()
-
-
 def addresses(tensors: Sequence[Tensor]) -> list[int]:
     return list(map(Tensor.data_ptr, tensors))
 
@@ -94,9 +90,9 @@ def graph(indptr: Tensor, indices: Tensor, weight: Tensor | None, indptr_t: Tens
           weight_t: Tensor | None, split: Tensor | None = None, heavy: Tensor | None = None) -> Any:  # fmt: skip
     """A native view of a graph's tensors and schedule; they must outlive it, at the addresses of now."""
     return _C.Graph(
-        indptr.numel() - 1, indptr_t.numel() - 1, address(indptr), address(indices), address(weight),
-        address(indptr_t), address(indices_t), address(weight_t),
-        address(split), 0 if split is None else split.shape[1], address(heavy), 0 if heavy is None else heavy.numel(),
+        indptr.numel() - 1, indptr_t.numel() - 1, indptr, indices, weight,
+        indptr_t, indices_t, weight_t,
+        split, 0 if split is None else split.shape[1], heavy, 0 if heavy is None else heavy.numel(),
         HEAVY_DEGREE, PART_EDGES,
     )  # fmt: skip
 
@@ -111,15 +107,15 @@ def retrieval(queries: Tensor, items: Tensor, cosine: bool, subset: Tensor | Non
     """What csrc/include/fgr/retrieve.h asks; the tensors must outlive it."""
     n_candidates = len(items) if subset is None else len(subset)
     return _C.Retrieval(
-        address(queries), address(items), len(queries), len(items), items.shape[1], cosine, address(subset), n_candidates,
-        address(indptr), address(indices), 0 if indptr is None else len(indptr) - 1, address(rows), k, queries_at_once,
+        queries, items, len(queries), len(items), items.shape[1], cosine, subset, n_candidates,
+        indptr, indices, 0 if indptr is None else len(indptr) - 1, rows, k, queries_at_once,
         items_at_once,
     )  # fmt: skip
 
 
 def ppr_push(native_graph: Any, inv_degree: Tensor | None, nodes: Tensor, restart: float, epsilon: float) -> Any:
     """The rows of csrc/include/fgr/ppr_push.h, which know their size and copy themselves out; on the CPU."""
-    return _C.PprPush(native_graph, address(inv_degree), address(nodes), len(nodes), restart, epsilon, threads())
+    return _C.PprPush(native_graph, inv_degree, nodes, len(nodes), restart, epsilon, threads())
 
 
 def runs_cuda(device: torch.device) -> bool:

@@ -9,7 +9,6 @@ import torch
 
 from ..core import native
 from ..core.graph import Graph
-from ..core.native import address
 from .ppr import check_nodes
 from .registration import accepts_arrays, number_of
 
@@ -76,5 +75,5 @@ def ppr_push(graph: Graph, nodes: Any, restart: float = 0.15, epsilon: float = 1
     indptr = torch.empty(len(nodes) + 1, dtype=torch.int64)
     ids = torch.empty(push.n_entries(), dtype=torch.int64)
     scores = torch.empty(push.n_entries(), dtype=torch.float64)
-    push.copy(*map(address, (indptr, ids, scores)))
+    push.copy(indptr, ids, scores)
     return PprPush(indptr, ids, scores)

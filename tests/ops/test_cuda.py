@@ -144,6 +144,29 @@ def test_a_captured_op_replays_with_new_values(name):
         assert torch.equal(got, want)
 
 
+def test_the_numbers_of_a_list_are_the_captured_graphs_own_and_each_streams_own():
+    graph, x = inputs("cuda")
+    expected = propagate(graph, x, [0.125, 0.875])
+    recorded = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(recorded):
+        y = propagate(graph, x, [0.125, 0.875])
+        first = propagate(graph, x, [0.375, 0.625])  # a list that nothing had made before
+    for n in range(600):  # as many others as throw out what is kept
+        propagate(graph, x, [n + 0.5, 1.0])
+    recorded.replay()
+    assert torch.equal(y, expected)
+    assert torch.equal(first, propagate(graph, x, torch.tensor([0.375, 0.625], device="cuda")))
+    torch.cuda.synchronize()
+    side, other = torch.cuda.Stream(), torch.cuda.Stream()
+    with torch.cuda.stream(side):
+        torch.cuda._sleep(50_000_000)  # whoever took this stream's numbers would not have them yet
+        propagate(graph, x, [0.0625, 0.9375])
+    with torch.cuda.stream(other):
+        z = propagate(graph, x, [0.0625, 0.9375])
+    other.synchronize()
+    assert torch.equal(z, propagate(graph, x, torch.tensor([0.0625, 0.9375], device="cuda")))
+
+
 @pytest.mark.parametrize("name", OPS)
 def test_an_op_runs_on_the_current_stream(name):
     graph, x = inputs("cuda")
