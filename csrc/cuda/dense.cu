@@ -39,8 +39,9 @@ int64_t dense_workspace_bytes(int64_t, int64_t, int64_t) { return 0; }
 template <class T>
 void dense(const T* x, const T* w, int64_t w_row, int64_t w_col, const T* b, int64_t n, int64_t inputs, int64_t outputs,
            T* y, void*, void* stream) {
-  product<T>("dense", {x, inputs, 1}, {w, w_col, w_row}, n, outputs, inputs, y, outputs,
-             b != nullptr ? Onto::row : Onto::nothing, b, stream);
+  Product<T> p{x, inputs, w, w_col == 1 ? w_row : w_col, n, outputs, inputs, y, outputs, inputs};
+  p.s = b;
+  w_col == 1 ? launch_product<true, true>("dense", p, stream) : launch_product<true, false>("dense", p, stream);
 }
 
 template <class T>
@@ -50,9 +51,8 @@ void outer_sum(const T* a, const T* b, int64_t n, int64_t m, int64_t k, T* produ
   const int64_t size = m * k + m, length = part_rows(n, m, k), parts = n > 0 ? parts_of(n, m, k) : 1;
   T* partial = parts > 1 ? static_cast<T*>(workspace) : product;
   T* partial_sums = parts > 1 ? partial + m * k : sums;
-  const int64_t tiles = blocks_for(m, product_tile) * blocks_for(k, product_tile);
-  launch(op, product_kernel<T>, parts * tiles, product_tile * 8, 0, stream, Strided<T>{a, 1, m}, Strided<T>{b, k, 1}, m,
-         k, n, partial, k, Onto::nothing, static_cast<const T*>(nullptr), length, size);
+  const Product<T> p{a, m, b, k, m, k, n, partial, k, length, size};
+  launch_product<false, false>(op, p, stream);
   launch(op, column_sums_kernel<T>, parts * blocks_for(m, columns), columns * at_once, 0, stream, a, n, m, length,
          partial_sums, size);
   if (parts > 1) {

@@ -1,3 +1,7 @@
+#include <algorithm>
+#include <cfloat>
+
+#include "common/arena.h"
 #include "cuda/product.cuh"
 #include "fgr/softmax_loss.h"
 
@@ -5,100 +9,189 @@ namespace fgr::cuda {
 namespace {
 
 constexpr int block_threads = 128;
+constexpr int row_threads = 256, long_row_threads = 1024;  // of a row of scores, and of one longer than long_row
+constexpr int64_t long_row = 4096;
 
-// Rows of the batch whose scores are held at once: as many as 2^22 scores allow, since the products share out a GPU by
-// their tiles.
+// Rows of the batch whose scores are held at once: 2^22 scores, tiles enough for a GPU and no more than its L2 holds,
+// but at least the 128 rows of a tile.
 int64_t rows_at_once(int64_t batch) {
 #if defined(FGR_EMULATE)
   constexpr int64_t scores = 1 << 10;  // so that the tests' small batches take several passes
 #else
   constexpr int64_t scores = 1 << 22;
 #endif
-  const int64_t rows = scores / (batch > 0 ? batch : 1);
-  return rows < softmax_row_block ? softmax_row_block : rows < batch ? rows : batch;
+  constexpr int64_t tile = 128;
+  return std::min(std::max(scores / std::max<int64_t>(batch, 1) / tile * tile, tile), batch);
 }
 
-// The workspace: the same parts as on the CPU, without the packed transpose.
+// A product of m x n is summed over k in parts of this length: as many parts as make 2^21 results, which are 256 tiles,
+// of at least 64 terms. It follows from the sizes alone, so that sums have the same bits on every device.
+int64_t part_length(int64_t m, int64_t n, int64_t k) {
+  constexpr int64_t results = 1 << 21, least = 64, multiple = 16;
+  const int64_t parts = std::max<int64_t>(results / std::max<int64_t>(m * n, 1), 1);
+  return std::max(blocks_for(blocks_for(k, parts), multiple) * multiple, least);
+}
+
+// One side of the batch.
+template <class A>
+struct Side {
+  A* unit;       // [batch, dim] rows of norm 1
+  A* inv_norm;   // [batch]
+  A* sums;       // [parts, rows, dim] the gradient of unit in parts, of the rows that are summed at once
+  int64_t part;  // terms of a part, and how many of these there are
+  int64_t n_parts;
+};
+
+// The workspace.
 template <class A>
 struct Space {
-  double* row_loss;                  // [batch]
-  A *user_unit, *item_unit;          // [batch, dim]
-  A *user_inv_norm, *item_inv_norm;  // [batch]
-  A* scores;                         // [rows_at_once, batch]
+  double* row_loss;  // [batch]
+  Side<A> users, items;
+  A* scores;  // [rows_at_once, batch]
+  int64_t bytes;
 
   Space(void* workspace, int64_t batch, int64_t dim) {
-    row_loss = static_cast<double*>(workspace);
-    user_unit = reinterpret_cast<A*>(row_loss + batch);
-    item_unit = user_unit + batch * dim;
-    user_inv_norm = item_unit + batch * dim;
-    item_inv_norm = user_inv_norm + batch;
-    scores = item_inv_norm + batch;
+    Arena arena{reinterpret_cast<uintptr_t>(workspace)};
+    const auto side = [&](int64_t rows, int64_t terms) {
+      Side<A> s{};
+      s.unit = arena.take<A>(batch * dim);
+      s.inv_norm = arena.take<A>(batch);
+      s.part = part_length(rows, dim, terms);
+      s.n_parts = blocks_for(terms, s.part);
+      s.sums = arena.take<A>(s.n_parts * rows * dim);
+      return s;
+    };
+    const int64_t rows = rows_at_once(batch);
+    row_loss = arena.take<double>(batch);
+    users = side(rows, batch);
+    items = side(batch, rows);
+    scores = arena.take<A>(rows * batch);
+    bytes = arena.used;
   }
 };
 
 template <class T>
-__global__ void unit_kernel(const T* emb, int64_t n_rows, const int64_t* ids, int64_t batch, int64_t dim,
-                            acc_t<T>* unit, acc_t<T>* inv_norm) {
+struct Rows {
+  const T* emb;
+  int64_t n;
+  const int64_t* ids;
+};
+
+template <class T>
+__global__ void unit_kernel(Rows<T> users, Rows<T> items, int64_t batch, int64_t dim, Side<acc_t<T>> user_side,
+                            Side<acc_t<T>> item_side) {
   using A = acc_t<T>;
-  const int64_t b = global_warp();
-  if (b >= batch) return;
-  const T* e = emb + checked_id(ids[b], 0, n_rows, "ids") * dim;
+  if (global_warp() >= 2 * batch) return;
+  const bool user = global_warp() < batch;
+  const int64_t b = user ? global_warp() : global_warp() - batch;
+  const Rows<T> from = user ? users : items;
+  const Side<A> to = user ? user_side : item_side;
+  const T* e = from.emb + checked_id(from.ids[b], 0, from.n, user ? "users" : "pos") * dim;
   const A norm = sqrt(warp_dot(e, e, dim));
   const A inv = A(1) / (norm > A(1e-12) ? norm : A(1e-12));
-  for (int64_t c = lane(); c < dim; c += warp) unit[b * dim + c] = inv * load(e[c]);
-  if (lane() == 0) inv_norm[b] = inv;
+  for (int64_t c = lane(); c < dim; c += warp) to.unit[b * dim + c] = inv * load(e[c]);
+  if (lane() == 0) to.inv_norm[b] = inv;
 }
 
 // One block a row of scores: the row's loss, and dL/dcosine = (w softmax - 1[j = b]) / (t B) in place.
 template <class A>
-__global__ void __launch_bounds__(block_threads)
+__global__ void __launch_bounds__(long_row_threads)
     softmax_kernel(A* scores, int64_t first, int64_t batch, SoftmaxOptions<A> options, A grad_scale, double* row_loss) {
-  FGR_SHARED(A, partial, [block_threads / warp]);
+  constexpr int at_once = 32 / sizeof(A);
+  constexpr A lowest = -FLT_MAX;
+  FGR_SHARED(A, tops, [long_row_threads / warp]);
+  FGR_SHARED(A, sums, [long_row_threads / warp]);
   A* row = scores + blockIdx.x * batch;
   const int64_t own = first + blockIdx.x;
-  const A inv_t = static_cast<A>(1 / options.temperature), weight = static_cast<A>(options.negative_weight);
+  const int threads = static_cast<int>(blockDim.x), warps = threads / warp;
+  const A inv_t = static_cast<A>(1 / options.temperature);
   const auto score = [&](int64_t j) { return row[j] * inv_t + (options.bias != nullptr ? options.bias[j] : A(0)); };
+  const auto over_row = [&](const auto& fn) {  // fn(j, the scores of j, j + threads, ...), lowest beyond the row
+    for (int64_t j = threadIdx.x; j < batch; j += at_once * threads) {
+      A s[at_once];
+#pragma unroll
+      for (int e = 0; e < at_once; ++e) s[e] = j + e * threads < batch ? score(j + e * threads) : lowest;
+      fn(j, s);
+    }
+  };
   const A own_score = score(own);
-  A top = own_score;
-  for (int64_t j = threadIdx.x; j < batch; j += block_threads) top = score(j) > top ? score(j) : top;
-  top = warp_max(top);
-  if (lane() == 0) partial[threadIdx.x / warp] = top;
+  A top = lowest, sum = 0;  // sum of exp(score - top)
+  over_row([&](int64_t, const A* s) {
+    A higher = top;
+#pragma unroll
+    for (int e = 0; e < at_once; ++e) higher = s[e] > higher ? s[e] : higher;
+    sum *= exp(top - higher);
+    top = higher;
+#pragma unroll
+    for (int e = 0; e < at_once; ++e) sum += exp(s[e] - top);
+  });
+  A highest = warp_max(top);
+  if (lane() == 0) tops[threadIdx.x / warp] = highest;
   __syncthreads();
-  for (int w = 0; w < block_threads / warp; ++w) top = partial[w] > top ? partial[w] : top;
-  __syncthreads();
-  A sum = 0;
-  for (int64_t j = threadIdx.x; j < batch; j += block_threads) sum += row[j] = exp(score(j) - top);
-  sum = warp_sum(sum);
-  if (lane() == 0) partial[threadIdx.x / warp] = sum;
+  for (int w = 0; w < warps; ++w) highest = tops[w] > highest ? tops[w] : highest;
+  sum = warp_sum(sum * exp(top - highest));
+  if (lane() == 0) sums[threadIdx.x / warp] = sum;
   __syncthreads();
   sum = 0;
-  for (int w = 0; w < block_threads / warp; ++w) sum += partial[w];
-  for (int64_t j = threadIdx.x; j < batch; j += block_threads) {
-    row[j] = row[j] * (weight * grad_scale / sum) - (j == own ? grad_scale : A(0));
-  }
+  for (int w = 0; w < warps; ++w) sum += sums[w];
+  const A factor = static_cast<A>(options.negative_weight) * grad_scale / sum;
+  over_row([&](int64_t j, const A* s) {
+#pragma unroll
+    for (int e = 0; e < at_once; ++e) {
+      const int64_t at = j + e * threads;
+      if (at < batch) row[at] = exp(s[e] - highest) * factor - (at == own ? grad_scale : A(0));
+    }
+  });
   if (threadIdx.x == 0) {
-    row_loss[own] = options.negative_weight * (log(static_cast<double>(sum)) + top) - static_cast<double>(own_score);
+    row_loss[own] =
+        options.negative_weight * (log(static_cast<double>(sum)) + highest) - static_cast<double>(own_score);
   }
 }
 
-// In place, through the normalisation: d e = (d unit - <d unit, unit> unit) / norm.
-template <class A>
-__global__ void project_kernel(A* grad, const A* unit, const A* inv_norm, int64_t batch, int64_t dim) {
-  const int64_t b = global_warp();
-  if (b >= batch) return;
-  const A along = warp_dot(grad + b * dim, unit + b * dim, dim);
-  for (int64_t c = lane(); c < dim; c += warp) {
-    grad[b * dim + c] = inv_norm[b] * (grad[b * dim + c] - along * unit[b * dim + c]);
+// Both sides' gradients of unit rows, in parts: products of the same scores.
+template <bool packed, class A>
+__global__ void __launch_bounds__(product_threads, product_blocks<packed, A>)
+    gradient_kernel(Product<A> of_users, Product<A> of_items, unsigned user_blocks) {
+  FGR_SHARED(Buffers<A>, slices);
+  if (blockIdx.x < user_blocks) {
+    product_tile<true, false, packed>(of_users, blockIdx.x, slices);
+  } else {
+    product_tile<false, false, packed>(of_items, blockIdx.x - user_blocks, slices);
   }
+}
+
+// The parts of a gradient, added in order and brought through the normalisation: d e = (d unit - <d unit, unit> unit) /
+// norm. Of rows first, first + 1, ... of the users, then of the items.
+template <class A>
+__global__ void project_kernel(Side<A> users, int64_t first, int64_t n_users, A* user_rows, Side<A> items,
+                               int64_t n_items, A* item_rows, int64_t dim) {
+  const int64_t at = global_warp();
+  if (at >= n_users + n_items) return;
+  const bool user = at < n_users;
+  const Side<A> side = user ? users : items;
+  const int64_t r = user ? at : at - n_users, b = user ? first + r : r, part = (user ? n_users : n_items) * dim;
+  const A *sums = side.sums + r * dim, *unit = side.unit + b * dim;
+  A* row = (user ? user_rows : item_rows) + b * dim;
+  A along = 0;
+  for (int64_t c = lane(); c < dim; c += warp) {
+    A sum = 0;
+    for (int64_t q = 0; q < side.n_parts; ++q) sum += sums[q * part + c];
+    row[c] = sum;
+    along += sum * unit[c];
+  }
+  along = warp_sum(along);
+  for (int64_t c = lane(); c < dim; c += warp) row[c] = side.inv_norm[b] * (row[c] - along * unit[c]);
 }
 
 }  // namespace
 
 int64_t softmax_loss_workspace_bytes(int64_t batch, int64_t dim, int64_t accumulator_size) {
-  return batch * static_cast<int64_t>(sizeof(double)) +
-         (2 * batch * dim + 2 * batch + rows_at_once(batch) * batch) * accumulator_size;
+  return accumulator_size == sizeof(float) ? Space<float>(nullptr, batch, dim).bytes
+                                           : Space<double>(nullptr, batch, dim).bytes;
 }
 
+// The scores go through memory, as many rows at once as an L2 holds: 6 batch^2 dim operations, where recomputing them
+// for each gradient would take 10.
 template <class T>
 void softmax_loss(const T* user_emb, int64_t n_users, const T* item_emb, int64_t n_items, int64_t dim,
                   const int64_t* users, const int64_t* pos, int64_t batch, const SoftmaxOptions<acc_t<T>>& options,
@@ -109,26 +202,30 @@ void softmax_loss(const T* user_emb, int64_t n_users, const T* item_emb, int64_t
   const Space<A> s(workspace, batch, dim);
   const A inv_t = static_cast<A>(1 / options.temperature);
   const A grad_scale = batch > 0 ? inv_t / static_cast<A>(batch) : A(0);
-  const int64_t blocks = blocks_for(batch, per_block);
-  launch(op, unit_kernel<T>, blocks, block_threads, 0, stream, user_emb, n_users, users, batch, dim, s.user_unit,
-         s.user_inv_norm);
-  launch(op, unit_kernel<T>, blocks, block_threads, 0, stream, item_emb, n_items, pos, batch, dim, s.item_unit,
-         s.item_inv_norm);
+  launch(op, unit_kernel<T>, blocks_for(2 * batch, per_block), block_threads, 0, stream,
+         Rows<T>{user_emb, n_users, users}, Rows<T>{item_emb, n_items, pos}, batch, dim, s.users, s.items);
   const int64_t most = rows_at_once(batch);
   for (int64_t first = 0; first < batch; first += most) {
-    const int64_t rows = batch - first < most ? batch - first : most;
-    const A* unit = s.user_unit + first * dim;
-    product<A>(op, {unit, dim, 1}, {s.item_unit, 1, dim}, rows, batch, dim, s.scores, batch, Onto::nothing, nullptr,
-               stream);
-    launch(op, softmax_kernel<A>, rows, block_threads, 0, stream, s.scores, first, batch, options, grad_scale,
-           s.row_loss);
-    product<A>(op, {s.scores, batch, 1}, {s.item_unit, dim, 1}, rows, dim, batch, user_rows + first * dim, dim,
-               Onto::nothing, nullptr, stream);
-    product<A>(op, {s.scores, 1, batch}, {unit, dim, 1}, batch, dim, rows, item_rows, dim,
-               first > 0 ? Onto::itself : Onto::nothing, nullptr, stream);
+    const int64_t rows = std::min(most, batch - first);
+    const A* unit = s.users.unit + first * dim;
+    const Product<A> of_scores{unit, dim, s.items.unit, dim, rows, batch, dim, s.scores, batch, dim};
+    launch_product<true, true>(op, of_scores, stream);
+    launch(op, softmax_kernel<A>, rows, batch > long_row ? long_row_threads : row_threads, 0, stream, s.scores, first,
+           batch, options, grad_scale, s.row_loss);
+    const Product<A> of_users{s.scores, batch,        s.items.unit, dim,          rows,      dim,
+                              batch,    s.users.sums, dim,          s.users.part, rows * dim};
+    const Product<A> of_items{s.scores, batch,        unit,        dim,
+                              batch,    dim,          rows,        s.items.sums,
+                              dim,      s.items.part, batch * dim, first > 0 ? s.items.sums : nullptr,
+                              dim};
+    const int64_t user_blocks = blocks_of(of_users);
+    const bool packed = in_packs<true, false>(of_users) && in_packs<false, false>(of_items);
+    launch(op, packed ? gradient_kernel<true, A> : gradient_kernel<false, A>, user_blocks + blocks_of(of_items),
+           product_threads, 0, stream, of_users, of_items, static_cast<unsigned>(user_blocks));
+    const int64_t done = first + rows == batch ? batch : 0;  // rows of items that have all their terms
+    launch(op, project_kernel<A>, blocks_for(rows + done, per_block), block_threads, 0, stream, s.users, first, rows,
+           user_rows, s.items, done, item_rows, dim);
   }
-  launch(op, project_kernel<A>, blocks, block_threads, 0, stream, user_rows, s.user_unit, s.user_inv_norm, batch, dim);
-  launch(op, project_kernel<A>, blocks, block_threads, 0, stream, item_rows, s.item_unit, s.item_inv_norm, batch, dim);
   launch(op, ordered_sum<A>, 1, 256, 0, stream, s.row_loss, batch, batch > 0 ? 1.0 / static_cast<double>(batch) : 0.0,
          loss, false);
 }

@@ -31,8 +31,20 @@ MUTANTS = {
         "test_ppr.py::test_the_same_bits_in_any_order",
     ),
     "a barrier is missing in a product": (
-        "product.cuh", "for (int r = 0; r < tile / 8; ++r) {", "__syncthreads();", "",
+        "product.cuh", "y.store(slices.y[now]", "__syncthreads();", "",
         "test_losses.py::test_the_same_bits_in_any_order",
+    ),
+    "a product reads beyond its terms": (
+        "product.cuh", "const auto load", "last - k < T::depth ? last - k : T::depth", "T::depth",
+        "test_losses.py::test_softmax_at_the_edges_of_its_tiles",
+    ),
+    "a part of a sum is left out": (
+        "softmax_loss.cu", "void project_kernel", "q < side.n_parts", "q + 1 < side.n_parts",
+        "test_losses.py::test_softmax_at_the_edges_of_its_tiles",
+    ),
+    "only the last rows count for the items": (
+        "softmax_loss.cu", "of_items{", "first > 0 ? s.items.sums : nullptr", "nullptr",
+        "test_losses.py::test_softmax_at_the_edges_of_its_tiles",
     ),
     "a barrier is missing before buffers are cut": (
         "retrieve.cu", "words_of(r)[atomicAdd", "__syncthreads();", "",

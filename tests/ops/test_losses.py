@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -6,6 +8,7 @@ from hypothesis import strategies as st
 from support import DIMS, assert_close, on_the_cpu, same_bits_in_any_order
 
 from fastgcn_rec import binary_loss, bpr_loss, l2_loss, max_margin_loss, softmax_loss
+from fastgcn_rec.core import native
 from fastgcn_rec.ops import reference
 
 PAIR = [
@@ -99,6 +102,27 @@ def test_softmax_matches_the_reference(device, dtype, dim, batch, temperature, w
     compare(softmax_loss, reference.softmax_loss, user_emb, item_emb, users, pos, *options, **terms)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("batch", "dim"), [(1, 1), (31, 3), (33, 64), (65, 1), (127, 100), (128, 64), (129, 256), (256, 8), (257, 65)]
+)
+def test_softmax_at_the_edges_of_its_tiles(device, dtype, batch, dim):
+    users, pos, _ = batches(batch, 1, False, device=device)
+    user_emb, item_emb = tables(7, 9, dim, dtype, device=device)
+    norm = min(float(t.detach().double().norm(dim=1).min()) for t in (user_emb, item_emb))
+    bias = torch.randn(batch, dtype=dtype, generator=torch.Generator().manual_seed(5)).to(device)
+    terms = {"loss_terms": 5.0, "grad_terms": 15 / norm}
+    compare(softmax_loss, reference.softmax_loss, user_emb, item_emb, users, pos, 0.2, 1.3, bias, **terms)
+
+
+def test_the_workspace_of_softmax_does_not_grow_with_the_square_of_the_batch(device):
+    for batch, dim in itertools.product((1, 300, 2048, 1 << 16, 1 << 17), (1, 64, 256)):
+        for size in (4, 8):
+            assert native.size("softmax_loss", device, batch, dim, size) <= size * (
+                batch * (8 * dim + 256) + (1 << 23) + 4096
+            )
+
+
 def test_gradcheck(device):
     user_emb, item_emb = tables(7, 9, 4, torch.float64, device=device)
     for shared in (False, True):
@@ -164,6 +188,18 @@ def test_the_same_bits_in_any_order(device):
             return [t for t in values + grads if t is not None]
 
         same_bits_in_any_order(run, device)
+
+
+@pytest.mark.parametrize(("dtype", "batch", "dim"), [(torch.float64, 130, 66), (torch.bfloat16, 129, 33)])
+def test_softmax_gives_the_same_bits_in_any_order(device, dtype, batch, dim):
+    user_emb, item_emb = tables(7, 9, dim, dtype, device=device)
+    users, pos, _ = batches(batch, 1, False, device=device)
+
+    def run():
+        value = softmax_loss(user_emb, item_emb, users, pos, 0.2)
+        return (value, *torch.autograd.grad(value, (user_emb, item_emb)))
+
+    same_bits_in_any_order(run, device)
 
 
 def test_opcheck_and_compile(device):
