@@ -90,8 +90,15 @@ def timed(runs: dict[str, Callable[[], object]], rounds: int, device: torch.devi
     for who, of in samples.items():
         q1, median, q3 = quartiles([1e3 * s for s in of])
         ratio = statistics.median(theirs / mine for theirs, mine in zip(of, ours, strict=True))
-        times = {"least_ms": 1e3 * min(of), "q1_ms": q1, "median_ms": median, "q3_ms": q3}
-        yield {"contender": who, "ratio": ratio, "ratio_of_least": min(of) / min(ours), **times, "rounds": rounds}
+        numbers = {
+            "ratio": ratio,
+            "ratio_of_least": min(of) / min(ours),
+            "median_ms": median,
+            "q1_ms": q1,
+            "q3_ms": q3,
+            "least_ms": 1e3 * min(of),
+        }
+        yield {"contender": who, "rounds": rounds} | {name: round(number, 5) for name, number in numbers.items()}
 
 
 def _seconds(run: Callable[[], object], calls: int, device: torch.device) -> float:

@@ -103,7 +103,9 @@ def build_mutant(tmp_path, file, marker, old, new, test) -> Path:
     build = Path(EMULATED).parent
     commands = json.loads((build / "compile_commands.json").read_text())
     if source.suffix == ".cuh":  # found before the real one, by a file that includes it
-        home = "train_step.cu" if "train_step" in test else "softmax_loss.cu" if file == "product.cuh" else "propagate.cu"
+        home = (
+            "train_step.cu" if "train_step" in test else "softmax_loss.cu" if file == "product.cuh" else "propagate.cu"
+        )
         source = source.with_name(home)
     command = shlex.split(next(c["command"] for c in commands if c["file"] == str(source)))
     command = [command[0], f"-I{tmp_path}", *command[1:]]
