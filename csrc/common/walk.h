@@ -65,8 +65,9 @@ FGR_HOST_DEVICE bool restarts(const Step& step, uint64_t threshold) {
   return (step.fraction & 0xffffffffu) < threshold;
 }
 
-// An entry of the open-addressing hash table of a seed's visits. tag: ~tie_key(row), 0 for a free entry.
-struct Visit {
+// An entry of the open-addressing hash table of a seed's visits, moved as one word. tag: ~tie_key(row), 0 for a free
+// entry.
+struct alignas(8) Visit {
   uint32_t tag;
   uint32_t count;
 };
