@@ -6,12 +6,17 @@ namespace {
 
 constexpr int block_threads = 256;
 constexpr int tile = 32;
-// One shape of the hop for any number of sources, so that a column's sums do not depend on it.
-constexpr int64_t width_of(int64_t n_sources) { return (n_sources + 63) / 64 * 64; }
-// Rows of the workspace are whole lines, so that every access of a hop is of 16 bytes; its lanes cover 64 columns.
+// Columns: fewer where sources are few, which then take less memory and less time.
+constexpr int64_t most_width = 64;
+constexpr int64_t width_of(int64_t n_sources) {
+  return n_sources <= 16 ? 16 : n_sources <= 32 ? 32 : (n_sources + most_width - 1) / most_width * most_width;
+}
+// Rows of the workspace are whole lines, so that every access of a hop is of 16 bytes. Its lanes are those of the most
+// columns whatever the width, so that edges are shared out in one way and a column's sums do not depend on others.
 template <class T, class Sink>
 void wide_hop(const Hop<T>& h, const Sink& sink, void* stream) {
-  launch_hop<16 / sizeof(T)>("ppr", h, 64 * sizeof(T) / 16, sink, stream);
+  constexpr int values = 16 / sizeof(T);
+  launch_hop<values>("ppr", h, hop_width(most_width, values), sink, stream);
 }
 
 // u = 2 value - u, or value in the first step; sum += coefficient u, where there is a sum.
@@ -106,9 +111,10 @@ template <class T>
 __global__ void __launch_bounds__(block_threads)
     transpose_kernel(const double* x, int64_t width, int64_t n_sources, NodeRange nodes, T* scores) {
   FGR_SHARED(T, cell, [tile][tile + 1]);
-  const int64_t across = width / tile, row0 = blockIdx.x / across * tile, col0 = blockIdx.x % across * tile;
+  const int64_t across = (width + tile - 1) / tile, row0 = blockIdx.x / across * tile,
+                col0 = blockIdx.x % across * tile;
   const int64_t fast = threadIdx.x % tile, first = threadIdx.x / tile, step = blockDim.x / tile;
-  for (int64_t slow = first; slow < tile && row0 + slow < nodes.size(); slow += step) {
+  for (int64_t slow = first; slow < tile && row0 + slow < nodes.size() && col0 + fast < width; slow += step) {
     cell[slow][fast] = static_cast<T>(x[(nodes.begin + row0 + slow) * width + col0 + fast]);
   }
   __syncthreads();
@@ -215,8 +221,8 @@ void ppr(const Bipartite& graph, const PprBatch<T>& batch, int64_t first_node, i
     wide_hop(exact, ScoreRow<T>{space.scores, gamma, width}, stream);
   }
   const NodeRange wanted{first_node, last_node};
-  launch("ppr", transpose_kernel<T>, blocks_for(wanted.size(), tile) * (width / tile), block_threads, 0, stream,
-         static_cast<const double*>(space.scores), width, batch.n_sources, wanted, scores);
+  launch("ppr", transpose_kernel<T>, blocks_for(wanted.size(), tile) * blocks_for(width, tile), block_threads, 0,
+         stream, static_cast<const double*>(space.scores), width, batch.n_sources, wanted, scores);
   if (bound == nullptr) return;
 
   const auto add_norms = [&](NodeRange nodes, bool residual, double factor) {

@@ -30,6 +30,10 @@ MUTANTS = {
         "ppr.cu", "cell[slow][fast] = ", "__syncthreads();", "",
         "test_ppr.py::test_the_same_bits_in_any_order",
     ),
+    "edges are shared out by the number of sources": (
+        "ppr.cu", "constexpr int values", "hop_width(most_width, values)", "hop_width(h.dim, values)",
+        "test_ppr.py::test_a_row_does_not_depend_on_how_many_sources_there_are",
+    ),
     "a barrier is missing in a product": (
         "product.cuh", "y.store(slices.y[now]", "__syncthreads();", "",
         "test_losses.py::test_the_same_bits_in_any_order",

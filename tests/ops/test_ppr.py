@@ -87,6 +87,27 @@ def test_a_row_depends_on_its_source_alone_and_sources_come_in_any_order(device)
     assert ppr_topk(graph, order[:0], 3).ids.shape == (0, 3)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_row_does_not_depend_on_how_many_sources_there_are(device, dtype, monkeypatch):
+    monkeypatch.setattr(native, "HEAVY_DEGREE", 20)
+    monkeypatch.setattr(native, "PART_EDGES", 30)
+    graph = random_graph(120, 70, 2000).to(device)
+    nodes = torch.arange(64, device=device)
+    whole = ppr(graph, nodes, tol=1e-3, dtype=dtype)
+    for n in (1, 16, 17, 32, 33):
+        part = ppr(graph, nodes[:n], tol=1e-3, dtype=dtype)
+        assert torch.equal(part.scores, whole.scores[:n])
+        assert torch.equal(part.bound, whole.bound[:n])
+
+
+def test_few_sources_take_less_memory(device):
+    graph = random_graph(300, 200, 900).to(device)
+    shape = native.graph(*graph.tensors(), *graph.schedule())
+    for code in (0, 1):
+        few, more, many = (native.size("ppr", graph.device, code, shape, n) for n in (1, 17, 64))
+        assert 1.9 * few < more < many / 1.9
+
+
 def test_the_same_bits_in_any_order(device, monkeypatch):
     monkeypatch.setattr(native, "HEAVY_DEGREE", 20)
     monkeypatch.setattr(native, "PART_EDGES", 30)
@@ -155,9 +176,8 @@ def test_push_touches_the_neighbourhood_only_and_is_the_same_for_any_number_of_t
 def test_memory_is_bounded_by_the_budget(device):
     graph = random_graph(300, 200, 900).to(device)
     whole = ppr(graph, all_nodes(graph))
-    if not native.runs_cuda(graph.device):  # fewer sources at a time fit, the bits are the same
-        small = ppr(graph, all_nodes(graph), memory_budget=500 * 500 * 4 + 500 * 8 + 400_000)
-        assert torch.equal(small.scores, whole.scores)
+    small = ppr(graph, all_nodes(graph), memory_budget=500 * 500 * 4 + 500 * 8 + 400_000)  # fewer at a time
+    assert torch.equal(small.scores, whole.scores)
     with pytest.raises(
         ValueError, match=r"ppr: memory_budget must be >= .* for the result of 500 sources, got .*ppr_topk"
     ):
