@@ -209,8 +209,8 @@ __global__ void __launch_bounds__(block_threads, sizeof(T) == 4 ? 2 : 1)
         const rank_word_t<T> word = nan ? nan_word<T>() : rank_word(scores[e], item);
         if (word > last[r]) continue;
         if (!nan && job.exclude.indptr != nullptr) {
-          const int64_t row = job.rows != nullptr ? job.rows[first_query + q] : first_query + q;
-          if (has_edge(job.exclude, checked_id(row, 0, job.exclude.n_rows, "exclude_rows"), item)) continue;
+          const int64_t excluded = job.rows != nullptr ? job.rows[first_query + q] : first_query + q;
+          if (has_edge(job.exclude, checked_id(excluded, 0, job.exclude.n_rows, "exclude_rows"), item)) continue;
         }
         words_of(r)[atomicAdd(&count[r], 1)] = word;
       }
