@@ -150,6 +150,7 @@ int check_main(int argc, char** argv) {
   guard_bytes = options.small ? 0 : 256;  // the small set is what memory checkers see
   if (!options.list) std::printf("%s\n", device_name().c_str());
   Checks checks(options);
+  check_build(checks);
   check_hops(checks);
   check_products(checks);
   check_losses(checks);

@@ -337,6 +337,7 @@ class Checks {
 };
 
 // The checks, by subject.
+void check_build(Checks& checks);
 void check_hops(Checks& checks);
 void check_products(Checks& checks);
 void check_losses(Checks& checks);
