@@ -144,13 +144,19 @@ def n_terms(graph: Graph, side: int, restart: float, tol: float) -> int:
     and |D^1/2 T_k(S) D^-1/2 e_s|_1 <= sqrt(W / d_s), W the sum of edge weights (Cauchy & Schwarz; |T_k(S)| <= 1). So
     bound <= sqrt(W / min d) gamma^2 / (2 sqrt(1 - gamma^2)) r^2J (1 + r^2).
     """
-    inverse = graph.scales("left", torch.float64)[0]
-    assert inverse is not None
-    inverse = inverse[: graph.n_users] if side == USERS else inverse[graph.n_users :]
-    inverse = inverse[inverse > 0]
-    if inverse.numel() == 0:
+
+    def root_of_spread() -> float:
+        inverse = graph.scales("left", torch.float64)[0]
+        assert inverse is not None
+        inverse = inverse[: graph.n_users] if side == USERS else inverse[graph.n_users :]
+        inverse = inverse[inverse > 0]
+        if inverse.numel() == 0:
+            return 0.0
+        return math.sqrt(float(inverse.reciprocal().cpu().numpy().sum()) * float(inverse.max()))
+
+    spread = graph.cached(("ppr: sqrt(W / min d)", side), root_of_spread)  # a GPU is not waited for again
+    if spread == 0:
         return 1
-    spread = math.sqrt(float(inverse.reciprocal().cpu().numpy().sum()) * float(inverse.max()))
     gamma, root = 1 - restart, math.sqrt(restart * (2 - restart))
     r = gamma / (1 + root)
     excess = math.log(spread * gamma**2 / (2 * root) * (1 + r * r)) - math.log(tol)

@@ -163,8 +163,9 @@ def evaluate(
                 shown[k] += torch.bincount(ids[:, :k].flatten() + 1, minlength=exclude.n_items + 1)[1:].cpu().numpy()
         done += len(block)
     result = _means(values, names)
+    item_degree = exclude.item_degree.cpu().numpy()
     for k in ks:
-        found_lists = list_metrics(shown[k], exclude.item_degree.cpu().numpy(), of_lists)
+        found_lists = list_metrics(shown[k], item_degree, of_lists)
         result |= {f"{m}@{k}": value for m, value in found_lists.items()}
     result["n_users_evaluated"] = len(users)
     if len(degrees):
