@@ -103,15 +103,6 @@ __device__ __forceinline__ void store_once(P* to, const P& value) {
   memcpy(&word, &value, sizeof value);
   __stcs(reinterpret_cast<Word*>(to), word);
 }
-// In one access, which the compiler does not always make of an assignment.
-template <class P>
-__device__ __forceinline__ P load_whole(const P* from) {
-  using Word = typename WordOf<sizeof(P)>::type;
-  const Word word = __ldca(reinterpret_cast<const Word*>(from));
-  P value;
-  memcpy(&value, &word, sizeof value);
-  return value;
-}
 // What lies `row` rows after `first`, or zero if it is not wanted. In PTX, since of an `if` the compiler makes
 // branches, between which it does not keep several loads in flight, and of the address two multiplications of 64 bits.
 template <class P>

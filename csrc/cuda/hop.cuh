@@ -38,7 +38,7 @@ __device__ __forceinline__ void read(const S* from, S (&to)[V]) {
     if constexpr (once) {
       pack = load_once(at);
     } else {
-      pack = load_whole(at);
+      pack = *at;
     }
 #pragma unroll
     for (int j = 0; j < n; ++j) to[i + j] = pack.v[j];

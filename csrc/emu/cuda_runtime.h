@@ -85,7 +85,7 @@ struct Exchanged {
 };
 const Exchanged& meet_warp(unsigned mask, uint64_t value, Site site);
 void check_source(unsigned mask, unsigned source, Site site);
-void check_aligned(const void* at, size_t alignment);
+void check_global(const void* at, size_t alignment);
 
 template <class T>
 uint64_t to_word(T x) {
@@ -190,7 +190,7 @@ inline int __clzll(unsigned long long x) { return x == 0 ? 64 : __builtin_clzll(
 // error, as it is on a GPU.
 template <class T>
 T __ldg(const T* from) {
-  fgr::emu::check_aligned(from, alignof(T));
+  fgr::emu::check_global(from, alignof(T));
   T value;
   memcpy(&value, from, sizeof value);
   return value;
@@ -200,16 +200,12 @@ T __ldcg(const T* from) {
   return __ldg(from);
 }
 template <class T>
-T __ldca(const T* from) {
-  return __ldg(from);
-}
-template <class T>
 T __ldcs(const T* from) {
   return __ldg(from);
 }
 template <class T>
 void __stcg(T* to, fgr::emu::same_t<T> value) {
-  fgr::emu::check_aligned(to, alignof(T));
+  fgr::emu::check_global(to, alignof(T));
   memcpy(to, &value, sizeof value);
 }
 template <class T>

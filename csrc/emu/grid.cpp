@@ -180,7 +180,11 @@ class Block {
 uint64_t thread_order = 0;
 constexpr int poison = 0xff;
 std::vector<unsigned char> shared;
-std::vector<void*> entered;  // what the block has entered of the declared shared memory
+struct Range {
+  const unsigned char* begin;
+  size_t n_bytes;
+};
+std::vector<Range> entered;  // what the block has entered of the declared shared memory
 
 }  // namespace
 
@@ -189,9 +193,10 @@ void set_thread_order(uint64_t order) { thread_order = order; }
 void* shared_memory() { return shared.data(); }
 
 void enter_shared(void* at, size_t n_bytes) {
-  if (std::find(entered.begin(), entered.end(), at) != entered.end()) return;
+  const auto same = [&](const Range& range) { return range.begin == at; };
+  if (std::find_if(entered.begin(), entered.end(), same) != entered.end()) return;
   memset(at, poison, n_bytes);
-  entered.push_back(at);
+  entered.push_back({static_cast<const unsigned char*>(at), n_bytes});
 }
 
 void run_grid(unsigned blocks, unsigned threads, size_t shared_bytes, const std::function<void()>& kernel) {
@@ -248,9 +253,14 @@ unsigned ballot(Site site, unsigned mask, bool predicate) {
   return lanes;
 }
 
-void check_aligned(const void* at, size_t alignment) {
-  if (reinterpret_cast<uintptr_t>(at) % alignment == 0) return;
-  throw std::runtime_error("an access of " + std::to_string(alignment) + " bytes is not aligned");
+void check_global(const void* at, size_t alignment) {
+  if (reinterpret_cast<uintptr_t>(at) % alignment != 0) {
+    throw std::runtime_error("an access of " + std::to_string(alignment) + " bytes is not aligned");
+  }
+  const auto holds = [&](const Range& range) { return range.begin <= at && at < range.begin + range.n_bytes; };
+  if (holds({shared.data(), shared.size()}) || std::any_of(entered.begin(), entered.end(), holds)) {
+    throw std::runtime_error("an instruction for global memory is given shared memory");
+  }
 }
 
 }  // namespace fgr::emu

@@ -190,6 +190,7 @@ def test_device_functions_do_what_they_do_on_a_gpu(case, device_functions):
         ("different masks", "waits for ever; thread 0 has returned"),
         ("different places", "a lane of the mask is in"),
         ("a misaligned access", "an access of 16 bytes is not aligned"),
+        ("global access of shared memory", "an instruction for global memory is given shared memory"),
     ],
 )
 def test_what_a_gpu_leaves_undefined_is_an_error(case, says, device_functions):

@@ -128,6 +128,12 @@ const Case cases[] = {
        alignas(16) static char bytes[32];
        __ldcs(reinterpret_cast<uint4*>(bytes + 8));
      }},
+    {"global access of shared memory",
+     [] {
+       alignas(16) static char bytes[32];
+       fgr::emu::enter_shared(&bytes, sizeof bytes);
+       __ldcg(reinterpret_cast<uint4*>(bytes + 16));
+     }},
 };
 
 }  // namespace

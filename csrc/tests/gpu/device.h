@@ -82,6 +82,7 @@ inline void release(void* at) { cudaFree(at); }
 inline void copy(void* to, const void* from, int64_t n_bytes) {
   synchronize();
   check(cudaMemcpy(to, from, static_cast<size_t>(n_bytes), cudaMemcpyDefault), "cudaMemcpy");
+  synchronize();  // of pageable memory it returns when that has been read, not when the device has it
 }
 inline void set_bytes(void* at, int value, int64_t n_bytes) {
   synchronize();
