@@ -7,8 +7,7 @@
 namespace fgr::cuda {
 
 constexpr int product_threads = 128;
-template <bool packed, class A>
-constexpr int product_blocks = packed && sizeof(A) == 4 ? 4 : 3;  // on a multiprocessor: 128 registers a thread, or 168
+constexpr int product_depth = 8;  // of k, which is gone through slice by slice
 
 // C [m, n] = S + X [m, k] Y [k, n], S = 0 where it is null. The sum is cut into parts of `part`: part q goes to
 // c + q * c_part, and begins with s + q * c_part. C and S are row-major; of X and Y the template says which index moves
@@ -50,19 +49,25 @@ bool in_packs(const Product<A>& p) {
   return sizes % Pack<A>::size == 0 && aligned(p.x) && aligned(p.y) && aligned(p.c) && aligned(p.s);
 }
 
-// The 8 x 4 threads of a warp make 4 * rows rows of the tile, each thread rows x columns results in packs.
-template <class A>
+// The 8 x 4 threads of a warp make 4 * rows rows of the tile, each thread rows x columns results in packs. A tile that
+// is not tall has half the rows: where there are too few tall ones for a GPU. No sum depends on it.
+template <class A, bool tall>
 struct Tile {
+  using Value = A;
   static constexpr int pack = Pack<A>::size;
-  static constexpr int rows = sizeof(A) == 4 ? 8 : 4, columns = 8, depth = 8;
+  static constexpr int rows = (tall ? 32 : 16) / sizeof(A), columns = 8;
   static constexpr int m = product_threads / 8 * rows, n = 8 * columns;
 };
+
+// Blocks on a multiprocessor: 128 registers a thread, or 168.
+template <bool packed, class A>
+constexpr int product_blocks = packed && sizeof(A) == 4 ? 4 : 3;
 
 // How slices of a factor, `across` rows of X or columns of Y deep in k, get into shared memory: there as [depth][across
 // + a pack], the pack more keeping what a warp stores of a transposed slice in different banks.
 template <class A, int across, bool along_depth, bool packed>
 struct Slices {
-  static constexpr int pack = Pack<A>::size, depth = Tile<A>::depth, pitch = across + pack;
+  static constexpr int pack = Pack<A>::size, depth = product_depth, pitch = across + pack;
   static constexpr int packs = across * depth / pack / product_threads;            // of a thread
   static constexpr int a_step = along_depth ? product_threads * pack / depth : 0;  // from one to its next
   static constexpr int d_step = along_depth ? 0 : product_threads * pack / across;
@@ -118,17 +123,16 @@ struct Slices {
 };
 
 // A block's slices of both factors: those it multiplies and the next.
-template <class A>
+template <class T>
 struct Buffers {
-  Pack<A> x[2][Slices<A, Tile<A>::m, true, true>::pitch * Tile<A>::depth / Pack<A>::size];
-  Pack<A> y[2][Slices<A, Tile<A>::n, true, true>::pitch * Tile<A>::depth / Pack<A>::size];
+  using Packs = Pack<typename T::Value>;
+  Packs x[2][product_depth * (T::m / T::pack + 1)];
+  Packs y[2][product_depth * (T::n / T::pack + 1)];
 };
 
-// One block's tile of a product: of part block / tiles. x_along, y_along: whether the stride that is 1 is the one along
-// k.
-template <bool x_along, bool y_along, bool packed, class A>
-__device__ __forceinline__ void product_tile(const Product<A>& p, unsigned block, Buffers<A>& slices) {
-  using T = Tile<A>;
+// One block's tile T of a product: of part block / tiles.
+template <bool x_along, bool y_along, bool packed, class T, class A>
+__device__ __forceinline__ void product_tile(const Product<A>& p, unsigned block, Buffers<T>& slices) {
   using X = Slices<A, T::m, x_along, packed>;
   using Y = Slices<A, T::n, y_along, packed>;
   constexpr int pack = T::pack, row_packs = T::rows / pack, column_packs = T::columns / pack;
@@ -152,7 +156,7 @@ __device__ __forceinline__ void product_tile(const Product<A>& p, unsigned block
   const int columns_left = static_cast<int>((p.n - j0 < T::n ? p.n - j0 : T::n) - j * pack);
   A sum[T::rows][T::columns] = {};
   const auto load = [&](int64_t k) {
-    const int left = static_cast<int>(last - k < T::depth ? last - k : T::depth);
+    const int left = static_cast<int>(last - k < product_depth ? last - k : product_depth);
     x.load(left);
     y.load(left);
   };
@@ -186,10 +190,10 @@ __device__ __forceinline__ void product_tile(const Product<A>& p, unsigned block
   y.store(slices.y[0][0].v);
   __syncthreads();
   int now = 0;
-  for (int64_t k = first; k < last; k += T::depth) {
-    load(k + T::depth);  // nothing behind the last slice
+  for (int64_t k = first; k < last; k += product_depth) {
+    load(k + product_depth);  // nothing behind the last slice
 #pragma unroll
-    for (int d = 0; d < T::depth; ++d) {
+    for (int d = 0; d < product_depth; ++d) {
       Pack<A> a[row_packs], b[column_packs];
 #pragma unroll
       for (int v = 0; v < row_packs; ++v) a[v] = slices.x[now][d * (X::pitch / pack) + i + v * 4];
@@ -222,23 +226,32 @@ __device__ __forceinline__ void product_tile(const Product<A>& p, unsigned block
   });
 }
 
-template <bool x_along, bool y_along, bool packed, class A>
+template <bool x_along, bool y_along, bool packed, class T, class A>
 __global__ void __launch_bounds__(product_threads, product_blocks<packed, A>) product_kernel(Product<A> p) {
-  FGR_SHARED(Buffers<A>, slices);
+  FGR_SHARED(Buffers<T>, slices);
   product_tile<x_along, y_along, packed>(p, blockIdx.x, slices);
 }
 
-template <class A>
+template <class T, class A>
 int64_t blocks_of(const Product<A>& p) {
   const int64_t parts = p.k > p.part ? blocks_for(p.k, p.part) : 1;
-  return parts * blocks_for(p.m, Tile<A>::m) * blocks_for(p.n, Tile<A>::n);
+  return parts * blocks_for(p.m, T::m) * blocks_for(p.n, T::n);
 }
 
 template <bool x_along, bool y_along, class A>
 void launch_product(const char* op, const Product<A>& p, void* stream) {
-  const auto kernel = in_packs<x_along, y_along>(p) ? product_kernel<x_along, y_along, true, A>
-                                                    : product_kernel<x_along, y_along, false, A>;
-  launch(op, kernel, blocks_of(p), product_threads, 0, stream, p);
+#if defined(FGR_EMULATE)
+  constexpr int64_t enough = 3;  // so that the tests' small products are of both kinds of tiles
+#else
+  constexpr int64_t enough = 256;
+#endif
+  const auto in_tiles = [&](auto tile) {
+    using T = decltype(tile);
+    const auto kernel = in_packs<x_along, y_along>(p) ? product_kernel<x_along, y_along, true, T, A>
+                                                      : product_kernel<x_along, y_along, false, T, A>;
+    launch(op, kernel, blocks_of<T>(p), product_threads, 0, stream, p);
+  };
+  blocks_of<Tile<A, true>>(p) >= enough ? in_tiles(Tile<A, true>{}) : in_tiles(Tile<A, false>{});
 }
 
 }  // namespace fgr::cuda

@@ -9,7 +9,7 @@ namespace fgr::cuda {
 namespace {
 
 constexpr int block_threads = 128;
-constexpr int row_threads = 256, long_row_threads = 1024;  // of a row of scores, and of one longer than long_row
+constexpr int row_threads = 256, long_row_threads = 1024;  // of a row of scores, and of one longer than this:
 constexpr int64_t long_row = 4096;
 
 // Rows of the batch whose scores are held at once: 2^22 scores, tiles enough for a GPU and no more than its L2 holds,
@@ -94,32 +94,32 @@ __global__ void unit_kernel(Rows<T> users, Rows<T> items, int64_t batch, int64_t
 }
 
 // One block a row of scores: the row's loss, and dL/dcosine = (w softmax - 1[j = b]) / (t B) in place.
-template <class A>
-__global__ void __launch_bounds__(long_row_threads)
-    softmax_kernel(A* scores, int64_t first, int64_t batch, SoftmaxOptions<A> options, A grad_scale, double* row_loss) {
-  constexpr int at_once = 32 / sizeof(A);
+template <class A, int threads>
+__global__ void __launch_bounds__(threads)
+    softmax_kernel(A* scores, int64_t first, int64_t batch, SoftmaxOptions<A> options, A inv_t, A grad_scale,
+                   double* row_loss) {
+  constexpr int at_once = 32 / sizeof(A), chunk = at_once * threads, warps = threads / warp;
   constexpr A lowest = -FLT_MAX;
-  FGR_SHARED(A, tops, [long_row_threads / warp]);
-  FGR_SHARED(A, sums, [long_row_threads / warp]);
+  FGR_SHARED(A, tops, [warps]);
+  FGR_SHARED(A, sums, [warps]);
   A* row = scores + blockIdx.x * batch;
   const int64_t own = first + blockIdx.x;
-  const int threads = static_cast<int>(blockDim.x), warps = threads / warp;
-  const A inv_t = static_cast<A>(1 / options.temperature);
   const auto score = [&](int64_t j) { return row[j] * inv_t + (options.bias != nullptr ? options.bias[j] : A(0)); };
-  const auto over_row = [&](const auto& fn) {  // fn(j, the scores of j, j + threads, ...), lowest beyond the row
-    for (int64_t j = threadIdx.x; j < batch; j += at_once * threads) {
+  const auto over_row = [&](const auto& fn) {  // fn(j, scores left from j on, those of j, j + threads, ...)
+    for (int64_t j = threadIdx.x; j < batch; j += chunk) {
+      const int left = static_cast<int>(batch - j < chunk ? batch - j : chunk);
       A s[at_once];
 #pragma unroll
-      for (int e = 0; e < at_once; ++e) s[e] = j + e * threads < batch ? score(j + e * threads) : lowest;
-      fn(j, s);
+      for (int e = 0; e < at_once; ++e) s[e] = e * threads < left ? score(j + e * threads) : lowest;
+      fn(j, left, s);
     }
   };
   const A own_score = score(own);
   A top = lowest, sum = 0;  // sum of exp(score - top)
-  over_row([&](int64_t, const A* s) {
+  over_row([&](int64_t, int, const A* s) {
     A higher = top;
 #pragma unroll
-    for (int e = 0; e < at_once; ++e) higher = s[e] > higher ? s[e] : higher;
+    for (int e = 0; e < at_once; ++e) higher = fmax(higher, s[e]);
     sum *= exp(top - higher);
     top = higher;
 #pragma unroll
@@ -128,18 +128,19 @@ __global__ void __launch_bounds__(long_row_threads)
   A highest = warp_max(top);
   if (lane() == 0) tops[threadIdx.x / warp] = highest;
   __syncthreads();
-  for (int w = 0; w < warps; ++w) highest = tops[w] > highest ? tops[w] : highest;
+  for (int w = 0; w < warps; ++w) highest = fmax(highest, tops[w]);
   sum = warp_sum(sum * exp(top - highest));
   if (lane() == 0) sums[threadIdx.x / warp] = sum;
   __syncthreads();
   sum = 0;
   for (int w = 0; w < warps; ++w) sum += sums[w];
   const A factor = static_cast<A>(options.negative_weight) * grad_scale / sum;
-  over_row([&](int64_t j, const A* s) {
+  over_row([&](int64_t j, int left, const A* s) {
+    const int to_own = own >= j && own - j < chunk ? static_cast<int>(own - j) : -1;
 #pragma unroll
     for (int e = 0; e < at_once; ++e) {
-      const int64_t at = j + e * threads;
-      if (at < batch) row[at] = exp(s[e] - highest) * factor - (at == own ? grad_scale : A(0));
+      const A share = exp(s[e] - highest) * factor - (e * threads == to_own ? grad_scale : A(0));
+      if (e * threads < left) row[j + e * threads] = share;
     }
   });
   if (threadIdx.x == 0) {
@@ -152,7 +153,8 @@ __global__ void __launch_bounds__(long_row_threads)
 template <bool packed, class A>
 __global__ void __launch_bounds__(product_threads, product_blocks<packed, A>)
     gradient_kernel(Product<A> of_users, Product<A> of_items, unsigned user_blocks) {
-  FGR_SHARED(Buffers<A>, slices);
+  using T = Tile<A, true>;
+  FGR_SHARED(Buffers<T>, slices);
   if (blockIdx.x < user_blocks) {
     product_tile<true, false, packed>(of_users, blockIdx.x, slices);
   } else {
@@ -210,18 +212,21 @@ void softmax_loss(const T* user_emb, int64_t n_users, const T* item_emb, int64_t
     const A* unit = s.users.unit + first * dim;
     const Product<A> of_scores{unit, dim, s.items.unit, dim, rows, batch, dim, s.scores, batch, dim};
     launch_product<true, true>(op, of_scores, stream);
-    launch(op, softmax_kernel<A>, rows, batch > long_row ? long_row_threads : row_threads, 0, stream, s.scores, first,
-           batch, options, grad_scale, s.row_loss);
-    const Product<A> of_users{s.scores, batch,        s.items.unit, dim,          rows,      dim,
-                              batch,    s.users.sums, dim,          s.users.part, rows * dim};
-    const Product<A> of_items{s.scores, batch,        unit,        dim,
-                              batch,    dim,          rows,        s.items.sums,
-                              dim,      s.items.part, batch * dim, first > 0 ? s.items.sums : nullptr,
-                              dim};
-    const int64_t user_blocks = blocks_of(of_users);
+    const bool long_rows = batch > long_row;
+    launch(op, long_rows ? softmax_kernel<A, long_row_threads> : softmax_kernel<A, row_threads>, rows,
+           long_rows ? long_row_threads : row_threads, 0, stream, s.scores, first, batch, options, inv_t, grad_scale,
+           s.row_loss);
+    Product<A> of_users{s.scores, batch, s.items.unit, dim, rows, dim, batch, s.users.sums, dim, s.users.part};
+    of_users.c_part = rows * dim;
+    Product<A> of_items{s.scores, batch, unit, dim, batch, dim, rows, s.items.sums, dim, s.items.part};
+    of_items.c_part = batch * dim;
+    of_items.s = first > 0 ? s.items.sums : nullptr;
+    of_items.s_pitch = dim;
+    const int64_t user_blocks = blocks_of<Tile<A, true>>(of_users);
     const bool packed = in_packs<true, false>(of_users) && in_packs<false, false>(of_items);
-    launch(op, packed ? gradient_kernel<true, A> : gradient_kernel<false, A>, user_blocks + blocks_of(of_items),
-           product_threads, 0, stream, of_users, of_items, static_cast<unsigned>(user_blocks));
+    launch(op, packed ? gradient_kernel<true, A> : gradient_kernel<false, A>,
+           user_blocks + blocks_of<Tile<A, true>>(of_items), product_threads, 0, stream, of_users, of_items,
+           static_cast<unsigned>(user_blocks));
     const int64_t done = first + rows == batch ? batch : 0;  // rows of items that have all their terms
     launch(op, project_kernel<A>, blocks_for(rows + done, per_block), block_threads, 0, stream, s.users, first, rows,
            user_rows, s.items, done, item_rows, dim);
