@@ -37,12 +37,17 @@ std::vector<int64_t> Checks::dims() const {
   return {1, 3, 33, 64, 100, 256, 512};
 }
 
-const TestGraph& Checks::graph(bool weighted, int64_t dim) {
-  const bool large = !small() && dim <= 100;
-  std::unique_ptr<TestGraph>& graph = graphs_[large][weighted];
+const TestGraph& Checks::graph_of(Size size, bool weighted) {
+  struct Shape {
+    int64_t n_users, n_items, most;
+  };
+  constexpr Shape shapes[] = {{100, 300, 250}, {250, 5000, 4500}, {1500, 21000, 20000}};
+  std::unique_ptr<TestGraph>& graph = graphs_[static_cast<int>(size)][weighted];
   if (graph == nullptr) {
-    graph = std::make_unique<TestGraph>(large ? power_law_graph(1500, 21000, 20000, weighted, options_.seed)
-                                              : power_law_graph(250, 5000, 4500, weighted, options_.seed));
+    const Shape& shape = shapes[static_cast<int>(size)];
+    HostGraph host = power_law_graph(shape.n_users, shape.n_items, shape.most, weighted, options_.seed);
+    if (size == Size::small) host.make_schedule(20, 64);
+    graph = std::make_unique<TestGraph>(std::move(host));
   }
   return *graph;
 }

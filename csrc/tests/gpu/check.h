@@ -295,8 +295,13 @@ class Checks {
   bool small() const { return options_.small; }
   std::vector<int64_t> dims() const;
   Random random(const std::string& name) const { return Random(name, options_.seed); }
-  // Rows of 0 to 20,000 edges; of 0 to 4,500, which are split too, where tables would be large and in the small set.
-  const TestGraph& graph(bool weighted, int64_t dim = 1);
+  // Rows of 0 to 20,000 edges; small: 4,500.
+  const TestGraph& graph(bool weighted) { return graph_of(small() ? Size::medium : Size::large, weighted); }
+  // For tables of `dim` columns: of fewer nodes where they would be large. Small: of rows of 0 to 250 edges, which are
+  // heavy and split all the same.
+  const TestGraph& hop_graph(bool weighted, int64_t dim) {
+    return graph_of(small() ? Size::small : dim > 100 ? Size::medium : Size::large, weighted);
+  }
 
   // call(on) makes its arguments by `on` and calls the op once. What it throws fails the check.
   template <class Call>
@@ -320,6 +325,8 @@ class Checks {
   int finish() const;  // prints the last line; the exit code
 
  private:
+  enum class Size { small, medium, large };
+  const TestGraph& graph_of(Size size, bool weighted);
   // fn(margin) returns what is wrong, or "".
   void attempt(const std::string& name, const std::function<std::string(double*)>& fn);
   void list(const std::string& name);
@@ -331,7 +338,7 @@ class Checks {
   CheckOptions options_;
   Stream stream_;
   int threads_;
-  std::unique_ptr<TestGraph> graphs_[2][2];
+  std::unique_ptr<TestGraph> graphs_[3][2];
   int64_t count_ = 0, failed_ = 0;
   bool broken_ = false;  // the device takes no more work
 };

@@ -37,7 +37,7 @@ template <class T>
 void check_propagate(Checks& checks, const HopCase& c) {
   using A = acc_t<T>;
   const std::string rest = std::string("<") + type_name<T>() + "> alphas=" + std::to_string(c.n_alphas) + describe(c);
-  const TestGraph& graph = checks.graph(c.weighted, c.dim);
+  const TestGraph& graph = checks.hop_graph(c.weighted, c.dim);
   Random random = checks.random(rest);
   const int64_t n_nodes = graph.host.n_nodes();
   const auto x = random.uniform<T>(n_nodes * c.dim + c.shift), g = random.uniform<T>(n_nodes * c.dim);
@@ -65,7 +65,7 @@ void check_half_hop(Checks& checks, const HopCase& c, Side side) {
   using A = acc_t<T>;
   const std::string name =
       std::string("half_hop<") + type_name<T>() + "> " + (side == Side::users ? "users" : "items") + describe(c);
-  const TestGraph& graph = checks.graph(c.weighted, c.dim);
+  const TestGraph& graph = checks.hop_graph(c.weighted, c.dim);
   Random random = checks.random(name);
   const int64_t n_users = graph.host.n_users, n_items = graph.host.n_items;
   const int64_t n_to = side == Side::users ? n_users : n_items, n_from = n_users + n_items - n_to;

@@ -28,7 +28,7 @@ void check_step(Checks& checks, const StepCase& c) {
                            (c.scaled ? "" : " unscaled") + (c.biased ? " bias" : "") + (c.shadow ? " shadow" : "") +
                            (c.reg > 0 ? "" : " no ridge") + (c.weight_decay > 0 ? " decay" : "");
   Random random = checks.random(name);
-  const TestGraph& graph = checks.graph(c.weighted, c.dim);
+  const TestGraph& graph = checks.hop_graph(c.weighted, c.dim);
   const HostGraph& host = graph.host;
   const int64_t n_nodes = host.n_nodes(), size = n_nodes * c.dim;
   const bool shared = c.negatives != Negatives::own;

@@ -75,7 +75,7 @@ void check_ppr(Checks& checks, const PprCase& c) {
                            " sources=" + std::to_string(c.n_sources) + " terms=" + std::to_string(c.terms) +
                            " range=" + std::to_string(c.first) + std::to_string(c.last) +
                            (c.weighted ? " weighted" : "") + (c.bounded ? " bound" : "");
-  const TestGraph& graph = checks.graph(c.weighted);
+  const TestGraph& graph = checks.hop_graph(c.weighted, c.n_sources);
   const HostGraph& host = graph.host;
   std::vector<double> inverse(static_cast<size_t>(host.n_nodes()));
   std::vector<T> rounded(inverse.size());

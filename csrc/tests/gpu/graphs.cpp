@@ -46,18 +46,21 @@ HostGraph::HostGraph(int64_t users_, int64_t items_, const std::vector<int32_t>&
   if (!users.weight.empty()) users.weight.resize(static_cast<size_t>(kept));
   items = transpose(users, n_items);
   cpu::check_csr(users.indptr.data(), users.indices.data(), n_users, n_items, kept);
-  make_schedule();
+  make_schedule(heavy_degree, part_edges);
 }
 
 // core/graph.py's _make_schedule.
-void HostGraph::make_schedule() {
+void HostGraph::make_schedule(int64_t more_is_heavy, int64_t edges_of_a_part) {
+  heavy_from = more_is_heavy;
+  part_size = edges_of_a_part;
+  for (std::vector<int32_t>* list : {&split_node, &split_part, &heavy}) list->clear();
   std::vector<int64_t> nodes;
   for (int64_t node = 0; node < n_nodes(); ++node) {
-    if (degree(node) > heavy_degree) nodes.push_back(node);
+    if (degree(node) > heavy_from) nodes.push_back(node);
   }
   std::stable_sort(nodes.begin(), nodes.end(), [&](int64_t a, int64_t b) { return degree(a) > degree(b); });
   for (const int64_t node : nodes) {
-    const int64_t parts = (degree(node) - 1) / part_edges + 1;
+    const int64_t parts = (degree(node) - 1) / part_size + 1;
     if (parts == 1) heavy.push_back(static_cast<int32_t>(node));
     for (int64_t part = 0; parts > 1 && part < parts; ++part) {
       split_node.push_back(static_cast<int32_t>(node));
@@ -72,8 +75,8 @@ Schedule HostGraph::schedule() const {
           heavy.data(),
           static_cast<int64_t>(split_node.size()),
           static_cast<int64_t>(heavy.size()),
-          heavy_degree,
-          part_edges};
+          heavy_from,
+          part_size};
 }
 
 HostGraph power_law_graph(int64_t n_users, int64_t n_items, int64_t most, bool weighted, uint64_t seed) {

@@ -27,8 +27,9 @@ struct HostGraph {
   int64_t n_users, n_items;
   HostCsr users, items;                                // R and its transpose
   std::vector<int32_t> split_node, split_part, heavy;  // the schedule
+  int64_t heavy_from, part_size;                       // its heavy_degree and part_edges
 
-  // Duplicate edges are merged, their weights added; weight may be empty.
+  // Duplicate edges are merged, their weights added; weight may be empty. Scheduled by heavy_degree and part_edges.
   HostGraph(int64_t n_users, int64_t n_items, const std::vector<int32_t>& edge_users,
             const std::vector<int32_t>& edge_items, const std::vector<float>& weight = {});
   int64_t n_nodes() const { return n_users + n_items; }
@@ -40,9 +41,8 @@ struct HostGraph {
   }
   Schedule schedule() const;
   Bipartite view() const { return {users.view(n_items), items.view(n_users), schedule()}; }
-
- private:
-  void make_schedule();
+  // Rows are heavy and split by other bounds: a small graph can have all kinds of them.
+  void make_schedule(int64_t more_is_heavy, int64_t edges_of_a_part);
 };
 
 // User u has an edge to about most / (u + 1)^1.1 items, some users to none; items are drawn so that few are popular.
@@ -63,18 +63,20 @@ struct DeviceCsr {
 struct DeviceGraph {
   DeviceCsr users, items;
   Buffer<int32_t> split_node, split_part, heavy;
+  int64_t heavy_from, part_size;
   explicit DeviceGraph(const HostGraph& from)
       : users(from.users),
         items(from.items),
         split_node(from.split_node),
         split_part(from.split_part),
-        heavy(from.heavy) {}
+        heavy(from.heavy),
+        heavy_from(from.heavy_from),
+        part_size(from.part_size) {}
   Bipartite view() const {
     const int64_t n_users = users.indptr.size() - 1, n_items = items.indptr.size() - 1;
-    return {
-        users.view(n_items),
-        items.view(n_users),
-        {split_node.get(), split_part.get(), heavy.get(), split_node.size(), heavy.size(), heavy_degree, part_edges}};
+    return {users.view(n_items),
+            items.view(n_users),
+            {split_node.get(), split_part.get(), heavy.get(), split_node.size(), heavy.size(), heavy_from, part_size}};
   }
 };
 
