@@ -78,8 +78,9 @@ EMULATED := build/emulated
 check-emulated: $(VENV)/.installed-dev
 	$(call sanitized,$(EMULATED),address$(,)undefined,-DFGR_EMULATE=ON -DFGR_COVERAGE=ON -DFGR_TESTS=ON $(PYTHON_MODULE))
 	find $(EMULATED) -name '*.gcda' -delete
+	$(EMULATED)/gpu_main check --small
 	$(EMULATED)/gpu_main time --seconds 600 --json $(EMULATED)/times.json && $(BIN)/python -m json.tool $(EMULATED)/times.json > /dev/null
-	FASTGCN_REC_EMULATED=$$(ls $(abspath $(EMULATED))/_C*.so) $(SANITIZED_PYTHON) -m pytest -q -rfE $(addprefix tests/,$(addprefix ops/test_,propagate.py half_hop.py dense.py losses.py sample.py adam_step.py topk.py retrieve.py train_step.py random_walk.py neighbor_pool.py ppr.py emulator.py) core/test_build.py \
+	FASTGCN_REC_EMULATED=$$(ls $(abspath $(EMULATED))/_C*.so) $(SANITIZED_PYTHON) -m pytest -q -rfE $(addprefix tests/,$(addprefix ops/test_,propagate.py half_hop.py dense.py losses.py sample.py adam_step.py topk.py retrieve.py train_step.py random_walk.py neighbor_pool.py ppr.py emulator.py gpu_main.py) core/test_build.py \
 	  negatives/test_negatives.py negatives/test_by_score.py algorithms/test_pagerank.py models/test_ngcf.py models/test_lightgcn_options.py)
 	@# gcovr takes counts beyond 2^32 for a fault of gcov's; the inner loop of a product is run more often
 	$(BIN)/gcovr --root . --filter csrc/cuda/ --merge-lines --fail-under-line 90 --gcov-ignore-parse-errors=suspicious_hits.warn_once_per_file $(EMULATED)
@@ -115,10 +116,10 @@ check-lowest: $(DIST)/.built
 	    $(addprefix --ignore ,models/test_same_bits.py core/test_threads.py core/test_fork_interrupt.py training/test_stopping.py) .; \
 	else echo "check-lowest: nothing to run here (Python 3.12 or newer)"; fi
 
-# The CUDA backend with all warnings errors, where nvcc is; no GPU is needed.
+# The CUDA backend and gpu_main, which checks and times it on a machine with a GPU, with all warnings errors, where nvcc is; no GPU is needed.
 check-cuda: $(VENV)/.installed-dev
 	@if command -v nvcc > /dev/null && ls csrc/cuda/*.cu > /dev/null 2>&1; then \
-	  $(BIN)/cmake -S . -B build/cuda -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) -DFGR_CUDA=ON -DFGR_PYTHON=ON \
+	  $(BIN)/cmake -S . -B build/cuda -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) -DFGR_CUDA=ON -DFGR_PYTHON=ON -DFGR_TESTS=ON \
 	    -DFGR_WERROR=ON -DFGR_CUDA_ARCHITECTURES=$(CUDA_ARCH) -DFGR_VERSION=cuda \
 	    -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir) -DPython_EXECUTABLE=$(abspath $(BIN)/python) > /dev/null && \
 	  env -u MAKEFLAGS $(BIN)/cmake --build build/cuda && cd build/cuda && \

@@ -3,7 +3,6 @@
 Needs FASTGCN_REC_EMULATED, a module of build/emulated (`make check-emulated`): its compile commands build the mutants.
 """
 
-import json
 import os
 import shlex
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mutants import Fault, compile_commands, compile_mutant
 from support import EMULATED
 
 from fastgcn_rec import bpr_loss
@@ -67,7 +67,7 @@ MUTANTS = {
         "test_losses.py::test_l2_counts_repeated_rows_and_skips_missing_ones",
     ),
     "a row too far": (
-        "hop.cuh", "r += h.first_node;", "r < h.graph.n_nodes()", "r <= h.graph.n_nodes()",
+        "hop.cuh", "int64_t own_node = -1;", "h.first_node + r < h.graph.n_nodes()", "h.first_node + r <= h.graph.n_nodes()",
         "test_propagate.py::test_matches_the_dense_reference",
     ),
     "shared memory is read that nobody wrote": (
@@ -75,7 +75,7 @@ MUTANTS = {
         "test_random_walk.py::test_neighbors_are_the_counted_visits_of_the_law",
     ),
     "lanes of a row disagree": (
-        "hop.cuh", "for (int offset = share.width", "offset < share.lanes", "offset < share.lanes / 2",
+        "hop.cuh", "for (int offset = share.width", "offset < warp", "offset < warp / 2",
         "test_propagate.py::test_matches_the_dense_reference",
     ),
     "a row that a mask leaves out": (
@@ -83,7 +83,7 @@ MUTANTS = {
         "test_train_step.py::test_long_rows_in_parts",
     ),
     "an edge is left out": (
-        "hop.cuh", "int32_t next =", "place < n", "place + 1 < n",
+        "hop.cuh", "int32_t column(", "e < n", "e + 1 < n",
         "test_propagate.py::test_matches_the_dense_reference",
     ),
     "visits are ranked before all walks have ended": (
@@ -97,40 +97,20 @@ MUTANTS = {
 }  # fmt: skip
 
 
-def build_mutant(tmp_path, file, marker, old, new, test) -> Path:
-    source = ROOT / "csrc" / "cuda" / file
-    text = source.read_text()
-    at = text.index(old, text.index(marker))
-    mutant = tmp_path / "cuda" / file
-    mutant.parent.mkdir()
-    mutant.write_text(text[:at] + new + text[at + len(old) :])
+def build_mutant(tmp_path, fault, test) -> Path:
     build = Path(EMULATED).parent
-    commands = json.loads((build / "compile_commands.json").read_text())
-    if source.suffix == ".cuh":  # found before the real one, by a file that includes it
-        home = (
-            "train_step.cu" if "train_step" in test else "softmax_loss.cu" if file == "product.cuh" else "propagate.cu"
-        )
-        source = source.with_name(home)
-    command = shlex.split(next(c["command"] for c in commands if c["file"] == str(source)))
-    command = [command[0], f"-I{tmp_path}", *command[1:]]
-    command = [str(mutant) if part == str(source) and mutant.suffix == ".cu" else part for part in command]
-    command[command.index("-o") + 1] = str(tmp_path / "mutant.o")
-    subprocess.run(command, cwd=build, check=True)
+    mutant = compile_mutant(build, tmp_path, fault, home="train_step.cu" if "train_step" in test else None)
+    compiled = shlex.split(next(c["command"] for c in compile_commands(build) if c["file"].endswith("bindings.cpp")))
     module = tmp_path / Path(EMULATED).name
-    compiled = shlex.split(next(c["command"] for c in commands if c["file"].endswith("bindings.cpp")))
-    bindings = compiled[compiled.index("-o") + 1]
-    sanitize = [part for part in command if part.startswith("-fsanitize=") or part == "--coverage"]
-    objects = [bindings, str(tmp_path / "mutant.o"), "libfgr_cuda.a", "libfgr_cpu.a"]
-    subprocess.run([command[0], "-shared", "-fopenmp", *sanitize, *objects, "-o", str(module)], cwd=build, check=True)
+    mutant.link([compiled[compiled.index("-o") + 1]], module, "-shared")
     return module
 
 
 @pytest.mark.skipif(not (ROOT / "csrc").exists(), reason="the sources are the checkout's")
 @pytest.mark.parametrize("name", MUTANTS)
 def test_what_is_broken_and_what_must_notice_are_there(name):
-    file, marker, old, _, test = MUTANTS[name]
-    text = (ROOT / "csrc" / "cuda" / file).read_text()
-    assert old in text[text.index(marker) :]
+    *fault, test = MUTANTS[name]
+    assert Fault(*fault).is_possible()
     home, function = test.split("::")
     assert f"def {function}(" in (HERE / home).read_text()
 
@@ -138,8 +118,8 @@ def test_what_is_broken_and_what_must_notice_are_there(name):
 @emulated
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_broken_kernel_is_caught(name, tmp_path):
-    *_, test = MUTANTS[name]
-    module = build_mutant(tmp_path, *MUTANTS[name])
+    *fault, test = MUTANTS[name]
+    module = build_mutant(tmp_path, Fault(*fault), test)
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-s", "-p", "no:cacheprovider", str(HERE / test)]
     run = subprocess.run(
         command, env={**os.environ, "FASTGCN_REC_EMULATED": str(module)}, capture_output=True, text=True

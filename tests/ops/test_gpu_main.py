@@ -1,0 +1,107 @@
+"""gpu_main check: it holds a check of every kernel, and a kernel that is wrong fails one.
+
+What runs it needs a build of it beside the module of FASTGCN_REC_EMULATED (`make check-emulated`).
+"""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from mutants import KERNELS, ROOT, Fault, compile_mutant
+from support import EMULATED
+
+BUILD = Path(EMULATED).parent if EMULATED else ROOT / "build/emulated"
+with_program = pytest.mark.skipif(
+    not EMULATED or not (BUILD / "gpu_main").exists(), reason="needs the emulated gpu_main: make check-emulated"
+)
+with_sources = pytest.mark.skipif(not KERNELS.exists(), reason="the sources are the checkout's")
+
+# The fault, and the checks of which one must fail.
+FAULTS = {
+    "a value is not written": (Fault("sample.cu", "void uniform_kernel(", "c < dim", "c + 1 < dim"), "uniform_rows"),
+    "other random numbers": (
+        Fault("sample.cu", "void batch_kernel(", "static_cast<uint32_t>(j)", "static_cast<uint32_t>(j + 1)"),
+        "sample_batch",
+    ),
+    "the last entry of a row's is lost": (
+        Fault("scatter_rows.cu", "segments_kernel(", "i < n && key[i] == id", "i + 1 < n && key[i] == id"),
+        "scatter_rows<float, float>",
+    ),
+    "a rate of Adam's is another's": (Fault("adam.cuh", "adam_rates(", "1 - o.beta2", "1 - o.beta1"), "adam_step"),
+    "a value too far is written": (Fault("adam_step.cu", "adam_kernel(", "i < n", "i <= n"), "adam_step"),
+    "a row that counts although it is none": (
+        Fault("l2_loss.cu", "rows_kernel(", "id < 0 ? acc_t<T>(0) :", "id < 0 ? acc_t<T>(1) :"),
+        "l2_loss",
+    ),
+    "a part of a sum is left out": (Fault("dense.cu", "add_parts_kernel(", "int64_t q = 1;", "int64_t q = 2;"), "outer_sum"),
+    "a walk goes on where it restarts": (
+        Fault("random_walk.cu", "neighbors_kernel(", "if (restarts(", "if (!restarts("),
+        "random_walk_neighbors",
+    ),
+    "a walk's visits are ranked too early": (
+        Fault("random_walk.cu", "row = home.row;\n      }", "__syncthreads();", ""),
+        "random_walk_neighbors",
+    ),
+    "a column that was seen is not left out": (
+        Fault("topk.cu", "first_seen_from(", "seen[mid] < item", "seen[mid] <= item"),
+        "topk<float>",
+    ),
+}  # fmt: skip
+
+
+@with_sources
+def test_every_op_of_the_headers_has_a_check():
+    checks = "".join(file.read_text() for file in sorted((ROOT / "csrc/tests/gpu").glob("check_*.cpp")))
+    checked = set(re.findall(r"FGR_RUN\(\s*on,\s*(\w+)", checks)) | set(re.findall(r"cuda::(\w+)\(", checks))
+    ops = set()
+    for header in sorted((ROOT / "csrc/include/fgr").glob("*.h")):
+        for block in re.findall(r"^namespace (?:fgr::)?cuda \{\n(.*?)^\}", header.read_text(), re.M | re.S):
+            ops |= set(re.findall(r"^\w[\w:]* (\w+)\(", block, re.M))
+    kernels = {op for op in ops if not op.endswith("_workspace_bytes")}
+    assert len(kernels) > 20
+    assert sorted(kernels - checked) == [], "without a check in csrc/tests/gpu/check_*.cpp"
+
+
+def run(program, *arguments):
+    env = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+    command = [str(program), "check", "--small", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=env, check=False)
+
+
+@with_program
+def test_every_type_of_an_op_is_checked():
+    names = run(BUILD / "gpu_main", "--list").stdout.splitlines()
+    assert len(names) > 500
+    for source in sorted(KERNELS.glob("*.cu")):
+        text = source.read_text()
+        ops = set(re.findall(r"template \w+ (\w+)<(?:T|S, T)>\(", text))
+        for types in re.findall(r"^FGR_INSTANTIATE\(((?:\w+(?:, )?)+)\)$", text, re.M):
+            for op in ops - {op for op in ops if op.endswith("_workspace_bytes")}:
+                assert any(name.startswith(f"{op}<{types}>") for name in names), (op, types)
+
+
+@with_sources
+@pytest.mark.parametrize("name", FAULTS)
+def test_what_is_broken_is_there(name):
+    assert FAULTS[name][0].is_possible()
+
+
+@with_program
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_broken_kernel_fails_its_check(name, tmp_path):
+    fault, only = FAULTS[name]
+    mutant = compile_mutant(BUILD, tmp_path, fault)
+    objects = sorted(str(file) for file in (BUILD / "CMakeFiles/gpu_main.dir").rglob("*.o"))
+    mutant.link(objects, tmp_path / "gpu_main")
+    done = run(tmp_path / "gpu_main", "--only", only)
+    assert done.returncode != 0, done.stdout
+    assert "FAILED " + only in done.stdout or "AddressSanitizer" in done.stderr, done.stdout + done.stderr
+
+
+@with_program
+def test_a_name_that_no_check_has_fails():
+    done = run(BUILD / "gpu_main", "--only", "no such kernel")
+    assert done.returncode == 1
+    assert 'no check\'s name contains "no such kernel"' in done.stdout
