@@ -6,7 +6,7 @@
 // hands them round: the loop over edges has a shuffle, an address, a load and the sums, `ahead` of them in flight.
 //
 // The rows of a graph differ in length by orders of magnitude, so three kinds of blocks share them out (fgr::Schedule):
-//   light    a warp some rows, one after another; the next one's edges are read while this one's columns are
+//   light    `lanes` lanes a row
 //   heavy    a block a row: its warps take a stretch of edges each and add up in a fixed order
 //   split    a block a part of a row: its sum goes to the workspace, and combine_kernel adds the parts up in order
 // The longest rows start first. No atomics: the same bits every run.
@@ -85,8 +85,7 @@ struct Hop {
 // What becomes of a result: stored in row r of y.
 template <class T>
 struct StoreRow {
-  static constexpr int ahead = 8,
-                       blocks = 3;  // rows in flight of a lane; on a multiprocessor, which leaves them registers
+  static constexpr int ahead = 4, blocks = sizeof(T) == 2 ? 4 : 5;  // rows in flight a lane; on a multiprocessor
   T* y;
   int64_t dim;
   template <int V>
@@ -115,50 +114,34 @@ __device__ __forceinline__ Edges edges_of(const Bipartite& graph, int64_t node) 
   return {csr.indices, csr.weight, csr.indptr[row], csr.indptr[row + 1], is_user ? n_users : 0};
 }
 
-// How the lanes of a warp share a row: `width` of them cover its columns, warp / width groups of them its edges.
+// How the lanes of a warp share a row: `width` of them cover its columns, lanes / width groups of them its edges.
 struct Share {
-  int width;
-  int rows;  // light rows that a warp takes one after another
-  __device__ __forceinline__ int groups() const { return warp / width; }
+  int width, lanes;
+  __device__ __forceinline__ int groups() const { return lanes / width; }
   __device__ __forceinline__ int member() const { return static_cast<int>(threadIdx.x) % width; }
-  __device__ __forceinline__ int group() const { return lane() / width; }
-  // Which of 32 edges this lane reads for its group.
-  __device__ __forceinline__ int place() const { return member() * groups() + group(); }
+  __device__ __forceinline__ int group() const { return static_cast<int>(threadIdx.x) % lanes / width; }
 };
 
 enum class Columns { plain, scaled, slotted };
 
-// n edges of a node from one on, the same for a whole warp; n < 2^31, since a row's columns are unique.
-struct Stretch {
-  const int32_t* indices;
-  const float* weight;
-  int32_t n;
-  int64_t other;  // the first node of the columns
-
-  __device__ __forceinline__ int32_t column(int e) const { return e < n ? load_once(indices + e) : -1; }
-};
-
-__device__ __forceinline__ Stretch stretch_of(const Edges& edges, int64_t from, int n) {
-  const int64_t begin = edges.begin + from;
-  return {edges.indices + begin, edges.weight != nullptr ? edges.weight + begin : nullptr, n > 0 ? n : 0, edges.other};
-}
-
-// acc[j] = sum over a stretch of scale * x[column, c + j], of which every group of lanes gets the same. `first`: the
-// lane's column among the first 32, which is read ahead; on return among those of the stretch `after`.
+// acc[j] = sum over n edges from `begin` on of scale * x[column, c + j], of which every group of the row's lanes gets
+// the same. A whole warp gets here, each lane with the edges of its row; n < 2^31, since a row's columns are unique.
 template <Columns columns, int ahead, class T, class B, bool masked, int V>
-__device__ __forceinline__ void gather(const Hop<T, B, masked>& h, const Stretch& edges, const Stretch& after,
-                                       int64_t c, Share share, int32_t& first, acc_t<T> (&acc)[V]) {
+__device__ __forceinline__ void gather(const Hop<T, B, masked>& h, const Edges& edges, int64_t begin, int n, int64_t c,
+                                       Share share, acc_t<T> (&acc)[V]) {
   using A = acc_t<T>;
   using P = Pack<T, V>;
   constexpr bool slotted = columns == Columns::slotted, scaled = columns != Columns::plain;
+  const int32_t* const indices = edges.indices + begin;
   const char* const x = reinterpret_cast<const char*>(h.x + (slotted ? 0 : edges.other * h.dim) + c);
   const int32_t row_bytes = static_cast<int32_t>(h.dim * static_cast<int64_t>(sizeof(T)));
   const bool within = c < h.dim;
-  const int groups = share.groups(), group = share.group(), place = share.place();
+  const int groups = share.groups(), group = share.group();
+  const int place = share.member() * groups + group;  // which of `lanes` edges this lane reads for its group
 #pragma unroll
   for (int j = 0; j < V; ++j) acc[j] = 0;
 
-  // The sums of `ahead` columns; at < 0: none.
+  // The sums of `ahead` columns; at(j) < 0: none.
   const auto add = [&](auto at_and_scale) {
     P rows[ahead];
     A scale[ahead];
@@ -180,19 +163,20 @@ __device__ __forceinline__ void gather(const Hop<T, B, masked>& h, const Stretch
     }
   };
 
-  for (int from = 0; from < edges.n; from += warp) {
-    int32_t column = first;
+  int32_t next = place < n ? load_once(indices + place) : -1;
+  for (int from = 0; __any_sync(full_mask, from < n); from += share.lanes) {
+    int32_t column = next;
     const int e = from + place;
-    first = from + warp < edges.n ? edges.column(e + warp) : after.column(place);
+    next = e + share.lanes < n ? load_once(indices + e + share.lanes) : -1;
     A factor = 0;
     if (slotted && column >= 0) column = h.col_slot[edges.other + column];
     if (scaled && column >= 0) {
       factor = h.col_scale != nullptr ? h.col_scale[slotted ? column : edges.other + column] : A(1);
-      if (edges.weight != nullptr) factor *= static_cast<A>(load_once(edges.weight + e));
+      if (edges.weight != nullptr) factor *= static_cast<A>(load_once(edges.weight + begin + e));
     }
     if constexpr (slotted) {
-      unsigned hits =
-          __ballot_sync(full_mask, column >= 0) >> group * share.width & (full_mask >> (warp - share.width));
+      const int first = lane() / share.width * share.width;  // of the group
+      unsigned hits = __ballot_sync(full_mask, column >= 0) >> first & (full_mask >> (warp - share.width));
       while (__any_sync(full_mask, hits != 0)) {
         add([&](int, A& scale) {
           const int source = hits != 0 ? __ffs(static_cast<int>(hits)) - 1 : 0;
@@ -210,14 +194,13 @@ __device__ __forceinline__ void gather(const Hop<T, B, masked>& h, const Stretch
           return __shfl_sync(full_mask, column, j, share.width);
         });
         t += ahead;
-        if (t >= share.width || from + t * groups >= edges.n) break;
+        if (t >= share.width || !__any_sync(full_mask, from + t * groups + group < n)) break;
         column = __shfl_down_sync(full_mask, column, ahead, share.width);
         if constexpr (scaled) factor = __shfl_down_sync(full_mask, factor, ahead, share.width);
       }
     }
   }
-  if (edges.n == 0) first = after.column(place);
-  for (int offset = share.width; offset < warp; offset *= 2) {
+  for (int offset = share.width; offset < share.lanes; offset *= 2) {
 #pragma unroll
     for (int j = 0; j < V; ++j) acc[j] += __shfl_xor_sync(full_mask, acc[j], offset);
   }
@@ -266,8 +249,8 @@ __device__ __forceinline__ int64_t result_row(const Hop<T, B, masked>& h, int64_
 }
 
 // A block a row, or a part of one.
-template <Columns columns, int ahead, class T, class B, bool masked, int V, class Sink>
-__device__ __forceinline__ void long_row(const Hop<T, B, masked>& h, Share share, const Sink& sink) {
+template <Columns columns, class T, class B, bool masked, int V, class Sink>
+__device__ __forceinline__ void long_row(const Hop<T, B, masked>& h, int width, const Sink& sink) {
   using A = acc_t<T>;
   constexpr int warps = hop_threads / warp;
   FGR_SHARED(A, sums, [warps][warp * V]);
@@ -282,23 +265,21 @@ __device__ __forceinline__ void long_row(const Hop<T, B, masked>& h, Share share
     edges.begin += schedule.split_part[block] * schedule.part_edges;
     if (edges.begin + schedule.part_edges < edges.end) edges.end = edges.begin + schedule.part_edges;
   }
+  const Share share{width, warp};
   const int n = static_cast<int>(edges.end - edges.begin), own = static_cast<int>(threadIdx.x) / warp;
-  const int share_n = (n + hop_threads - 1) / hop_threads * warp, from = own * share_n;  // of a warp's edges
-  Stretch stretch = stretch_of(edges, from, n - from < share_n ? n - from : share_n);
-  Stretch none = stretch;
-  none.n = 0;
-  for (int64_t first = 0; first < h.dim; first += static_cast<int64_t>(share.width) * V) {
+  const int stretch = (n + hop_threads - 1) / hop_threads * warp, from = own * stretch;  // of a warp's edges
+  const int left = n - from;
+  for (int64_t first = 0; first < h.dim; first += static_cast<int64_t>(width) * V) {
     const int64_t c = first + share.member() * V;
-    int32_t column = stretch.column(share.place());
     A acc[V];
-    gather<columns, ahead>(h, stretch, none, c, share, column, acc);
+    gather<columns, Sink::ahead>(h, edges, edges.begin + from, left < stretch ? left : stretch, c, share, acc);
     __syncthreads();  // the sums of the columns before have been read
     if (share.group() == 0) {
 #pragma unroll
       for (int j = 0; j < V; ++j) sums[own][share.member() * V + j] = acc[j];
     }
     __syncthreads();
-    if (static_cast<int>(threadIdx.x) >= share.width || c >= h.dim) continue;
+    if (static_cast<int>(threadIdx.x) >= width || c >= h.dim) continue;
     for (int w = 1; w < warps; ++w) {
 #pragma unroll
       for (int j = 0; j < V; ++j) acc[j] += sums[w][share.member() * V + j];
@@ -314,66 +295,32 @@ __device__ __forceinline__ void long_row(const Hop<T, B, masked>& h, Share share
 template <Columns columns, class T, class B, bool masked, int V, class Sink>
 __global__ void __launch_bounds__(hop_threads, Sink::blocks) hop_kernel(Hop<T, B, masked> h, Share share, Sink sink) {
   using A = acc_t<T>;
-  constexpr int ahead = columns == Columns::slotted && Sink::ahead > 4 ? 4 : Sink::ahead;
   const Schedule& schedule = h.graph.schedule;
   const int64_t n_long = schedule.n_split + schedule.n_heavy, block = blockIdx.x;
   if (block < n_long) {
-    long_row<columns, ahead, T, B, masked, V>(h, share, sink);
+    long_row<columns, T, B, masked, V>(h, share.width, sink);
     return;
   }
-  // Each lane below share.rows looks after one of the warp's rows, and hands round what it has found.
-  const int64_t first_row = ((block - n_long) * (hop_threads / warp) + threadIdx.x / warp) * share.rows;
-  int64_t own_node = -1;
-  const int64_t r = first_row + lane();
-  if (lane() < share.rows) {
-    if (masked && h.rows != nullptr) {
-      if (r < *h.n_rows) own_node = h.rows[r];
-    } else if (h.first_node + r < h.last_node && h.first_node + r < h.graph.n_nodes()) {
-      own_node = h.first_node + r;
-    }
+  int64_t r = (block - n_long) * (hop_threads / share.lanes) + threadIdx.x / share.lanes, node = -1;
+  if (masked && h.rows != nullptr) {
+    if (r < *h.n_rows) node = h.rows[r];
+  } else {
+    r += h.first_node;
+    if (r < h.last_node && r < h.graph.n_nodes()) node = r;
   }
-  Edges own_edges = {};
-  RowFactors<A> own = {};
-  if (own_node >= 0) {
-    own_edges = edges_of(h.graph, own_node);
-    if (n_long > 0 && own_edges.end - own_edges.begin > schedule.heavy_degree) {
-      own_node = -1;
-      own_edges.end = own_edges.begin;
-    } else {
-      own = factors_of(h, own_node);
-    }
+  Edges edges = {};
+  if (node >= 0) edges = edges_of(h.graph, node);
+  if (n_long > 0 && edges.end - edges.begin > schedule.heavy_degree) {
+    node = -1;
+    edges = {};
   }
-  const int64_t n_users = h.graph.users.n_rows;
-  const int64_t own_n = own_edges.end - own_edges.begin;
-  const auto row = [&](int i) {
-    const int64_t begin = __shfl_sync(full_mask, own_edges.begin, i);
-    const bool is_user = __shfl_sync(full_mask, static_cast<int>(own_edges.other != 0), i) != 0;
-    const Csr& csr = is_user ? h.graph.users : h.graph.items;
-    return Stretch{csr.indices + begin, csr.weight != nullptr ? csr.weight + begin : nullptr,
-                   __shfl_sync(full_mask, static_cast<int32_t>(own_n), i), is_user ? n_users : 0};
-  };
-  Stretch edges = row(0);
-  int32_t column = edges.column(share.place());
-  for (int i = 0; i < share.rows; ++i) {
-    const int64_t node = __shfl_sync(full_mask, own_node, i);
-    Stretch next = row(i + 1 < share.rows ? i + 1 : i);
-    if (i + 1 == share.rows) next.n = 0;
-    if (node < 0) {
-      column = next.column(share.place());
-      edges = next;
-      continue;
-    }
-    const RowFactors<A> factors{__shfl_sync(full_mask, own.left, i), __shfl_sync(full_mask, own.out, i),
-                                __shfl_sync(full_mask, own.base, i)};
-    for (int64_t first = 0; first < h.dim; first += static_cast<int64_t>(share.width) * V) {
-      const int64_t c = first + share.member() * V;
-      const bool last = first + static_cast<int64_t>(share.width) * V >= h.dim;
-      A acc[V];
-      gather<columns, ahead>(h, edges, last ? next : edges, c, share, column, acc);
-      const int64_t to = masked && h.rows != nullptr ? first_row + i : node;
-      if (c < h.dim && share.group() == 0) finish(h, sink, to, node, c, factors, acc);
-    }
-    edges = next;
+  RowFactors<A> factors = {};
+  if (node >= 0) factors = factors_of(h, node);  // under way while the columns are
+  for (int64_t first = 0; first < h.dim; first += static_cast<int64_t>(share.width) * V) {
+    const int64_t c = first + share.member() * V;
+    A acc[V];
+    gather<columns, Sink::ahead>(h, edges, edges.begin, static_cast<int>(edges.end - edges.begin), c, share, acc);
+    if (node >= 0 && c < h.dim && share.group() == 0) finish(h, sink, r, node, c, factors, acc);
   }
 }
 
@@ -407,22 +354,15 @@ inline int hop_width(int64_t dim, int values) {
   return width;
 }
 
-// Enough that a warp reads ahead from row to row, few enough that there are warps for all of a GPU.
-inline int rows_of_a_warp(int64_t rows) {
-  int n = 1;
-  while (n < 4 && rows >= n * 16384) n *= 2;
-  return n;
-}
-
 template <int V, class T, class B, bool masked, class Sink>
 void launch_hop(const char* op, const Hop<T, B, masked>& h, int width, const Sink& sink, void* stream,
-                int rows_a_warp = 0) {
+                int lanes = warp) {
   if (h.dim > most_hop_dim) throw std::runtime_error(std::string(op) + ": more columns than a hop takes");
   const Schedule& schedule = h.graph.schedule;
   const int64_t last = h.last_node < h.graph.n_nodes() ? h.last_node : h.graph.n_nodes();
   const int64_t rows = masked && h.rows != nullptr ? h.most_rows : last - h.first_node;
-  const Share share{width, rows_a_warp > 0 ? rows_a_warp : rows_of_a_warp(rows)};
-  const int64_t blocks = schedule.n_split + schedule.n_heavy + blocks_for(rows, hop_threads / warp * share.rows);
+  const Share share{width, lanes};
+  const int64_t blocks = schedule.n_split + schedule.n_heavy + blocks_for(rows, hop_threads / share.lanes);
   const auto launch_for = [&](auto kernel) { launch(op, kernel, blocks, hop_threads, 0, stream, h, share, sink); };
   const bool scaled = h.col_scale != nullptr || h.graph.users.weight != nullptr || h.graph.items.weight != nullptr;
   if constexpr (masked) {

@@ -22,7 +22,7 @@ void wide_hop(const Hop<T>& h, const Sink& sink, void* stream) {
 // u = 2 value - u, or value in the first step; sum += coefficient u, where there is a sum.
 template <class T>
 struct StepRow {
-  static constexpr int ahead = 8, blocks = 3;
+  static constexpr int ahead = 4, blocks = 4;
   T* u;
   T* sum;  // of the nodes from first_node on, or null
   T coefficient;
@@ -49,7 +49,7 @@ struct StepRow {
 // p = gamma value, rounded to T.
 template <class T>
 struct ScoreRow {
-  static constexpr int ahead = 8, blocks = 3;
+  static constexpr int ahead = 4, blocks = 4;
   double* p;
   double gamma;
   int64_t dim;
@@ -64,7 +64,7 @@ struct ScoreRow {
 
 // p = gamma value - p.
 struct ResidualRow {
-  static constexpr int ahead = 8, blocks = 3;
+  static constexpr int ahead = 4, blocks = 4;
   double* p;
   double gamma;
   int64_t dim;

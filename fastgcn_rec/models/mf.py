@@ -74,7 +74,7 @@ class MF(Recommender):
         return self.embedding.weight
 
     def diffusion(self) -> torch.Tensor | None:
-        return torch.ones(1)
+        return torch.ones(1, device=self.embedding.weight.device)
 
     @torch.no_grad()
     def folding(self, reg: float = 0.3, unobserved: float = 0.02) -> Fold:

@@ -164,6 +164,7 @@ def test_the_numbers_of_a_list_are_the_captured_graphs_own_and_each_streams_own(
     with torch.cuda.stream(other):
         z = propagate(graph, x, [0.0625, 0.9375])
     other.synchronize()
+    side.synchronize()  # before the graph that it reads is gone
     assert torch.equal(z, propagate(graph, x, torch.tensor([0.0625, 0.9375], device="cuda")))
 
 

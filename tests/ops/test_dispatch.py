@@ -157,7 +157,8 @@ def test_what_no_gradient_needs_is_not_held(device):
     y = propagate(graph, 2 * x, [0.0, 1.0])
     assert y.grad_fn.saved_tensors[0] is None
     alphas = torch.ones(2, device=device, requires_grad=True)
-    assert propagate(graph, x, alphas).grad_fn.saved_tensors[0] is x
+    y = propagate(graph, x, alphas)
+    assert y.grad_fn.saved_tensors[0] is x
 
 
 @pytest.mark.parametrize("make", [random_graph, weighted_graph])

@@ -67,7 +67,7 @@ MUTANTS = {
         "test_losses.py::test_l2_counts_repeated_rows_and_skips_missing_ones",
     ),
     "a row too far": (
-        "hop.cuh", "int64_t own_node = -1;", "h.first_node + r < h.graph.n_nodes()", "h.first_node + r <= h.graph.n_nodes()",
+        "hop.cuh", "r += h.first_node;", "r < h.graph.n_nodes()", "r <= h.graph.n_nodes()",
         "test_propagate.py::test_matches_the_dense_reference",
     ),
     "shared memory is read that nobody wrote": (
@@ -75,7 +75,7 @@ MUTANTS = {
         "test_random_walk.py::test_neighbors_are_the_counted_visits_of_the_law",
     ),
     "lanes of a row disagree": (
-        "hop.cuh", "for (int offset = share.width", "offset < warp", "offset < warp / 2",
+        "hop.cuh", "for (int offset = share.width", "offset < share.lanes", "offset < share.lanes / 2",
         "test_propagate.py::test_matches_the_dense_reference",
     ),
     "a row that a mask leaves out": (
@@ -83,7 +83,7 @@ MUTANTS = {
         "test_train_step.py::test_long_rows_in_parts",
     ),
     "an edge is left out": (
-        "hop.cuh", "int32_t column(", "e < n", "e + 1 < n",
+        "hop.cuh", "int32_t next =", "place < n", "place + 1 < n",
         "test_propagate.py::test_matches_the_dense_reference",
     ),
     "visits are ranked before all walks have ended": (

@@ -23,7 +23,7 @@ void add_variants(Cases& cases, bool scaled) {
   auto scale = w.power_of_degree<A>(-0.5);
   auto alphas = holding(std::vector<A>{A(0), A(1)});
   auto space = workspace(propagate_workspace_bytes<T>(w.graph(), dim, 2));
-  for (const int rows : {1, 2, 4, 8, 16}) {
+  for (int lanes = cuda::hop_width(dim, values); lanes <= cuda::warp; lanes *= 2) {
     cuda::Hop<T> h;
     h.graph = w.graph();
     h.left = scale->get();
@@ -39,13 +39,15 @@ void add_variants(Cases& cases, bool scaled) {
     Case c;
     c.name = scaled ? "hop, scaled" : "hop";
     c.dtype = dtype_of<T>();
-    c.variant =
-        std::to_string(n_ahead) + " ahead, " + std::to_string(n_blocks) + " blocks, " + std::to_string(rows) + " rows";
+    c.variant = std::to_string(n_ahead) + " ahead, " + std::to_string(n_blocks) + " blocks, " + std::to_string(lanes) +
+                " lanes";
     c.sizes = "d=64, all nodes";
     c.work = 2 * static_cast<double>(w.n_edges());
     c.unit = "edges";
     c.holds = {x, y, want, scale, alphas, space};
-    c.run = [=](void* stream) { cuda::launch_hop<values>("hop", h, cuda::hop_width(dim, values), sink, stream, rows); };
+    c.run = [=](void* stream) {
+      cuda::launch_hop<values>("hop", h, cuda::hop_width(dim, values), sink, stream, lanes);
+    };
     c.check = [=] {
       cuda::propagate<T>(h.graph, x->get(), dim, alphas->get(), 2, scale->get(), h.col_scale, want->get(), space->get(),
                          nullptr);
@@ -59,11 +61,12 @@ void add_variants(Cases& cases, bool scaled) {
 template <class T>
 void add_all(Cases& cases) {
   for (const bool scaled : {false, true}) {
-    add_variants<T, 8, 2>(cases, scaled);
     add_variants<T, 8, 3>(cases, scaled);
-    add_variants<T, 4, 3>(cases, scaled);
     add_variants<T, 4, 4>(cases, scaled);
     add_variants<T, 4, 5>(cases, scaled);
+    add_variants<T, 4, 6>(cases, scaled);
+    add_variants<T, 2, 6>(cases, scaled);
+    add_variants<T, 2, 8>(cases, scaled);
   }
 }
 
