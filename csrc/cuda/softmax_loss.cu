@@ -9,8 +9,14 @@ namespace fgr::cuda {
 namespace {
 
 constexpr int block_threads = 128;
-constexpr int row_threads = 256, long_row_threads = 1024;  // of a row of scores, and of one longer than this:
+// Threads of a row of scores, and of one longer than long_row.
+#if defined(FGR_EMULATE)
+constexpr int row_threads = 32, long_row_threads = 64;  // so that they take the tests' short rows in several rounds
+constexpr int64_t long_row = 512;
+#else
+constexpr int row_threads = 256, long_row_threads = 1024;
 constexpr int64_t long_row = 4096;
+#endif
 
 // Rows of the batch whose scores are held at once: 2^22 scores, tiles enough for a GPU and no more than its L2 holds,
 // but at least the 128 rows of a tile.
@@ -105,26 +111,42 @@ __global__ void __launch_bounds__(threads)
   A* row = scores + blockIdx.x * batch;
   const int64_t own = first + blockIdx.x;
   const auto score = [&](int64_t j) { return row[j] * inv_t + (options.bias != nullptr ? options.bias[j] : A(0)); };
-  const auto over_row = [&](const auto& fn) {  // fn(j, scores left from j on, those of j, j + threads, ...)
-    for (int64_t j = threadIdx.x; j < batch; j += chunk) {
-      const int left = static_cast<int>(batch - j < chunk ? batch - j : chunk);
-      A s[at_once];
+  // A thread has the scores of j, j + threads, ...: at_once of them. Of its first ones it keeps the exponentials.
+  const auto load = [&](int64_t j, A* s) {
+    const int left = static_cast<int>(batch - j < chunk ? batch - j : chunk);
 #pragma unroll
-      for (int e = 0; e < at_once; ++e) s[e] = e * threads < left ? score(j + e * threads) : lowest;
-      fn(j, left, s);
-    }
+    for (int e = 0; e < at_once; ++e) s[e] = e * threads < left ? score(j + e * threads) : lowest;
+    return left;
   };
-  const A own_score = score(own);
   A top = lowest, sum = 0;  // sum of exp(score - top)
-  over_row([&](int64_t, int, const A* s) {
+  const auto add = [&](A* s) {
     A higher = top;
 #pragma unroll
     for (int e = 0; e < at_once; ++e) higher = fmax(higher, s[e]);
     sum *= exp(top - higher);
     top = higher;
 #pragma unroll
-    for (int e = 0; e < at_once; ++e) sum += exp(s[e] - top);
-  });
+    for (int e = 0; e < at_once; ++e) sum += s[e] = exp(s[e] - top);
+  };
+  const auto write = [&](int64_t j, int left, const A* s, A times) {
+    const int to_own = own >= j && own - j < chunk ? static_cast<int>(own - j) : -1;
+#pragma unroll
+    for (int e = 0; e < at_once; ++e) {
+      const A gradient = s[e] * times - (e * threads == to_own ? grad_scale : A(0));
+      if (e * threads < left) row[j + e * threads] = gradient;
+    }
+  };
+  const A own_score = score(own);
+  A held[at_once];
+  const int64_t begin = threadIdx.x;
+  const int held_left = load(begin, held);
+  add(held);
+  const A held_top = top;
+  for (int64_t j = begin + chunk; j < batch; j += chunk) {
+    A s[at_once];
+    load(j, s);
+    add(s);
+  }
   A highest = warp_max(top);
   if (lane() == 0) tops[threadIdx.x / warp] = highest;
   __syncthreads();
@@ -135,14 +157,14 @@ __global__ void __launch_bounds__(threads)
   sum = 0;
   for (int w = 0; w < warps; ++w) sum += sums[w];
   const A factor = static_cast<A>(options.negative_weight) * grad_scale / sum;
-  over_row([&](int64_t j, int left, const A* s) {
-    const int to_own = own >= j && own - j < chunk ? static_cast<int>(own - j) : -1;
+  write(begin, held_left, held, exp(held_top - highest) * factor);
+  for (int64_t j = begin + chunk; j < batch; j += chunk) {
+    A s[at_once];
+    const int left = load(j, s);
 #pragma unroll
-    for (int e = 0; e < at_once; ++e) {
-      const A share = exp(s[e] - highest) * factor - (e * threads == to_own ? grad_scale : A(0));
-      if (e * threads < left) row[j + e * threads] = share;
-    }
-  });
+    for (int e = 0; e < at_once; ++e) s[e] = exp(s[e] - highest);
+    write(j, left, s, factor);
+  }
   if (threadIdx.x == 0) {
     row_loss[own] =
         options.negative_weight * (log(static_cast<double>(sum)) + highest) - static_cast<double>(own_score);
@@ -177,6 +199,7 @@ __global__ void project_kernel(Side<A> users, int64_t first, int64_t n_users, A*
   A along = 0;
   for (int64_t c = lane(); c < dim; c += warp) {
     A sum = 0;
+#pragma unroll 8
     for (int64_t q = 0; q < side.n_parts; ++q) sum += sums[q * part + c];
     row[c] = sum;
     along += sum * unit[c];
