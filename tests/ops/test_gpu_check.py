@@ -103,14 +103,16 @@ def test_all_stages_run_in_order_and_are_in_the_table_and_in_the_log(machine):
     assert "failed: none" in done.stdout.splitlines()[-1]
     for called in (
         "gpu_main check --verbose\n", f"gpu_main time --data {machine.tree}/.gpu/gowalla/train.txt --json {machine.out}/time.json --seconds 5",
-        "-m benchmarks propagate step topk loss adam --quick --device cuda --data gowalla", "-m benchmarks train --device cuda",
+        "-m benchmarks propagate step topk loss adam call --quick --device cuda --data gowalla", "-m benchmarks train --device cuda",
         "-k cuda tests/experiments/test_device.py", "ncu 1.0 --clock-control none",
     ):  # fmt: skip
         assert called in done.stdout
     tools = re.findall(
-        r"^(\w+): compute-sanitizer 1.0 --tool (\w+) .*/gpu_main check --small(?: --unpoisoned)?$", done.stdout, re.M
+        r"^(\w+)(.*): compute-sanitizer 1.0 --tool (\w+) .*/gpu_main check --small(.*)$", done.stdout, re.M
     )
-    assert sorted(tools) == [(tool, tool) for tool in ("initcheck", "memcheck", "racecheck", "synccheck")]
+    assert {tool for tool, *_ in tools} == {"initcheck", "memcheck", "racecheck", "synccheck"}
+    for name, part, tool, options in tools:
+        assert (name, options) == (tool, f" --only{part}" if part else " --unpoisoned" if tool == "initcheck" else "")
     assert re.findall(r"--tool (\w+) .* --unpoisoned", done.stdout) == [
         "initcheck"
     ]  # which is to see what was never written

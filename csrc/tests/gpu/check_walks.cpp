@@ -93,11 +93,13 @@ void check_ppr(Checks& checks, const PprCase& c) {
   auto nodes = checks.random(name).ids<int64_t>(c.n_sources, own.begin, own.end);
   if (c.n_sources > 2) nodes[0] = own.begin, nodes[1] = own.begin + 5;
   const int64_t ends[] = {0, host.n_users, host.n_nodes()}, first = ends[c.first], last = ends[c.last];
+  // The CPU adds a row's terms one after another: thousands of equal ones, whose rounding does not even out.
+  const Tolerance of_scores = sizeof(T) == 4 ? Tolerance{2e-4, 1e-4} : close<T>(4);
   // A bound of few terms says what they leave out; of many, what rounding has left.
   const Tolerance of_bound = sizeof(T) == 4 && c.terms > 8 ? Tolerance{3, 3} : Tolerance{1e-2, 1e-2};
   checks.run(name, [&](auto& on) {
     const Bipartite both = on.graph(graph);
-    T* scores = on.template out<T>("scores", c.n_sources * (last - first), close<T>(4));
+    T* scores = on.template out<T>("scores", c.n_sources * (last - first), of_scores);
     double* bound = on.template out<double>("bound", c.bounded ? c.n_sources : 0, of_bound);
     const PprBatch<T> batch{on.in(nodes), c.n_sources, c.side, on.in(rounded), on.in(inverse), 0.15, c.terms};
     FGR_RUN(on, ppr<T>, both, batch, first, last, scores, bound,
