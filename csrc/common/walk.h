@@ -35,8 +35,14 @@ FGR_HOST_DEVICE Place place_of(const WalkGraph& g, int64_t node) {
 FGR_HOST_DEVICE int64_t node_of(const WalkGraph& g, const Place& at) {
   return at.row + (at.side == 0 ? 0 : g.side[0].n_rows);
 }
+// Chosen member by member, so that a kernel need not copy the graph to have an address to count from.
+FGR_HOST_DEVICE WalkHalf half_of(const WalkGraph& g, int side) {
+  const WalkHalf &users = g.side[0], &items = g.side[1];
+  return {side == 0 ? users.indptr : items.indptr, side == 0 ? users.indices : items.indices,
+          side == 0 ? users.alias : items.alias, side == 0 ? users.n_rows : items.n_rows};
+}
 FGR_HOST_DEVICE bool has_edges(const WalkGraph& g, const Place& at) {
-  const int64_t* row = g.side[at.side].indptr + at.row;
+  const int64_t* row = half_of(g, at.side).indptr + at.row;
   return row[0] < row[1];
 }
 
@@ -55,11 +61,12 @@ FGR_HOST_DEVICE Step choose_step(const WalkHalf& half, int64_t row, uint64_t bit
   const int64_t begin = half.indptr[row], degree = half.indptr[row + 1] - begin;
   return {begin + uniform_below(bits, degree), bits * static_cast<uint64_t>(degree)};
 }
+FGR_HOST_DEVICE int32_t chosen_column(int32_t column, uint64_t cell, const Step& step) {
+  return step.fraction >> 32 < cell >> 32 ? column : static_cast<int32_t>(cell & 0xffffffffu);
+}
 FGR_HOST_DEVICE int64_t column_of(const WalkHalf& half, const Step& step) {
   const int32_t column = half.indices[step.edge];
-  if (half.alias == nullptr) return column;
-  const uint64_t cell = half.alias[step.edge];
-  return step.fraction >> 32 < cell >> 32 ? column : static_cast<int32_t>(cell & 0xffffffffu);
+  return half.alias == nullptr ? column : chosen_column(column, half.alias[step.edge], step);
 }
 FGR_HOST_DEVICE bool restarts(const Step& step, uint64_t threshold) {
   return (step.fraction & 0xffffffffu) < threshold;

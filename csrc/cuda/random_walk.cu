@@ -6,27 +6,51 @@ namespace {
 
 constexpr int block_threads = 256;
 
-// A thread a trace.
-__global__ void walk_kernel(WalkGraph g, const int64_t* nodes, int64_t n_seeds, int64_t length, uint64_t threshold,
-                            const int64_t* seed, int64_t* out) {
-  const int64_t s = global_thread();
-  if (s >= n_seeds) return;
-  int64_t* trace = out + s * (length + 1);
-  trace[0] = checked_id(nodes[s], 0, g.n_nodes(), "nodes");
-  const Place home = place_of(g, nodes[s]);
-  const bool moves = has_edges(g, home);
+constexpr int places_at_once = 8;  // of a trace, that a warp writes together: an even number, two to a draw
+constexpr uint32_t nowhere = 0xffffffffu;
+
+// column_of, past the L1: an edge is seldom met again there, the ends of the rows are.
+__device__ __forceinline__ int64_t column_through_l2(const WalkHalf& half, const Step& step) {
+  const int32_t column = __ldcg(half.indices + step.edge);
+  return half.alias == nullptr ? column : chosen_column(column, __ldcg(half.alias + step.edge), step);
+}
+
+// A thread a trace. A warp keeps some places of its traces in shared memory and writes them row by row: traces of a
+// warp lie apart, and a store of one place of each would take a sector for each.
+__global__ void __launch_bounds__(block_threads)
+    walk_kernel(WalkGraph g, const int64_t* nodes, int64_t n_seeds, int64_t length, uint64_t threshold,
+                const int64_t* seed, int64_t* out) {
+  FGR_SHARED(uint32_t, block_places, [block_threads][places_at_once + 1]);
+  const int64_t s = global_thread(), first = s - lane(), key = *seed;
+  uint32_t (*places)[places_at_once + 1] = block_places + threadIdx.x / warp * warp;
+  const int traces = static_cast<int>(n_seeds - first < warp ? n_seeds - first : warp);
+  const int64_t node = s < n_seeds ? checked_id(nodes[s], 0, g.n_nodes(), "nodes") : 0;
+  const Place home = place_of(g, node);
+  const bool moves = s < n_seeds && has_edges(g, home);
   Place at = home;
   RandomPair bits{};
-  for (int64_t t = 0; t < length; ++t) {
-    if (t % 2 == 0) {
-      bits = random_pair(static_cast<uint64_t>(*seed), Stream::walk, static_cast<uint64_t>(s),
-                         static_cast<uint32_t>(t / 2));
+  for (int64_t from = 0; from <= length; from += places_at_once) {
+    const int n = static_cast<int>(length + 1 - from < places_at_once ? length + 1 - from : places_at_once);
+    for (int k = 0; k < n; ++k) {
+      const int64_t t = from + k - 1;
+      if (moves && t >= 0) {
+        if (k % 2 == 1) {
+          bits = random_pair(static_cast<uint64_t>(key), Stream::walk, static_cast<uint64_t>(s),
+                             static_cast<uint32_t>(t / 2));
+        }
+        const WalkHalf half = half_of(g, at.side);
+        const Step step = choose_step(half, at.row, k % 2 == 1 ? bits.first : bits.second);
+        at = restarts(step, threshold) ? home : Place{at.side ^ 1, column_through_l2(half, step)};
+      }
+      places[lane()][k] = moves || t < 0 ? static_cast<uint32_t>(node_of(g, at)) : nowhere;
     }
-    if (moves) {
-      const Step step = choose_step(g.side[at.side], at.row, t % 2 == 0 ? bits.first : bits.second);
-      at = restarts(step, threshold) ? home : Place{at.side ^ 1, column_of(g.side[at.side], step)};
+    __syncwarp(full_mask);
+    for (int i = lane(); i < traces * places_at_once; i += warp) {
+      const int trace = i / places_at_once, k = i % places_at_once;
+      const uint32_t place = places[trace][k < n ? k : 0];
+      if (k < n) out[(first + trace) * (length + 1) + from + k] = place != nowhere ? int64_t{place} : -1;
     }
-    trace[t + 1] = moves ? node_of(g, at) : -1;
+    __syncwarp(full_mask);
   }
 }
 
@@ -41,54 +65,91 @@ __device__ void count(Visit* table, int bits, int64_t row) {
   atomicAdd(&table[at].count, 1u);
 }
 
+// Moves the entries in use to the front, in any order, and counts them. There is room: `*used` is never above what
+// all threads have read.
+__device__ void pack_visits(Visit* table, uint32_t entries, unsigned* used) {
+  for (uint32_t first = 0; first < entries; first += blockDim.x) {
+    const uint32_t e = first + threadIdx.x;
+    const Visit visit = e < entries ? table[e] : Visit{0, 0};
+    __syncthreads();
+    const unsigned in_use = __ballot_sync(full_mask, visit.tag != 0);
+    unsigned at = 0;
+    if (lane() == 0) at = atomicAdd(used, static_cast<unsigned>(__popc(in_use)));
+    at = __shfl_sync(full_mask, at, 0) + static_cast<unsigned>(__popc(in_use & ((1u << lane()) - 1)));
+    if (visit.tag != 0) table[at] = visit;
+  }
+  __syncthreads();
+}
+
 // Best first: a bitonic sort by the block. The order in which entries were made does not matter, ranks being different.
-__device__ void sort_visits(Visit* table, int64_t entries) {
-  for (int64_t run = 2; run <= entries; run *= 2) {
-    for (int64_t stride = run / 2; stride > 0; stride /= 2) {
-      for (int64_t i = threadIdx.x; i < entries / 2; i += blockDim.x) {
-        const int64_t low = 2 * i - (i & (stride - 1)), high = low + stride;
+// A warp's pairs lie in the same 64 entries as long as they are no more than 32 apart.
+__device__ void sort_visits(Visit* table, uint32_t n) {
+  int bits = 0;
+  while ((uint32_t{1} << bits) < n) ++bits;
+  const uint32_t pairs = (uint32_t{1} << bits) / 2;
+  for (uint32_t e = n + threadIdx.x; e < 2 * pairs; e += blockDim.x) table[e] = {0, 0};
+  __syncthreads();
+  for (int run = 1; run <= bits; ++run) {
+    for (int apart = run - 1; apart >= 0; --apart) {
+      const uint32_t stride = uint32_t{1} << apart;
+      for (uint32_t i = threadIdx.x; i < pairs; i += blockDim.x) {
+        const uint32_t low = 2 * i - (i & (stride - 1)), high = low + stride;
         const Visit a = table[low], b = table[high];
-        if ((visit_rank(a) < visit_rank(b)) == ((low & run) == 0)) {
+        if ((visit_rank(a) < visit_rank(b)) == ((low >> run & 1) == 0)) {
           table[low] = b;
           table[high] = a;
         }
       }
-      __syncthreads();
+      const int next = apart > 0 ? apart - 1 : run;
+      if (apart <= 5 && next <= 5) {
+        __syncwarp(full_mask);
+      } else {
+        __syncthreads();
+      }
     }
   }
+  __syncthreads();
 }
 
-// A block a seed at a time, a thread a walk. `tables` holds 2^bits entries for every block; null: shared memory does.
+// A block a seed at a time, a thread a walk. A block's table has 2^bits entries, in shared memory or in `tables`.
+template <bool in_shared>
 __global__ void __launch_bounds__(block_threads)
     neighbors_kernel(WalkGraph g, const int64_t* nodes, int64_t n_seeds, int64_t n_walks, int64_t length,
                      uint64_t threshold, int64_t top, const int64_t* seed, int64_t* ids, float* weights, int bits,
                      Visit* tables) {
-  FGR_SHARED(unsigned, sum);  // of the kept visits
-  const int64_t entries = int64_t{1} << bits;
-  Visit* table = tables != nullptr ? tables + blockIdx.x * entries : shared_memory<Visit>();
+  FGR_SHARED(unsigned, used);  // entries of the table
+  FGR_SHARED(unsigned, sum);   // of the kept visits
+  const uint32_t entries = uint32_t{1} << bits;
+  Visit* table;
+  if constexpr (in_shared) {
+    table = shared_memory<Visit>();
+  } else {
+    table = tables + (static_cast<int64_t>(blockIdx.x) << bits);
+  }
+  const uint64_t key = static_cast<uint64_t>(*seed);
   for (int64_t s = blockIdx.x; s < n_seeds; s += gridDim.x) {
-    for (int64_t e = threadIdx.x; e < entries; e += blockDim.x) table[e] = {0, 0};
-    if (threadIdx.x == 0) sum = 0;
+    for (uint32_t e = threadIdx.x; e < entries; e += blockDim.x) table[e] = {0, 0};
+    if (threadIdx.x == 0) sum = used = 0;
     __syncthreads();
     const int64_t node = checked_id(nodes[s], 0, g.n_nodes(), "nodes");
     const Place home = place_of(g, node);
-    const WalkHalf here = g.side[home.side], there = g.side[home.side ^ 1];
+    const WalkHalf here = half_of(g, home.side), there = half_of(g, home.side ^ 1);
     for (int64_t w = threadIdx.x; w < n_walks && has_edges(g, home); w += blockDim.x) {
       const uint64_t element = static_cast<uint64_t>(node) << 32 | static_cast<uint64_t>(w);
       int64_t row = home.row;
       for (int64_t k = 0; k < length; ++k) {
-        const RandomPair draw =
-            random_pair(static_cast<uint64_t>(*seed), Stream::walk_of_node, element, static_cast<uint32_t>(k));
-        const int64_t middle = column_of(here, choose_step(here, row, draw.first));
+        const RandomPair draw = random_pair(key, Stream::walk_of_node, element, static_cast<uint32_t>(k));
+        const int64_t middle = column_through_l2(here, choose_step(here, row, draw.first));
         const Step back = choose_step(there, middle, draw.second);
-        row = column_of(there, back);
+        row = column_through_l2(there, back);
         if (row != home.row) count(table, bits, row);
         if (restarts(back, threshold)) row = home.row;
       }
     }
     __syncthreads();
-    sort_visits(table, entries);
-    const int64_t kept = top < entries ? top : entries;
+    pack_visits(table, entries, &used);
+    sort_visits(table, used);
+    const int64_t kept = top < used ? top : used;
     for (int64_t j = threadIdx.x; j < kept; j += blockDim.x) atomicAdd(&sum, table[j].count);
     __syncthreads();
     for (int64_t j = threadIdx.x; j < top; j += blockDim.x) {
@@ -96,7 +157,7 @@ __global__ void __launch_bounds__(block_threads)
       ids[s * top + j] = rank != 0 ? node_of(g, {home.side, row_of_rank(rank)}) : -1;
       weights[s * top + j] = visit_weight(rank, sum);
     }
-    __syncthreads();  // table and sum are written again for the next seed
+    __syncthreads();  // table, used and sum are written again for the next seed
   }
 }
 
@@ -138,9 +199,9 @@ void random_walk_neighbors(const WalkGraph& graph, const int64_t* nodes, int64_t
                            int64_t length, double restart, int64_t top, const int64_t* seed, int64_t* ids,
                            float* weights, void* workspace, void* stream) {
   const Plan plan(graph.n_nodes(), n_seeds, n_walks, length);
-  launch("random_walk_neighbors", neighbors_kernel, plan.blocks, plan.threads,
-         plan.shared ? static_cast<size_t>(plan.table_bytes()) : 0, stream, graph, nodes, n_seeds, n_walks, length,
-         restart_threshold(restart), top, seed, ids, weights, plan.bits,
+  launch("random_walk_neighbors", plan.shared ? neighbors_kernel<true> : neighbors_kernel<false>, plan.blocks,
+         plan.threads, plan.shared ? static_cast<size_t>(plan.table_bytes()) : 0, stream, graph, nodes, n_seeds,
+         n_walks, length, restart_threshold(restart), top, seed, ids, weights, plan.bits,
          plan.shared ? nullptr : static_cast<Visit*>(workspace));
 }
 

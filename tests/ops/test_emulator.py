@@ -71,7 +71,7 @@ MUTANTS = {
         "test_propagate.py::test_matches_the_dense_reference",
     ),
     "shared memory is read that nobody wrote": (
-        "random_walk.cu", "if (threadIdx.x == 0) sum = 0;", "if (threadIdx.x == 0) sum = 0;", "",
+        "random_walk.cu", "if (threadIdx.x == 0) sum = used = 0;", "sum = used", "used",
         "test_random_walk.py::test_neighbors_are_the_counted_visits_of_the_law",
     ),
     "lanes of a row disagree": (
