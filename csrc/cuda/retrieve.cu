@@ -118,12 +118,29 @@ __device__ __forceinline__ void note_least(unsigned long long* least, int64_t x)
   if (value < __ldcg(least)) atomicMin(least, value);  // where all is NaN, most need not wait for each other
 }
 
-// The n_best of a query's words to the front, in order; returns the last. By a warp.
+// The best of a query's n words that are not left out to the front, in order; returns how many there are, n_best at
+// most. By a warp. Only as many are looked up as it takes: all that came above a bound, where they came, took far
+// longer.
 template <class T>
-__device__ rank_word_t<T> keep_best(rank_word_t<T>* words, int n, const Space<T>& s) {
-  for (int64_t j = n + lane(); j < s.capacity; j += warp) words[j] = no_word<T>();
-  sort<WholeWarp>(words, s.capacity);
-  return words[s.n_best - 1];
+__device__ int keep_best(rank_word_t<T>* words, int n, int n_best, const Csr& exclude, int64_t row) {
+  int size = 1;
+  while (size < n) size *= 2;
+  for (int j = n + lane(); j < size; j += warp) words[j] = no_word<T>();
+  sort<WholeWarp>(words, size);
+  if (row < 0) return n < n_best ? n : n_best;
+  int kept = 0;
+  for (int at = 0; at < n && kept < n_best; at += warp) {
+    const int j = at + lane();
+    const rank_word_t<T> word = j < n ? words[j] : no_word<T>();
+    const bool wanted = j < n && (word == nan_word<T>() || !has_edge(exclude, row, id_of_word<T>(word)));
+    const unsigned all = __ballot_sync(full_mask, wanted);
+    __syncwarp(full_mask);  // every lane has its word
+    const int to = kept + __popc(all & ((1u << lane()) - 1));
+    if (wanted && to < n_best) words[to] = word;
+    kept += __popc(all);
+  }
+  __syncwarp(full_mask);
+  return kept < n_best ? kept : n_best;
 }
 
 template <class T>
@@ -134,23 +151,30 @@ __global__ void __launch_bounds__(block_threads, sizeof(T) == 4 ? 2 : 1)
   FGR_SHARED(rank_word_t<T>, last, [tile]);  // of each query, as in the CPU's: behind all until its buffer was cut,
   FGR_SHARED(T, bound, [tile]);              // and its score, NaN
   FGR_SHARED(int, count, [tile]);
+  FGR_SHARED(int64_t, left_out, [tile]);  // the row of job.exclude, or -1
   const int64_t q0 = blockIdx.x / s.n_splits * tile, split = blockIdx.x % s.n_splits;
   const int64_t begin = split * s.tiles_a_split * tile, end_of_split = begin + s.tiles_a_split * tile;
   const int64_t end = end_of_split < job.n_candidates ? end_of_split : job.n_candidates;
   const int tx = static_cast<int>(threadIdx.x) % threads_a_side, ty = static_cast<int>(threadIdx.x) / threads_a_side;
+  const int rows = static_cast<int>(n_queries - q0 < tile ? n_queries - q0 : tile);
   const auto words_of = [&](int r) { return s.words + ((q0 + r) * s.n_splits + split) * s.capacity; };
   FGR_SHARED(const T*, row, [2][tile]);
   FGR_SHARED(T, factor, [2][tile]);
   const TileRows<T> query_rows{row[0], factor[0]}, item_rows{row[1], factor[1]};
   const int dim = static_cast<int>(job.dim);
   for (int r = static_cast<int>(threadIdx.x); r < tile; r += block_threads) {
-    const bool within = q0 + r < n_queries;
+    const bool within = r < rows;
     query_rows.row[r] = within ? job.queries + (first_query + q0 + r) * job.dim : nullptr;
     query_rows.factor[r] = within && job.cosine ? s.query_factor[q0 + r] : T(1);
     last[r] = no_word<T>();
-    bound[r] = static_cast<T>(NAN);
+    bound[r] = static_cast<T>(within ? NAN : INFINITY);
     count[r] = 0;
+    const int64_t q = first_query + q0 + r;
+    left_out[r] = -1;
+    if (!within || job.exclude.indptr == nullptr) continue;
+    left_out[r] = checked_id(job.rows != nullptr ? job.rows[q] : q, 0, job.exclude.n_rows, "exclude_rows");
   }
+  const int n_best = static_cast<int>(s.n_best);
   for (int64_t j0 = begin; j0 < end; j0 += tile) {
     T acc[side][side] = {};
     for (int r = static_cast<int>(threadIdx.x); r < tile; r += block_threads) {
@@ -187,48 +211,43 @@ __global__ void __launch_bounds__(block_threads, sizeof(T) == 4 ? 2 : 1)
       }
     }
     __syncthreads();  // bounds and counts are those after the tile before
-    uint64_t found = 0;
+    unsigned long long found = 0;
 #pragma unroll
     for (int i = 0; i < side; ++i) {
       const T least = bound[place(ty, i)];
 #pragma unroll
-      for (int j = 0; j < side; ++j) found |= static_cast<uint64_t>(!(acc[i][j] < least)) << (i * side + j);
+      for (int j = 0; j < side; ++j) found |= static_cast<unsigned long long>(!(acc[i][j] < least)) << (i * side + j);
     }
     if (found != 0) {  // seldom; the copy can be indexed and leaves acc in registers
       T scores[side * side];
 #pragma unroll
       for (int e = 0; e < side * side; ++e) scores[e] = acc[e / side][e % side];
-#pragma unroll 1
-      for (int e = 0; e < side * side && found >> e != 0; ++e) {
-        const int r = place(ty, e / side);
-        const int64_t q = q0 + r, position = j0 + place(tx, e % side);
-        if ((found >> e & 1) == 0 || q >= n_queries || position >= end) continue;
+      for (; found != 0; found &= found - 1) {
+        const int e = __ffsll(found) - 1, r = place(ty, e / side);
+        const int64_t position = j0 + place(tx, e % side);
+        if (r >= rows || position >= end) continue;
         const int64_t item = item_at(job, position);
         const bool nan = scores[e] != scores[e];
-        if (nan) note_least(s.first_nan, (first_query + q) * job.n_items + item);
+        if (nan) note_least(s.first_nan, (first_query + q0 + r) * job.n_items + item);
         const rank_word_t<T> word = nan ? nan_word<T>() : rank_word(scores[e], item);
-        if (word > last[r]) continue;
-        if (!nan && job.exclude.indptr != nullptr) {
-          const int64_t excluded = job.rows != nullptr ? job.rows[first_query + q] : first_query + q;
-          if (has_edge(job.exclude, checked_id(excluded, 0, job.exclude.n_rows, "exclude_rows"), item)) continue;
-        }
-        words_of(r)[atomicAdd(&count[r], 1)] = word;
+        if (word <= last[r]) words_of(r)[atomicAdd(&count[r], 1)] = word;
       }
     }
     __syncthreads();
-    for (int r = static_cast<int>(threadIdx.x) / warp; r < tile; r += block_threads / warp) {
-      if (count[r] + tile <= s.capacity) continue;
-      const rank_word_t<T> nth = keep_best(words_of(r), count[r], s);
+    for (int r = static_cast<int>(threadIdx.x) / warp; r < rows; r += block_threads / warp) {
+      if (count[r] + tile <= s.capacity && j0 + tile < end) continue;
+      const int kept = keep_best<T>(words_of(r), count[r], n_best, job.exclude, left_out[r]);
+      const rank_word_t<T> nth = kept == n_best ? words_of(r)[n_best - 1] : no_word<T>();
       __syncwarp(full_mask);  // the count has been read
       if (lane() == 0) {
         last[r] = nth;
-        bound[r] = score_of_word<T>(nth);
-        count[r] = static_cast<int>(s.n_best);
+        bound[r] = kept == n_best ? score_of_word<T>(nth) : static_cast<T>(NAN);
+        count[r] = kept;
       }
     }
   }
   __syncthreads();
-  for (int r = 0; r < tile && q0 + r < n_queries; ++r) {
+  for (int r = 0; r < rows; ++r) {
     for (int64_t j = count[r] + static_cast<int64_t>(threadIdx.x); j < s.capacity; j += block_threads) {
       words_of(r)[j] = no_word<T>();
     }
