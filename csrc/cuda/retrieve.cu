@@ -1,6 +1,8 @@
 // A block makes the scores of 128 queries and one tile of 128 items after another, 8 x 8 of them a thread in registers,
 // and keeps for each query what exceeds the k-th best so far. Where there are few queries, several blocks share out the
-// items of the same ones, and what each has kept is put together at the end.
+// items of the same ones, and each word that they have kept finds its place among the others.
+#include <algorithm>
+
 #include "common/arena.h"
 #include "common/sampling.h"
 #include "cuda/hop.cuh"
@@ -17,9 +19,9 @@ constexpr int pitch = tile + 4;            // a row of it: aligned, and a column
 constexpr int side = 8, strip = side / 2;  // a thread has two strips of four rows, and of four columns
 constexpr int threads_a_side = tile / side;
 static_assert(threads_a_side * threads_a_side == block_threads, "a thread has a square of the tile");
-constexpr int64_t enough_blocks = 264;     // two for each multiprocessor of an H100
-constexpr int64_t least_tiles = 4;         // of a block, where blocks share the items of a query: its bounds must rise
-constexpr int64_t most_entries = 1 << 14;  // of a query, where blocks share its items
+constexpr int64_t enough_blocks = 264;   // two for each multiprocessor of an H100
+constexpr int64_t least_tiles = 2;       // of a block, where blocks share the items of a query: a buffer full
+constexpr int64_t most_words = 1 << 13;  // of a query, where blocks share its items: among so many each finds its rank
 
 int64_t power_of_two_from(int64_t n) {
   int64_t size = 1;
@@ -31,27 +33,28 @@ template <class T>
 struct Space {
   unsigned long long* first_nan;  // [1] query * n_items + item, all bits set where there is none; at the very beginning
   rank_word_t<T>* words;          // [queries_at_once, n_splits, capacity]
+  int* count;                     // [queries_at_once, n_splits]: of them, in order, at the end
   T* query_factor;                // [queries_at_once] if cosine: 1 / norm
   T* item_factor;                 // [n_candidates] if cosine
   int64_t n_best;                 // min(k, n_candidates)
-  int64_t capacity;               // of the words that a block keeps for a query: a tile's more than the best
+  int64_t capacity;               // of the words that a block keeps for a query: a tile's more than the best, or all
   int64_t n_splits;
   int64_t tiles_a_split;
   int64_t bytes;
 
   Space(void* workspace, const Retrieval<T>& job) {
     n_best = job.k < job.n_candidates ? job.k : job.n_candidates;
-    capacity = power_of_two_from(n_best + (n_best > tile ? n_best : tile));
     const int64_t n_tiles = blocks_for(job.n_candidates, tile), n_blocks = blocks_for(job.queries_at_once, tile);
-    n_splits = 1;
-    while (2 * n_splits * n_blocks <= enough_blocks && 2 * n_splits * least_tiles <= n_tiles &&
-           2 * n_splits * capacity <= most_entries) {
-      n_splits *= 2;
-    }
-    tiles_a_split = blocks_for(n_tiles, n_splits);
+    const int64_t shares[3] = {n_blocks > 0 ? enough_blocks / n_blocks : 1, n_tiles / least_tiles,
+                               n_best > 0 ? most_words / n_best : 1};
+    n_splits = *std::min_element(shares, shares + 3);
+    tiles_a_split = blocks_for(n_tiles, n_splits > 1 ? n_splits : 1);
+    n_splits = tiles_a_split > 0 ? blocks_for(n_tiles, tiles_a_split) : 1;
+    capacity = power_of_two_from(std::min(n_best + std::max<int64_t>(n_best, tile), tiles_a_split * tile));
     Arena arena{reinterpret_cast<uintptr_t>(workspace)};
     first_nan = arena.take<unsigned long long>(1);
     words = arena.take<rank_word_t<T>>(job.queries_at_once * n_splits * capacity);
+    count = arena.take<int>(job.queries_at_once * n_splits);
     query_factor = arena.take<T>(job.cosine ? job.queries_at_once : 0);
     item_factor = arena.take<T>(job.cosine ? job.n_candidates : 0);
     bytes = arena.used;
@@ -141,6 +144,21 @@ __device__ int keep_best(rank_word_t<T>* words, int n, int n_best, const Csr& ex
   }
   __syncwarp(full_mask);
   return kept < n_best ? kept : n_best;
+}
+
+// How many of n ascending words are before this one.
+template <class Word>
+__device__ int n_before(const Word* words, int n, Word word) {
+  int begin = 0;
+  for (int end = n; begin < end;) {
+    const int middle = begin + (end - begin) / 2;
+    if (words[middle] < word) {
+      begin = middle + 1;
+    } else {
+      end = middle;
+    }
+  }
+  return begin;
 }
 
 template <class T>
@@ -247,27 +265,36 @@ __global__ void __launch_bounds__(block_threads, sizeof(T) == 4 ? 2 : 1)
     }
   }
   __syncthreads();
-  for (int r = 0; r < rows; ++r) {
-    for (int64_t j = count[r] + static_cast<int64_t>(threadIdx.x); j < s.capacity; j += block_threads) {
-      words_of(r)[j] = no_word<T>();
-    }
-  }
+  for (int r = static_cast<int>(threadIdx.x); r < rows; r += block_threads)
+    s.count[(q0 + r) * s.n_splits + split] = count[r];
 }
 
-// The best of what a query's blocks have kept; a group a query. Of one with a NaN ids -1 and scores NaN.
-template <class T, class Group>
-__global__ void __launch_bounds__(2 * block_threads)
-    finish_kernel(Retrieval<T> job, Space<T> s, int64_t n_queries, int64_t* ids, T* scores) {
-  const int64_t q = global_thread() / Group::size();
+// Which of a query's blocks has what belongs at its place in the list is found by whoever has it: a thread a word that
+// a block may have kept, and a place in the list. Of a query with a NaN ids -1 and scores NaN.
+template <class T>
+__global__ void finish_kernel(Retrieval<T> job, Space<T> s, int64_t n_queries, int64_t* ids, T* scores) {
+  const int64_t width = s.n_splits * s.n_best > job.k ? s.n_splits * s.n_best : job.k;
+  const int64_t q = global_thread() / width, own = global_thread() % width;
   if (q >= n_queries) return;
-  rank_word_t<T>* words = s.words + q * s.n_splits * s.capacity;
-  sort<Group>(words, s.n_splits * s.capacity);
-  const bool nan = words[0] == nan_word<T>();
-  for (int64_t j = Group::rank(); j < job.k; j += Group::size()) {
-    const bool found = !nan && j < s.n_best && words[j] != no_word<T>();
-    ids[q * job.k + j] = found ? id_of_word<T>(words[j]) : -1;
-    scores[q * job.k + j] = found ? score_of_word<T>(words[j]) : static_cast<T>(nan ? NAN : -INFINITY);
+  const int* count = s.count + q * s.n_splits;
+  const rank_word_t<T>* words = s.words + q * s.n_splits * s.capacity;
+  const int64_t split = s.n_best > 0 ? own / s.n_best : s.n_splits, at = own - split * s.n_best;
+  const bool has_word = split < s.n_splits && at < count[split];
+  const rank_word_t<T> word = has_word ? words[split * s.capacity + at] : no_word<T>();
+  bool nan = false;
+  int64_t total = 0, rank = 0;
+  for (int64_t i = 0; i < s.n_splits; ++i) {
+    const rank_word_t<T>* kept = words + i * s.capacity;
+    total += count[i];
+    nan = nan || (count[i] > 0 && kept[0] == nan_word<T>());
+    if (has_word && rank < job.k) rank += n_before(kept, count[i], word);
   }
+  const auto put = [&](int64_t place, int64_t id, T score) {
+    ids[q * job.k + place] = id;
+    scores[q * job.k + place] = score;
+  };
+  if (own < job.k && (nan || own >= total)) put(own, -1, static_cast<T>(nan ? NAN : -INFINITY));
+  if (!nan && has_word && rank < job.k) put(rank, id_of_word<T>(word), score_of_word<T>(word));
 }
 
 }  // namespace
@@ -294,13 +321,9 @@ void retrieve(const Retrieval<T>& job, int64_t* ids, T* scores, void* workspace,
              job.queries + q * job.dim, Itself{}, n, job.dim, s.query_factor);
     }
     launch(op, retrieve_kernel<T>, blocks_for(n, tile) * s.n_splits, block_threads, 0, stream, job, s, q, n);
-    if (s.n_splits > 1) {  // few queries with much to sort
-      launch(op, finish_kernel<T, WholeBlock>, n, 2 * block_threads, 0, stream, job, s, n, ids + q * job.k,
-             scores + q * job.k);
-    } else {
-      launch(op, finish_kernel<T, WholeWarp>, blocks_for(n, per_block), block_threads, 0, stream, job, s, n,
-             ids + q * job.k, scores + q * job.k);
-    }
+    const int64_t width = std::max(s.n_splits * s.n_best, job.k);
+    launch(op, finish_kernel<T>, blocks_for(n * width, block_threads), block_threads, 0, stream, job, s, n,
+           ids + q * job.k, scores + q * job.k);
   }
 }
 
