@@ -38,4 +38,52 @@ __device__ void sort(Word* words, int64_t n) {
   Group::sync();
 }
 
+// Another lane's word.
+__device__ __forceinline__ uint64_t exchange(uint64_t word, int lane_distance) {
+  return __shfl_xor_sync(full_mask, static_cast<unsigned long long>(word), lane_distance);
+}
+__device__ __forceinline__ unsigned __int128 exchange(unsigned __int128 word, int lane_distance) {
+  const uint64_t high = exchange(static_cast<uint64_t>(word >> 64), lane_distance);
+  return static_cast<unsigned __int128>(high) << 64 | exchange(static_cast<uint64_t>(word), lane_distance);
+}
+
+// The same for any n <= slots * warp words, in the registers of a warp: word i is lane i % warp's.
+template <int slots, class Word>
+__device__ void sort_in_registers(Word* words, int n) {
+  Word own[slots];
+#pragma unroll
+  for (int s = 0; s < slots; ++s)
+    own[s] = s * warp + lane() < n ? words[s * warp + lane()] : static_cast<Word>(~Word{0});
+#pragma unroll 1
+  for (int length = 2; length <= slots * warp; length *= 2) {
+#pragma unroll
+    for (int distance = slots / 2; distance > 0; distance /= 2) {
+      if (length < 2 * distance * warp) continue;
+#pragma unroll
+      for (int s = 0; s < slots; ++s) {
+        if ((s & distance) != 0) continue;
+        const Word a = own[s], b = own[s | distance];
+        const bool swap = (b < a) == ((s * warp & length) == 0);
+        own[s] = swap ? b : a;
+        own[s | distance] = swap ? a : b;
+      }
+    }
+#pragma unroll 1
+    for (int distance = length < warp ? length / 2 : warp / 2; distance > 0; distance /= 2) {
+      const bool first = (lane() & distance) == 0;
+#pragma unroll
+      for (int s = 0; s < slots; ++s) {
+        const Word other = exchange(own[s], distance);
+        const bool ascending = ((s * warp + lane()) & length) == 0;
+        own[s] = (other < own[s]) == (ascending == first) ? other : own[s];
+      }
+    }
+  }
+#pragma unroll
+  for (int s = 0; s < slots; ++s) {
+    if (s * warp + lane() < n) words[s * warp + lane()] = own[s];
+  }
+  __syncwarp(full_mask);
+}
+
 }  // namespace fgr::cuda

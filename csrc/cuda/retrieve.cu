@@ -19,6 +19,7 @@ constexpr int pitch = tile + 4;            // a row of it: aligned, and a column
 constexpr int side = 8, strip = side / 2;  // a thread has two strips of four rows, and of four columns
 constexpr int threads_a_side = tile / side;
 static_assert(threads_a_side * threads_a_side == block_threads, "a thread has a square of the tile");
+constexpr int in_registers = 8;          // words of a buffer that a lane can hold: all up to the best 128
 constexpr int64_t enough_blocks = 264;   // two for each multiprocessor of an H100
 constexpr int64_t least_tiles = 2;       // of a block, where blocks share the items of a query: a buffer full
 constexpr int64_t most_words = 1 << 13;  // of a query, where blocks share its items: among so many each finds its rank
@@ -126,10 +127,14 @@ __device__ __forceinline__ void note_least(unsigned long long* least, int64_t x)
 // longer.
 template <class T>
 __device__ int keep_best(rank_word_t<T>* words, int n, int n_best, const Csr& exclude, int64_t row) {
-  int size = 1;
-  while (size < n) size *= 2;
-  for (int j = n + lane(); j < size; j += warp) words[j] = no_word<T>();
-  sort<WholeWarp>(words, size);
+  if (n <= in_registers * warp) {
+    sort_in_registers<in_registers>(words, n);
+  } else {
+    int size = 1;
+    while (size < n) size *= 2;
+    for (int j = n + lane(); j < size; j += warp) words[j] = no_word<T>();
+    sort<WholeWarp>(words, size);
+  }
   if (row < 0) return n < n_best ? n : n_best;
   int kept = 0;
   for (int at = 0; at < n && kept < n_best; at += warp) {
