@@ -1,12 +1,12 @@
 // One hop over the graph on a device: cpu/isa/levels.h has the formula. Here every operand is given for all nodes,
 // users first, and scalars lie on the device.
 //
-// A row of x is read by `width` lanes, V columns each; a warp's 32 / width groups of lanes take turns at the edges of a
-// row and add up by shuffles. A lane reads the index (slot, scale, weight) of one edge in 32, coalesced, and its group
-// hands them round: the loop over edges has a shuffle, an address, a load and the sums, `ahead` of them in flight.
+// A row of x is read by `width` lanes, V columns each. Such a group reads the indices (slots, scales, weights) of as
+// many edges at once, a lane each, coalesced, and hands them round: the loop over edges has a shuffle, an address, a
+// load and the sums, `ahead` of them in flight. Groups that share a row take turns at its edges and add up by shuffles.
 //
 // The rows of a graph differ in length by orders of magnitude, so three kinds of blocks share them out (fgr::Schedule):
-//   light    `lanes` lanes a row
+//   light    a group a row; a warp where there are few rows
 //   heavy    a block a row: its warps take a stretch of edges each and add up in a fixed order
 //   split    a block a part of a row: its sum goes to the workspace, and combine_kernel adds the parts up in order
 // The longest rows start first. No atomics: the same bits every run.
@@ -85,7 +85,8 @@ struct Hop {
 // What becomes of a result: stored in row r of y.
 template <class T>
 struct StoreRow {
-  static constexpr int ahead = 4, blocks = sizeof(T) == 2 ? 4 : 5;  // rows in flight a lane; on a multiprocessor
+  // Rows in flight of a lane, and blocks on a multiprocessor, which decide its registers: as an H100 has chosen.
+  static constexpr int ahead = sizeof(T) == 8 ? 8 : 4, blocks = sizeof(T) == 8 ? 3 : 4;
   T* y;
   int64_t dim;
   template <int V>
@@ -355,13 +356,13 @@ inline int hop_width(int64_t dim, int values) {
 }
 
 template <int V, class T, class B, bool masked, class Sink>
-void launch_hop(const char* op, const Hop<T, B, masked>& h, int width, const Sink& sink, void* stream,
-                int lanes = warp) {
+void launch_hop(const char* op, const Hop<T, B, masked>& h, int width, const Sink& sink, void* stream, int lanes = 0) {
   if (h.dim > most_hop_dim) throw std::runtime_error(std::string(op) + ": more columns than a hop takes");
   const Schedule& schedule = h.graph.schedule;
   const int64_t last = h.last_node < h.graph.n_nodes() ? h.last_node : h.graph.n_nodes();
   const int64_t rows = masked && h.rows != nullptr ? h.most_rows : last - h.first_node;
-  const Share share{width, lanes};
+  const bool few = masked && h.rows != nullptr;  // a batch's rows leave most of a GPU idle: two halves of a row at once
+  const Share share{width, lanes > 0 ? lanes : few ? warp : width};
   const int64_t blocks = schedule.n_split + schedule.n_heavy + blocks_for(rows, hop_threads / share.lanes);
   const auto launch_for = [&](auto kernel) { launch(op, kernel, blocks, hop_threads, 0, stream, h, share, sink); };
   const bool scaled = h.col_scale != nullptr || h.graph.users.weight != nullptr || h.graph.items.weight != nullptr;

@@ -184,7 +184,7 @@ __global__ void seed_kernel(Space<T> s, StepModel<T> model, PairBatch batch, boo
 // A hop's sink that takes the result as the gradient of param.
 template <class T>
 struct AdamRow {
-  static constexpr int ahead = 4, blocks = sizeof(T) == 4 ? 4 : 3;
+  static constexpr int ahead = 4, blocks = sizeof(T) == 4 ? 4 : sizeof(T) == 2 ? 3 : 2;
   StepModel<T> model;
   const AdamRates<acc_t<T>>* rates;
 

@@ -76,7 +76,7 @@ MUTANTS = {
     ),
     "lanes of a row disagree": (
         "hop.cuh", "for (int offset = share.width", "offset < share.lanes", "offset < share.lanes / 2",
-        "test_propagate.py::test_matches_the_dense_reference",
+        "test_propagate.py::test_heavy_and_split_rows",
     ),
     "a row that a mask leaves out": (
         "hop.cuh", "int64_t result_row(", "return h.row_slot[node];", "return node;",

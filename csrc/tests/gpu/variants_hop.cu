@@ -64,9 +64,6 @@ void add_all(Cases& cases) {
     add_variants<T, 8, 3>(cases, scaled);
     add_variants<T, 4, 4>(cases, scaled);
     add_variants<T, 4, 5>(cases, scaled);
-    add_variants<T, 4, 6>(cases, scaled);
-    add_variants<T, 2, 6>(cases, scaled);
-    add_variants<T, 2, 8>(cases, scaled);
   }
 }
 
