@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdio>
 #include <ctime>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
@@ -113,7 +114,8 @@ double Measured::median() const {
 
 Report::Report(const World& world, std::string file, std::string data) : file_(std::move(file)) {
   Object graph, about;
-  graph.add("from", data.empty() ? "made up" : data);
+  const std::filesystem::path from(data);  // its folder names it, whatever the machine's own paths are
+  graph.add("from", data.empty() ? "made up" : (from.parent_path().filename() / from.filename()).string());
   graph.add("users", static_cast<double>(world.n_users())).add("items", static_cast<double>(world.n_items()));
   graph.raw("edges", std::to_string(world.n_edges()));
   about.add("program", "gpu_main time").add("date", now());
