@@ -1,6 +1,6 @@
 """Measured figures in the documents: what stands between markers is made from ``benchmarks/results``, so that no figure is typed twice.
 
-``<!-- table: NAME -->`` ... ``<!-- end -->`` holds a table of :data:`benchmarks.tables.TABLES` and where it was measured; in a sentence,
+``<!-- table: NAME -->`` ... ``<!-- end -->`` holds a table of :data:`TABLES` and where it was measured; in a sentence,
 ``<!-- figure: FIELD of KEY=VALUE ... -->`` ... ``<!-- end -->`` holds that field of the record which has these values, measured last, or the mean over its seeds.
 """
 
@@ -13,10 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .harness import Record, read_results
-from .tables import TABLES, Table, value_text
+from .tables import TABLES as CPU_TABLES
+from .tables import Table, value_text
+from .tables_gpu import TABLES as GPU_TABLES
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+TABLES = {**CPU_TABLES, **GPU_TABLES}
 LEVELS = {"v3": "AVX2", "v4": "AVX-512"}
 _MARKED = re.compile(
     r"(?P<open><!-- (?P<kind>table|figure): (?P<what>[^\n]*?) -->)(?P<content>.*?)(?P<close><!-- end -->)", re.DOTALL
@@ -77,7 +80,7 @@ def figure(what: str, records: Sequence[Record]) -> str:
 
 def table(name: str, records: Sequence[Record], to_root: str = "") -> str:
     if name not in TABLES:
-        raise ValueError(f"table: {name}: no such table in benchmarks/tables.py; there are {', '.join(TABLES)}")
+        raise ValueError(f"table: {name}: no such table in benchmarks/tables*.py; there are {', '.join(TABLES)}")
     spec = TABLES[name]
     chosen = rows_of(spec, records)
     if not chosen:
@@ -99,7 +102,7 @@ def rows_of(spec: Table, records: Sequence[Record]) -> list[list[Record]]:
     rows: dict[object, list[Record]] = {}
     for r in sorted(kept, key=lambda r: (spec.order(r), order[id(r)])):
         rows.setdefault(spec.row(r), []).append(r)
-    return list(rows.values())
+    return [row for row in rows.values() if spec.shown(row)]
 
 
 def _when(record: Record) -> tuple[bool, str]:
@@ -108,7 +111,9 @@ def _when(record: Record) -> tuple[bool, str]:
 
 def _machine(record: Record) -> str:
     machine = record["machine"]
-    name = machine.get("gpu", machine["processor"])
+    if "gpu" in machine:
+        return str(machine["gpu"])
+    name = machine["processor"]
     parts = [f"machine {name}" if name == "unknown" else name]
     if machine["threads"] != "unknown":
         parts.append(f"{machine['threads']} thread{'' if machine['threads'] == 1 else 's'}")

@@ -23,6 +23,8 @@ from fastgcn_rec import _C, Graph
 from fastgcn_rec.data import Dataset, load_dataset, synthetic_interactions
 from fastgcn_rec.system.values import write_json
 
+from . import gpu_main
+
 Record = dict[str, Any]
 
 
@@ -367,11 +369,14 @@ def write_results(path: Path, context: Record, records: Sequence[Record]) -> Non
 
 
 def read_results(paths: Sequence[Path]) -> list[Record]:
-    """Every record of the files, with the file's date, machine and versions."""
+    """Every record of the files, those of ``gpu_main time`` too, with the file's date, machine and versions."""
     records = []
     for path in paths:
         try:
             content = json.loads(path.read_text())
+            if gpu_main.is_time(content):
+                records += gpu_main.records_of(content)
+                continue
             shared = {key: content[key] for key in ("date", "machine", "versions", "command")}
             records += [{**shared, **record} for record in content["records"]]
         except (json.JSONDecodeError, KeyError) as error:

@@ -18,7 +18,7 @@ class Table:
     """A table: which records, what they share in a row, what its columns show.
 
     ``same`` says which records measure the same thing, of which the last counts; ``one_machine`` keeps the records of the machine that
-    measured last, since times of two machines do not compare.
+    measured last, since times of two machines do not compare; ``shown`` which rows are.
     """
 
     where: Callable[[Record], bool]
@@ -27,6 +27,7 @@ class Table:
     order: Callable[[Record], Any] = lambda r: 0
     same: Callable[[Record], Hashable] = id
     one_machine: bool = False
+    shown: Callable[[Row], bool] = lambda row: True
 
 
 def value_text(field: str, record: Record) -> str:
@@ -146,7 +147,7 @@ def races(*cases: str) -> Table:
 
 
 SCALE = Table(
-    where=lambda r: r["case"] == "scale",
+    where=lambda r: r["case"] == "scale" and r["device"] == "cpu",
     same=lambda r: (r["edges"], r["device"]),
     order=lambda r: r["edges"],
     columns={
@@ -161,7 +162,7 @@ SCALE = Table(
 )
 
 TOPK_SCALE = Table(
-    where=lambda r: r["case"] == "topk_scale",
+    where=lambda r: r["case"] == "topk_scale" and r["device"] == "cpu",
     same=lambda r: (r["queries"], r["items"], r["device"]),
     columns={
         "queries x items": lambda row: f"{row[0]['queries']:,} x {row[0]['items']:,}",

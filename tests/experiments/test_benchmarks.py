@@ -262,6 +262,68 @@ def test_the_last_result_counts_and_a_table_of_times_is_of_one_machine(here, rea
     assert "| 10,000,000 |" not in table_with(last)
 
 
+def test_a_table_is_of_one_device(here):
+    from benchmarks import documents
+
+    records = documents.all_records()
+    assert {r["device"] for r in records if "median_ms" in r} == {"cpu", "cuda"}
+    for name, table in documents.TABLES.items():
+        devices = {r["device"] for row in documents.rows_of(table, records) for r in row if "device" in r}
+        assert devices <= {"cuda" if name.startswith("gpu ") else "cpu"}, name
+
+
+def test_the_times_of_kernels_are_results(here, readme):
+    case = {"variant": "now", "dtype": "float32", "sizes": "d=64", "data": "L2", "us": 80.0, "graph_nodes": 3}
+    node = {"sampling": "batch_kernel", "numbering": "cub::Scan", "hops": "hop_kernel<", "last": "hop_kernel<"}
+    cases = [
+        case | {"name": "copy", "variant": "kernel"},
+        case | {"name": "hop", "gb_per_s": 5000.0, "predicted_us": 40, "measured_over_predicted": 2.0},
+        *(case | {"name": "hop", "variant": f"{n} ahead", "us": us} for n, us in enumerate([90.0, 70.0, 60.0, 75.0])),
+        case | {"name": "step BPR K=3", "by_node": [{"node": n, "us": 1.0 + k} for k, n in enumerate(node.values())]},
+        case | {"name": "topk", "us": None, "error": "out of memory"},
+    ]
+    content = {
+        "program": "gpu_main time", "date": "2026-12-01T10:00:00Z", "card": {"name": "a card", "driver": 13000},
+        "graph": {"from": "somewhere/gowalla/train.txt"}, "cases": cases,
+    }  # fmt: skip
+    (readme.parent / "results/2026-12-01-a-card-kernels.json").write_text(json.dumps(content))
+    names = ("gpu kernels", "gpu ceilings", "gpu steps", "gpu variants")
+    readme.write_text("".join(f"<!-- table: {name} --><!-- end -->\n" for name in names))
+    assert here("report", "--docs") == 0
+    lines = readme.read_text().splitlines()
+    for line in (
+        "| hop | d=64 | float32 | 80 | 5,000 GB/s | 40 | 2 |",
+        "| copy, kernel | d=64 | float32 | L2 | 80 |  |  |  |",
+        "| step BPR K=3 | float32 | 80 (aim 350) | 3 | 1 | 2 | 3 | 4 | 0 |",
+        "| hop | float32 | 80 | 4 | 2 ahead **60**; 1 ahead **70**; 3 ahead **75** |",
+    ):
+        assert lines.count(line) == 1, line
+    assert sum("a card; 2026-12-01" in line for line in lines) == 4
+    assert "out of memory" not in readme.read_text()
+    assert not [line for line in lines if line.startswith("| topk |")]
+
+
+def test_others_on_a_gpu_are_held_against_ours_of_their_dtype(here, readme):
+    source = json.loads((readme.parent / "results/2026-11-25-epyc-avx512-2-cores.json").read_text())
+    record = {"case": "propagate/hop", "data": "gowalla", "device": "cuda", "dim": 64, "captured_calls": 20}
+    source |= {"date": "2026-12-01", "machine": source["machine"] | {"gpu": "a card"}}
+    source["records"] = [
+        record | {"contender": who, "dtype": dtype, "median_ms": ms, "ratio": ms / 2, "captured_calls": calls}
+        for who, dtype, ms, calls in (
+            ("ours", "float32", 2.0, 20),
+            ("ours", "bfloat16", 1.0, 20),
+            ("torch", "float32", 3.0, 0),
+            ("torch", "bfloat16", 3.0, 20),
+        )
+    ]
+    (readme.parent / "results/2026-12-01-a-card.json").write_text(json.dumps(source))
+    readme.write_text("<!-- table: gpu hops and steps --><!-- end --><!-- table: hops and steps --><!-- end -->")
+    assert here("report", "--docs") == 0
+    page = readme.read_text()
+    assert "| propagate: hop | 2 | 1 | torch, eager **1.50** (aim 1.5); torch, bfloat16 **3** (aim 2.5) |" in page
+    assert "| propagate: hop | 2.77 |" in page
+
+
 @pytest.mark.parametrize(
     ("marker", "says"),
     [
