@@ -196,7 +196,7 @@ __device__ __forceinline__ acc_t<T> warp_dot(const S* a, const T* b, int64_t dim
 
 // out[0] = factor * (x[0] + ... + x[n - 1]), added to what it holds if `add`; by one block, in a fixed order.
 template <class A>
-__global__ void ordered_sum(const double* x, int64_t n, double factor, A* out, bool add) {
+__device__ __forceinline__ void ordered_sum_of_block(const double* x, int64_t n, double factor, A* out, bool add) {
   FGR_SHARED(double, partial, [warp]);
   double sum = 0;
   for (int64_t i = threadIdx.x; i < n; i += blockDim.x) sum += x[i];
@@ -208,6 +208,10 @@ __global__ void ordered_sum(const double* x, int64_t n, double factor, A* out, b
     for (unsigned w = 0; w < blockDim.x / warp; ++w) total += partial[w];
     *out = (add ? *out : A(0)) + static_cast<A>(factor * total);
   }
+}
+template <class A>
+__global__ void ordered_sum(const double* x, int64_t n, double factor, A* out, bool add) {
+  ordered_sum_of_block(x, n, factor, out, add);
 }
 
 }  // namespace fgr::cuda

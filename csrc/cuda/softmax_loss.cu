@@ -10,21 +10,22 @@ namespace {
 
 constexpr int block_threads = 128;
 // Threads of a row of scores, and of one longer than long_row.
-#if defined(FGR_EMULATE)
-constexpr int row_threads = 32, long_row_threads = 64;  // so that they take the tests' short rows in several rounds
-constexpr int64_t long_row = 512;
+#if defined(FGR_EMULATE)  // so that they take the tests' short rows in several rounds, and their few parts are folded
+constexpr int row_threads = 32, long_row_threads = 64;
+constexpr int64_t long_row = 512, fold = 2;
 #else
 constexpr int row_threads = 256, long_row_threads = 1024;
-constexpr int64_t long_row = 4096;
+constexpr int64_t long_row = 2048,
+                  fold = 16;  // parts of a gradient that are added before the others, where there are many
 #endif
 
-// Rows of the batch whose scores are held at once: 2^22 scores, tiles enough for a GPU and no more than its L2 holds,
-// but at least the 128 rows of a tile.
+// Rows of the batch whose scores are held at once: 2^23 scores, which an H100's L2 still holds (twice 2^22 of them took
+// it 1.7 times as long), but at least the 128 rows of a tile.
 int64_t rows_at_once(int64_t batch) {
 #if defined(FGR_EMULATE)
   constexpr int64_t scores = 1 << 10;  // so that the tests' small batches take several passes
 #else
-  constexpr int64_t scores = 1 << 22;
+  constexpr int64_t scores = 1 << 23;
 #endif
   constexpr int64_t tile = 128;
   return std::min(std::max(scores / std::max<int64_t>(batch, 1) / tile * tile, tile), batch);
@@ -46,6 +47,7 @@ struct Side {
   A* sums;       // [parts, rows, dim] the gradient of unit in parts, of the rows that are summed at once
   int64_t part;  // terms of a part, and how many of these there are
   int64_t n_parts;
+  int64_t step;  // from a part to the next, once they are folded
 };
 
 // The workspace.
@@ -64,6 +66,7 @@ struct Space {
       s.inv_norm = arena.take<A>(batch);
       s.part = part_length(rows, dim, terms);
       s.n_parts = blocks_for(terms, s.part);
+      s.step = s.n_parts > 2 * fold ? fold : 1;
       s.sums = arena.take<A>(s.n_parts * rows * dim);
       return s;
     };
@@ -184,23 +187,39 @@ __global__ void __launch_bounds__(product_threads, product_blocks<packed, A>)
   }
 }
 
-// The parts of a gradient, added in order and brought through the normalisation: d e = (d unit - <d unit, unit> unit) /
-// norm. Of rows first, first + 1, ... of the users, then of the items.
+// Every `fold` parts become one, in the place of their first.
 template <class A>
-__global__ void project_kernel(Side<A> users, int64_t first, int64_t n_users, A* user_rows, Side<A> items,
-                               int64_t n_items, A* item_rows, int64_t dim) {
+__global__ void fold_kernel(A* sums, int64_t n_parts, int64_t part) {
+  const int64_t first = global_thread() / part * fold;
+  if (first >= n_parts) return;
+  A* to = sums + first * part + global_thread() % part;
+  const int64_t last = first + fold < n_parts ? fold : n_parts - first;
+  A sum = *to;
+#pragma unroll 8
+  for (int64_t q = 1; q < last; ++q) sum += to[q * part];
+  *to = sum;
+}
+
+// The parts of a gradient, added in order and brought through the normalisation: d e = (d unit - <d unit, unit> unit) /
+// norm. Of rows first, first + 1, ... of the users and, the last time, of all items; then the loss is summed too.
+template <class A>
+__global__ void project_kernel(Space<A> s, int64_t batch, int64_t dim, int64_t first, int64_t rows, bool last,
+                               A* user_rows, A* item_rows, A* loss) {
+  if (last && blockIdx.x == gridDim.x - 1) {
+    return ordered_sum_of_block(s.row_loss, batch, 1.0 / static_cast<double>(batch), loss, false);
+  }
   const int64_t at = global_warp();
-  if (at >= n_users + n_items) return;
-  const bool user = at < n_users;
-  const Side<A> side = user ? users : items;
-  const int64_t r = user ? at : at - n_users, b = user ? first + r : r, part = (user ? n_users : n_items) * dim;
+  if (at >= rows + (last ? batch : 0)) return;
+  const bool user = at < rows;
+  const Side<A> side = user ? s.users : s.items;
+  const int64_t r = user ? at : at - rows, b = user ? first + r : r, part = (user ? rows : batch) * dim;
   const A *sums = side.sums + r * dim, *unit = side.unit + b * dim;
   A* row = (user ? user_rows : item_rows) + b * dim;
   A along = 0;
   for (int64_t c = lane(); c < dim; c += warp) {
     A sum = 0;
 #pragma unroll 8
-    for (int64_t q = 0; q < side.n_parts; ++q) sum += sums[q * part + c];
+    for (int64_t q = 0; q < side.n_parts; q += side.step) sum += sums[q * part + c];
     row[c] = sum;
     along += sum * unit[c];
   }
@@ -250,12 +269,18 @@ void softmax_loss(const T* user_emb, int64_t n_users, const T* item_emb, int64_t
     launch(op, packed ? gradient_kernel<true, A> : gradient_kernel<false, A>,
            user_blocks + blocks_of<Tile<A, true>>(of_items), product_threads, 0, stream, of_users, of_items,
            static_cast<unsigned>(user_blocks));
-    const int64_t done = first + rows == batch ? batch : 0;  // rows of items that have all their terms
-    launch(op, project_kernel<A>, blocks_for(rows + done, per_block), block_threads, 0, stream, s.users, first, rows,
-           user_rows, s.items, done, item_rows, dim);
+    const bool last = first + rows == batch;
+    const auto folded = [&](const Side<A>& side, int64_t part) {
+      if (side.step == 1) return;
+      launch(op, fold_kernel<A>, blocks_for(blocks_for(side.n_parts, fold) * part, block_threads), block_threads, 0,
+             stream, side.sums, side.n_parts, part);
+    };
+    folded(s.users, of_users.c_part);
+    if (last) folded(s.items, of_items.c_part);
+    launch(op, project_kernel<A>, blocks_for(last ? rows + batch : rows, per_block) + (last ? 1 : 0), block_threads, 0,
+           stream, s, batch, dim, first, rows, last, user_rows, item_rows, loss);
   }
-  launch(op, ordered_sum<A>, 1, 256, 0, stream, s.row_loss, batch, batch > 0 ? 1.0 / static_cast<double>(batch) : 0.0,
-         loss, false);
+  if (batch == 0) check(cudaMemsetAsync(loss, 0, sizeof(A), static_cast<cudaStream_t>(stream)), op);
 }
 
 #define FGR_INSTANTIATE(T)                                                                                        \

@@ -43,7 +43,11 @@ MUTANTS = {
         "test_losses.py::test_softmax_at_the_edges_of_its_tiles",
     ),
     "a part of a sum is left out": (
-        "softmax_loss.cu", "void project_kernel", "q < side.n_parts", "q + 1 < side.n_parts",
+        "softmax_loss.cu", "void project_kernel", "q < side.n_parts", "q + side.step < side.n_parts",
+        "test_losses.py::test_softmax_at_the_edges_of_its_tiles",
+    ),
+    "a part is not folded": (
+        "softmax_loss.cu", "void fold_kernel", "q = 1;", "q = 2;",
         "test_losses.py::test_softmax_at_the_edges_of_its_tiles",
     ),
     "only the last rows count for the items": (
