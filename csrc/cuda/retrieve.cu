@@ -19,8 +19,12 @@ constexpr int pitch = tile + 4;            // a row of it: aligned, and a column
 constexpr int side = 8, strip = side / 2;  // a thread has two strips of four rows, and of four columns
 constexpr int threads_a_side = tile / side;
 static_assert(threads_a_side * threads_a_side == block_threads, "a thread has a square of the tile");
-constexpr int in_registers = 8;          // words of a buffer that a lane can hold: all up to the best 128
-constexpr int64_t enough_blocks = 264;   // two for each multiprocessor of an H100
+constexpr int in_registers = 8;  // words of a buffer that a lane can hold: all up to the best 128
+#if defined(FGR_EMULATE)
+constexpr int64_t enough_blocks = 3;  // a test's blocks have so many tiles that buffers are cut again and again
+#else
+constexpr int64_t enough_blocks = 264;  // two for each multiprocessor of an H100
+#endif
 constexpr int64_t least_tiles = 2;       // of a block, where blocks share the items of a query: a buffer full
 constexpr int64_t most_words = 1 << 13;  // of a query, where blocks share its items: among so many each finds its rank
 
