@@ -1,4 +1,5 @@
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
@@ -46,6 +47,17 @@ def compare(loss, expected_loss, user_emb, item_emb, *batch, loss_terms=0.0, gra
 @given(st.sampled_from(DIMS), st.integers(1, 40), st.integers(0, 5), st.booleans())
 def test_pair_losses_match_the_reference(device, dtype, pair, dim, batch, n_neg, shared):
     compare(*pair, *tables(7, 9, dim, dtype, device=device), *batches(batch, n_neg, shared, device=device))
+
+
+@pytest.mark.parametrize(("pair", "dtype"), [*zip(PAIR, [torch.float32, torch.float64, torch.bfloat16], strict=True)])
+@pytest.mark.parametrize(("batch", "n_neg", "dim"), [(33, 130, 33), (16, 128, 32), (15, 300, 70)])
+def test_shared_negatives_at_the_edges_of_their_tiles(device, pair, dtype, batch, n_neg, dim):
+    user_emb, item_emb = tables(50, 60, dim, dtype, device=device)
+    users, pos, neg = batches(batch, n_neg, True, 50, 60, device=device)
+    mask = torch.rand(batch, n_neg, generator=torch.Generator().manual_seed(1)).to(device) < 0.6
+    mask[1] = False
+    losses = [partial(loss, mask=mask) for loss in pair]
+    compare(*losses, user_emb, item_emb, users, pos, neg, grad_terms=1.0)
 
 
 @pytest.mark.parametrize("pair", PAIR, ids=["bpr", "binary", "max_margin"])
