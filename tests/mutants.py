@@ -67,3 +67,9 @@ def compile_mutant(build: Path, folder: Path, fault: Fault, home: str | None = N
 def compile_commands(build: Path) -> list[dict[str, str]]:
     commands: list[dict[str, str]] = json.loads((build / "compile_commands.json").read_text())
     return commands
+
+
+def objects_of(build: Path, folder: str) -> list[str]:
+    """The object files made of the sources in a folder of the checkout (or of one file), relative to the build."""
+    commands = [shlex.split(c["command"]) for c in compile_commands(build) if c["file"].startswith(str(ROOT / folder))]
+    return [command[command.index("-o") + 1] for command in commands]

@@ -4,14 +4,13 @@ Needs FASTGCN_REC_EMULATED, a module of build/emulated (`make check-emulated`): 
 """
 
 import os
-import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from mutants import Fault, compile_commands, compile_mutant
+from mutants import Fault, compile_mutant, objects_of
 from support import EMULATED
 
 from fastgcn_rec import bpr_loss
@@ -104,9 +103,8 @@ MUTANTS = {
 def build_mutant(tmp_path, fault, test) -> Path:
     build = Path(EMULATED).parent
     mutant = compile_mutant(build, tmp_path, fault, home="train_step.cu" if "train_step" in test else None)
-    compiled = shlex.split(next(c["command"] for c in compile_commands(build) if c["file"].endswith("bindings.cpp")))
     module = tmp_path / Path(EMULATED).name
-    mutant.link([compiled[compiled.index("-o") + 1]], module, "-shared")
+    mutant.link(objects_of(build, "csrc/bindings.cpp"), module, "-shared")
     return module
 
 

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from mutants import KERNELS, ROOT, Fault, compile_mutant
+from mutants import KERNELS, ROOT, Fault, compile_mutant, objects_of
 from support import EMULATED
 
 BUILD = Path(EMULATED).parent if EMULATED else ROOT / "build/emulated"
@@ -93,8 +93,7 @@ def test_what_is_broken_is_there(name):
 def test_a_broken_kernel_fails_its_check(name, tmp_path):
     fault, only = FAULTS[name]
     mutant = compile_mutant(BUILD, tmp_path, fault)
-    objects = sorted(str(file) for file in (BUILD / "CMakeFiles/gpu_main.dir").rglob("*.o"))
-    mutant.link(objects, tmp_path / "gpu_main")
+    mutant.link(objects_of(BUILD, "csrc/tests/gpu"), tmp_path / "gpu_main")
     done = run(tmp_path / "gpu_main", "--only", only)
     assert done.returncode != 0, done.stdout
     assert "FAILED " + only in done.stdout or "AddressSanitizer" in done.stderr, done.stdout + done.stderr
