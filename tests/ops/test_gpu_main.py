@@ -44,6 +44,10 @@ FAULTS = {
         Fault("random_walk.cu", "row = home.row;\n      }", "__syncthreads();", ""),
         "random_walk_neighbors",
     ),
+    "the last of the best is left out": (
+        Fault("topk.cu", "topk_kernel(", "word <= last", "word < last"),
+        "topk<float> equal scores",
+    ),
     "a column that was seen is not left out": (
         Fault("topk.cu", "first_seen_from(", "seen[mid] < item", "seen[mid] <= item"),
         "topk<float>",

@@ -153,8 +153,8 @@ class OnHost {
     return inout(name, values, tolerance);
   }
   void* workspace(int64_t n_bytes) {
-    workspace_.assign(static_cast<size_t>(n_bytes), static_cast<char>(poison_byte));
-    return workspace_.data();
+    workspaces_.emplace_back(static_cast<size_t>(n_bytes), static_cast<char>(poison_byte));
+    return workspaces_.back().data();
   }
   Bipartite graph(const TestGraph& graph) { return graph.host.view(); }
   int where() const { return threads_; }
@@ -163,7 +163,7 @@ class OnHost {
  private:
   int threads_;
   Outputs outputs_;
-  std::vector<char> workspace_;
+  std::vector<std::vector<char>> workspaces_;
 };
 
 // The same on the device, every array in a buffer of its own.

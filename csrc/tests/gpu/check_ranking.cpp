@@ -2,6 +2,7 @@
 // few different ones, so that ties are many.
 #include <limits>
 
+#include "common/tie.h"
 #include "fgr/retrieve.h"
 #include "fgr/topk.h"
 #include "tests/gpu/check.h"
@@ -35,6 +36,26 @@ void check_topk(Checks& checks, const TopkCase& c) {
     const Csr seen = c.seen != nullptr ? on.graph(*c.seen).users : Csr{};
     FGR_RUN(on, topk<T>, on.in(scores), c.n_rows, c.n_items, seen, on.in(rows), c.k, ids, values,
             on.workspace(FGR_BYTES(on, topk_workspace_bytes<T>, c.n_rows, c.n_items, c.k)));
+  });
+}
+
+// Equal scores, and a k such that the k-th item and the next have keys that differ in their last digit only: whoever
+// looks for the k-th digit by digit must look at all of them.
+template <class T>
+void check_topk_to_the_last_digit(Checks& checks) {
+  const int64_t n_items = 12000;
+  std::vector<uint32_t> keys;
+  for (uint32_t i = 0; i < n_items; ++i) keys.push_back(tie_key(i));
+  std::sort(keys.begin(), keys.end());
+  size_t k = 1;
+  while (keys.at(k - 1) >> 8 != keys.at(k) >> 8) ++k;
+  const std::vector<T> scores(static_cast<size_t>(n_items), T(0.5));
+  const auto size = static_cast<int64_t>(k);
+  checks.run(std::string("topk<") + type_name<T>() + "> equal scores", [&](auto& on) {
+    int64_t* ids = on.template out<int64_t>("ids", size, exact);
+    T* values = on.template out<T>("values", size, exact);
+    FGR_RUN(on, topk<T>, on.in(scores), 1, n_items, Csr{}, nullptr, size, ids, values,
+            on.workspace(FGR_BYTES(on, topk_workspace_bytes<T>, 1, n_items, size)));
   });
 }
 
@@ -100,6 +121,41 @@ void check_retrieve(Checks& checks, const RetrieveCase& c) {
   });
 }
 
+// A query whose score of an item is NaN: the CPU throws, so that what the header says is written here.
+template <class T>
+void check_retrieve_nan(Checks& checks) {
+  const std::string name = std::string("retrieve<") + type_name<T>() + "> NaN";
+  Random random = checks.random(name);
+  const int64_t n_queries = 150, n_items = 400, dim = 8, k = 5, bad = 131;
+  auto queries = random.grid<T>(n_queries * dim), items = random.grid<T>(n_items * dim);
+  auto broken = queries;
+  broken[static_cast<size_t>(bad * dim + 3)] = std::numeric_limits<T>::quiet_NaN();
+  checks.run(name, [&](auto& on) {
+    int64_t* ids = on.template out<int64_t>("ids", n_queries * k, exact);
+    int64_t* where = on.template out<int64_t>("the workspace's first", 1, exact);
+    constexpr bool on_device = std::decay_t<decltype(on)>::on_device;
+    T* scores = on.template out<T>("scores of the others", bad * k, exact);
+    Retrieval<T> job{};
+    job.queries = on.in(on_device ? broken : queries);
+    job.items = on.in(items);
+    job.n_queries = job.queries_at_once = n_queries;
+    job.n_items = job.n_candidates = job.items_at_once = n_items;
+    job.dim = dim;
+    job.k = k;
+    auto* all_scores = static_cast<T*>(on.workspace(n_queries * k * static_cast<int64_t>(sizeof(T))));
+    void* workspace = on.workspace(FGR_BYTES(on, retrieve_workspace_bytes, job));
+    FGR_RUN(on, retrieve<T>, job, ids, all_scores, workspace);
+    if constexpr (on_device) {
+      copy(scores, all_scores, bad * k * static_cast<int64_t>(sizeof(T)));
+      copy(where, workspace, sizeof *where);
+    } else {
+      std::copy(all_scores, all_scores + bad * k, scores);
+      std::fill(ids + bad * k, ids + (bad + 1) * k, -1);
+      *where = bad * n_items;
+    }
+  });
+}
+
 template <class T>
 void check_type(Checks& checks, const TestGraph& medium) {
   const bool small = checks.small();
@@ -113,6 +169,9 @@ void check_type(Checks& checks, const TestGraph& medium) {
   check_topk<T>(checks, {small ? 1 : 20, wide, small ? 600 : 3000});
   if (!small) check_topk<T>(checks, {2048, wide, 20, &graph});
 
+  check_topk_to_the_last_digit<T>(checks);
+
+  check_retrieve_nan<T>(checks);
   const int64_t n_queries = small ? 5 : 700, n_items = small ? 300 : 5000;
   for (const int64_t dim : checks.dims()) {
     check_retrieve<T>(checks, {n_queries, n_items, dim, 20});
