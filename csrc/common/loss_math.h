@@ -24,12 +24,12 @@ FGR_HOST_DEVICE A sigmoid(A x) {
 
 template <class A>
 FGR_HOST_DEVICE A pair_loss_at(PairLoss kind, A x) {
-  return kind == PairLoss::max_margin ? (x > A(0) ? x : A(0)) : softplus(x);
+  return kind == PairLoss::max_margin ? (x <= A(0) ? A(0) : x) : softplus(x);  // NaN stays NaN
 }
 // Its derivative; of the hinge at 0: 0.
 template <class A>
 FGR_HOST_DEVICE A pair_slope_at(PairLoss kind, A x) {
-  return kind == PairLoss::max_margin ? (x > A(0) ? A(1) : A(0)) : sigmoid(x);
+  return kind == PairLoss::max_margin ? (x > A(0) ? A(1) : x <= A(0) ? A(0) : x) : sigmoid(x);
 }
 
 }  // namespace fgr

@@ -33,7 +33,8 @@ Entry* sort_by_id(Entry* a, Entry* b, int64_t n, int64_t n_out) {
 }  // namespace
 
 // Two buffers of entries and the start of every segment.
-int64_t scatter_rows_workspace_bytes(int64_t n, int64_t) {
+int64_t scatter_rows_workspace_bytes(int64_t n, int64_t n_out) {
+  check_positions(n, n_out);
   return 2 * n * static_cast<int64_t>(sizeof(Entry)) + (n + 1) * static_cast<int64_t>(sizeof(int64_t));
 }
 

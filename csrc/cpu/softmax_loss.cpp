@@ -11,6 +11,7 @@ namespace {
 constexpr int64_t chunk = 24;      // rows that a thread takes at a time: their scores stay in an L2 of 512 KiB
 constexpr int64_t depth = 256;     // rows of a panel that stay in L1 while a chunk is multiplied with them
 constexpr int64_t score_pad = 16;  // keeps a column of the scores off a single cache set where batch is a power of two
+constexpr int64_t softmax_row_block = 192;  // rows of the batch whose scores are held at once
 static_assert(softmax_row_block % chunk == 0, "a block is made of whole chunks");
 
 // The workspace, as arrays of the accumulator type.

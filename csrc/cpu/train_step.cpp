@@ -9,6 +9,7 @@
 #include "common/arena.h"
 #include "common/bf16.h"
 #include "cpu/hops.h"
+#include "fgr/scatter_rows.h"
 #include "fgr/softmax_loss.h"
 
 namespace fgr::cpu {
@@ -39,6 +40,7 @@ struct Space {
   Space(void* workspace, int64_t n_nodes, int64_t dim, int64_t n_alphas, int64_t batch, int64_t n_neg, bool shared) {
     Arena arena{reinterpret_cast<uintptr_t>(workspace)};
     const int64_t negatives = (shared ? 1 : batch) * n_neg, positions = 2 * batch + negatives;
+    check_positions(positions, n_nodes);
     const int64_t most = std::min(positions, n_nodes), hops = n_alphas - 1;
     layer = arena.take<T>(hops >= 2 ? n_nodes * dim : 0);
     slot = arena.take<int32_t>(n_nodes);

@@ -20,7 +20,7 @@ struct PairArgs {
   double* row_loss;
 };
 
-// Negatives of each row's own: one warp a row b; the same sums in the same order as cpu/pair_loss.cpp.
+// Negatives of each row's own: one warp a row b; over negatives the same sums in the same order as cpu/pair_loss.cpp.
 template <class T>
 __global__ void __launch_bounds__(block_threads) rows_kernel(PairArgs<T> a) {
   using A = acc_t<T>;

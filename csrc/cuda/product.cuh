@@ -29,13 +29,13 @@ struct Product {
 
 // What is moved at once where all that is read and written lies in whole ones, else element by element.
 template <class A>
-struct alignas(16) Pack {
+struct alignas(16) Packed {
   static constexpr int size = 16 / sizeof(A);
   A v[size];
 };
 // Written by one instruction, where an assignment to memory is cut up by the compiler.
 template <class A>
-__device__ __forceinline__ void store_pack(A* to, const Pack<A>& pack) {
+__device__ __forceinline__ void store_pack(A* to, const Packed<A>& pack) {
   uint4 word;
   memcpy(&word, &pack, sizeof word);
   __stcg(reinterpret_cast<uint4*>(to), word);
@@ -43,10 +43,10 @@ __device__ __forceinline__ void store_pack(A* to, const Pack<A>& pack) {
 
 template <bool x_along, bool y_along, class A>
 bool in_packs(const Product<A>& p) {
-  const auto aligned = [](const A* at) { return reinterpret_cast<uintptr_t>(at) % sizeof(Pack<A>) == 0; };
+  const auto aligned = [](const A* at) { return reinterpret_cast<uintptr_t>(at) % sizeof(Packed<A>) == 0; };
   const int64_t sizes = p.x_pitch | p.y_pitch | p.c_pitch | p.s_pitch | p.c_part | p.n | (x_along ? 0 : p.m) |
                         (x_along || y_along ? p.k | (p.part < p.k ? p.part : 0) : 0);
-  return sizes % Pack<A>::size == 0 && aligned(p.x) && aligned(p.y) && aligned(p.c) && aligned(p.s);
+  return sizes % Packed<A>::size == 0 && aligned(p.x) && aligned(p.y) && aligned(p.c) && aligned(p.s);
 }
 
 // The 8 x 4 threads of a warp make 4 * rows rows of the tile, each thread rows x columns results in packs. A tile that
@@ -54,7 +54,7 @@ bool in_packs(const Product<A>& p) {
 template <class A, bool tall>
 struct Tile {
   using Value = A;
-  static constexpr int pack = Pack<A>::size;
+  static constexpr int pack = Packed<A>::size;
   static constexpr int rows = (tall ? 32 : 16) / sizeof(A), columns = 8;
   static constexpr int m = product_threads / 8 * rows, n = 8 * columns;
 };
@@ -67,7 +67,7 @@ constexpr int product_blocks = packed && sizeof(A) == 4 ? 4 : 3;
 // + a pack], the pack more keeping what a warp stores of a transposed slice in different banks.
 template <class A, int across, bool along_depth, bool packed>
 struct Slices {
-  static constexpr int pack = Pack<A>::size, depth = product_depth, pitch = across + pack;
+  static constexpr int pack = Packed<A>::size, depth = product_depth, pitch = across + pack;
   static constexpr int packs = across * depth / pack / product_threads;            // of a thread
   static constexpr int a_step = along_depth ? product_threads * pack / depth : 0;  // from one to its next
   static constexpr int d_step = along_depth ? 0 : product_threads * pack / across;
@@ -77,7 +77,7 @@ struct Slices {
   int a_left;    // up to the matrix's end across, from there
   int64_t step;  // in memory, along what `along_depth` does not name
   const A* from;
-  Pack<A> held[packs];
+  Packed<A> held[packs];
 
   // The slices are rows [a0, a_end) and begin at depth `first`.
   __device__ __forceinline__ Slices(const A* p, int64_t pitch_of_p, int64_t a0, int64_t a_end, int64_t first) {
@@ -96,7 +96,7 @@ struct Slices {
       const A* at = from + (q * a_step + q * d_step) * step;
       held[q] = {};
       if (packed) {
-        if (q * a_step < a_left && d + q * d_step < left) held[q] = *reinterpret_cast<const Pack<A>*>(at);
+        if (q * a_step < a_left && d + q * d_step < left) held[q] = *reinterpret_cast<const Packed<A>*>(at);
       } else {
 #pragma unroll
         for (int e = 0; e < pack; ++e) {
@@ -116,7 +116,7 @@ struct Slices {
 #pragma unroll
         for (int e = 0; e < pack; ++e) to[e * pitch] = held[q].v[e];
       } else {
-        *reinterpret_cast<Pack<A>*>(to) = held[q];
+        *reinterpret_cast<Packed<A>*>(to) = held[q];
       }
     }
   }
@@ -125,7 +125,7 @@ struct Slices {
 // A block's slices of both factors: those it multiplies and the next.
 template <class T>
 struct Buffers {
-  using Packs = Pack<typename T::Value>;
+  using Packs = Packed<typename T::Value>;
   Packs x[2][product_depth * (T::m / T::pack + 1)];
   Packs y[2][product_depth * (T::n / T::pack + 1)];
 };
@@ -176,7 +176,7 @@ __device__ __forceinline__ void product_tile(const Product<A>& p, unsigned block
   if (p.s != nullptr) {
     each_pack(first_result(p.s, p.s_pitch), p.s_pitch, [](A* to, const A* from, int left) {
       if (packed) {
-        const Pack<A> start = *reinterpret_cast<const Pack<A>*>(from);
+        const Packed<A> start = *reinterpret_cast<const Packed<A>*>(from);
 #pragma unroll
         for (int e = 0; e < pack; ++e) to[e] = start.v[e];
       } else {
@@ -194,7 +194,7 @@ __device__ __forceinline__ void product_tile(const Product<A>& p, unsigned block
     load(k + product_depth);  // nothing behind the last slice
 #pragma unroll
     for (int d = 0; d < product_depth; ++d) {
-      Pack<A> a[row_packs], b[column_packs];
+      Packed<A> a[row_packs], b[column_packs];
 #pragma unroll
       for (int v = 0; v < row_packs; ++v) a[v] = slices.x[now][d * (X::pitch / pack) + i + v * 4];
 #pragma unroll
@@ -213,7 +213,7 @@ __device__ __forceinline__ void product_tile(const Product<A>& p, unsigned block
 
   each_pack(c0, p.c_pitch, [](const A* from, A* to, int left) {
     if (packed) {
-      Pack<A> result;
+      Packed<A> result;
 #pragma unroll
       for (int e = 0; e < pack; ++e) result.v[e] = from[e];
       store_pack(to, result);

@@ -5,6 +5,7 @@
 
 #include "common/arena.h"
 #include "cuda/device.cuh"
+#include "fgr/scatter_rows.h"
 
 namespace fgr::cuda {
 
@@ -18,6 +19,7 @@ struct Sorting {
   size_t storage_bytes = 0;
 
   Sorting(Arena& arena, int64_t n_entries, int64_t most) : n(n_entries) {
+    check_positions(n, most);
     while (bits < 32 && most >> bits != 0) ++bits;
     key = arena.take<uint32_t>(n);
     sorted_key = arena.take<uint32_t>(n);

@@ -146,7 +146,7 @@ def outer_sum(a: Any, b: Any) -> Any:
 
     Notes
     -----
-    Rows are added in order within parts, then the parts, whose number depends on n, m and k alone: the same bits for any number of threads.
+    Rows are added in a fixed order within parts, then the parts in order, whose number depends on n, m and k alone: the same bits for any number of threads.
 
     Examples
     --------

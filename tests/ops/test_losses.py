@@ -274,3 +274,15 @@ def test_errors_name_the_argument_and_both_values():
         softmax_loss(user_emb, item_emb, users, pos, 0.5, -1.0)
     with pytest.raises(ValueError, match=r"bias must have shape \[B\] = \[6\], got \[9\]"):
         softmax_loss(user_emb, item_emb, users, pos, 0.5, bias=torch.zeros(9))
+
+
+@pytest.mark.parametrize("loss", [bpr_loss, binary_loss, max_margin_loss])
+@pytest.mark.parametrize("shared", [False, True])
+def test_nan_is_not_taken_for_a_perfect_score(device, loss, shared):
+    users = torch.zeros(2, dtype=torch.int64, device=device)
+    user_emb = torch.full((1, 4), float("nan"), device=device, requires_grad=True)
+    item_emb = torch.ones(3, 4, device=device)
+    value = loss(user_emb, item_emb, users, users + 1, users[None] + 2 if shared else users[:, None] + 2)
+    value.backward()
+    assert value.isnan()
+    assert user_emb.grad.isnan().all()

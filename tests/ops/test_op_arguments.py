@@ -26,6 +26,7 @@ from fastgcn_rec import (
     select_negatives,
     topk,
 )
+from fastgcn_rec.core import native
 from fastgcn_rec.data import Edges
 
 FORMS = {
@@ -228,3 +229,8 @@ def test_what_comes_back_is_of_the_library_that_it_came_from(monkeypatch, librar
     y = propagate(graph, Array(x), [0.0, 1.0])
     assert type(y) is Array
     assert torch.equal(y.tensor, propagate(graph, x, [0.0, 1.0]))
+
+
+def test_more_ids_than_a_call_takes_are_refused_before_memory_is_asked_for():
+    with pytest.raises(ValueError, match=r"2147483648 ids of 5 rows: a call takes at most 2\^31 - 1 of each"):
+        native.size("scatter_rows", torch.device("cpu"), 2**31, 5)

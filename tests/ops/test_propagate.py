@@ -159,3 +159,14 @@ def test_numbers_for_another_device_are_made_there():
         )
     assert scalar(np.int64(3), torch.int64, meta, "op", "seed").device == meta
     assert numbers([0.5, 0.25], torch.float64, torch.device("cpu")).tolist() == [0.5, 0.25]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("dim", [16, 64])
+def test_bits_do_not_depend_on_where_x_lies(device, dtype, dim, monkeypatch):
+    monkeypatch.setattr(native, "HEAVY_DEGREE", 4)
+    monkeypatch.setattr(native, "PART_EDGES", 40)
+    graph = random_graph(30, 20, 400).to(device)
+    flat = torch.randn(graph.n_nodes * dim + 1, generator=torch.Generator().manual_seed(0)).to(device, dtype)
+    x = flat[1:].view(graph.n_nodes, dim)
+    assert torch.equal(propagate(graph, x, [0.5, 0.5]), propagate(graph, x.clone(), [0.5, 0.5]))

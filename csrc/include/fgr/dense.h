@@ -16,8 +16,8 @@ namespace fgr {
 // T = float, double. Any size may be 0: then sums are empty, and y is b.
 //
 // A row of y depends on its row of x, w and b alone, not on the other rows or their number. outer_sum adds the rows
-// in order within parts of part_rows(n, m, k) rows, then the parts in order. So both give the same bits for any number
-// of threads. Workspace: w as the product takes it, and the parts.
+// within parts of part_rows(n, m, k) rows in a fixed order (the CPU one after another), then the parts in order. So
+// both give the same bits for any number of threads. Workspace: w as the product takes it, and the parts.
 
 constexpr int64_t part_rows(int64_t n, int64_t m, int64_t k) {
   constexpr int64_t least = 256, most_parts = 64, most_numbers = 1 << 20;  // of all parts' results

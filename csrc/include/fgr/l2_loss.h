@@ -6,9 +6,9 @@
 
 namespace fgr {
 
-// emb [n_rows, dim]; ids [n], in [0, n_rows) or -1 (skipped); loss [1], overwritten. Summed in double in the order of
-// n. Workspace: one double per id. The CPU throws std::out_of_range for an id out of range; CUDA traps. Its gradient is
-// scatter_rows(ids, src = emb, src_index = ids).
+// emb [n_rows, dim]; ids [n], in [0, n_rows) or -1 (skipped); loss [1], overwritten. Summed in double in a fixed
+// order. Workspace: one double per id. The CPU throws std::out_of_range for an id out of range; CUDA fails an
+// assertion. Its gradient is scatter_rows(ids, src = emb, src_index = ids).
 inline int64_t l2_loss_workspace_bytes(int64_t n) { return n * static_cast<int64_t>(sizeof(double)); }
 namespace cpu {
 template <class T>

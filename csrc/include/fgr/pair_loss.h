@@ -35,10 +35,12 @@ struct PairBatch {
 //   user_rows [batch, dim]   dL/d user_emb[users[b]], the part of row b
 //   pos_coef  [batch]        dL/d s(u, p)
 //   neg_coef  [batch, n_neg] dL/d s(u, n), 0 where row b takes none
-//   neg_rows  [n_neg, dim]   only if shared, else null: dL/d item_emb[neg[0, m]], summed over the batch in a fixed order
+//   neg_rows  [n_neg, dim]   only if shared, else null: dL/d item_emb[neg[0, m]], summed over the batch in a fixed
+//   order
 // All are overwritten. user_emb [n_users, dim], item_emb [n_items, dim]. batch = 0 gives loss 0; n_neg may be 0.
 // Workspace: one double per row of the batch. Sums run in a fixed order: the same bits for any number of threads.
-// The CPU throws std::out_of_range for an id out of range (neg may be -1), before anything is written; CUDA traps.
+// The CPU throws std::out_of_range for an id out of range (neg may be -1), before anything is written; CUDA fails an
+// assertion.
 inline int64_t pair_loss_workspace_bytes(int64_t batch) { return batch * static_cast<int64_t>(sizeof(double)); }
 
 namespace cpu {

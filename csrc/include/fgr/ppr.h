@@ -25,7 +25,7 @@ namespace fgr {
 //   over all nodes is not above it, rounding included: |c e_s + gamma A D^-1 p - p|_1 / c for p = the scores, plus what
 //   rounding may have added to the norm itself.
 // Row s depends on nodes[s] alone, not on the others of the batch; the same bits for any number of threads. The CPU
-// throws std::out_of_range for a source that is not on the side before anything is written; CUDA traps.
+// throws std::out_of_range for a source that is not on the side before anything is written; CUDA fails an assertion.
 constexpr int64_t ppr_most_sources = 1024;
 template <class T>
 struct PprBatch {

@@ -9,8 +9,8 @@
 namespace fgr {
 
 // nodes [n_seeds] in [0, n_nodes), users first, then items; seed [1]; 0 <= restart <= 1. The CPU throws
-// std::out_of_range for a node out of range before anything is written; CUDA traps. No walk ends before its length:
-// who came over an edge can go back. Only a seed can be without edges.
+// std::out_of_range for a node out of range before anything is written; CUDA fails an assertion. No walk ends before
+// its length: who came over an edge can go back. Only a seed can be without edges.
 //
 // random_walk: out [n_seeds, length + 1], length >= 0: out[s, 0] = nodes[s], then single steps. Step t of row s takes
 // the first (t even) or second (t odd) half of random_pair(*seed, Stream::walk, element = s, draw = t / 2); where it

@@ -27,7 +27,7 @@ struct Retrieval {
 // round it differently. A score that is NaN leaves no ranking: the CPU throws std::invalid_argument naming the first
 // such query and its first such item; CUDA, which cannot throw, gives each such query ids of -1 and scores of NaN, and
 // the workspace begins with that query * n_items + item as int64, -1 where no score is NaN. Ids in `rows` and `subset`:
-// std::out_of_range; CUDA traps.
+// std::out_of_range; CUDA fails an assertion.
 namespace cpu {
 template <class T>
 int64_t retrieve_workspace_bytes(const Retrieval<T>& job);

@@ -14,7 +14,7 @@ namespace fgr {
 // [n_rows, n], a byte each. Items of their own, [n_rows, n], are looked up one by one; shared ones, [1, n], come sorted
 // with `order` (sorted place -> j), and each row looks up its edges among them: B d log n steps instead of B n log d.
 //
-// The CPU throws std::out_of_range for an id out of range before anything is written; CUDA traps.
+// The CPU throws std::out_of_range for an id out of range before anything is written; CUDA fails an assertion.
 //
 // sample_batch: row b of the batch is the sample number t = *offset + b of the stream that the seed names.
 //   by edge: positive_by_edge(r, n_edges, *seed, t); by user: positive_by_user(r, active, n_active, *seed, t).

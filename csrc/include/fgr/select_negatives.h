@@ -28,7 +28,7 @@ struct CandidateBatch {
 
 // out [batch, n], -1 where the candidates give no more. Workspace: one double per candidate. Equal embeddings give the
 // same picks for any number of threads; a GPU adds products in another order, so that near ties may go the other way.
-// The CPU throws std::out_of_range for an id out of range before anything is written; CUDA traps.
+// The CPU throws std::out_of_range for an id out of range before anything is written; CUDA fails an assertion.
 inline int64_t select_negatives_workspace_bytes(int64_t batch, int64_t m) {
   return batch * m * static_cast<int64_t>(sizeof(double));
 }

@@ -20,8 +20,7 @@ struct SoftmaxOptions {
 //   already through the normalisation. A row's norm is taken as max(norm, 1e-12).
 // users, pos [batch], equal ids allowed. batch = 0 gives loss 0.
 // The softmax is taken with the row's maximum subtracted. Sums run in a fixed order: the same bits for any number of
-// threads. The CPU throws std::out_of_range for an id out of range before anything is written; CUDA traps.
-constexpr int64_t softmax_row_block = 192;  // rows of the batch whose scores are held at once, at least
+// threads. The CPU throws std::out_of_range for an id out of range before anything is written; CUDA fails an assertion.
 
 namespace cpu {
 int64_t softmax_loss_workspace_bytes(int64_t batch, int64_t dim, int64_t accumulator_size);

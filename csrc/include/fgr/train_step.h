@@ -47,7 +47,7 @@ struct StepTimes {
 
 // batch.neg is not read for the softmax (n_neg = 0). lr [1], step [1]: t >= 1, the number of this step. loss [1],
 // overwritten: L. times may be null; a device writes none. The same bits for any number of threads. The CPU throws
-// std::out_of_range for an id out of range before anything is written; CUDA traps.
+// std::out_of_range for an id out of range before anything is written; CUDA fails an assertion.
 namespace cpu {
 template <class T>
 int64_t train_step_workspace_bytes(const Bipartite& graph, int64_t dim, int64_t n_alphas, int64_t batch, int64_t n_neg,
