@@ -389,9 +389,8 @@ template <class T, class B, bool masked, class Sink>
 void hop(const char* op, const Hop<T, B, masked>& h, const Sink& sink, bool wide, void* stream) {
   if (h.dim == 0) return;
   constexpr int most = 16 / sizeof(T);
-  const bool whole = h.dim % most == 0;
-  const int width = hop_width(h.dim, whole ? most : 1);  // of dim alone: it decides the order of sums
-  if (wide && whole && aligned(h.x) && aligned(h.base)) {
+  const int width = hop_width(h.dim, h.dim % most == 0 ? most : 1);  // of dim alone: it decides the order of sums
+  if (wide && h.dim % most == 0 && aligned(h.x) && aligned(h.base)) {
     launch_hop<most>(op, h, width, sink, stream);
   } else {
     launch_hop<1>(op, h, width, sink, stream);

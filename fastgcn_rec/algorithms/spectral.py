@@ -65,7 +65,7 @@ def _top_eigen(gram: Callable[[Tensor], Tensor], n: int, rank: int, like: Tensor
         basis = torch.eye(n, dtype=like.dtype, device=like.device)
         image = _blockwise(gram, basis)
     else:
-        start = torch.randn(n, width, generator=torch.Generator().manual_seed(seed)).to(like)
+        start = torch.randn(n, width, generator=torch.Generator().manual_seed(seed), device="cpu").to(like)
         basis, image = _orthonormal(start, start[:, :0]), like.new_empty(n, 0)
         while image.shape[1] < size:
             image = torch.cat([image, gram(basis[:, image.shape[1] :])], 1)

@@ -141,6 +141,7 @@ def _device_of(**arrays: Any) -> torch.device:
 
 def _ids(name: str, ids: Any, device: torch.device) -> torch.Tensor:
     """Edge ids as integers [n], int32 or int64."""
+    _refuse_masked(name, ids)
     try:
         strided = isinstance(ids, torch.Tensor) and ids.layout == torch.strided
         given: Any = ids.detach().to(device) if strided else np.asarray(ids)
@@ -155,9 +156,15 @@ def _ids(name: str, ids: Any, device: torch.device) -> torch.Tensor:
         )
     if not strided:
         wide = given if given.dtype in (np.int32, np.int64) else given.astype(np.int64)
+        wide = wide.copy() if len(wide) < 2 else wide  # whose stride may be any number
         return torch.from_numpy(np.require(wide, requirements=["C", "W"])).to(device)
     found: torch.Tensor = given if given.dtype in (torch.int32, torch.int64) else given.long()
-    return found.contiguous()
+    return found.contiguous().resolve_neg()
+
+
+def _refuse_masked(name: str, values: Any) -> None:
+    if np.ma.is_masked(values):
+        raise ValueError(f"Graph: {name} must be there for every edge, got masked ones; leave these edges out")
 
 
 def _given(name: str, count: int | None) -> int | None:
@@ -183,16 +190,19 @@ def _count(name: str, of: str, given: int | None, last: int, n_edges: int) -> in
 
 def _weights(weight: Any, n_edges: int, device: torch.device) -> torch.Tensor:
     """Weights as float32 [n_edges]; edge_bounds looks at their values."""
+    _refuse_masked("weight", weight)
     try:
+        if not isinstance(weight, torch.Tensor) and np.asarray(weight).dtype.kind not in "biuf":
+            raise TypeError
         with np.errstate(over="ignore"):  # inf is refused with what is not finite
             of_tensor = isinstance(weight, torch.Tensor)
             values = weight.detach() if of_tensor else torch.from_numpy(np.array(weight, np.float32))
             values = values.to(device)
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         raise TypeError(f"Graph: weight must be numbers, got {weight!r:.80}") from None
     if values.layout != torch.strided or values.is_complex():
         raise TypeError(f"Graph: weight must be a dense tensor of real numbers, got {values.dtype} {values.layout}")
-    values = values.to(torch.float32).contiguous()
+    values = values.to(torch.float32).contiguous().resolve_neg()
     if values.shape != (n_edges,):
         raise ValueError(f"Graph: weight must have shape [n_edges] = [{n_edges}], got {list(values.shape)}")
     return values
@@ -212,7 +222,7 @@ def alias_table(
         return None
     device = indptr.device
     indptr, indices, weight = indptr.cpu(), indices.cpu(), weight.cpu()
-    alias = torch.empty(indices.numel(), dtype=torch.int64)
+    alias = torch.empty(indices.numel(), dtype=torch.int64, device="cpu")
     n_rows, threads = indptr.numel() - 1, native.threads()
     _C.alias_table(indptr, indices, weight, n_rows, n_cols, alias, threads)
     return alias.to(device)

@@ -13,6 +13,7 @@ try:
         _len_torch_function_stack,
     )
     from torch._C._autograd import _profiler_enabled
+    from torch._C._functorch import is_legacy_batchedtensor
 
     def is_watched() -> bool:
         """Whether torch.compile, an exporter, torch.func, a mode, forward-mode AD or a profiler must see an op by its name."""
@@ -26,6 +27,10 @@ try:
             or _get_tracing_state() is not None
         )
 
+    def is_plain(t: torch.Tensor) -> bool:
+        """Whether a tensor's memory holds its values: no negated view, none of zeros without memory, none of a batch of gradients."""
+        return not (t.is_neg() or t._is_zerotensor() or is_legacy_batchedtensor(t))
+
     def is_transformed() -> bool:
         """Whether a tensor that is made now may belong to a mode, as fake ones do, or to a transform, so that none is to be kept."""
         return _are_functorch_transforms_active() or _len_torch_dispatch_stack() > 0
@@ -34,6 +39,9 @@ except ImportError:  # a torch that has other names for them
 
     def is_watched() -> bool:
         return True
+
+    def is_plain(t: torch.Tensor) -> bool:
+        return False
 
     def is_transformed() -> bool:
         return True

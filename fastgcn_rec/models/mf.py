@@ -61,7 +61,7 @@ class MF(Recommender):
     def reset_parameters(self) -> None:
         generator = torch.Generator().manual_seed(int(self.seed))
         shape = self.embedding.weight.shape
-        self.embedding.weight.copy_(torch.randn(shape, generator=generator) * self.init_std)
+        self.embedding.weight.copy_(torch.randn(shape, generator=generator, device="cpu") * self.init_std)
 
     def config(self) -> dict[str, Any]:
         own = {"embedding_dim": self.embedding_dim, "init_std": self.init_std, "seed": self.seed}

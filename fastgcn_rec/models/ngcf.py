@@ -114,7 +114,7 @@ class NGCF(Recommender):
         tables = [*self.embedding.weight.split([self.n_users, self.n_items]), self.own, self.neighbors]
         for table, n in zip(tables, (self.n_users, self.n_items, rows, rows), strict=True):
             limit = (6 / (n + dim)) ** 0.5
-            table.copy_((2 * torch.rand(table.shape, generator=generator) - 1) * limit)
+            table.copy_((2 * torch.rand(table.shape, generator=generator, device="cpu") - 1) * limit)
         if self.init == "identity":
             self.own.copy_(torch.eye(dim).expand_as(self.own))
         self.bias.zero_()

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ..core.links import Links
-from ..core.watch import is_watched
+from ..core.watch import is_plain, is_watched
 
 Tensor = torch.Tensor
 Function = Callable[..., Any]
@@ -30,7 +30,7 @@ def straight(registered: Function, kernel: Function, flat: Function, differentia
         for a in args:
             kind = type(a)
             if kind in _TENSORS:
-                if a.is_neg() or not (a.is_cpu or a.is_cuda):
+                if not ((a.is_cpu or a.is_cuda) and is_plain(a)):
                     return registered(*flat(args))
                 wanted = wanted or a.requires_grad
             elif kind not in _OTHERS:

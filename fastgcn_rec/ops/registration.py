@@ -279,7 +279,8 @@ _KEPT: dict[tuple[bytes, torch.dtype, torch.device, int], Tensor] = {}
 
 def numbers(values: Sequence[float], dtype: torch.dtype, device: torch.device) -> Tensor:
     """[n], which nothing may write to: what was asked for before may be the same tensor."""
-    if torch.compiler.is_compiling() or not _PLAIN.issuperset(map(type, values)) or is_captured(device):
+    listed = type(values) in (list, tuple) and _PLAIN.issuperset(map(type, values))
+    if torch.compiler.is_compiling() or not listed or is_captured(device):
         return _numbers(values, dtype, device)
     # by their bits, 0 and -0 apart; by stream, since its work makes the numbers before it reads them
     key = array("d", values).tobytes(), dtype, device, current_stream(device)

@@ -112,7 +112,7 @@ class TrainStep:
         negative_weight = check_negative_weight("TrainStep", negative_weight)
         if item_bias is not None:
             item_bias = check_bias("TrainStep", "item_bias", item_bias, graph.n_items, "n_items", embedding)
-            item_bias = item_bias.detach().to(embedding.dtype).contiguous()
+            item_bias = item_bias.detach().to(embedding.dtype).contiguous().resolve_neg()
         options = {"reg": reg, "lr": lr, "eps": eps, "weight_decay": weight_decay}
         reg, lr, eps, weight_decay = (number_of("TrainStep", name, value) for name, value in options.items())
         betas = tuple(number_of("TrainStep", "betas", beta) for beta in betas)  # type: ignore[assignment]
@@ -138,7 +138,7 @@ class TrainStep:
             self.refresh()
         self._workspace = native.workspace(0, embedding.device)
         self._outgrown: list[Tensor] = []
-        self._times = torch.zeros(len(_PARTS), dtype=torch.float64)
+        self._times = torch.zeros(len(_PARTS), dtype=torch.float64, device="cpu")
 
     @property
     def lr(self) -> float:

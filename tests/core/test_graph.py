@@ -139,3 +139,36 @@ def test_the_nodes_of_both_sides_have_one_numbering():
         ValueError, match=r"n_users \+ n_items must be <= 2147483647, got 2147483647 \+ 1; leave out ids"
     ):
         Graph.from_edges([0], [0], 2**31 - 1, 1)
+
+
+def test_values_are_taken_for_what_they_are_however_they_lie():
+    negated = torch._neg_view(-torch.ones(2))  # 1, kept as -1
+    assert Graph.from_edges([0, 1], [0, 0], weight=negated).weight.tolist() == [1, 1]
+    with pytest.raises(ValueError, match="weight"):
+        Graph.from_edges([0, 1], [0, 0], weight=torch._neg_view(torch.ones(2)))
+    with pytest.raises(ValueError, match="user id -1"):
+        Graph.from_edges(torch._neg_view(torch.tensor([0, 1])), [0, 0])
+    assert Graph.from_edges(np.arange(1)[::-1], [0]).n_edges == 1
+
+
+@pytest.mark.parametrize("weight", [np.array([1 + 5j]), np.array(["1.5"]), [10**400]])
+def test_weights_that_are_no_real_numbers_are_refused(weight):
+    with pytest.raises(TypeError, match="weight must be numbers"):
+        Graph.from_edges([0], [0], weight=weight)
+
+
+def test_masked_edges_are_refused():
+    masked = np.ma.array([0, 1], mask=[False, True])
+    for edges in ({"users": masked}, {"items": masked}, {"weight": masked}):
+        with pytest.raises(ValueError, match="masked"):
+            Graph.from_edges(**({"users": [0, 1], "items": [0, 1]} | edges))
+
+
+def test_a_default_device_is_not_the_hosts():
+    graph = Graph.from_edges([0, 1], [0, 0], weight=[1.0, 2.0])
+    torch.set_default_device("meta")
+    try:
+        users, _ = graph.alias_tables()
+    finally:
+        torch.set_default_device(None)
+    assert users.device.type == "cpu"

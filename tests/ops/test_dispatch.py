@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 import torch
-from support import on_the_cpu, random_graph, weighted_graph
+from support import assert_close, on_the_cpu, random_graph, weighted_graph
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.autograd import forward_ad
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -276,3 +276,25 @@ def test_an_address_is_a_tensors_or_a_number_or_none():
             _C.check_csr(indptr, number, 1, 1, 1)
     with pytest.raises(RuntimeError, match="storage"):
         _C.check_csr(indptr, torch.eye(2).to_sparse(), 1, 1, 1)
+
+
+@on_the_cpu
+def test_gradients_come_in_batches():
+    graph = random_graph(5, 4, 9)
+    x = torch.randn(9, 3, dtype=torch.float64, requires_grad=True)
+    y, upstream = propagate(graph, x, [0.5, 0.5]), torch.randn(2, 9, 3, dtype=torch.float64)
+    (batched,) = torch.autograd.grad(y, x, upstream, is_grads_batched=True, retain_graph=True)
+    for got, one in zip(batched, upstream, strict=True):
+        assert_close(got, torch.autograd.grad(y, x, one, retain_graph=True)[0])
+
+
+@on_the_cpu
+def test_a_tensor_of_zeros_without_memory():
+    assert propagate(random_graph(3, 2, 4), torch._efficientzerotensor((5, 2)), [1.0, 1.0]).count_nonzero() == 0
+
+
+def test_numbers_that_were_asked_for_before_are_no_way_around_the_check():
+    graph, x = random_graph(3, 2, 4), torch.ones(5, 2)
+    propagate(graph, x, [0.123])
+    with pytest.raises(TypeError, match="alphas must be"):
+        propagate(graph, x, {0.123})

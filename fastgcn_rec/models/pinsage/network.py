@@ -43,7 +43,7 @@ class Network(Featured):
                 p.zero_()
                 continue
             std = self.options["init_std"] if name in ("table", "dense.weight") else p.shape[1] ** -0.5
-            p.copy_(torch.randn(p.shape, generator=generator) * std)
+            p.copy_(torch.randn(p.shape, generator=generator, device="cpu") * std)
         self.table[self.features.unknown_tokens()] = 0
         for layer in self.layers:
             assert isinstance(layer, Layer)
