@@ -89,6 +89,7 @@ def test_a_signal_in_every_step_and_every_evaluation(kind, same_model, number, d
     )
 
 
+@pytest.mark.filterwarnings("ignore:Exception ignored in.*ZipFile.__del__")  # of one whose making was interrupted
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_exception_at_any_call(kind, data, tmp_path):
     training = Training(kind, data, tmp_path / "c.npz")
