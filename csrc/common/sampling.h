@@ -22,8 +22,8 @@ FGR_HOST_DEVICE int64_t nth_unseen(const int32_t* seen, int64_t n_seen, int64_t 
 }
 
 // The first k with sorted[k] >= x, or n.
-template <class T>
-FGR_HOST_DEVICE int64_t lower_bound(const T* sorted, int64_t n, int64_t x) {
+template <class T, class X>
+FGR_HOST_DEVICE int64_t lower_bound(const T* sorted, int64_t n, X x) {
   int64_t lo = 0, hi = n;
   while (lo < hi) {
     const int64_t mid = lo + (hi - lo) / 2;

@@ -13,6 +13,7 @@
 #include <cub/device/device_select.cuh>
 
 #include "common/arena.h"
+#include "common/sampling.h"
 #include "cuda/device.cuh"
 #include "fgr/build.h"
 
@@ -131,16 +132,7 @@ __global__ void indptr_kernel(const uint64_t* key, int64_t n_edges, int col_bits
   const int64_t r = global_thread();
   if (r > n_rows) return;
   const uint64_t first = static_cast<uint64_t>(r) << col_bits;
-  int64_t low = 0, high = n_edges;
-  while (low < high) {
-    const int64_t middle = low + (high - low) / 2;
-    if (key[middle] < first) {
-      low = middle + 1;
-    } else {
-      high = middle;
-    }
-  }
-  indptr[r] = low;
+  indptr[r] = lower_bound(key, n_edges, first);
 }
 
 __global__ void columns_kernel(const uint64_t* key, const float* key_weight, int64_t n_edges, int col_bits,

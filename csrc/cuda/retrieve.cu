@@ -155,21 +155,6 @@ __device__ int keep_best(rank_word_t<T>* words, int n, int n_best, const Csr& ex
   return kept < n_best ? kept : n_best;
 }
 
-// How many of n ascending words are before this one.
-template <class Word>
-__device__ int n_before(const Word* words, int n, Word word) {
-  int begin = 0;
-  for (int end = n; begin < end;) {
-    const int middle = begin + (end - begin) / 2;
-    if (words[middle] < word) {
-      begin = middle + 1;
-    } else {
-      end = middle;
-    }
-  }
-  return begin;
-}
-
 template <class T>
 __global__ void __launch_bounds__(block_threads, sizeof(T) == 4 ? 2 : 1)
     retrieve_kernel(Retrieval<T> job, Space<T> s, int64_t first_query, int64_t n_queries) {
@@ -296,7 +281,7 @@ __global__ void finish_kernel(Retrieval<T> job, Space<T> s, int64_t n_queries, i
     const rank_word_t<T>* kept = words + i * s.capacity;
     total += count[i];
     nan = nan || (count[i] > 0 && kept[0] == nan_word<T>());
-    if (has_word && rank < job.k) rank += n_before(kept, count[i], word);
+    if (has_word && rank < job.k) rank += static_cast<int>(lower_bound(kept, count[i], word));
   }
   const auto put = [&](int64_t place, int64_t id, T score) {
     ids[q * job.k + place] = id;

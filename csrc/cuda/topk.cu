@@ -1,3 +1,4 @@
+#include "common/sampling.h"
 #include "cuda/rank.cuh"
 #include "fgr/topk.h"
 
@@ -24,22 +25,10 @@ struct Row {
   int64_t n_seen;
 
   __device__ bool is_number(int64_t i) const { return scores[i] == scores[i]; }
-  __device__ int64_t first_seen_from(int64_t item) const {
-    int64_t lo = 0, hi = n_seen;
-    while (lo < hi) {
-      const int64_t mid = lo + (hi - lo) / 2;
-      if (seen[mid] < item) {
-        lo = mid + 1;
-      } else {
-        hi = mid;
-      }
-    }
-    return lo;
-  }
   // fn(word) for the columns of [begin, end) that are not left out.
   template <class Fn>
   __device__ void for_unseen(int64_t begin, int64_t end, const Fn& fn) const {
-    int64_t next = begin < end ? first_seen_from(begin) : 0;
+    int64_t next = begin < end ? lower_bound(seen, n_seen, begin) : 0;
     for (int64_t i = begin; i < end; ++i) {
       if (next < n_seen && seen[next] == i) {
         ++next;

@@ -94,7 +94,7 @@ void check_ppr(Checks& checks, const PprCase& c) {
   if (c.n_sources > 2) nodes[0] = own.begin, nodes[1] = own.begin + 5;
   const int64_t ends[] = {0, host.n_users, host.n_nodes()}, first = ends[c.first], last = ends[c.last];
   // The CPU adds a row's terms one after another: thousands of equal ones, whose rounding does not even out.
-  const Tolerance of_scores = sizeof(T) == 4 ? Tolerance{2e-4, 1e-4} : close<T>(4);
+  const Tolerance of_scores = sizeof(T) == 4 ? Tolerance{4e-5, 4e-5} : close<T>(4);
   // A bound of few terms says what they leave out; of many, what rounding has left.
   const Tolerance of_bound = sizeof(T) == 4 && c.terms > 8 ? Tolerance{3, 3} : Tolerance{1e-2, 1e-2};
   checks.run(name, [&](auto& on) {
