@@ -49,7 +49,7 @@ FAULTS = {
         "topk<float> equal scores",
     ),
     "a column that was seen is not left out": (
-        Fault("topk.cu", "first_seen_from(", "seen[mid] < item", "seen[mid] <= item"),
+        Fault("topk.cu", "lower_bound(seen", "n_seen, begin", "n_seen, begin + 1"),
         "topk<float>",
     ),
 }  # fmt: skip
