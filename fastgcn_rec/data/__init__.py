@@ -7,6 +7,7 @@ from .build import build_dataset
 from .dataset import Dataset, Edges
 from .download import DownloadError
 from .interactions import Interactions
+from .make import make_dataset
 from .movielens import read_movielens
 from .presplit import read_lightgcn
 from .published import published_fingerprint
@@ -20,7 +21,7 @@ from .registry import (
     load_dataset,
 )
 from .report import DatasetReport
-from .splits import make_dataset, split_leave_k_out, split_new_items, split_random, split_temporal
+from .splits import split_leave_k_out, split_new_items, split_random, split_temporal
 from .synthetic import synthetic_edges, synthetic_interactions
 
 __all__ = [

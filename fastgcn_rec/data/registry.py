@@ -15,8 +15,8 @@ from .catalogue import ENTRIES, Entry, Form
 from .dataset import Dataset
 from .download import DownloadError, fill_folder
 from .interactions import Interactions
+from .make import make_dataset
 from .published import published_fingerprint
-from .splits import make_dataset
 
 DATA_VARIABLE = "FASTGCN_REC_DATA"
 CACHE_VARIABLE = "FASTGCN_REC_CACHE"

@@ -1,0 +1,105 @@
+"""From events to a `Dataset`: filtered, split and numbered."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from inspect import signature
+from typing import Any, Literal
+
+import numpy as np
+
+from ..core.ids import Ints
+from .build import build_dataset
+from .dataset import Dataset, Edges
+from .interactions import Interactions
+from .splits import SPLITS
+
+
+def make_dataset(
+    name: str,
+    inter: Interactions,
+    split: str = "random",
+    *,
+    min_rating: float | None = None,
+    k_core: int | tuple[int, int] | None = None,
+    weight: Literal["rating"] | None = None,
+    **options: Any,
+) -> Dataset:
+    """Filter, split and number events: from `Interactions` to a `Dataset`.
+
+    Ids that lose all their events to a filter leave the id spaces; ids that had none to begin with stay unless there is a
+    filter. Users and items that only the test part has stay (cold).
+
+    Parameters
+    ----------
+    name : str
+    inter : Interactions
+    split : {"random", "temporal", "temporal-user", "leave-k-out", "new-items", "none"}
+        `split_random`, `split_temporal` by "global" or "user", `split_leave_k_out`, `split_new_items`, or everything for training.
+    min_rating : float, optional
+        Keep events rated so or higher. Required where a rating is 0 or below, which may mean that the user did not like the item: all events that
+        are kept become positive edges.
+    k_core : int or (int, int), optional
+        Then keep the k-core, see `Interactions.k_core`.
+    weight : "rating" or None
+        What weighs the edges, of both parts: the events' ratings, which must be > 0 then, or nothing. For a weight of another kind (a count,
+        1 + alpha * rating) put it in their place: ``dataclasses.replace(events, rating=...)``. A repeated pair has its earliest event's, as it
+        has its time.
+    **options
+        Arguments of the split: `test`, `seed`, `k`, `by`.
+
+    Raises
+    ------
+    ValueError
+        An unknown split, an option that the split does not have, or data that a filter or split needs and is not there.
+
+    Examples
+    --------
+    >>> from fastgcn_rec.data import Interactions, make_dataset
+    >>> events = Interactions.from_raw([1, 1, 2, 2], [5, 6, 5, 6], time=[1, 2, 3, 4])
+    >>> make_dataset("toy", events, split="leave-k-out", k=1)
+    Dataset('toy', 2 users, 2 items, 2 train + 2 test edges)
+    """
+    if not isinstance(inter, Interactions):
+        raise TypeError(
+            f"make_dataset: inter must be Interactions, got {type(inter).__name__}; Interactions.from_raw(users, items) makes them of raw ids, "
+            "read_csv and the other readers of files"
+        )
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {', '.join(map(repr, SPLITS))}, got {split!r}")
+    function = SPLITS[split]
+    known = [option for option in signature(function).parameters if option != "inter"]
+    unknown = [option for option in options if option not in known]
+    if unknown:
+        raise ValueError(
+            f"split={split!r} has no option {unknown[0]!r}; it has {', '.join(known) if known else 'none'}"
+        )
+    if weight not in (None, "rating"):
+        raise ValueError(f"weight must be 'rating' or None, got {weight!r}")
+    if weight and inter.rating is None:
+        raise ValueError(f"weight='rating' needs ratings, but {name} has none; leave weight at None")
+    rows = len(inter)
+    if min_rating is None and inter.rating is not None and rows and not inter.rating.min() > 0:
+        at = int(inter.rating.argmin())
+        raise ValueError(
+            f"{name}: min_rating must be given where ratings are not all above 0, since every event becomes a positive edge; the lowest is "
+            f"{inter.rating[at]:g}, of user {inter.user_ids[inter.users[at]]} and item {inter.item_ids[inter.items[at]]}; "
+            f"min_rating=-math.inf takes all"
+        )
+    if min_rating is not None:
+        inter = inter.filter_rating(min_rating).compact()
+    if k_core is not None:
+        inter = inter.k_core(*k_core) if isinstance(k_core, tuple) else inter.k_core(k_core)
+    if rows and not len(inter):
+        raise ValueError(f"min_rating={min_rating}, k_core={k_core} leave none of {rows} events of {name}; relax them")
+    train, test = function(inter, **options)
+
+    def edges(which: Ints) -> Edges:
+        users, items = inter.users[which].astype(np.int32), inter.items[which].astype(np.int32)
+        time = None if inter.time is None else inter.time[which]
+        return Edges(users, items, time, inter.rating[which] if weight and inter.rating is not None else None)
+
+    data = build_dataset(
+        name, edges(train), edges(test), inter.user_ids, inter.item_ids, inter.item_info, distinct=True, user_info=inter.user_info
+    )  # fmt: skip
+    return replace(data, dropped_duplicates=len(inter) - train.size - test.size)
