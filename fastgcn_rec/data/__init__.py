@@ -18,13 +18,14 @@ from .registry import (
     DatasetUnavailableError,
     available_datasets,
     cache_folder,
-    load_dataset,
 )
 from .report import DatasetReport
+from .spec import DataSpec, load_dataset
 from .splits import split_leave_k_out, split_new_items, split_random, split_temporal
 from .synthetic import synthetic_edges, synthetic_interactions
 
 __all__ = [
+    "DataSpec",
     "Dataset",
     "DatasetInfo",
     "DatasetReport",

@@ -15,7 +15,6 @@ from .catalogue import ENTRIES, Entry, Form
 from .dataset import Dataset
 from .download import DownloadError, fill_folder
 from .interactions import Interactions
-from .make import make_dataset
 from .published import published_fingerprint
 
 DATA_VARIABLE = "FASTGCN_REC_DATA"
@@ -94,56 +93,25 @@ def available_datasets() -> list[DatasetInfo]:
     ]
 
 
-def load_dataset(
-    name: str,
-    root: str | os.PathLike[str] | None = None,
-    *,
-    download: bool = True,
-    split: str | None = None,
-    **options: Any,
-) -> Dataset:
-    """Load a known data set, from this machine or else from the network.
+def read_known(name: str, root: str | os.PathLike[str] | None = None, download: bool = True) -> Interactions | Dataset:
+    """Return the events of a known data set, or the data set where it comes with its split.
 
-    Parameters
-    ----------
-    name : str
-        One of `available_datasets`.
-    root : path, optional
-        The folder of the files, or the folder above it. Where given, nowhere else is looked.
-    download : bool
-        Fetch the data set into the cache if it is not on this machine.
-    split : str, optional
-        One of `make_dataset`'s. Default: the published split where there is one; otherwise the latest 20 % of all events for the test
-        ("temporal"), or 20 % of each user's at random where the files hold no times.
-    **options
-        Those of `make_dataset`: `test`, `seed`, `k`, `by`, `min_rating`, `k_core`, `weight`.
-
-    Raises
-    ------
-    ValueError
-        An unknown name, or options for a data set that comes with its split.
-    DatasetUnavailableError
-        The data set is in none of the places; the message lists each of them and what to do.
+    ValueError: an unknown name. DatasetUnavailableError: it is in none of the places; the message lists each of them and what to do.
 
     Examples
     --------
-    >>> from fastgcn_rec.data import load_dataset
-    >>> data = load_dataset("ml-100k", split="random", min_rating=4)  # doctest: +SKIP
+    >>> read_known("ml-100k")  # doctest: +SKIP
+    Interactions(100000 events, 943 users, 1682 items, rating, time, ...)
     """
     if name not in ENTRIES:
-        raise ValueError(
-            f"name must be one of {', '.join(ENTRIES)}, got {name!r}; files of your own go through Python: "
-            "fastgcn_rec.data.read_csv (or another reader), then make_dataset"
-        )
+        raise ValueError(f"name must be one of {', '.join(ENTRIES)}, got {name!r}")
     entry = ENTRIES[name]
-    if split is not None:
-        options["split"] = split
     folders = _local_folders(name) if root is None else [Path(root) / name, Path(root)]
     tried: list[str] = []
     for folder in folders:
         form = _form(entry, folder)
         if form is not None:
-            return _read(name, entry, form, folder, options)
+            return form.read(folder)
         tried.append(f"{folder}: {'not all files are there' if folder.is_dir() else 'no such folder'}")
     if root is None and download:
         folder = cache_folder() / name
@@ -156,10 +124,15 @@ def load_dataset(
             form = _form(entry, folder)
             if form is None:  # the sources and the forms of an entry are written together
                 raise AssertionError(f"{source.label} does not give the files of {name}")
-            return _read(name, entry, form, folder, options)
+            return form.read(folder)
         if not entry.sources:
             tried.append("download: none is known for this data set")
     raise DatasetUnavailableError(_unavailable(name, entry, tried))
+
+
+def default_split(name: str, events: Interactions) -> dict[str, Any]:
+    """The options of `make_dataset` for a known data set of which none are given."""
+    return ENTRIES[name].split if events.time is not None else {"split": "random"}
 
 
 def _unavailable(name: str, entry: Entry, tried: list[str]) -> str:
@@ -179,18 +152,3 @@ def _local_folders(name: str) -> list[Path]:
 
 def _form(entry: Entry, folder: Path) -> Form | None:
     return next((form for form in entry.forms if all((folder / file).is_file() for file in form.files)), None)
-
-
-def _read(name: str, entry: Entry, form: Form, folder: Path, options: dict[str, Any]) -> Dataset:
-    found = form.read(folder)
-    if isinstance(found, Dataset):
-        if options:
-            raise ValueError(f"{name} comes with its published split and takes no options, got {', '.join(options)}")
-        return found
-    return make_dataset(name, found, **_with_default_split(entry, found, options))
-
-
-def _with_default_split(entry: Entry, found: Interactions, options: dict[str, Any]) -> dict[str, Any]:
-    if "split" in options:
-        return options
-    return {**(entry.split if found.time is not None else {"split": "random"}), **options}

@@ -1,0 +1,388 @@
+"""From a name, files or a folder to a `Dataset`: where data come from, what their columns mean and what is held out, in one record."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path
+from typing import Any, get_args
+
+from .catalogue import ENTRIES
+from .dataset import Dataset
+from .formats import Format, format_of
+from .guess import guess_columns
+from .interactions import Interactions
+from .make import make_dataset
+from .movielens import read_movielens
+from .presplit import read_lightgcn
+from .readers import read_csv, read_npz, read_parquet
+from .recbole import read_recbole
+from .registry import default_split, read_known
+from .text import TextFormat, read_header
+
+ROLES = ("user", "item", "rating", "weight", "time")
+TEXT_OPTIONS = ("sep", "header", "quoted", "newlines", "comment", "strip", "ids", "missing", "bad_lines", "encoding")
+READING: dict[str, tuple[str, ...]] = {  # what each format takes beside "format"
+    "known": ("root", "download"),
+    "csv": TEXT_OPTIONS,
+    "parquet": (),
+    "npz": (),
+    "recbole": (),
+    "movielens": (),
+    "lightgcn": (),
+}
+SPLIT = ("split", "test", "valid", "seed", "k", "by", "min_rating", "k_core", "weight")
+COLUMNS = {"csv": ROLES, "parquet": ROLES, "recbole": ROLES}
+_FILES = {"split": ("test", "valid"), "beside": ("items", "users"), "reading": ("root",)}  # paths among the values
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """Where a data set comes from, which columns it has, and what is held out: values of JSON alone.
+
+    Made by :meth:`of`. What is left out is found in the files by :meth:`resolved`.
+
+    Attributes
+    ----------
+    source : tuple of str
+        One known name, one path, glob or folder, "-" for standard input, or several paths.
+    columns : dict
+        The name or position of the columns "user", "item", "rating" or "weight", and "time"; "" says that there is none.
+    reading : dict
+        "format", and the options of its reader.
+    beside : dict
+        "items" and "users", files with columns of them, and "item_columns", "user_columns", which of those are read.
+    split : dict
+        What `make_dataset` takes; "test" and "valid" may be files.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from fastgcn_rec.data import DataSpec
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "plays.csv"
+    >>> _ = path.write_text("listener,song,at\\nann,7,10\\nbob,7,11\\n")
+    >>> spec = DataSpec.of(path, user="listener", item="song", time="at", split="none")
+    >>> spec.describe()
+    'user=listener, item=song, time=at'
+    >>> spec.load()
+    Dataset('plays', 2 users, 1 items, 2 train + 0 test edges)
+    >>> DataSpec.from_dict(spec.to_dict()) == spec
+    True
+    """
+
+    source: tuple[str, ...]
+    columns: dict[str, str | int] = field(default_factory=dict)
+    reading: dict[str, Any] = field(default_factory=dict)
+    beside: dict[str, Any] = field(default_factory=dict)
+    split: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        *,
+        items: str | os.PathLike[str] | None = None,
+        users: str | os.PathLike[str] | None = None,
+        item_columns: Sequence[str] | None = None,
+        user_columns: Sequence[str] | None = None,
+        **options: Any,
+    ) -> DataSpec:
+        """Sort what `load_dataset` takes, by what it is about; None is the same as left out.
+
+        Raises
+        ------
+        ValueError
+            An option that there is not.
+        """
+        listed = [source] if isinstance(source, (str, os.PathLike)) else list(source)
+        if not listed:
+            raise ValueError("source must name a data set or files, got an empty list")
+        for one in listed:
+            if not isinstance(one, (str, os.PathLike)):
+                raise TypeError(f"source must be a name, a path or a list of paths, got {type(one).__name__}")
+        given = {name: _plain(name, value) for name, value in options.items() if value is not None}
+        reading = {"format", *(option for known in READING.values() for option in known)}
+        unknown = [name for name in given if name not in (*ROLES, *SPLIT, *reading)]
+        if unknown:
+            near = get_close_matches(unknown[0], (*ROLES, *SPLIT, *reading), 1, 0.5)
+            raise ValueError(f"there is no option {unknown[0]!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        beside = {"items": items, "users": users, "item_columns": item_columns, "user_columns": user_columns}
+        names = tuple(os.fspath(one) for one in listed)
+        columns = {role: given[role] for role in ROLES if role in given}
+        split = {name: given[name] for name in SPLIT if name in given and name != "weight"}
+        weight = columns.get("weight", "")
+        if weight != "" and (names[0] in ENTRIES or columns.get("rating", "") != ""):
+            if weight not in ("rating", columns.get("rating")):
+                raise ValueError(
+                    f"rating={columns.get('rating', 'rating')!r} and weight={weight!r} must be one column, whose values then are the weights; leave one out"
+                )
+            split["weight"] = "rating"
+            del columns["weight"]
+        return cls(
+            names,
+            columns,
+            {name: given[name] for name in given if name in reading},
+            {name: _plain(name, value) for name, value in beside.items() if value is not None},
+            split,
+        )
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], base: str | os.PathLike[str] | None = None) -> DataSpec:
+        """Return what :meth:`to_dict` gave; paths that are relative are taken from the folder `base`, where it is given.
+
+        Raises
+        ------
+        ValueError
+            Keys that there are not.
+        """
+        known = [part.name for part in fields(cls)]
+        unknown = [key for key in values if key not in known]
+        inner = {"columns": ROLES, "beside": ("items", "users", "item_columns", "user_columns"), "split": SPLIT}
+        inner["reading"] = ("format", *dict.fromkeys(option for options in READING.values() for option in options))
+        unknown += [f"{part}.{key}" for part, keys in inner.items() for key in values.get(part, {}) if key not in keys]
+        if unknown:
+            raise ValueError(f"a data spec has no {', '.join(map(repr, unknown))}; its keys are {', '.join(known)}")
+        if not values.get("source"):
+            raise ValueError("a data spec needs 'source': a known name, a path, or a list of paths")
+        source = values["source"]
+        spec = cls(
+            (source,) if isinstance(source, str) else tuple(source),
+            **{name: dict(values.get(name, {})) for name in known[1:]},
+        )
+        return spec if base is None else spec._based(Path(base))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the parts that are not empty, as values of JSON."""
+        source = self.source[0] if len(self.source) == 1 else list(self.source)
+        rest = {part.name: dict(getattr(self, part.name)) for part in fields(self)[1:]}
+        return {"source": source, **{name: value for name, value in rest.items() if value}}
+
+    def _based(self, base: Path) -> DataSpec:
+        parts = {name: dict(getattr(self, name)) for name in _FILES}
+        for name, keys in _FILES.items():
+            for key in keys:
+                if isinstance(parts[name].get(key), str):
+                    parts[name][key] = str(base / parts[name][key])
+        fixed = self.known or self.source == ("-",)
+        return replace(self, source=self.source if fixed else tuple(str(base / one) for one in self.source), **parts)
+
+    @property
+    def known(self) -> bool:
+        """Whether the source is a known name."""
+        return len(self.source) == 1 and self.source[0] in ENTRIES
+
+    @property
+    def name(self) -> str:
+        """A short name, for the data set and for folders: "plays" of plays.csv.gz."""
+        if self.known:
+            return self.source[0]
+        path = Path(self.source[0]).expanduser()
+        stem = path.resolve().name if path.is_dir() else path.name.lstrip(".").split(".")[0]
+        return re.sub(r"[^\w-]+", "-", stem).strip("-_") or "data"
+
+    def resolved(self) -> DataSpec:
+        """Return the spec with every guess filled in; reads the heads of files alone.
+
+        Raises
+        ------
+        FileNotFoundError
+            A file that is not there.
+        ValueError
+            A name that is not known, options that the format does not have, or columns that cannot be told apart.
+        """
+        return self._resolved
+
+    @cached_property
+    def _resolved(self) -> DataSpec:
+        if self.known:
+            _refuse(self.name, self.reading, ("format", *READING["known"]), "options")
+            _refuse(self.name, self.columns, (), "columns")
+            return self
+        path = self._path()
+        presplit = isinstance(self.split.get("test"), str)
+        form = str(self.reading.get("format") or ("lightgcn" if presplit else format_of(path)))
+        if form not in get_args(Format):
+            raise ValueError(f"format must be one of {', '.join(map(repr, get_args(Format)))}, got {form!r}")
+        _refuse(f"{path} (format {form!r})", self.reading, ("format", *READING[form]), "options")
+        _refuse(f"{path} (format {form!r})", self.columns, COLUMNS.get(form, ()), "columns")
+        columns = self.columns
+        if form == "csv":
+            names = read_header(
+                path, TextFormat(**{k: v for k, v in self.reading.items() if k not in ("format", "bad_lines")})
+            )
+            columns = guess_columns(str(path), names, self.columns)
+        elif form == "parquet":
+            columns = guess_columns(str(path), _parquet_names(path), self.columns)
+        return replace(self, columns=columns, reading={"format": form, **self.reading})
+
+    def describe(self) -> str:
+        """Return what the source is read as, in one line: ``user=listener, item=song, time=at``."""
+        spec = self.resolved()
+        if spec.known:
+            return f"{spec.name}, a known data set"
+        shown = ", ".join(f"{role}={spec.columns[role]}" for role in ROLES if spec.columns.get(role, "") != "")
+        return shown or f"the columns of its format, {spec.reading['format']}"
+
+    def interactions(self) -> Interactions:
+        """Return the events. ValueError: the source comes with its split."""
+        found = self._read()
+        if isinstance(found, Dataset):
+            raise ValueError(f"{self.name} comes with its split, so it has no events to be split; load it")
+        return found
+
+    def load(self) -> Dataset:
+        """Read, filter and split: the `Dataset`."""
+        spec, found = self.resolved(), self._read()
+        split: dict[str, Any] = {
+            name: tuple(value) if name == "k_core" and isinstance(value, list) else value
+            for name, value in spec.split.items()
+        }
+        if isinstance(found, Dataset):
+            given = [
+                name for name, value in split.items() if not isinstance(value, str) or name not in ("test", "valid")
+            ]
+            if given:
+                came = "its published split" if spec.known else "its split"
+                raise ValueError(f"{self.name} comes with {came} and takes no options, got {', '.join(given)}")
+            return found
+        if "weight" in spec.columns:
+            split["weight"] = "rating"
+        if spec.known and "split" not in split:
+            split = {**default_split(self.name, found), **split}
+        return make_dataset(self.name, found, **split)
+
+    def _read(self) -> Interactions | Dataset:
+        spec = self.resolved()
+        if spec.known:
+            return read_known(
+                spec.name, **{name: spec.reading[name] for name in READING["known"] if name in spec.reading}
+            )
+        path, form = spec._path(), spec.reading["format"]
+        test = spec.split.get("test")
+        if form == "lightgcn" or isinstance(test, str):
+            train = path / "train.txt" if path.is_dir() else path
+            beside = path / "test.txt" if path.is_dir() else None
+            return read_lightgcn(train, test if isinstance(test, str) else beside, spec.name)
+        at = {role: name for role, name in spec.columns.items() if name != "" and role != "weight"}
+        if "weight" in spec.columns:
+            at["rating"] = spec.columns["weight"]
+        options = {name: value for name, value in spec.reading.items() if name != "format"}
+        readers: dict[str, Any] = {
+            "csv": read_csv,
+            "parquet": read_parquet,
+            "npz": read_npz,
+            "recbole": read_recbole,
+            "movielens": read_movielens,
+        }
+        events: Interactions = readers[form](path, **at, **options)
+        without: dict[str, Any] = {
+            role: None
+            for role in ("rating", "time")
+            if spec.columns.get(role) == "" and (role == "time" or "weight" not in spec.columns)
+        }
+        return replace(events, **without)
+
+    def _path(self) -> Path:
+        path = Path(self.source[0]).expanduser()
+        if path.exists():
+            return path
+        if self.source[0] == path.name and not path.suffix:
+            raise ValueError(
+                f"name must be one of {', '.join(ENTRIES)}, got {self.source[0]!r}, and no file or folder is named so"
+            )
+        raise FileNotFoundError(f"{path} does not exist")
+
+
+def load_dataset(
+    source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    root: str | os.PathLike[str] | None = None,
+    *,
+    download: bool = True,
+    user: str | int | None = None,
+    item: str | int | None = None,
+    rating: str | int | None = None,
+    weight: str | int | None = None,
+    time: str | int | None = None,
+    items: str | os.PathLike[str] | None = None,
+    users: str | os.PathLike[str] | None = None,
+    item_columns: Sequence[str] | None = None,
+    user_columns: Sequence[str] | None = None,
+    split: str | None = None,
+    **options: Any,
+) -> Dataset:
+    """Load a data set: a known one, from this machine or else from the network, or one of your own files.
+
+    Parameters
+    ----------
+    source : str, path or list of paths
+        One of `available_datasets`, or a file, folder or glob of your own. A known name wins: "./gowalla" is a path.
+    root : path, optional
+        For a known name: the folder of the files, or the folder above it. Where given, nowhere else is looked.
+    download : bool
+        Fetch a known data set into the cache if it is not on this machine.
+    user, item, rating, time : str or int, optional
+        Columns by name or position. Default: guessed, or an error that shows the columns; "" says that there is none.
+    weight : str or int, optional
+        The column that weighs the edges; never guessed. "rating" for a known name, or the column that `rating` names: the ratings do.
+    items, users : path, optional
+        Files with columns of items and of users.
+    item_columns, user_columns : list of str, optional
+        Which of their columns are read. Default: all.
+    split : str, optional
+        One of `make_dataset`'s. Default: the published split where there is one; for other known names the latest 20 % of all events for the
+        test ("temporal"), or 20 % of each user's at random where the files hold no times; for your own files `make_dataset`'s.
+    **options
+        Those of `make_dataset`: `test`, `seed`, `k`, `by`, `min_rating`, `k_core`; and `format` ("csv", "parquet", "npz", "recbole",
+        "movielens", "lightgcn") with those of the format's reader, such as `sep` and `encoding`.
+
+    Raises
+    ------
+    FileNotFoundError
+        A file that is not there.
+    ValueError
+        An unknown name, options for a data set that comes with its split, and what readers and `make_dataset` raise.
+    DatasetUnavailableError
+        The data set is in none of the places; the message lists each of them and what to do.
+
+    Examples
+    --------
+    >>> from fastgcn_rec.data import load_dataset
+    >>> data = load_dataset("ml-100k", split="random", min_rating=4)  # doctest: +SKIP
+    >>> plays = load_dataset("plays.csv", user="listener", item="song", k_core=5)  # doctest: +SKIP
+    """
+    given: dict[str, Any] = {"user": user, "item": item, "rating": rating, "weight": weight, "time": time}
+    given |= {"items": items, "users": users, "item_columns": item_columns, "user_columns": user_columns}
+    given |= {"root": root, "download": None if download else False, "split": split}
+    return DataSpec.of(source, **given, **options).load()
+
+
+def _plain(name: str, value: Any) -> Any:
+    """A value of JSON."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if hasattr(value, "item") and not hasattr(value, "__len__"):  # a number of NumPy's
+        return value.item()
+    if isinstance(value, (tuple, set, frozenset)):
+        return list(value)
+    if not isinstance(value, (str, int, float, bool, list)):
+        raise TypeError(f"{name} must be a text, a number or a list of them, got {type(value).__name__}")
+    return value
+
+
+def _refuse(what: str, given: Mapping[str, Any], known: Sequence[str], kind: str) -> None:
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        raise ValueError(f"{what} takes no {kind} {', '.join(map(repr, unknown))}; it has {', '.join(known) or 'none'}")
+
+
+def _parquet_names(path: Path) -> list[str]:
+    try:
+        import pyarrow.parquet as parquet
+    except ImportError as error:
+        raise ImportError("Parquet needs pyarrow: pip install 'fastgcn_rec[parquet]'") from error
+    names: list[str] = parquet.ParquetDataset(path).schema.names
+    return names
