@@ -91,6 +91,9 @@ class Dataset:
         Rows left out because their pair had occurred before in the same part.
     user_info : dict of str to array [n_users]
         Columns aligned with internal user ids, such as "age". May be empty.
+    disliked : Edges
+        The pairs that were rated below the `min_rating` of `make_dataset`, and never so high, without times: ``model.recommend(users, exclude=data.disliked)``
+        does not bring them back. They are no part of the split and may be later than it; the fingerprint is without them. May be empty.
 
     Examples
     --------
@@ -111,9 +114,10 @@ class Dataset:
     item_info: dict[str, Array] = field(default_factory=dict)
     dropped_duplicates: int = 0
     user_info: dict[str, Array] = field(default_factory=dict)
+    disliked: Edges = field(default_factory=lambda: Edges(np.zeros(0, np.int32), np.zeros(0, np.int32)))
 
     def __post_init__(self) -> None:
-        for part in ("train", "test"):
+        for part in ("train", "test", "disliked"):
             edges: Edges = getattr(self, part)
             if edges.ids is None or edges.ids[0] is not self.user_ids or edges.ids[1] is not self.item_ids:
                 object.__setattr__(self, part, replace(edges, ids=(self.user_ids, self.item_ids)))
@@ -309,6 +313,7 @@ class Dataset:
             self,
             train=replace(self.train, users=new_u[self.train.users], items=new_i[self.train.items]),
             test=replace(self.test, users=new_u[self.test.users], items=new_i[self.test.items]),
+            disliked=replace(self.disliked, users=new_u[self.disliked.users], items=new_i[self.disliked.items]),
             user_ids=self.user_ids[users],
             item_ids=self.item_ids[items],
             item_info={name: column[items] for name, column in self.item_info.items()},

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..core.arguments import check_count
-from ..core.ids import Array, IdIndex, Ints, as_ids, codes_of, factorize, pair_keys
+from ..core.ids import Array, IdIndex, Ints, among, as_ids, codes_of, factorize, pair_keys
 from .columns import infos, ratings, times
 from .rows import first_events
 
@@ -202,12 +203,31 @@ class Interactions:
         >>> len(Interactions.from_raw([1, 2, 2], [5, 5, 6], rating=[3, 4, 5]).filter_rating(4))
         2
         """
+        return self.select(self._rated(min_rating))
+
+    def disliked(self, min_rating: float) -> Interactions:
+        """Return an event for each pair all of whose events are rated below `min_rating`; the id spaces stay.
+
+        Examples
+        --------
+        >>> from fastgcn_rec.data import Interactions
+        >>> low = Interactions.from_raw([1, 2, 2, 2], [5, 5, 6, 6], rating=[1, 4, 1, 4]).disliked(4)
+        >>> low.users.tolist(), low.items.tolist()
+        ([0], [0])
+        """
+        high = self._rated(min_rating)
+        keys = self.pair_keys()
+        rows = np.flatnonzero(~high)
+        rows = rows[~among(np.sort(keys[high]), keys[rows])]
+        return self.select(rows[first_events(keys[rows])])
+
+    def _rated(self, min_rating: float) -> NDArray[np.bool_]:
         if self.rating is None:
             raise ValueError(f"min_rating={min_rating} needs ratings, but these interactions have none; leave it out")
         if not isinstance(min_rating, (int, float, np.integer, np.floating)) or np.isnan(min_rating):
             raise ValueError(f"min_rating must be a number, got {min_rating!r}")
         with np.errstate(over="ignore"):  # a threshold beyond float32 is infinity there
-            return self.select(self.rating >= self.rating.dtype.type(min_rating))
+            return np.asarray(self.rating >= self.rating.dtype.type(min_rating))
 
     def k_core(self, k_user: int, k_item: int | None = None) -> Interactions:
         """Return the largest part where every user has `k_user` items and every item `k_item` users at least.

@@ -7,8 +7,9 @@ from inspect import signature
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..core.ids import Ints
+from ..core.ids import Array, Ints, codes_of
 from .build import build_dataset
 from .dataset import Dataset, Edges
 from .interactions import Interactions
@@ -38,7 +39,7 @@ def make_dataset(
         `split_random`, `split_temporal` by "global" or "user", `split_leave_k_out`, `split_new_items`, or everything for training.
     min_rating : float, optional
         Keep events rated so or higher. Required where a rating is 0 or below, which may mean that the user did not like the item: all events that
-        are kept become positive edges.
+        are kept become positive edges. What is rated lower stays at hand as `Dataset.disliked`.
     k_core : int or (int, int), optional
         Then keep the k-core, see `Interactions.k_core`.
     weight : "rating" or None
@@ -78,7 +79,7 @@ def make_dataset(
         raise ValueError(f"weight must be 'rating' or None, got {weight!r}")
     if weight and inter.rating is None:
         raise ValueError(f"weight='rating' needs ratings, but {name} has none; leave weight at None")
-    rows = len(inter)
+    rows, everything = len(inter), inter
     if min_rating is None and inter.rating is not None and rows and not inter.rating.min() > 0:
         at = int(inter.rating.argmin())
         raise ValueError(
@@ -102,4 +103,25 @@ def make_dataset(
     data = build_dataset(
         name, edges(train), edges(test), inter.user_ids, inter.item_ids, inter.item_info, distinct=True, user_info=inter.user_info
     )  # fmt: skip
-    return replace(data, dropped_duplicates=len(inter) - train.size - test.size)
+    disliked = data.disliked if min_rating is None else _disliked(everything.disliked(min_rating), data)
+    return replace(data, dropped_duplicates=len(inter) - train.size - test.size, disliked=disliked)
+
+
+def _disliked(low: Interactions, data: Dataset) -> Edges:
+    """Those of the pairs whose user and item the data set has, by its ids."""
+    users, items = (
+        _codes_in(new, old)[codes]
+        for new, old, codes in (
+            (data.user_ids, low.user_ids, low.users),
+            (data.item_ids, low.item_ids, low.items),
+        )
+    )
+    known = (users >= 0) & (items >= 0)
+    return Edges(users[known], items[known])
+
+
+def _codes_in(new: Array, old: Array) -> NDArray[np.int32]:
+    """For each of the sorted ids ``old`` its place in ``new``, which are some of them; -1 where it has none."""
+    places = np.full(old.size, -1, np.int32)
+    places[codes_of(new, old, "new", "ids")] = np.arange(new.size)
+    return places
