@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Collection, Sequence
 from typing import Literal, get_args
 
 import numpy as np
 
+from .arrow import events_of
 from .events import FilePath, existing, naming, position, read_events
 from .interactions import Interactions
+from .parquet import ParquetFiles
 from .parse import MISSING, Ids
 from .sparse import stored_entries
 from .text import TextFormat, read_header
@@ -106,65 +106,50 @@ def read_csv(
 
 
 def read_parquet(
-    path: FilePath, user: str = "user", item: str = "item", rating: str | None = None, time: str | None = None
+    path: FilePath | Sequence[FilePath],
+    user: str | int = "user",
+    item: str | int = "item",
+    rating: str | int | None = None,
+    time: str | int | None = None,
+    *,
+    time_unit: str | None = None,
 ) -> Interactions:
-    """Read events from a Parquet file or a folder of them; needs pyarrow.
+    """Read events from Parquet files; needs pyarrow.
+
+    Row groups are read in batches, of the columns that are asked for alone, so that a file may be larger than the memory.
 
     Parameters
     ----------
-    path : path
-    user, item, rating, time : str
-        Column names. Ids are integers or strings; times are numbers or timestamps.
+    path : path, or list of paths
+        A file, a folder of files (folders named ``column=value`` are a column), or a pattern such as "plays-*.parquet", in sorted order.
+    user, item, rating, time : str or int
+        Columns' names, or positions. Ids are integers or strings, ratings numbers, times numbers, dates, timestamps or ISO texts.
+    time_unit : "s", "ms", "us", "ns" or None
+        What times that are numbers count from 1970 on; they become seconds then. None: they stay as they are.
 
     Raises
     ------
     ImportError
         pyarrow is not installed: ``pip install 'fastgcn_rec[parquet]'``.
+    FileNotFoundError
+        There is no such file, or none that the pattern fits.
     ValueError
-        A column that is not there or that holds nulls.
+        A column that is not there or that holds nulls; values that are not finite or do not fit.
 
     Examples
     --------
     >>> from fastgcn_rec.data import read_parquet
     >>> events = read_parquet("plays.parquet", user="who", item="song")  # doctest: +SKIP
     """
-    try:
-        import pyarrow
-        import pyarrow.parquet as parquet
-    except ImportError as error:
-        raise ImportError("read_parquet needs pyarrow: pip install 'fastgcn_rec[parquet]'") from error
-    path = existing(path)
     wanted = {"user": user, "item": item, "rating": rating, "time": time}
-    wanted_columns = {argument: column for argument, column in wanted.items() if column is not None}
-    with _parquet_errors(path, pyarrow.ArrowException):
-        names = parquet.ParquetDataset(path).schema.names
-    for argument, column in wanted_columns.items():
-        position(path, names, column, argument)
-    with _parquet_errors(path, pyarrow.ArrowException):
-        table = parquet.read_table(path, columns=list(dict.fromkeys(wanted_columns.values())))
-        nulls = {argument: table.column(column).null_count for argument, column in wanted_columns.items()}
-        read = {
-            argument: table.column(column).to_numpy()
-            for argument, column in wanted_columns.items()
-            if not nulls[argument]
-        }
-    for argument, count in nulls.items():
-        if count:
-            raise ValueError(
-                f"{path}: column {wanted_columns[argument]!r} for {argument} holds {count} nulls; drop those rows"
-            )
-    with naming(path):
-        return Interactions.from_raw(read["user"], read["item"], read.get("rating"), read.get("time"))
-
-
-@contextmanager
-def _parquet_errors(path: Path, own: type[Exception]) -> Iterator[None]:
-    try:
-        yield
-    except (own, OSError, ValueError, KeyError, NotImplementedError, MemoryError) as error:
-        if isinstance(error, (FileNotFoundError, IsADirectoryError, PermissionError)):  # not the content
-            raise
-        raise ValueError(f"{path}: not a Parquet file that can be read ({error})") from error
+    columns = {argument: column for argument, column in wanted.items() if column is not None}
+    files = ParquetFiles(path)
+    for argument, column in columns.items():
+        position(files.path, files.names, column, argument)
+    with files.naming():
+        return events_of(
+            files.batches(columns), {argument: files.name(c) for argument, c in columns.items()}, time_unit=time_unit
+        )
 
 
 def read_npz(path: FilePath) -> Interactions:

@@ -98,3 +98,27 @@ def _seconds(moments: Array) -> Array:
         seconds: Ints = whole.astype(np.int64)
         return seconds
     return moments.astype("datetime64[us]").astype(np.int64) / 1e6
+
+
+UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # that numbers count, and how many a second has
+
+
+def seconds_of_numbers(values: Array, unit: str) -> Array:
+    """Seconds of numbers [n] in a unit of `UNITS`: int64 where all are whole seconds, else float64 to the microsecond."""
+    if values.dtype.kind == "f":
+        scaled: Array = values if unit == "s" else values / UNITS[unit]
+        return scaled
+    return _seconds(values.astype(np.int64, copy=False).view(f"datetime64[{unit}]"))
+
+
+def joined_seconds(parts: list[Array]) -> Array:
+    """Parts of seconds, each int64 or float64, as `seconds_of` would give them of all moments at once; empties the list."""
+    out = np.empty(
+        sum(part.size for part in parts), np.int64 if all(p.dtype == np.int64 for p in parts) else np.float64
+    )
+    at = 0
+    while parts:
+        part = parts.pop(0)
+        out[at : at + part.size] = part * 1_000_000 / 1e6 if part.dtype != out.dtype else part
+        at += part.size
+    return out

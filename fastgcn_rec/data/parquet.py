@@ -1,0 +1,123 @@
+"""Parquet files, one or many, as one stream of Arrow's batches of a few columns."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .arrow import BadRow
+from .events import FilePath, existing, naming
+
+BATCH_ROWS = 1 << 17
+
+
+class ParquetFiles:
+    """The files that a path, a pattern, a folder or a list of them stands for."""
+
+    def __init__(self, path: FilePath | Sequence[FilePath]) -> None:
+        try:
+            import pyarrow
+            import pyarrow.parquet as parquet
+        except ImportError as error:
+            raise ImportError("read_parquet needs pyarrow: pip install 'fastgcn_rec[parquet]'") from error
+        self._parquet, self._arrow = parquet, pyarrow
+        several = isinstance(path, Sequence) and not isinstance(path, str)
+        paths = [file for one in (path if several else [path]) for file in _matching(one)]  # type: ignore[union-attr, list-item]
+        if not paths:
+            raise FileNotFoundError("path must name a Parquet file, got an empty list")
+        self.path = paths[0]
+        self.path, self._sets = paths[0], []
+        for one in paths:
+            with naming(one), self._errors():
+                self._sets.append(parquet.ParquetDataset(one))
+        self.names: list[str] = self._sets[0].schema.names
+        self._at = self.path  # the file that is being read, and the first row of each that was begun
+        self._starts: list[tuple[int, Path]] = []
+
+    def name(self, column: str | int) -> str:
+        return column if isinstance(column, str) else self.names[column]
+
+    @contextmanager
+    def naming(self) -> Iterator[None]:
+        """Errors from within name the file, and rows are counted in it."""
+        try:
+            yield
+        except BadRow as bad:
+            start, path = [begun for begun in self._starts if begun[0] <= bad.row][-1]
+            raise ValueError(f"{path}: {BadRow(bad.row - start, bad.reason)}") from None
+        except TypeError as error:
+            raise TypeError(f"{self._at}: {error}") from error
+        except ValueError as error:
+            raise ValueError(f"{self._at}: {error}") from error
+
+    def batches(self, columns: Mapping[str, str | int]) -> Iterator[Any]:
+        """The rows of all files, in their order, with the columns that are named or counted."""
+        wanted = list(dict.fromkeys(map(self.name, columns.values())))
+        n_rows = 0
+        for files in self._sets:
+            for fragment in files.fragments:
+                self._at = Path(fragment.path)
+                self._starts.append((n_rows, self._at))
+                for batch in self._of_file(fragment, wanted, files.schema):
+                    n_rows += batch.num_rows
+                    yield batch
+        self._at = self.path
+
+    def _of_file(self, fragment: Any, wanted: list[str], schema: Any) -> Iterator[Any]:
+        """A file's batches; columns that its folders' names hold are the same in every row."""
+        from pyarrow.dataset import get_partition_keys
+
+        with self._errors():
+            file = self._parquet.ParquetFile(fragment.path, pre_buffer=False)
+            own = file.schema_arrow
+            keys = get_partition_keys(fragment.partition_expression)
+            constant = [name for name in wanted if name in keys and name not in own.names]
+            texts = [name for name in wanted if name in own.names and str(own.field(name).type).endswith("string")]
+            if texts:  # codes into each row group's texts, where it has them
+                metadata = file.metadata
+                file.close()
+                file = self._parquet.ParquetFile(
+                    fragment.path, metadata=metadata, pre_buffer=False, read_dictionary=texts
+                )
+            stored = [name for name in wanted if name not in constant]
+            batches = file.iter_batches(BATCH_ROWS, columns=stored)
+        lacking = [name for name in stored if name not in own.names]
+        if lacking:
+            raise ValueError(
+                f"there is no column {lacking[0]!r}, which the first file has; the columns are {', '.join(own.names)[:1000]}"
+            )
+        with file:
+            while True:
+                with self._errors():
+                    batch = next(batches, None)
+                if batch is None:
+                    return
+                if constant:
+                    arrays = dict(zip(batch.schema.names, batch.columns, strict=True))
+                    for name in constant:
+                        value = self._arrow.scalar(keys[name], schema.field(name).type)
+                        arrays[name] = self._arrow.repeat(value, batch.num_rows)
+                    batch = self._arrow.RecordBatch.from_arrays([arrays[name] for name in wanted], names=wanted)
+                yield batch
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (self._arrow.ArrowException, OSError, ValueError, KeyError, NotImplementedError, MemoryError) as error:
+            if isinstance(error, (FileNotFoundError, IsADirectoryError, PermissionError)):  # not the content
+                raise
+            raise ValueError(f"not a Parquet file that can be read ({error})") from error
+
+
+def _matching(path: FilePath) -> list[Path]:
+    """The paths that a pattern stands for, sorted, or the one that is there."""
+    if any(mark in str(path) for mark in "*?[") and not Path(path).exists():
+        found = sorted(map(Path, glob.glob(str(path), recursive=True)))
+        if not found:
+            raise FileNotFoundError(f"{path} fits no file")
+        return found
+    return [existing(path)]
