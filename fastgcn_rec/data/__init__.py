@@ -4,8 +4,9 @@ Events read from files are `Interactions`; filtered, split and renumbered they b
 """
 
 from .build import build_dataset
-from .dataset import Dataset, Edges
+from .dataset import Dataset
 from .download import DownloadError
+from .edges import Edges
 from .interactions import Interactions
 from .make import make_dataset
 from .movielens import read_movielens

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.ids import Array, Ints, as_ids, pair_keys
-from .dataset import Dataset, Edges
+from ..core.ids import Array, Ints, among, as_ids, pair_keys
+from .dataset import Dataset
+from .edges import Edges
 from .rows import first_events
 
 
@@ -21,21 +22,22 @@ def build_dataset(
     item_info: Mapping[str, Array] | None = None,
     distinct: bool = False,
     user_info: Mapping[str, Array] | None = None,
+    valid: Edges | None = None,
 ) -> Dataset:
     """Make a `Dataset`: drop repeated pairs within a part and number users and items by descending training degree.
 
     Parameters
     ----------
     name : str
-    train, test : Edges
-        Pairs of positions in `user_ids` and `item_ids`. Of a repeated pair the earliest event is kept (the first row where
-        times tie or are not there), with its weight: add weights up beforehand where their sum is meant.
+    train, test, valid : Edges
+        Without `valid` there is no validation part. Pairs of positions in `user_ids` and `item_ids`. Of a repeated pair the earliest event is kept (the first row where
+        times tie or are not there), with its weight: add weights up beforehand where their sum is meant. Pairs of `valid` that are training pairs too are left out of it.
     user_ids, item_ids : int64, or str (dtype object) [U], [I]
         Raw ids, sorted and unique.
     item_info : mapping of str to array [I], optional
         Columns aligned with `item_ids`.
     distinct : bool
-        The caller vouches that no pair repeats within a part, which saves a sort of the edges.
+        The caller vouches that no pair repeats within a part or in both `train` and `valid`, which saves a sort of the edges.
     user_info : mapping of str to array [U], optional
         Columns aligned with `user_ids`.
 
@@ -52,11 +54,12 @@ def build_dataset(
     >>> data.user_ids.tolist()
     [8, 5]
     """
+    valid = Edges(np.zeros(0, np.int32), np.zeros(0, np.int32)) if valid is None else valid
     spaces = {"users": as_ids(user_ids, "user_ids"), "items": as_ids(item_ids, "item_ids")}
     for side, ids in spaces.items():
         if not (ids[1:] > ids[:-1]).all():
             raise ValueError(f"{side[:-1]}_ids must be sorted and unique; np.unique makes them so")
-        for part_name, part in (("train", train), ("test", test)):
+        for part_name, part in (("train", train), ("valid", valid), ("test", test)):
             codes = getattr(part, side)
             if codes.size and not 0 <= codes.min() <= codes.max() < ids.size:
                 raise ValueError(
@@ -69,11 +72,14 @@ def build_dataset(
                 raise ValueError(
                     f"{side[:-1]}_info[{column_name!r}] must have one row {one} = {spaces[side].size}, got {list(column.shape)}"
                 )
-    rows = len(train) + len(test)
+    shape = spaces["users"].size, spaces["items"].size
+    rows = len(train) + len(valid) + len(test)
     if not distinct:
-        train, test = (_without_repeats(p, spaces["users"].size, spaces["items"].size) for p in (train, test))
-    dropped, columns = rows - len(train) - len(test), (dict(item_info or {}), dict(user_info or {}))
-    data = Dataset(name, train, test, spaces["users"], spaces["items"], columns[0], dropped, columns[1])
+        train, valid, test = (_without_repeats(part, *shape) for part in (train, valid, test))
+        known, wanted = (pair_keys(part.users, part.items, *shape) for part in (train, valid))
+        valid = valid.select(~among(np.sort(known), wanted)) if wanted.size else valid
+    dropped, columns = rows - len(train) - len(valid) - len(test), (dict(item_info or {}), dict(user_info or {}))
+    data = Dataset(name, train, test, spaces["users"], spaces["items"], columns[0], dropped, columns[1], valid=valid)
     return data.renumbered(_by_degree(train.users, data.n_users), _by_degree(train.items, data.n_items))
 
 

@@ -1,12 +1,11 @@
-"""A data set ready for training: contiguous ids in degree order, a training and a test part, and its identity."""
+"""A data set ready for training: contiguous ids in degree order, a training, a validation and a test part, and its identity."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -15,68 +14,30 @@ from numpy.typing import NDArray
 from ..algorithms.coclustering import cocluster
 from ..core.arguments import check_count, check_fraction
 from ..core.graph import Graph
-from ..core.ids import Array, IdIndex, Ints, as_ids, is_text, pair_keys
+from ..core.ids import Array, IdIndex, Ints, among, as_ids, pair_keys
 from ..core.philox import generator
+from .edges import Edges, joined
+from .fingerprint import fingerprint
+from .interactions import Interactions
 from .published import published_fingerprint
 from .report import DatasetReport, degree_summary
-from .rows import held_out, last_ranks
+from .rows import first_events, held_out, last_ranks
 
-_INT32_MAX = np.iinfo(np.int32).max
+Part = Literal["train", "valid", "test"]
+PARTS: tuple[Part, ...] = get_args(Part)
 
 
-@dataclass(frozen=True, eq=False)
-class Edges:
-    """Pairs of internal ids: `users` and `items`, int32 [E], with a `time` [E] and a `weight` float32 [E], > 0, or None.
-
-    `ids` are the raw ids that the internal ones stand for, (of users, of items), where the edges are those of a `Dataset`, which sets it;
-    else None. By them `fit` and `evaluate` notice edges that mean others than the model's.
-
-    Examples
-    --------
-    >>> from fastgcn_rec.data import Edges
-    >>> edges = Edges([0, 0, 1], [2, 3, 3])
-    >>> len(edges), edges.users.dtype.name
-    (3, 'int32')
-    """
-
-    users: NDArray[np.int32]
-    items: NDArray[np.int32]
-    time: Array | None = None
-    weight: NDArray[np.float32] | None = None
-    ids: tuple[Array, Array] | None = field(default=None, repr=False)
-
-    def __post_init__(self) -> None:
-        # Any integers are taken, so that callers need not cast; they are int32 from here on.
-        for name in ("users", "items"):
-            ids = np.asarray(getattr(self, name))
-            if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
-                raise TypeError(f"{name} must be integers [E], got dtype {ids.dtype} and shape {list(ids.shape)}")
-            if ids.size and not 0 <= ids.min() <= ids.max() <= _INT32_MAX:
-                raise ValueError(f"{name} must lie in [0, 2**31), got {ids.min()} to {ids.max()}")
-            object.__setattr__(self, name, ids.astype(np.int32, copy=False))
-        if self.users.size != self.items.size:
-            raise ValueError(f"users and items must have one length, got {self.users.size} and {self.items.size}")
-        if self.time is not None and self.time.shape != self.users.shape:
-            raise ValueError(f"time must have shape [{self.users.size}], got {list(self.time.shape)}")
-        if self.weight is not None:
-            object.__setattr__(self, "weight", _weights(self.weight, self.users.size))
-
-    def __len__(self) -> int:
-        return int(self.users.size)
-
-    def select(self, which: Array) -> Edges:
-        """Return the edges that a boolean mask [E] or an index array picks."""
-        time, weight = (None if column is None else column[which] for column in (self.time, self.weight))
-        return replace(self, users=self.users[which], items=self.items[which], time=time, weight=weight)
+def _no_edges() -> Edges:
+    return Edges(np.zeros(0, np.int32), np.zeros(0, np.int32))
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Users, items and their edges in a training and a test part, under internal ids.
+    """Users, items and their edges in a training, a validation and a test part, under internal ids.
 
     Internal ids are contiguous and ordered by descending training degree, ties by raw id (:meth:`clustered` orders them
-    otherwise). No pair occurs twice within a part. A user or item may have no training edge (cold). Made by `make_dataset`, `load_dataset`, `read_lightgcn`,
-    `synthetic_interactions` or `build_dataset`.
+    otherwise). No pair occurs twice within a part, and none in both `train` and `valid`. A user or item may have no training edge (cold). Made by `make_dataset`, `load_dataset`, `read_split`,
+    `read_lightgcn`, `synthetic_interactions` or `build_dataset`.
 
     Attributes
     ----------
@@ -88,12 +49,14 @@ class Dataset:
     item_info : dict of str to array [n_items]
         Columns aligned with internal item ids, such as "title". May be empty.
     dropped_duplicates : int
-        Rows left out because their pair had occurred before in the same part.
+        Rows left out because their pair had occurred before in the same part, or, of `valid`, in `train`.
     user_info : dict of str to array [n_users]
         Columns aligned with internal user ids, such as "age". May be empty.
     disliked : Edges
         The pairs that were rated below the `min_rating` of `make_dataset`, and never so high, without times: ``model.recommend(users, exclude=data.disliked)``
         does not bring them back. They are no part of the split and may be later than it; the fingerprint is without them. May be empty.
+    valid : Edges
+        What `fit` chooses an epoch on, in place of a part of `train`. Empty unless the data came with one or `make_dataset` was asked for one.
 
     Examples
     --------
@@ -114,13 +77,19 @@ class Dataset:
     item_info: dict[str, Array] = field(default_factory=dict)
     dropped_duplicates: int = 0
     user_info: dict[str, Array] = field(default_factory=dict)
-    disliked: Edges = field(default_factory=lambda: Edges(np.zeros(0, np.int32), np.zeros(0, np.int32)))
+    disliked: Edges = field(default_factory=_no_edges)
+    valid: Edges = field(default_factory=_no_edges)
 
     def __post_init__(self) -> None:
-        for part in ("train", "test", "disliked"):
+        for part in (*PARTS, "disliked"):
             edges: Edges = getattr(self, part)
             if edges.ids is None or edges.ids[0] is not self.user_ids or edges.ids[1] is not self.item_ids:
                 object.__setattr__(self, part, replace(edges, ids=(self.user_ids, self.item_ids)))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """From pickles of before there were validation parts or disliked pairs, too."""
+        none = replace(_no_edges(), ids=(state["user_ids"], state["item_ids"]))
+        self.__dict__.update({"valid": none, "disliked": none, **state})
 
     @property
     def n_users(self) -> int:
@@ -133,10 +102,16 @@ class Dataset:
         return int(self.item_ids.size)
 
     def __repr__(self) -> str:
-        return (
-            f"Dataset({self.name!r}, {self.n_users} users, {self.n_items} items, "
-            f"{len(self.train)} train + {len(self.test)} test edges{', weighted' if self.train.weight is not None else ''})"
-        )
+        sizes = " + ".join(f"{len(self.part(name))} {name}" for name in PARTS if name != "valid" or len(self.valid))
+        weighted = ", weighted" if self.train.weight is not None else ""
+        return f"Dataset({self.name!r}, {self.n_users} users, {self.n_items} items, {sizes} edges{weighted})"
+
+    def part(self, name: Part) -> Edges:
+        """Return "train", "valid" or "test" by its name; a ValueError for any other."""
+        if name not in PARTS:
+            raise ValueError(f"part must be one of {', '.join(map(repr, PARTS))}, got {name!r}")
+        edges: Edges = getattr(self, name)
+        return edges
 
     def users_of(self, raw_ids: Iterable[Any] | Array) -> Ints:
         """Return the internal ids, int64, of raw user ids; a ValueError names the first unknown ones."""
@@ -157,6 +132,8 @@ class Dataset:
     def fingerprint(self) -> str:
         """Return ``users-items-train-test-<16 hex digits>``: equal for equal data, whatever the order of rows and ids.
 
+        With a validation part ``users-items-train-valid-test-...``: it enters the digits too.
+
         The digits are the head of a SHA-256 over the raw ids in sorted order and over the pairs of each part, as pairs of
         ranks among those ids, in sorted order, followed by the pairs' weights where there are some. Times and columns do not enter.
 
@@ -168,28 +145,8 @@ class Dataset:
         >>> one.fingerprint() == two.fingerprint()
         True
         """
-        digest = hashlib.sha256(b"fastgcn_rec data set 1\0")
-        ranks: list[Ints] = []
-        for _, order, ordered in (self._user_index, self._item_index):
-            text = is_text(ordered)
-            raw = _between_nuls(ordered) if text else ordered.astype("<i8").tobytes()
-            digest.update(f"{'text' if text else 'int'} {ordered.size} {len(raw)}\0".encode() + raw)
-            rank = np.empty(order.size, np.int64)
-            rank[order] = np.arange(order.size)
-            ranks.append(rank)
-        for part in (self.train, self.test):
-            keys = pair_keys(ranks[0][part.users], ranks[1][part.items], self.n_users, self.n_items)
-            weight = part.weight
-            if weight is None:
-                keys.sort()
-            else:
-                order = np.argsort(keys)
-                keys, weight = keys[order], weight[order]
-            digest.update(f"pairs {keys.size}\0".encode() + keys.astype("<i8", copy=False).tobytes())
-            if weight is not None:
-                digest.update(b"weights\0" + weight.astype("<f4", copy=False).tobytes())
-        counts = (self.n_users, self.n_items, len(self.train), len(self.test))
-        return "-".join([*map(str, counts), digest.hexdigest()[:16]])
+        parts: dict[str, Edges] = {name: self.part(name) for name in PARTS if name != "valid" or len(self.valid)}
+        return fingerprint(self._user_index, self._item_index, parts)
 
     def report(self) -> DatasetReport:
         """Return the figures to look at before training; `print` shows them.
@@ -204,8 +161,9 @@ class Dataset:
         user_degree = np.bincount(self.train.users, minlength=self.n_users)
         item_degree = np.bincount(self.train.items, minlength=self.n_items)
         tested = np.bincount(self.test.users, minlength=self.n_users) > 0
-        overlap = np.intersect1d(self._keys(self.train), self._keys(self.test), assume_unique=True)
-        fingerprint = self.fingerprint()
+        known = np.concatenate((self._keys(self.train), self._keys(self.valid)))
+        overlap = np.intersect1d(known, self._keys(self.test), assume_unique=True)
+        identity = self.fingerprint()
         published = published_fingerprint(self.name)
         cells = self.n_users * self.n_items
         return DatasetReport(
@@ -214,7 +172,7 @@ class Dataset:
             items=self.n_items,
             train=len(self.train),
             test=len(self.test),
-            density=(len(self.train) + len(self.test) - overlap.size) / cells if cells else 0.0,
+            density=(known.size + len(self.test) - overlap.size) / cells if cells else 0.0,
             duplicates=self.dropped_duplicates,
             overlap=int(overlap.size),
             cold_users=int((user_degree == 0).sum()),
@@ -222,22 +180,73 @@ class Dataset:
             users_without_test=int((~tested).sum()),
             user_degree=degree_summary(user_degree),
             item_degree=degree_summary(item_degree),
-            fingerprint=fingerprint,
-            published=None if published is None else published == fingerprint,
+            fingerprint=identity,
+            published=None if published is None else published == identity,
+            valid=len(self.valid),
         )
 
-    def graph(self, device: str | torch.device = "cpu") -> Graph:
-        """Return the `fastgcn_rec.Graph` of the training edges, with their weights, on a device."""
-        train = self.train
-        return Graph.from_edges(train.users, train.items, self.n_users, self.n_items, train.weight, device=device)
+    def graph(self, device: str | torch.device = "cpu", parts: Sequence[Part] = ("train",)) -> Graph:
+        """Return the `fastgcn_rec.Graph` of the training edges, or of those of several parts, with their weights, on a device."""
+        edges = joined([self.part(name) for name in parts])
+        return Graph.from_edges(edges.users, edges.items, self.n_users, self.n_items, edges.weight, device=device)
+
+    def with_valid(self, valid: Edges | Interactions) -> Dataset:
+        """Return the same data with another validation part, whose pairs are training edges no longer.
+
+        Internal ids stay as they are.
+
+        Parameters
+        ----------
+        valid : Edges of internal ids, or Interactions
+            Such as the second of what :meth:`split_valid` gives, or events read from a file, whose ids must be known here.
+
+        Raises
+        ------
+        TypeError
+            Neither of both.
+        ValueError
+            Ids that are not here, or edges of a data set that numbers them otherwise.
+
+        Examples
+        --------
+        >>> from fastgcn_rec.data import Interactions, make_dataset
+        >>> data = make_dataset("toy", Interactions.from_raw([1, 1, 2], [5, 6, 5]), split="none")
+        >>> data.with_valid(Interactions.from_raw([1], [6]))
+        Dataset('toy', 2 users, 2 items, 2 train + 1 valid + 0 test edges)
+        """
+        if isinstance(valid, Interactions):
+            users, items = self.users_of(valid.user_ids[valid.users]), self.items_of(valid.item_ids[valid.items])
+            valid = Edges(users.astype(np.int32), items.astype(np.int32), valid.time)
+        self._check_own(valid)
+        keys = self._keys(valid)
+        rows = np.sort(first_events(keys, valid.time))
+        train = self.train.select(~among(np.sort(keys), self._keys(self.train)))
+        dropped = self.dropped_duplicates + keys.size - rows.size
+        return replace(self, train=train, valid=valid.select(rows), dropped_duplicates=dropped)
+
+    def _check_own(self, edges: Edges) -> None:
+        """That pairs are of internal ids of this data set."""
+        if not isinstance(edges, Edges):
+            raise TypeError(
+                f"valid must be Edges of internal ids, such as the second of dataset.split_valid(0.1), or Interactions, got {type(edges).__name__}"
+            )
+        for side, own, n in (("users", self.user_ids, self.n_users), ("items", self.item_ids, self.n_items)):
+            ids, given = getattr(edges, side), None if edges.ids is None else edges.ids[side == "items"]
+            if given is not None and given is not own and not np.array_equal(given, own):
+                raise ValueError(
+                    f"valid has other {side} than {self.name}, or numbers them otherwise; take a part of this data set, or pass its events with "
+                    "their raw ids: Interactions"
+                )
+            if ids.size and ids.max() >= n:
+                raise ValueError(f"valid.{side} must lie in [0, {n}), the internal ids of {self.name}, got {ids.max()}")
 
     def split_valid(
         self, fraction: float = 0.1, seed: int = 0, by: Literal["random", "temporal"] = "random"
     ) -> tuple[Dataset, Edges]:
         """Cut a validation part from the training edges, user by user.
 
-        Every user gives the share `fraction` of its edges, halves rounded up, and keeps at least one. Internal ids, item
-        columns and the test part stay as they are. An item may lose all its training edges.
+        Every user gives the share `fraction` of its edges, halves rounded up, and keeps at least one. Internal ids, columns and
+        the other parts stay as they are: :meth:`with_valid` makes the cut the data set's own. An item may lose all its training edges.
 
         Parameters
         ----------
@@ -309,11 +318,16 @@ class Dataset:
     def renumbered(self, users: Ints, items: Ints) -> Dataset:
         """The same data, where the internal ids 0, 1, ... are those of what had users[0], users[1], ... and items[0], ..."""
         new_u, new_i = _places_of(users), _places_of(items)
+
+        def renumbered(part: Edges) -> Edges:
+            return replace(part, users=new_u[part.users], items=new_i[part.items])
+
         return replace(
             self,
-            train=replace(self.train, users=new_u[self.train.users], items=new_i[self.train.items]),
-            test=replace(self.test, users=new_u[self.test.users], items=new_i[self.test.items]),
-            disliked=replace(self.disliked, users=new_u[self.disliked.users], items=new_i[self.disliked.items]),
+            train=renumbered(self.train),
+            test=renumbered(self.test),
+            valid=renumbered(self.valid),
+            disliked=renumbered(self.disliked),
             user_ids=self.user_ids[users],
             item_ids=self.item_ids[items],
             item_info={name: column[items] for name, column in self.item_info.items()},
@@ -322,31 +336,6 @@ class Dataset:
 
     def _keys(self, part: Edges) -> Ints:
         return pair_keys(part.users, part.items, self.n_users, self.n_items)
-
-
-def _weights(given: Any, n_edges: int) -> NDArray[np.float32]:
-    values = np.asarray(given)
-    if values.dtype.kind not in "iuf":
-        raise TypeError(f"weight must be numbers [E], got dtype {values.dtype}")
-    if values.shape != (n_edges,):
-        raise ValueError(f"weight must have shape [{n_edges}], got {list(values.shape)}")
-    with np.errstate(over="ignore"):
-        weight = values.astype(np.float32, copy=False)
-    bad = ~(np.isfinite(weight) & (weight > 0))
-    if bad.any():
-        at = int(bad.argmax())
-        raise ValueError(
-            f"weight must be positive and finite in float32, got {values[at]} at edge {at}; leave such edges out"
-        )
-    return weight
-
-
-def _between_nuls(texts: Array) -> bytes:
-    """The texts' UTF-8 bytes with a NUL between any two; a NUL within one is 0xFF, which is in no UTF-8."""
-    joined = "\0".join(texts.tolist())
-    if joined.count("\0") < max(texts.size, 1):
-        return joined.encode("utf-8", "surrogatepass")
-    return b"\0".join(text.encode("utf-8", "surrogatepass").replace(b"\0", b"\xff") for text in texts.tolist())
 
 
 def _places_of(order: Ints) -> NDArray[np.int32]:

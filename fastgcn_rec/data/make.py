@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from ..core.ids import Array, Ints, codes_of
 from .build import build_dataset
-from .dataset import Dataset, Edges
+from .dataset import Dataset
+from .edges import Edges
 from .interactions import Interactions
 from .splits import SPLITS
 
@@ -47,7 +48,7 @@ def make_dataset(
         1 + alpha * rating) put it in their place: ``dataclasses.replace(events, rating=...)``. A repeated pair has its earliest event's, as it
         has its time.
     **options
-        Arguments of the split: `test`, `seed`, `k`, `by`.
+        Arguments of the split: `test`, `seed`, `k`, `by`, and `valid` for a validation part beside the test part, cut in the same way.
 
     Raises
     ------
@@ -93,18 +94,19 @@ def make_dataset(
         inter = inter.k_core(*k_core) if isinstance(k_core, tuple) else inter.k_core(k_core)
     if rows and not len(inter):
         raise ValueError(f"min_rating={min_rating}, k_core={k_core} leave none of {rows} events of {name}; relax them")
-    train, test = function(inter, **options)
+    parts = function(inter, **options)
 
     def edges(which: Ints) -> Edges:
         users, items = inter.users[which].astype(np.int32), inter.items[which].astype(np.int32)
         time = None if inter.time is None else inter.time[which]
         return Edges(users, items, time, inter.rating[which] if weight and inter.rating is not None else None)
 
+    train, *valid, test = map(edges, parts)
     data = build_dataset(
-        name, edges(train), edges(test), inter.user_ids, inter.item_ids, inter.item_info, distinct=True, user_info=inter.user_info
+        name, train, test, inter.user_ids, inter.item_ids, inter.item_info, True, inter.user_info, *valid
     )  # fmt: skip
     disliked = data.disliked if min_rating is None else _disliked(everything.disliked(min_rating), data)
-    return replace(data, dropped_duplicates=len(inter) - train.size - test.size, disliked=disliked)
+    return replace(data, dropped_duplicates=len(inter) - sum(part.size for part in parts), disliked=disliked)
 
 
 def _disliked(low: Interactions, data: Dataset) -> Edges:

@@ -8,7 +8,8 @@ import numpy as np
 
 from ..core.ids import Ints
 from .build import build_dataset
-from .dataset import Dataset, Edges
+from .dataset import Dataset
+from .edges import Edges
 from .events import FilePath, existing
 from .lines import malformed_line, read_utf8
 

@@ -15,14 +15,14 @@ class DatasetReport:
 
     Attributes
     ----------
-    users, items, train, test : int
-        Sizes of the id spaces and of the two parts, in distinct pairs.
+    users, items, train, test, valid : int
+        Sizes of the id spaces and of the parts, in distinct pairs.
     density : float
-        Distinct pairs of both parts over users * items.
+        Distinct pairs of all parts over users * items.
     duplicates : int
-        Rows that were dropped as repeats of a pair within a part.
+        Rows that were dropped as repeats of a pair within a part, or of a training pair in the validation part.
     overlap : int
-        Pairs of the training part that stand in the test part too: no full ranking that leaves out seen items finds them.
+        Pairs of the training or the validation part that stand in the test part too: no full ranking that leaves out seen items finds them.
     cold_users, cold_items : int
         Those without a training edge.
     users_without_test : int
@@ -57,13 +57,18 @@ class DatasetReport:
     item_degree: tuple[int, float, int]
     fingerprint: str
     published: bool | None = None
+    valid: int = 0
 
     def __str__(self) -> str:
         known = {True: "matches the published split", False: "differs from the published split", None: "not on record"}
+        valid = f"{self.valid:,} valid + " if self.valid else ""
         rows = [
             ("users", f"{self.users:,}  ({self.cold_users:,} without a training edge)"),
             ("items", f"{self.items:,}  ({self.cold_items:,} without a training edge)"),
-            ("interactions", f"{self.train + self.test:,}  ({self.train:,} train + {self.test:,} test)"),
+            (
+                "interactions",
+                f"{self.train + self.valid + self.test:,}  ({self.train:,} train + {valid}{self.test:,} test)",
+            ),
             ("density", f"{self.density:.4%}"),
             ("user degree", _degrees(self.user_degree)),
             ("item degree", _degrees(self.item_degree)),

@@ -1,13 +1,14 @@
-"""Splits of events into a training and a test part.
+"""Splits of events into a training and a test part, and a validation part between them where one is asked for.
 
 Every split looks at distinct pairs: of a repeated pair only the earliest event takes part (the first row where times tie or
-are not there), the others belong to neither side. So a pair never stands on both sides. A split returns two sorted int64
-arrays of rows, (train, test).
+are not there), the others belong to no part. So a pair never stands in two. A split returns sorted int64 arrays of rows:
+(train, test), or with `valid` (train, valid, test), where the test part is the same as without. Shares are of all that is split,
+so that test=0.1, valid=0.1 is 8:1:1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -19,11 +20,11 @@ from .interactions import Interactions
 from .rows import held_out, last_ranks
 
 
-def split_random(inter: Interactions, test: float = 0.2, seed: int = 0) -> tuple[Ints, Ints]:
+def split_random(inter: Interactions, test: float = 0.2, seed: int = 0, valid: float | None = None) -> tuple[Ints, ...]:
     """Hold out a random share of each user's items.
 
-    A user gives the share `test`, halves rounded up, and keeps at least one. The outcome depends on `seed` and on the set of
-    pairs, not on the order of rows.
+    A user gives the share `test`, halves rounded up, then the share `valid`, and keeps at least one. The outcome depends on `seed` and on
+    the set of pairs, not on the order of rows.
 
     Parameters
     ----------
@@ -31,31 +32,33 @@ def split_random(inter: Interactions, test: float = 0.2, seed: int = 0) -> tuple
     test : float
         Share strictly between 0 and 1.
     seed : int
+    valid : float, optional
+        Share of a validation part, likewise; both together below 1.
 
     Returns
     -------
-    (train, test) : int64 arrays of rows
+    (train, test), or (train, valid, test) where `valid` is given : int64 arrays of rows
 
     Raises
     ------
-    TypeError, ValueError : a share outside (0, 1); a seed that is no int or out of range.
+    TypeError, ValueError : shares outside (0, 1), or 1 and more together; a seed that is no int or out of range.
 
     Examples
     --------
     >>> from fastgcn_rec.data import Interactions, split_random
-    >>> train, test = split_random(Interactions.from_raw([1] * 10, range(10)))
-    >>> len(train), len(test)
-    (8, 2)
+    >>> events = Interactions.from_raw([1] * 10, range(10))
+    >>> [len(part) for part in split_random(events)], [len(part) for part in split_random(events, 0.1, valid=0.1)]
+    ([8, 2], [8, 1, 1])
     """
-    fraction = check_fraction(test, "test")
+    shares = _shares(test, valid)
     rows = inter.first_events()
     order = generator(seed).random(rows.size)  # rows come in the order of pairs, whatever their order in the file
-    return _per_user(inter, rows, order, held_out(_degrees(inter, rows), fraction))
+    return _per_user(inter, rows, order, _quotas(_degrees(inter, rows), shares))
 
 
 def split_temporal(
-    inter: Interactions, test: float = 0.2, by: Literal["global", "user"] = "global"
-) -> tuple[Ints, Ints]:
+    inter: Interactions, test: float = 0.2, by: Literal["global", "user"] = "global", valid: float | None = None
+) -> tuple[Ints, ...]:
     """Hold out the latest events.
 
     Parameters
@@ -67,14 +70,16 @@ def split_temporal(
     by : "global" or "user"
         One cut in time for all, so that training data is older than all test data (users and items may be cold), or each
         user's latest share, of which a user keeps at least one for training.
+    valid : float, optional
+        Share of a validation part: the latest of what is left, a second cut in time or each user's; both together below 1.
 
     Returns
     -------
-    (train, test) : int64 arrays of rows
+    (train, test), or (train, valid, test) where `valid` is given : int64 arrays of rows
 
     Raises
     ------
-    TypeError, ValueError : a share outside (0, 1); another ``by``; no times.
+    TypeError, ValueError : shares outside (0, 1), or 1 and more together; another ``by``; no times.
 
     Examples
     --------
@@ -83,21 +88,24 @@ def split_temporal(
     >>> [part.tolist() for part in split_temporal(events, test=0.4)]
     [[1, 2, 3], [0, 4]]
     """
-    fraction = check_fraction(test, "test")
+    shares = _shares(test, valid)
     time = _times(inter, "split_temporal")
     rows = np.sort(inter.first_events())
     if by == "user":
-        return _per_user(inter, rows, time[rows], held_out(_degrees(inter, rows), fraction))
+        return _per_user(inter, rows, time[rows], _quotas(_degrees(inter, rows), shares))
     if by != "global":
         raise ValueError(f"by must be 'global' or 'user', got {by!r}")
     rows = rows[np.argsort(time[rows], kind="stable")]
-    cut = rows.size - int(held_out(np.array([rows.size]), fraction)[0])
-    return np.sort(rows[:cut]), np.sort(rows[cut:])
+    return tuple(np.sort(part) for part in _cut(rows, shares))
 
 
 def split_leave_k_out(
-    inter: Interactions, k: int = 1, by: Literal["time", "random"] = "time", seed: int = 0
-) -> tuple[Ints, Ints]:
+    inter: Interactions,
+    k: int = 1,
+    by: Literal["time", "random"] = "time",
+    seed: int = 0,
+    valid: int | None = None,
+) -> tuple[Ints, ...]:
     """Hold out `k` items of every user that has more than `k`; the others stay in the training part.
 
     Parameters
@@ -108,14 +116,16 @@ def split_leave_k_out(
         The latest `k` (ties by the order of rows), or any `k`.
     seed : int
         For ``by="random"``.
+    valid : int, optional
+        How many items beside these go to a validation part, of every user that has more than `k + valid`: the latest of what is left, or any.
 
     Returns
     -------
-    (train, test) : int64 arrays of rows
+    (train, test), or (train, valid, test) where `valid` is given : int64 arrays of rows
 
     Raises
     ------
-    TypeError, ValueError : k < 1; another ``by``; no times for ``by="time"``; a seed that is no int or out of range.
+    TypeError, ValueError : k or valid < 1; another ``by``; no times for ``by="time"``; a seed that is no int or out of range.
 
     Examples
     --------
@@ -124,7 +134,7 @@ def split_leave_k_out(
     >>> [part.tolist() for part in split_leave_k_out(events)]
     [[1, 2], [0]]
     """
-    k = check_count(k, "k", 1)
+    counts = [check_count(k, "k", 1), *([] if valid is None else [check_count(valid, "valid", 1)])]
     rows = inter.first_events()
     order: Array
     if by == "time":
@@ -134,11 +144,13 @@ def split_leave_k_out(
         order = generator(seed).random(rows.size)
     else:
         raise ValueError(f"by must be 'time' or 'random', got {by!r}")
-    degrees = _degrees(inter, rows)
-    return _per_user(inter, rows, order, np.where(degrees > k, k, 0))
+    degrees, most = _degrees(inter, rows), np.cumsum(counts)
+    return _per_user(inter, rows, order, [np.where(degrees > m, n, 0) for n, m in zip(counts, most, strict=True)])
 
 
-def split_new_items(inter: Interactions, test: float = 0.1, seed: int = 0) -> tuple[Ints, Ints]:
+def split_new_items(
+    inter: Interactions, test: float = 0.1, seed: int = 0, valid: float | None = None
+) -> tuple[Ints, ...]:
     """Hold out all events of a random share of the items: items that training never sees (cold), for inductive models.
 
     Parameters
@@ -147,14 +159,16 @@ def split_new_items(inter: Interactions, test: float = 0.1, seed: int = 0) -> tu
     test : float
         Share strictly between 0 and 1 of the items with events, halves rounded up; one item at least stays.
     seed : int
+    valid : float, optional
+        Share of the items whose events go to a validation part, likewise; both together below 1.
 
     Returns
     -------
-    (train, test) : int64 arrays of rows
+    (train, test), or (train, valid, test) where `valid` is given : int64 arrays of rows
 
     Raises
     ------
-    TypeError, ValueError : a share outside (0, 1); a seed that is no int or out of range.
+    TypeError, ValueError : shares outside (0, 1), or 1 and more together; a seed that is no int or out of range.
 
     Examples
     --------
@@ -163,14 +177,14 @@ def split_new_items(inter: Interactions, test: float = 0.1, seed: int = 0) -> tu
     >>> len(train) + len(test)
     4
     """
-    fraction = check_fraction(test, "test")
+    shares = _shares(test, valid)
     rows = np.sort(inter.first_events())
     items = np.unique(inter.items[rows])
-    quota = int(held_out(np.array([items.size]), fraction)[0])
-    held = np.zeros(inter.n_items, bool)
-    held[items[np.argsort(generator(seed).random(items.size))[:quota]]] = True
-    new = held[inter.items[rows]]
-    return rows[~new], rows[new]
+    drawn = items[np.argsort(generator(seed).random(items.size))]
+    part_of = np.zeros(inter.n_items, np.int8)
+    for number, part in enumerate(_cut(drawn[::-1], shares)):
+        part_of[part] = number
+    return tuple(rows[part_of[inter.items[rows]] == number] for number in range(1 + len(shares)))
 
 
 def _times(inter: Interactions, who: str) -> Array:
@@ -183,26 +197,54 @@ def _degrees(inter: Interactions, rows: Ints) -> Ints:
     return np.bincount(inter.users[rows], minlength=inter.n_users)
 
 
-def _per_user(inter: Interactions, rows: Ints, order: Array, quota: Ints) -> tuple[Ints, Ints]:
-    """Hold out the last `quota[u]` of user u's rows in the given order."""
+def _shares(test: float, valid: float | None) -> list[float]:
+    """The shares to hold out, the test part's first."""
+    if valid is None:
+        return [check_fraction(test, "test")]
+    shares = [check_fraction(test, "test"), check_fraction(valid, "valid")]
+    if sum(shares) >= 1:
+        raise ValueError(f"test + valid must be below 1, got {test} + {valid}: nothing would be left to train on")
+    return shares
+
+
+def _quotas(degrees: Array, shares: Sequence[float]) -> list[Ints]:
+    """How many each user (or whatever has a degree) gives for each share: halves up, but never all it has."""
+    quotas: list[Ints] = []
+    for share in shares:
+        left = degrees - sum(quotas, np.zeros_like(degrees))
+        quotas.append(np.minimum(held_out(degrees, share), np.maximum(left - 1, 0)))
+    return quotas
+
+
+def _cut(rows: Ints, shares: Sequence[float]) -> list[Ints]:
+    """The rows as they come, in parts: training first, the test part last."""
+    quotas = [int(quota[0]) for quota in _quotas(np.array([rows.size]), shares)]
+    return np.split(rows, rows.size - np.cumsum(quotas)[::-1])
+
+
+def _per_user(inter: Interactions, rows: Ints, order: Array, quotas: Sequence[Ints]) -> tuple[Ints, ...]:
+    """Hold out the last `quotas[0][u]` of user u's rows in the given order for the test part, those before them for the next."""
     users = inter.users[rows]
-    held = last_ranks(users, order, inter.n_users) < quota[users]
-    return np.sort(rows[~held]), np.sort(rows[held])
+    ranks = last_ranks(users, order, inter.n_users)
+    part_of = np.zeros(rows.size, np.int8)  # how many parts a row does not reach
+    for most in np.cumsum(quotas, axis=0):
+        part_of += ranks >= most[users]
+    return tuple(np.sort(rows[part_of == number]) for number in reversed(range(1 + len(quotas))))
 
 
-def _split_none(inter: Interactions) -> tuple[Ints, Ints]:
+def _split_none(inter: Interactions) -> tuple[Ints, ...]:
     return np.sort(inter.first_events()), np.zeros(0, np.int64)
 
 
-def _split_temporal_user(inter: Interactions, test: float = 0.2) -> tuple[Ints, Ints]:
-    return split_temporal(inter, test, by="user")
+def _split_temporal_user(inter: Interactions, test: float = 0.2, valid: float | None = None) -> tuple[Ints, ...]:
+    return split_temporal(inter, test, "user", valid)
 
 
-def _split_temporal_global(inter: Interactions, test: float = 0.2) -> tuple[Ints, Ints]:
-    return split_temporal(inter, test, by="global")
+def _split_temporal_global(inter: Interactions, test: float = 0.2, valid: float | None = None) -> tuple[Ints, ...]:
+    return split_temporal(inter, test, "global", valid)
 
 
-SPLITS: dict[str, Callable[..., tuple[Ints, Ints]]] = {
+SPLITS: dict[str, Callable[..., tuple[Ints, ...]]] = {
     "random": split_random,
     "temporal": _split_temporal_global,
     "temporal-user": _split_temporal_user,

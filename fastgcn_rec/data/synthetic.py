@@ -30,7 +30,8 @@ from ..core.arguments import check_count, check_fraction, check_number
 from ..core.ids import Array, Ints
 from ..core.philox import generator
 from .build import build_dataset
-from .dataset import Dataset, Edges
+from .dataset import Dataset
+from .edges import Edges
 from .rows import held_out
 
 CHUNK_EDGES = 1 << 20
