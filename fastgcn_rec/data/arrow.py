@@ -183,6 +183,11 @@ class _Column:
         if types.is_dictionary(column.type):
             column = column.dictionary_decode()
         kind = column.type
+        if (
+            self.role == "time" and self.parse is not None and types.is_integer(kind)
+        ):  # a form of dates may be one of digits
+            column = column.cast(pyarrow.string())
+            kind = column.type
         if _is_text(kind):
             if self.parse is not None:
                 return self._parsed(column)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import date
 from numbers import Real
 from typing import Any
 
@@ -10,7 +11,8 @@ import numpy as np
 
 from ..core.ids import Array, Ints, as_texts, is_missing, is_text
 from .rows import BadValue
-from .times import iso_seconds, moments, seconds_of
+from .timeforms import formatted_seconds, hint
+from .times import iso_seconds, moments, seconds_of, seconds_of_numbers
 
 
 def ratings(rating: Iterable[Any] | Array | None, n: int) -> Array | None:
@@ -21,11 +23,16 @@ def ratings(rating: Iterable[Any] | Array | None, n: int) -> Array | None:
     return values.astype(np.float32 if values.dtype in (np.float32, np.float16, np.bool_) else np.float64, copy=False)
 
 
-def times(time: Iterable[Any] | Array | None, n: int) -> Array | None:
-    """int64 or float64 [n]: numbers as they are, dates as seconds since 1970."""
+def times(time: Iterable[Any] | Array | None, n: int, unit: str | None = None, form: str | None = None) -> Array | None:
+    """int64 or float64 [n]: numbers as they are or of a `unit`, dates as seconds since 1970, texts of a `form`."""
     if time is None:
         return None
     values = _given(time, "time", n)
+    if form is not None and values.dtype.kind in "OUTiu" and not _are_dates(values):
+        try:
+            return formatted_seconds([str(value) for value in values.tolist()], form)
+        except BadValue as bad:
+            raise ValueError(f"time: {bad.reason}, at position {bad.row}") from None
     if values.dtype.kind == "M":
         return seconds_of(values, "time")
     listed = values.tolist() if is_text(values) else []
@@ -33,7 +40,9 @@ def times(time: Iterable[Any] | Array | None, n: int) -> Array | None:
         try:
             return iso_seconds(listed)
         except BadValue as bad:
-            raise ValueError(f"time: {bad.reason}, at position {bad.row}; pass numbers or dates") from None
+            raise ValueError(
+                f"time: {bad.reason}, at position {bad.row}{hint(listed[bad.row]) or '; pass numbers or dates'}"
+            ) from None
     if listed and any(isinstance(value, str) for value in listed):
         raise TypeError("time must be all numbers or all dates, got texts and others")
     try:
@@ -49,7 +58,12 @@ def times(time: Iterable[Any] | Array | None, n: int) -> Array | None:
         raise ValueError(
             f"time must be below 2**63 where it is of integers, got {values.max()} at position {values.argmax()}; pass float64"
         )
-    return values.astype(np.int64 if values.dtype.kind in "iu" else np.float64, copy=False)
+    values = values.astype(np.int64 if values.dtype.kind in "iu" else np.float64, copy=False)
+    return values if unit is None else seconds_of_numbers(values, unit)
+
+
+def _are_dates(values: Array) -> bool:
+    return values.dtype == object and bool(values.size) and isinstance(values[0], (date, np.datetime64))
 
 
 def _given(values: Iterable[Any] | Array, name: str, n: int) -> Array:

@@ -1,27 +1,199 @@
-"""Which columns of a table of events are its users, items, ratings and times."""
+"""Which columns of a table of events are its users, items, ratings and times: by their names, then by their values."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NoReturn
 
-NAMES = {
-    "user": ("user", "user_id"),
-    "item": ("item", "item_id"),
-    "rating": ("rating", "stars", "score"),
-    "time": ("time", "timestamp"),
-}
+from .names import grade, words_of
+from .sample import SampledColumn, shown_columns
+from .timeforms import forms_of
+
+Columns = dict[str, str | int]
+_NO_TIMES = {"id", "code", "no", "number", "key", "phone", "zip", "price", "count", "quantity", "size", "amount"}
 
 
-def guess_columns(what: str, names: Sequence[str], given: Mapping[str, str | int]) -> dict[str, str | int]:
-    """The column of every role: those that are given, and for the others what their names say; "" where there is none."""
-    found = dict(given)
-    for role, usual in NAMES.items():
-        if role in found or (role == "rating" and "weight" in found):
-            continue
-        own = [name for name in names if name.lower() in usual and name not in found.values()]
-        if len(own) != 1 and role in ("user", "item"):
-            raise ValueError(
-                f"{what}: which column is the {role}? the columns are {', '.join(names)[:1000]}; {role}= names it"
-            )
-        found[role] = own[0] if len(own) == 1 else ""
-    return found
+def guess_columns(
+    what: str, columns: Sequence[SampledColumn], given: Mapping[str, str | int], *, time_format: str | None = None
+) -> Columns:
+    """The column of every role: those that are given, and for the others what names and values say; "" where there is none.
+
+    Columns without a header have their positions for names. ValueError: two columns as good, or none for users or items; it shows the columns
+    and says what decides. `what` is the table's name in errors.
+    """
+    return _Guess(what, columns, given, time_format).all()
+
+
+class _Guess:
+    def __init__(
+        self, what: str, columns: Sequence[SampledColumn], given: Mapping[str, str | int], time_format: str | None
+    ) -> None:
+        self.what, self.columns, self.time_format = what, columns, time_format
+        self.found: Columns = dict(given)
+        taken = {self._name(column) for column in given.values()}
+        self.free = [column for column in columns if column.name not in taken]
+
+    def _name(self, column: str | int) -> str | int:
+        """The name of a column that may be given by its position."""
+        at = isinstance(column, int) and not isinstance(column, bool) and 0 <= column < len(self.columns)
+        return self.columns[column].name if at else column  # type: ignore[index]
+
+    def column(self, name: str | int) -> SampledColumn | None:
+        return next((column for column in self.columns if column.name == self._name(name)), None)
+
+    def all(self) -> Columns:
+        if "weight" in self.found:
+            self.found.setdefault("rating", "")
+        given_time = self.column(self.found.get("time", ""))
+        if given_time is not None:
+            self._check_time(given_time)
+        if self.columns and all(isinstance(column.name, int) for column in self.columns):
+            self._by_order()
+        else:
+            for role in ("user", "item"):
+                self._id_by_name(role)
+            self._time()
+            self._rating()
+            self._ids_by_values()
+        for role in ("user", "item"):
+            if role not in self.found:
+                self._refuse(role)
+        return {role: self.found[role] for role in ("user", "item", "rating", "weight", "time") if role in self.found}
+
+    def _take(self, role: str, column: SampledColumn) -> None:
+        self.found[role] = column.name
+        self.free.remove(column)
+
+    def _best(self, role: str, columns: Sequence[SampledColumn]) -> SampledColumn | None:
+        """The column whose name fits best, None where none fits. ValueError: two fit as well."""
+        grades = {column.name: grade(str(column.name), role) for column in columns}
+        best = max(grades.values(), default=0)
+        fitting = [column for column in columns if grades[column.name] == best] if best else []
+        if len(fitting) > 1:
+            self._refuse(role, f"{' and '.join(str(column.name) for column in fitting)} may be")
+        return fitting[0] if fitting else None
+
+    def _id_by_name(self, role: str) -> None:
+        if role in self.found:
+            return
+        column = self._best(role, [column for column in self.free if column.may_be_ids or not column.values])
+        if column is not None:
+            self._take(role, column)
+
+    def _ids_by_values(self) -> None:
+        """One that is left for one role that is left."""
+        open_roles = [role for role in ("user", "item") if role not in self.found]
+        if len(open_roles) != 1:
+            return
+        left = [column for column in self.free if column.may_be_ids and column.repeat]
+        if len(left) == 1 and not set(words_of(str(left[0].name))) & {*_NO_TIMES, "title", "name", "description"} - {
+            "id"
+        }:
+            self._take(open_roles[0], left[0])
+
+    def _rating(self) -> None:
+        if "rating" in self.found:
+            return
+        numbers = [column for column in self.free if column.numbers is not None]
+        column = self._best("rating", numbers)
+        if column is not None and (column.may_be_ratings or "rating" in words_of(str(column.name))):
+            self._take("rating", column)
+        self.found.setdefault("rating", "")
+
+    def _time(self) -> None:
+        if "time" in self.found:
+            return
+        named = [column for column in self.free if grade(str(column.name), "time")]
+        readable = [
+            column for column in named if column.are_dates or column.numbers is not None or self._formatted(column)
+        ]
+        column = self._best("time", readable)
+        if column is None:
+            odd = next((column for column in named if self._other_dates(column)), None)
+            if odd is not None:
+                self._refuse_dates(odd)
+            unnamed = [column for column in self.free if self._times_by_value(column)]
+            if len(unnamed) > 1:
+                self._refuse("time", f"{' and '.join(str(column.name) for column in unnamed)} may be")
+            column = unnamed[0] if unnamed else None
+        if column is not None:
+            self._check_time(column)
+            self._take("time", column)
+        self.found.setdefault("time", "")
+
+    def _check_time(self, column: SampledColumn) -> None:
+        """ValueError: dates that only a form makes times of."""
+        if self.time_format is None and (column.are_whole or column.numbers is None) and self._other_dates(column):
+            self._refuse_dates(column)
+
+    def _formatted(self, column: SampledColumn) -> bool:
+        return self.time_format is not None and column.are_of_form(self.time_format)
+
+    def _times_by_value(self, column: SampledColumn) -> bool:
+        words = set(words_of(str(column.name)))
+        if column.are_dates:
+            return not {"birth", "release", "released", "end", "joined", "registered"} & words
+        return column.are_whole and column.unit is not None and not _NO_TIMES & words and _are_recent(column)
+
+    @staticmethod
+    def _other_dates(column: SampledColumn) -> list[str]:
+        return [] if column.are_dates else forms_of(str(value) for value in column.values)
+
+    def _refuse_dates(self, column: SampledColumn) -> NoReturn:
+        forms = " or ".join(f"time_format={form!r}" for form in self._other_dates(column))
+        raise ValueError(
+            f"{self.what}: how are the times of {column.shown} written? {forms} (--time-format) reads them; time='' (--time '') leaves them out"
+        )
+
+    def _by_order(self) -> None:
+        """user, item[, rating][, time], the usual order, where nothing speaks against it."""
+        left = [column for column in self.free if not column.count_rows]
+        for role in ("user", "item"):
+            if (
+                role not in self.found
+                and left
+                and left[0].may_be_ids
+                and not (left[0].unit and _are_recent(left[0]) and not left[0].repeat)
+            ):
+                self._take(role, left.pop(0))
+        if "time" not in self.found:
+            column = left[-1] if left else None
+            if column is not None and (column.are_dates or (column.are_whole and column.unit and _are_recent(column))):
+                left.remove(column)
+                self._take("time", column)
+            elif column is not None and column.numbers is None:
+                self._check_time(column)
+        if "rating" not in self.found and len(left) == 1 and left[0].may_be_ratings:
+            self._take("rating", left.pop(0))
+        if (
+            left
+            and not {"rating", "weight", "time"} <= set(self.found)
+            and "user" in self.found
+            and "item" in self.found
+        ):
+            shown = " and ".join(str(column.name) for column in left)
+            self._refuse_more(f"what are the columns {shown}?" if len(left) > 1 else f"what is column {shown}?")
+        self.found.setdefault("rating", "")
+        self.found.setdefault("time", "")
+
+    def _refuse(self, role: str, reason: str = "") -> NoReturn:
+        optional = f", {role}='' (--{role} '') says that there is none" if role in ("rating", "time") else ""
+        counting = next((c for c in self.columns if c.count_rows and grade(str(c.name), role)), None)
+        if not reason and counting is not None:
+            reason = f"{counting.name} numbers the rows"
+        raise ValueError(
+            f"{self.what}: which column is the {role}?{f' {reason}.' if reason else ''} {role}= (--{role}) names it{optional}; "
+            f"the columns and their first values are {shown_columns(self.columns)}"
+        )
+
+    def _refuse_more(self, question: str) -> NoReturn:
+        raise ValueError(
+            f"{self.what}: {question} There is no header; rating=, weight= or time= (--rating, --weight, --time) with a position, or rating='' and "
+            f"time='' for neither, decide; the columns and their first values are {shown_columns(self.columns)}"
+        )
+
+
+def _are_recent(column: SampledColumn) -> bool:
+    """Whether numbers are times from 1990 to 2050."""
+    per = {"s": 1, "ms": 1e3, "us": 1e6, "ns": 1e9}.get(column.unit or "")
+    return per is not None and all(631e6 <= number / per <= 2525e6 for number in column.numbers or ())

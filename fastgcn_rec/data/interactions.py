@@ -13,6 +13,7 @@ from ..core.arguments import check_count
 from ..core.ids import Array, IdIndex, Ints, among, as_ids, codes_of, factorize, pair_keys
 from .columns import infos, ratings, times
 from .rows import first_events
+from .timeforms import check_times
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +69,9 @@ class Interactions:
         user_ids: Iterable[Any] | Array | None = None,
         item_ids: Iterable[Any] | Array | None = None,
         user_info: Mapping[str, Any] | None = None,
+        *,
+        time_unit: str | None = None,
+        time_format: str | None = None,
     ) -> Interactions:
         """Code raw ids and check every column.
 
@@ -85,6 +89,10 @@ class Interactions:
             The id spaces, in any order, where they hold ids without an event. Default: the ids that occur.
         user_info : mapping of str to array-like [U], optional
             Columns in the order of `user_ids`, which is then required.
+        time_unit : "s", "ms", "us", "ns" or None
+            What times that are numbers count from 1970 on; they become seconds then. None: they stay as they are.
+        time_format : str, optional
+            The form of dates that are no ISO texts, as `datetime.strptime` has it ("%d.%m.%Y %H:%M"); UTC without an offset.
 
         Raises
         ------
@@ -100,6 +108,7 @@ class Interactions:
         >>> events.item_info["title"].tolist()
         ['five', 'six']
         """
+        check_times(time_unit, time_format)
         space_u, codes_u, order_u = _code(users, user_ids, "users", "user_ids")
         space_i, codes_i, order_i = _code(items, item_ids, "items", "item_ids")
         if codes_u.size != codes_i.size:
@@ -110,7 +119,7 @@ class Interactions:
             space_u,
             space_i,
             ratings(rating, codes_u.size),
-            times(time, codes_u.size),
+            times(time, codes_u.size, time_unit, time_format),
             infos(item_info, order_i, "an item"),
             infos(user_info, order_u, "a user"),
         )

@@ -11,7 +11,8 @@ import numpy as np
 
 from ..core.ids import Array, as_texts
 from .rows import BadValue
-from .times import is_date, iso_seconds
+from .timeforms import formatted_seconds, hint
+from .times import is_date, iso_seconds, seconds_of_numbers
 
 Ids = Literal["auto", "integer", "text"]
 MISSING = (
@@ -120,14 +121,22 @@ def _is_number(value: str) -> bool:
         return False
 
 
-def parse_times(values: Sequence[str], what: str, dates: bool) -> Array:
-    """Numbers as they are (int64 where all are integers), or seconds since 1970 where the column holds `dates`."""
+def parse_times(
+    values: Sequence[str], what: str, dates: bool, unit: str | None = None, form: str | None = None
+) -> Array:
+    """Numbers as they are (int64 where all are integers) or of a `unit`, or seconds since 1970 where the column holds `dates`, or of a `form`."""
     plain = [value.strip() for value in values]
+    if form is not None:
+        try:
+            return formatted_seconds(plain, form)
+        except BadValue as bad:
+            raise BadValue(bad.row, f"the {what} {bad.reason}") from None
     try:
         if dates:
             return iso_seconds(plain)
         whole = _canonical_integers(plain)
-        return parse_numbers(plain, what) if whole is None else whole
+        numbers = parse_numbers(plain, what) if whole is None else whole
+        return numbers if unit is None else seconds_of_numbers(numbers, unit)
     except BadValue as bad:
         value = plain[bad.row]
         if not value:
@@ -136,5 +145,5 @@ def parse_times(values: Sequence[str], what: str, dates: bool) -> Array:
             forms = ("a number", "dates") if dates else ("a date", "numbers")
             reason = f"the {what} {shown(value)} is {forms[0]} while those before are {forms[1]}; use one form"
         else:
-            reason = f"the {what} {shown(value)} is not a number or an ISO date"
+            reason = f"the {what} {shown(value)} is not a number or an ISO date" + hint(value)
         raise BadValue(bad.row, reason) from None

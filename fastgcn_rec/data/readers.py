@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
@@ -14,6 +15,7 @@ from .parquet import ParquetFiles
 from .parse import MISSING, Ids
 from .sparse import stored_entries
 from .text import TextFormat, read_header
+from .timeforms import check_times, formatted_seconds
 
 
 def read_csv(
@@ -33,6 +35,8 @@ def read_csv(
     missing: Collection[str] = MISSING,
     bad_lines: Literal["error", "skip"] = "error",
     encoding: str | None = None,
+    time_unit: str | None = None,
+    time_format: str | None = None,
 ) -> Interactions:
     """Read events from a delimited text file.
 
@@ -66,6 +70,10 @@ def read_csv(
         counts them.
     encoding : str, optional
         Default: what a byte order mark says (UTF-8, UTF-16, UTF-32), UTF-8 where the file is valid, or else Latin-1.
+    time_unit : "s", "ms", "us", "ns" or None
+        What times that are numbers count from 1970 on; they become seconds then. None: they stay as they are.
+    time_format : str, optional
+        The form of dates that are no ISO texts, as `datetime.strptime` has it ("%d.%m.%Y %H:%M"); UTC without an offset.
 
     Raises
     ------
@@ -92,8 +100,22 @@ def read_csv(
             raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
     if isinstance(missing, str):
         raise TypeError(f"missing must be a collection of texts, got one; write [{missing!r}]")
+    check_times(time_unit, time_format)
     quoted = quoted and sep is not None and len(sep) == 1
-    form = TextFormat(sep, header, quoted, newlines, comment, strip, ids, missing, bad_lines == "skip", encoding)
+    form = TextFormat(
+        sep,
+        header,
+        quoted,
+        newlines,
+        comment,
+        strip,
+        ids,
+        missing,
+        bad_lines == "skip",
+        encoding,
+        time_unit,
+        time_format,
+    )
     names = read_header(path, form)
     if not names:
         raise ValueError(f"{path}: the file is empty; it must have a row with the columns {user!r} and {item!r}")
@@ -113,6 +135,7 @@ def read_parquet(
     time: str | int | None = None,
     *,
     time_unit: str | None = None,
+    time_format: str | None = None,
 ) -> Interactions:
     """Read events from Parquet files; needs pyarrow.
 
@@ -126,6 +149,8 @@ def read_parquet(
         Columns' names, or positions. Ids are integers or strings, ratings numbers, times numbers, dates, timestamps or ISO texts.
     time_unit : "s", "ms", "us", "ns" or None
         What times that are numbers count from 1970 on; they become seconds then. None: they stay as they are.
+    time_format : str, optional
+        The form of dates that are no ISO texts, as `datetime.strptime` has it ("%d.%m.%Y %H:%M"); UTC without an offset.
 
     Raises
     ------
@@ -141,6 +166,8 @@ def read_parquet(
     >>> from fastgcn_rec.data import read_parquet
     >>> events = read_parquet("plays.parquet", user="who", item="song")  # doctest: +SKIP
     """
+    check_times(time_unit, time_format)
+    parse = {} if time_format is None else {"time": partial(formatted_seconds, form=time_format)}
     wanted = {"user": user, "item": item, "rating": rating, "time": time}
     columns = {argument: column for argument, column in wanted.items() if column is not None}
     files = ParquetFiles(path)
@@ -148,7 +175,10 @@ def read_parquet(
         position(files.path, files.names, column, argument)
     with files.naming():
         return events_of(
-            files.batches(columns), {argument: files.name(c) for argument, c in columns.items()}, time_unit=time_unit
+            files.batches(columns),
+            {argument: files.name(c) for argument, c in columns.items()},
+            time_unit=time_unit,
+            parse=parse,
         )
 
 

@@ -9,34 +9,20 @@ from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from .catalogue import ENTRIES
 from .dataset import Dataset
-from .formats import Format, format_of
-from .guess import guess_columns
 from .interactions import Interactions
 from .make import make_dataset
-from .movielens import read_movielens
 from .presplit import read_lightgcn
-from .readers import read_csv, read_npz, read_parquet
-from .recbole import read_recbole
 from .registry import default_split, read_known
-from .text import TextFormat, read_header
+from .sources import READING, ROLES, events_from, refuse, resolved
 
-ROLES = ("user", "item", "rating", "weight", "time")
-TEXT_OPTIONS = ("sep", "header", "quoted", "newlines", "comment", "strip", "ids", "missing", "bad_lines", "encoding")
-READING: dict[str, tuple[str, ...]] = {  # what each format takes beside "format"
-    "known": ("root", "download"),
-    "csv": TEXT_OPTIONS,
-    "parquet": (),
-    "npz": (),
-    "recbole": (),
-    "movielens": (),
-    "lightgcn": (),
-}
+KNOWN = ("root", "download")  # what known names take
+OPTIONS = tuple(dict.fromkeys(("format", *KNOWN, *(option for options in READING.values() for option in options))))
 SPLIT = ("split", "test", "valid", "seed", "k", "by", "min_rating", "k_core", "weight")
-COLUMNS = {"csv": ROLES, "parquet": ROLES, "recbole": ROLES}
+BESIDE = ("items", "users", "item_columns", "user_columns")
 _FILES = {"split": ("test", "valid"), "beside": ("items", "users"), "reading": ("root",)}  # paths among the values
 
 
@@ -67,7 +53,7 @@ class DataSpec:
     >>> _ = path.write_text("listener,song,at\\nann,7,10\\nbob,7,11\\n")
     >>> spec = DataSpec.of(path, user="listener", item="song", time="at", split="none")
     >>> spec.describe()
-    'user=listener, item=song, time=at'
+    'user=listener, item=song, time=at (plain numbers)'
     >>> spec.load()
     Dataset('plays', 2 users, 1 items, 2 train + 0 test edges)
     >>> DataSpec.from_dict(spec.to_dict()) == spec
@@ -105,10 +91,10 @@ class DataSpec:
             if not isinstance(one, (str, os.PathLike)):
                 raise TypeError(f"source must be a name, a path or a list of paths, got {type(one).__name__}")
         given = {name: _plain(name, value) for name, value in options.items() if value is not None}
-        reading = {"format", *(option for known in READING.values() for option in known)}
-        unknown = [name for name in given if name not in (*ROLES, *SPLIT, *reading)]
+        every = (*ROLES, *SPLIT, *OPTIONS)
+        unknown = [name for name in given if name not in every]
         if unknown:
-            near = get_close_matches(unknown[0], (*ROLES, *SPLIT, *reading), 1, 0.5)
+            near = get_close_matches(unknown[0], every, 1, 0.5)
             raise ValueError(f"there is no option {unknown[0]!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
         beside = {"items": items, "users": users, "item_columns": item_columns, "user_columns": user_columns}
         names = tuple(os.fspath(one) for one in listed)
@@ -125,7 +111,7 @@ class DataSpec:
         return cls(
             names,
             columns,
-            {name: given[name] for name in given if name in reading},
+            {name: given[name] for name in given if name in OPTIONS},
             {name: _plain(name, value) for name, value in beside.items() if value is not None},
             split,
         )
@@ -141,8 +127,7 @@ class DataSpec:
         """
         known = [part.name for part in fields(cls)]
         unknown = [key for key in values if key not in known]
-        inner = {"columns": ROLES, "beside": ("items", "users", "item_columns", "user_columns"), "split": SPLIT}
-        inner["reading"] = ("format", *dict.fromkeys(option for options in READING.values() for option in options))
+        inner = {"columns": ROLES, "reading": OPTIONS, "beside": BESIDE, "split": SPLIT}
         unknown += [f"{part}.{key}" for part, keys in inner.items() for key in values.get(part, {}) if key not in keys]
         if unknown:
             raise ValueError(f"a data spec has no {', '.join(map(repr, unknown))}; its keys are {', '.join(known)}")
@@ -199,33 +184,28 @@ class DataSpec:
     @cached_property
     def _resolved(self) -> DataSpec:
         if self.known:
-            _refuse(self.name, self.reading, ("format", *READING["known"]), "options")
-            _refuse(self.name, self.columns, (), "columns")
+            refuse(self.name, self.reading, KNOWN, "options")
+            refuse(self.name, self.columns, (), "columns")
             return self
-        path = self._path()
-        presplit = isinstance(self.split.get("test"), str)
-        form = str(self.reading.get("format") or ("lightgcn" if presplit else format_of(path)))
-        if form not in get_args(Format):
-            raise ValueError(f"format must be one of {', '.join(map(repr, get_args(Format)))}, got {form!r}")
-        _refuse(f"{path} (format {form!r})", self.reading, ("format", *READING[form]), "options")
-        _refuse(f"{path} (format {form!r})", self.columns, COLUMNS.get(form, ()), "columns")
-        columns = self.columns
-        if form == "csv":
-            names = read_header(
-                path, TextFormat(**{k: v for k, v in self.reading.items() if k not in ("format", "bad_lines")})
-            )
-            columns = guess_columns(str(path), names, self.columns)
-        elif form == "parquet":
-            columns = guess_columns(str(path), _parquet_names(path), self.columns)
-        return replace(self, columns=columns, reading={"format": form, **self.reading})
+        reading = {"format": "lightgcn", **self.reading} if isinstance(self.split.get("test"), str) else self.reading
+        columns, reading = resolved(self._path(), self.columns, reading)
+        return replace(self, columns=columns, reading=reading)
 
     def describe(self) -> str:
-        """Return what the source is read as, in one line: ``user=listener, item=song, time=at``."""
+        """Return what the source is read as, in one line: ``user=listener, item=song, time=at (ms since 1970)``."""
         spec = self.resolved()
         if spec.known:
             return f"{spec.name}, a known data set"
-        shown = ", ".join(f"{role}={spec.columns[role]}" for role in ROLES if spec.columns.get(role, "") != "")
-        return shown or f"the columns of its format, {spec.reading['format']}"
+        shown = {
+            role: f"{role}={column}" if isinstance(column, str) else f"{role}=column {column}"
+            for role, column in spec.columns.items()
+            if column != ""
+        }
+        if "time" in shown and spec.reading["format"] in ("csv", "parquet"):
+            unit, form = spec.reading.get("time_unit"), spec.reading.get("time_format")
+            kind = form or ("dates" if unit is None else f"{unit} since 1970" if unit else "plain numbers")
+            shown["time"] += f" ({kind})"
+        return ", ".join(shown.values()) or f"the columns of its format, {spec.reading['format']}"
 
     def interactions(self) -> Interactions:
         """Return the events. ValueError: the source comes with its split."""
@@ -249,7 +229,7 @@ class DataSpec:
                 came = "its published split" if spec.known else "its split"
                 raise ValueError(f"{self.name} comes with {came} and takes no options, got {', '.join(given)}")
             return found
-        if "weight" in spec.columns:
+        if spec.columns.get("weight", "") != "":
             split["weight"] = "rating"
         if spec.known and "split" not in split:
             split = {**default_split(self.name, found), **split}
@@ -258,33 +238,13 @@ class DataSpec:
     def _read(self) -> Interactions | Dataset:
         spec = self.resolved()
         if spec.known:
-            return read_known(
-                spec.name, **{name: spec.reading[name] for name in READING["known"] if name in spec.reading}
-            )
-        path, form = spec._path(), spec.reading["format"]
-        test = spec.split.get("test")
-        if form == "lightgcn" or isinstance(test, str):
+            return read_known(spec.name, **{name: spec.reading[name] for name in KNOWN if name in spec.reading})
+        path = spec._path()
+        if spec.reading["format"] == "lightgcn":
             train = path / "train.txt" if path.is_dir() else path
             beside = path / "test.txt" if path.is_dir() else None
-            return read_lightgcn(train, test if isinstance(test, str) else beside, spec.name)
-        at = {role: name for role, name in spec.columns.items() if name != "" and role != "weight"}
-        if "weight" in spec.columns:
-            at["rating"] = spec.columns["weight"]
-        options = {name: value for name, value in spec.reading.items() if name != "format"}
-        readers: dict[str, Any] = {
-            "csv": read_csv,
-            "parquet": read_parquet,
-            "npz": read_npz,
-            "recbole": read_recbole,
-            "movielens": read_movielens,
-        }
-        events: Interactions = readers[form](path, **at, **options)
-        without: dict[str, Any] = {
-            role: None
-            for role in ("rating", "time")
-            if spec.columns.get(role) == "" and (role == "time" or "weight" not in spec.columns)
-        }
-        return replace(events, **without)
+            return read_lightgcn(train, spec.split.get("test", beside), spec.name)
+        return events_from(path, spec.columns, spec.reading)
 
     def _path(self) -> Path:
         path = Path(self.source[0]).expanduser()
@@ -371,18 +331,3 @@ def _plain(name: str, value: Any) -> Any:
     if not isinstance(value, (str, int, float, bool, list)):
         raise TypeError(f"{name} must be a text, a number or a list of them, got {type(value).__name__}")
     return value
-
-
-def _refuse(what: str, given: Mapping[str, Any], known: Sequence[str], kind: str) -> None:
-    unknown = [name for name in given if name not in known]
-    if unknown:
-        raise ValueError(f"{what} takes no {kind} {', '.join(map(repr, unknown))}; it has {', '.join(known) or 'none'}")
-
-
-def _parquet_names(path: Path) -> list[str]:
-    try:
-        import pyarrow.parquet as parquet
-    except ImportError as error:
-        raise ImportError("Parquet needs pyarrow: pip install 'fastgcn_rec[parquet]'") from error
-    names: list[str] = parquet.ParquetDataset(path).schema.names
-    return names

@@ -42,6 +42,8 @@ class TextFormat:
     missing: Collection[str] = MISSING
     skip: bool = False
     encoding: str | None = None
+    time_unit: str | None = None
+    time_format: str | None = None
 
     @contextmanager
     def rows(self, path: Path) -> Iterator[Iterator[Row]]:
@@ -161,8 +163,9 @@ class _Column:
         if self.kind == "number":
             return parse_numbers(values, self.name)
         if self.kind == "time":
+            unit, form = self.form.time_unit, self.form.time_format
             dates = is_date(values[0].strip()) if self.dates is None and values else bool(self.dates)
-            part = parse_times(values, self.name, dates)
+            part = parse_times(values, self.name, dates, unit, form)
             self.dates = dates if values else self.dates
             return part
         part = parse_ids(values, self.name, self.form.ids, self.form.strip, self.form.missing)

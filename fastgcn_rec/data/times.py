@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timezone
 from typing import Any
 
@@ -101,6 +101,7 @@ def _seconds(moments: Array) -> Array:
 
 
 UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # that numbers count, and how many a second has
+_FROM = ((1e17, "ns"), (1e14, "us"), (1e11, "ms"), (1e8, "s"))
 
 
 def seconds_of_numbers(values: Array, unit: str) -> Array:
@@ -109,6 +110,16 @@ def seconds_of_numbers(values: Array, unit: str) -> Array:
         scaled: Array = values if unit == "s" else values / UNITS[unit]
         return scaled
     return _seconds(values.astype(np.int64, copy=False).view(f"datetime64[{unit}]"))
+
+
+def unit_of(values: Iterable[float]) -> str | None:
+    """The unit of `UNITS` that numbers count since 1970, by their size (from 1973 on); None where it does not say.
+
+    >>> unit_of([1e9, 1.5e9]), unit_of([1_700_000_000_000]), unit_of([1, 2, 3]), unit_of([1e9, 1e12])
+    ('s', 'ms', None, None)
+    """
+    units = {next((unit for least, unit in _FROM if value >= least), None) for value in values}
+    return units.pop() if len(units) == 1 else None
 
 
 def joined_seconds(parts: list[Array]) -> Array:

@@ -33,7 +33,7 @@ def same(a, b):
 def test_a_file_is_what_its_reader_and_make_dataset_give(plays):
     data = load_dataset(plays, **NAMED, time="at", split="temporal", test=0.4)
     same(data, make_dataset("plays", read_csv(plays, **NAMED, time="at"), "temporal", test=0.4))
-    rated = load_dataset(plays, **NAMED, rating="stars", min_rating=3)
+    rated = load_dataset(plays, **NAMED, rating="stars", time="", min_rating=3)
     same(rated, make_dataset("plays", read_csv(plays, **NAMED, rating="stars"), min_rating=3))
 
 

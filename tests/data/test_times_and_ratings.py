@@ -179,3 +179,47 @@ def test_single_dates_beyond_microseconds_are_kept_as_seconds_or_refused():
             assert time.tolist() == [1577836800, int(far.astype("datetime64[s]").astype(np.int64))]
     missing = Interactions.from_raw([1], [1], item_ids=[1, 2], item_info={"when": [known, np.datetime64("NaT", "us")]})
     assert np.isnat(missing.item_info["when"]).tolist() == [False, True]
+
+
+def test_a_unit_makes_seconds_of_numbers_and_leaves_dates(tmp_path):
+    for unit, per in {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}.items():
+        moments = np.array([0, 1, 1_600_000_000], np.int64)
+        found = Interactions.from_raw([1] * 3, [2] * 3, time=moments * per, time_unit=unit).time
+        assert (found.dtype, found.tolist()) == (np.dtype(np.int64), moments.tolist())
+        stamps = (moments * per + per // 2).view(f"datetime64[{unit}]")
+        as_numbers = Interactions.from_raw([1] * 3, [2] * 3, time=stamps.view(np.int64), time_unit=unit).time
+        as_dates = Interactions.from_raw([1] * 3, [2] * 3, time=stamps, time_unit=unit).time
+        assert np.array_equal(as_numbers, as_dates)
+        path = tmp_path / "t.csv"
+        path.write_text("user,item,time\n" + "".join(f"1,2,{n}\n" for n in stamps.view(np.int64)))
+        assert np.array_equal(read_csv(path, time="time", time_unit=unit).time, as_dates)
+    assert Interactions.from_raw([1], [2], time=[1.5], time_unit="ms").time.tolist() == [0.0015]
+    with pytest.raises(ValueError, match=r"time_unit must be one of 's', 'ms', 'us', 'ns' or None, got 'min'"):
+        Interactions.from_raw([1], [2], time=[1], time_unit="min")
+
+
+def test_a_form_reads_dates_that_are_no_iso_texts(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as parquet
+
+    cases = {
+        "%d.%m.%Y %H:%M": (["02.01.1970 00:01", "01.01.1970 00:00"], [86460, 0]),
+        "%Y%m%d": ([19700102, 19700101], [86400, 0]),
+        "%Y-%m-%dT%H:%M:%S.%f%z": (["1970-01-01T01:00:00.5+0100", "1970-01-01T00:00:00.0+0000"], [0.5, 0]),
+    }
+    for form, (values, seconds) in cases.items():
+        assert Interactions.from_raw([1, 2], [3, 4], time=values, time_format=form).time.tolist() == seconds
+        path = tmp_path / "t"
+        path.write_text("user,item,time\n" + "".join(f"1,2,{value}\n" for value in values))
+        assert read_csv(path, time="time", time_format=form).time.tolist() == seconds
+        parquet.write_table(pyarrow.table({"user": [1, 2], "item": [3, 4], "time": values}), path)
+        assert read_parquet(path, time="time", time_format=form).time.tolist() == seconds
+    with pytest.raises(ValueError, match="got both, 's' and '%Y'"):
+        Interactions.from_raw([1], [2], time=[1], time_unit="s", time_format="%Y")
+    with pytest.raises(ValueError, match="must be a form of strptime with a year, a month and a day"):
+        Interactions.from_raw([1], [2], time=["1"], time_format="%H")
+    with pytest.raises(
+        ValueError,
+        match=r"'12/1/2010 8:26' is no ISO date .*; time_format='%d/%m/%Y %H:%M' or time_format='%m/%d/%Y %H:%M'",
+    ):
+        Interactions.from_raw([1], [2], time=["12/1/2010 8:26"])

@@ -1,0 +1,189 @@
+"""What the names of columns say: "CustomerID" is a user, "unixReviewTime" a time."""
+
+from __future__ import annotations
+
+import re
+
+_USERS = [
+    "user",
+    "usr",
+    "customer",
+    "client",
+    "visitor",
+    "listener",
+    "viewer",
+    "reader",
+    "player",
+    "account",
+    "member",
+    "person",
+    "buyer",
+    "shopper",
+    "subscriber",
+    "reviewer",
+    "patron",
+    "guest",
+    "consumer",
+    "student",
+    "learner",
+    "patient",
+    "voter",
+    "rater",
+    "watcher",
+    "follower",
+    "uid",
+    "who",
+    "u",
+]
+_USERS_OF_A_KIND = ["session", "household", "device", "profile", "cookie", "basket"]
+_ITEMS = [
+    "item",
+    "product",
+    "prod",
+    "article",
+    "movie",
+    "film",
+    "song",
+    "track",
+    "asin",
+    "isbn",
+    "book",
+    "sku",
+    "stock",
+    "game",
+    "app",
+    "video",
+    "show",
+    "episode",
+    "recipe",
+    "business",
+    "venue",
+    "poi",
+    "place",
+    "paper",
+    "post",
+    "news",
+    "story",
+    "listing",
+    "offer",
+    "content",
+    "hotel",
+    "restaurant",
+    "course",
+    "good",
+    "goods",
+    "beer",
+    "wine",
+    "anime",
+    "joke",
+    "question",
+    "podcast",
+    "property",
+    "iid",
+    "merchandise",
+    "photo",
+    "pin",
+    "thing",
+    "what",
+    "i",
+]
+_ITEMS_OF_A_KIND = [
+    "artist",
+    "album",
+    "brand",
+    "category",
+    "author",
+    "store",
+    "shop",
+    "location",
+    "seller",
+    "creator",
+    "channel",
+]
+_IDS = {"id", "key", "code", "no", "nr", "number", "uuid", "guid", "hash", "index", "idx", "uri", "url", "ref"}
+_LABELS = {"name", "title", "label", "text"}
+_RATINGS = {"rating": 4, "star": 3, "score": 3, "overall": 3, "grade": 3}
+_SUMMARIES = {"avg", "average", "mean", "median", "total", "sum", "min", "max", "global", "n", "num", "number"}
+_TIMES = ["timestamp", "time", "datetime", "date", "ts", "dt", "when", "at", "epoch", "utc", "created", "played"]
+_UNITS = {"ms", "us", "ns", "s", "sec", "seconds", "millis", "utc", "gmt", "unix"}
+_OTHER_TIMES = {
+    "birth",
+    "release",
+    "released",
+    "due",
+    "expiry",
+    "expires",
+    "end",
+    "join",
+    "joined",
+    "signup",
+    "registered",
+    "updated",
+    "modified",
+    "last",
+}
+TITLES = ("title", "name", "description", "label")
+
+
+def words_of(name: str) -> list[str]:
+    """The words of a name in any spelling, lower case, without a plural's s; "userid" is two.
+
+    >>> words_of("CustomerIDs"), words_of("unixReviewTime"), words_of("stock code"), words_of("userid")
+    (['customer', 'id'], ['unix', 'review', 'time'], ['stock', 'code'], ['user', 'id'])
+    """
+    apart = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-rt-z])", " ", name)
+    words = [_singular(word) for word in re.findall(r"[^\W_]+", apart.lower())]
+    nouns = {*_USERS, *_ITEMS, *_USERS_OF_A_KIND, *_ITEMS_OF_A_KIND}
+    for ending in ("id", "name", "code", "key", "title"):
+        if words and words[-1].endswith(ending) and words[-1][: -len(ending)] in nouns - {"u", "i"}:
+            words[-1:] = [words[-1][: -len(ending)], ending]
+    return words
+
+
+def _singular(word: str) -> str:
+    return (
+        word[:-1]
+        if len(word) > 3 and word.endswith("s") and not word.endswith("ss") and word not in ("news", "goods")
+        else word
+    )
+
+
+def grade(name: str, role: str) -> int:
+    """How well a name fits a role, 0 for not at all; higher grades win."""
+    words = words_of(name)
+    if role == "rating":
+        return (
+            0
+            if not words or not _SUMMARIES.isdisjoint(words)
+            else max(0, _RATINGS.get(words[-1], 0) - (len(words) > 1))
+        )
+    return _time(words) if role == "time" else _ids(words, role)
+
+
+def _ids(words: list[str], role: str) -> int:
+    """A noun of the role, last but for "id" and the like: with it best, then alone, behind other words, and last with "name"."""
+    most, least = (_USERS, _USERS_OF_A_KIND) if role == "user" else (_ITEMS, _ITEMS_OF_A_KIND)
+    kind = 3
+    if len(words) > 1 and words[-1] in _IDS:
+        words, kind = words[:-1], 4
+    elif len(words) > 1 and words[-1] in _LABELS:
+        words, kind = words[:-1], 1
+    if not words or words[-1] not in (*most, *least):
+        return 0
+    own = words[-1] in ("uid", "iid", "asin", "isbn", "sku")
+    found = 4 if own and kind == 3 else kind
+    if len(words) > 1:
+        found = min(found, 2)
+    return found + (4 if words[-1] in most else 0)
+
+
+def _time(words: list[str]) -> int:
+    while len(words) > 1 and words[-1] in _UNITS:
+        words = words[:-1]
+    if not words or words[-1] not in _TIMES:
+        return 0
+    if len(words) == 1:
+        return 4
+    if "birth" in words:
+        return 0
+    return 1 if not _OTHER_TIMES.isdisjoint(words) else 2 if words[0] == "created" else 3

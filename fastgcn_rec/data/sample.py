@@ -1,0 +1,125 @@
+"""What the first rows of a table show of its columns."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from functools import cached_property
+from itertools import islice, pairwise
+from typing import Any
+
+from .timeforms import forms_of
+from .times import is_date, unit_of
+
+_ENOUGH = 20  # values that say something of repetition
+
+
+class SampledColumn:
+    """The values of one column in the first rows, without the missing ones.
+
+    `texts` says that they come from a text file, so that a number may be meant by a text.
+    """
+
+    def __init__(self, name: str | int, values: Iterable[Any], texts: bool) -> None:
+        self.name = name
+        self.texts = texts
+        self.values = [value for value in values if value is not None and value != "" and value == value]
+
+    @cached_property
+    def numbers(self) -> list[float] | None:
+        """Those values that are numbers; None where fewer than half are: the readers say which is none."""
+        found = [float(value) for value in self.values if self._is_number(value)]
+        return found if found and 2 * len(found) >= len(self.values) else None
+
+    def _is_number(self, value: Any) -> bool:
+        if isinstance(value, str):
+            return self.texts and _is_number(value)
+        return isinstance(value, (int, float, Decimal)) and not isinstance(value, bool) and math.isfinite(value)
+
+    @cached_property
+    def are_whole(self) -> bool:
+        return self.numbers is not None and 2 * sum(number.is_integer() for number in self.numbers) > len(self.numbers)
+
+    @cached_property
+    def are_dates(self) -> bool:
+        """Whether at least half are dates as they are read without an option."""
+        kinds = [is_date(value.strip()) if isinstance(value, str) else isinstance(value, date) for value in self.values]
+        return bool(kinds) and 2 * sum(kinds) >= len(kinds)
+
+    def are_of_form(self, form: str) -> bool:
+        """Whether at least half are dates of a form of strptime."""
+        kinds = [bool(forms_of([str(value)], [form])) for value in self.values]
+        return bool(kinds) and 2 * sum(kinds) >= len(kinds)
+
+    @cached_property
+    def distinct(self) -> set[Any]:
+        return set(map(str, self.values))
+
+    @cached_property
+    def count_rows(self) -> bool:
+        """Whether each is one more than the one before, as the numbers of rows are."""
+        found = self.numbers
+        return found is not None and len(found) >= _ENOUGH and all(b - a == 1 for a, b in pairwise(found))
+
+    @property
+    def may_be_ids(self) -> bool:
+        """Whether they could be: integers or texts that are not dates, in more than one kind of value, not counting rows."""
+        if not self.values or self.are_dates or self.count_rows:
+            return False
+        if self.numbers is not None:
+            return self.are_whole
+        return all(isinstance(value, (str, int)) and not isinstance(value, bool) for value in self.values)
+
+    @property
+    def repeat(self) -> bool:
+        """Whether a good part of the values occurs more than once, as ids of users or items do."""
+        return len(self.values) < _ENOUGH or len(self.distinct) < 0.95 * len(self.values)
+
+    @property
+    def may_be_ratings(self) -> bool:
+        """Whether they are few distinct numbers from 0.5 to 10."""
+        found = self.numbers
+        return found is not None and len(set(found)) <= 20 and all(0.5 <= number <= 10 for number in found)
+
+    @property
+    def unit(self) -> str | None:
+        """What numbers count since 1970, by their size; None where that says nothing."""
+        return None if self.numbers is None else unit_of(self.numbers)
+
+    @property
+    def shown(self) -> str:
+        values = ", ".join(
+            repr(value if len(str(value)) <= 30 else str(value)[:27] + "...")
+            for value in islice(dict.fromkeys(map(self._plain, self.values)), 3)
+        )
+        return f"{self.name if isinstance(self.name, str) else f'column {self.name}'} ({values or 'empty'})"
+
+    @staticmethod
+    def _plain(value: Any) -> Any:
+        return (
+            value.isoformat(" ")
+            if isinstance(value, datetime)
+            else value
+            if isinstance(value, (str, int, float))
+            else str(value)
+        )
+
+
+def columns_of(names: Sequence[str | int], rows: Sequence[Sequence[str]]) -> list[SampledColumn]:
+    """The columns of rows of texts; fields that rows are short of are missing."""
+    return [
+        SampledColumn(name, (row[at].strip() for row in rows if at < len(row)), texts=True)
+        for at, name in enumerate(names)
+    ]
+
+
+def shown_columns(columns: Sequence[SampledColumn]) -> str:
+    """Names and first values, for errors."""
+    return ", ".join(column.shown for column in columns[:40]) + (", ..." if len(columns) > 40 else "")
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text, re.ASCII) is not None
