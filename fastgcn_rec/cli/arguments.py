@@ -1,4 +1,4 @@
-"""Arguments that several commands take: whole numbers, places to write to, devices, splits."""
+"""Arguments that several commands take: whole numbers, places to write to, devices."""
 
 from __future__ import annotations
 
@@ -7,18 +7,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from ..data.splits import SPLITS
 from ..system.files import check_target
-
-DATASET = "a name that `fastgcn-rec datasets` lists; files of your own go through Python (docs/data.md)"
-
-
-def add_split(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--split",
-        choices=tuple(SPLITS),
-        help="what is held out as test part (docs/data.md), for data that come without a split; evaluate takes the one that train got",
-    )
 
 
 def add_quiet(parser: argparse.ArgumentParser) -> None:

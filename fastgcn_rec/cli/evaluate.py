@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import argparse
 
-from ..data import load_dataset
+from ..experiments.project import Project, project_file
+from ..experiments.repeat import refuse_other_data
 from ..experiments.runs import KS, METRICS
 from ..ranking.evaluate import evaluate
-from .arguments import DATASET, add_split
+from .data_options import PROJECT, add_data, data_spec, given, said
 from .saved_model import add_model, load_model
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "%(prog)s MODEL [options]\n       %(prog)s MODEL DATA [options]"
     add_model(parser)
-    parser.add_argument("dataset", metavar="DATASET", help=DATASET)
-    add_split(parser)
+    add_data(parser, needed=False, more=f"{PROJECT}; default: the data of the run that MODEL is the folder of")
 
 
 def run(args: argparse.Namespace) -> int:
-    model, data = load_model(args.model), load_dataset(args.dataset, split=args.split)
+    model = load_model(args.model)
+    if args.data:
+        data = said(data_spec(args)).load()
+    else:
+        file = project_file(args.model) if args.model.is_dir() else None
+        if file is None:
+            raise ValueError(
+                f"{args.model} does not say on which data it was made; name DATA too, with the flags of train"
+            )
+        data = said(Project.read(file).with_data(**given(args)).data).load()
+        if not given(args):
+            refuse_other_data(args.model, data)
     for name, value in evaluate(model, data.test, ks=KS, metrics=METRICS).items():
         print(f"{name:18s} {value:.4f}" if "@" in name else f"{name:18s} {value:.0f}")
     return 0

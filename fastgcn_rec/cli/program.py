@@ -13,8 +13,9 @@ from ..system.process import TRACEBACK, exit_code
 # A file of this folder each, which has ``arguments(parser)`` and ``run(args) -> int``, and what --help says of it. Its file is imported when the
 # command is asked for, so that --help waits neither for torch nor for any model.
 COMMANDS = {
+    "inspect": "what a file or data set holds: columns, first rows, counts, degrees, times, what a split would hold",
     "train": "train a model, evaluate it once on test, write everything to a folder",
-    "evaluate": "evaluate a saved model on a data set's test part",
+    "evaluate": "evaluate a saved model on the test part of its data, or of others",
     "recommend": "the best unseen items of some users",
     "similar": "the items nearest to some items, by cosine",
     "export": "the vectors with their ids, for an index of another program",

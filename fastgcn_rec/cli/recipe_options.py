@@ -12,7 +12,7 @@ HELP = "a model and its settings, by default LightGCN with BPR and early stoppin
 
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--recipe", choices=sorted(RECIPES), default="default", help=HELP)
+    parser.add_argument("--recipe", choices=sorted(RECIPES), help=HELP)
 
 
 def add_sizes(parser: argparse.ArgumentParser) -> None:
@@ -20,9 +20,8 @@ def add_sizes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--layers", type=at_least(0), help="layers of LightGCN, NGCF or PinSAGE")
 
 
-def changed(name: str, model: str | None, dim: int | None, layers: int | None) -> Recipe:
+def changed(recipe: Recipe, name: str, model: str | None, dim: int | None, layers: int | None) -> Recipe:
     """The recipe of that name with what --model, --dim and --layers say; a ValueError where that does not apply."""
-    recipe = RECIPES[name]
     recipe.training()
     if model is not None and recipe.model not in EMBEDDINGS:
         raise ValueError(

@@ -9,12 +9,15 @@ from typing import Any
 
 import torch
 
-from ..data import load_dataset
+from ..data.spec import DataSpec
 from ..experiments.devices import require_cuda
+from ..experiments.project import Project
 from ..experiments.recipes import EMBEDDINGS, RECIPES
-from ..experiments.runs import make_and_write, train_and_write
+from ..experiments.repeat import again, finished, prepare, refuse_another, side_by_side
+from ..experiments.runs import CHECKPOINT, make_and_write, train_and_write
 from ..training.config import TrainConfig
-from .arguments import DATASET, add_quiet, add_split, device, folder
+from .arguments import add_quiet, device, folder
+from .data_options import PROJECT, add_data, given, project_of, said
 from .numpydoc import attributes
 from .recipe_options import add_recipe, add_sizes, changed
 
@@ -22,15 +25,17 @@ _SETTINGS = [field.name for field in dataclasses.fields(TrainConfig)]
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dataset", metavar="DATASET", help=DATASET)
     add_recipe(parser)
-    add_split(parser)
-    parser.add_argument("--out", type=folder, help="default: runs/DATASET-RECIPE")
-    parser.add_argument("--device", type=device, default="cpu", help="cpu or cuda")
+    parser.add_argument(
+        "--out", type=folder, help="default: runs/DATA-RECIPE; of the folder of a run: the same with -again behind"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="lose the run, finished, that OUT holds")
+    parser.add_argument("--device", type=device, help="cpu or cuda")
     parser.add_argument("--tensorboard", action="store_true", help="log to OUT/tensorboard (needs the extra)")
     add_quiet(parser)
     parser.add_argument("--model", choices=EMBEDDINGS, help="instead of the recipe's")
     add_sizes(parser)
+    add_data(parser, more=PROJECT)
     settings = parser.add_argument_group("settings of the training, in place of the recipe's")
     about = attributes(TrainConfig)
     for field in dataclasses.fields(TrainConfig):
@@ -40,30 +45,57 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.device != "cpu":
-        require_cuda(torch.device(args.device))
-    out = args.out or Path("runs") / f"{args.dataset}-{args.recipe}"
-    if RECIPES[args.recipe].train is None and args.model is None:
-        return _make(args, out)
-    recipe = changed(args.recipe, args.model, args.dim, args.layers)
-    config = dataclasses.replace(recipe.training(), **{name: getattr(args, name) for name in _given(args, _SETTINGS)})
-    data = load_dataset(args.dataset, split=args.split)
+    project, file = project_of(args)
+    if project is None:
+        project = Project(DataSpec.of(args.data, **given(args)), "default", RECIPES["default"])
+    project = _with_flags(project, args)
+    if project.device != "cpu":
+        require_cuda(torch.device(project.device))
+    repeated = file.parent if file is not None and finished(file.parent) else None
+    out = args.out or _folder(project, file, repeated)
+    project = dataclasses.replace(project, data=said(project.data))
+    if not args.overwrite:
+        refuse_another(project, out)
+    data = project.data.load()
     print(data.report())
-    model = recipe.make_model(data, seed=config.seed).to(args.device)
-    train_and_write(model, data, config, out, progress=not args.quiet, tensorboard=args.tensorboard)
+    if not prepare(project, data, out, args.overwrite):
+        print(f"{out} holds this run already, finished; --overwrite makes it anew, --out elsewhere")
+    elif project.recipe.train is None:
+        make_and_write(project.recipe, data, out, project.device)
+    else:
+        config = project.recipe.train
+        model = project.recipe.make_model(data, seed=config.seed).to(project.device)
+        train_and_write(model, data, config, out, progress=not args.quiet, tensorboard=args.tensorboard)
+        project.write(out)  # going on, it may have got other epochs
+    if repeated is not None and repeated.resolve() != out.resolve():
+        print(side_by_side(repeated, out))
     return 0
 
 
-def _make(args: argparse.Namespace, out: Path) -> int:
-    """A recipe without training."""
-    given = [_option(name) for name in _given(args, [*_SETTINGS, "dim", "layers"])]
-    given += ["--tensorboard"] * args.tensorboard
-    if given:
-        raise ValueError(f"recipe {args.recipe!r} is made without training, {', '.join(given)} does not apply")
-    data = load_dataset(args.dataset, split=args.split)
-    print(data.report())
-    make_and_write(RECIPES[args.recipe], data, out, args.device)
-    return 0
+def _with_flags(project: Project, args: argparse.Namespace) -> Project:
+    if args.recipe is not None:
+        project = dataclasses.replace(project, name=args.recipe, recipe=RECIPES[args.recipe])
+    if args.device is not None:
+        project = dataclasses.replace(project, device=args.device)
+    if project.recipe.train is None and args.model is None:
+        other = [_option(name) for name in _given(args, [*_SETTINGS, "dim", "layers"])]
+        other += ["--tensorboard"] * args.tensorboard
+        if other:
+            raise ValueError(f"recipe {project.name!r} is made without training, {', '.join(other)} does not apply")
+        return project
+    recipe = changed(project.recipe, project.name, args.model, args.dim, args.layers)
+    settings = {name: getattr(args, name) for name in _given(args, _SETTINGS)}
+    config = dataclasses.replace(recipe.training(), **settings)
+    return dataclasses.replace(project, recipe=dataclasses.replace(recipe, train=config))
+
+
+def _folder(project: Project, file: Path | None, repeated: Path | None) -> Path:
+    """Where the run goes: a folder that holds it, begun or finished, decides."""
+    if repeated is not None:
+        return again(repeated)
+    if file is not None and (file.parent / CHECKPOINT).exists():
+        return file.parent
+    return Path("runs") / f"{project.data.name}-{project.name}"
 
 
 def _given(args: argparse.Namespace, names: list[str]) -> list[str]:

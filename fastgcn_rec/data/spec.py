@@ -216,7 +216,11 @@ class DataSpec:
 
     def load(self) -> Dataset:
         """Read, filter and split: the `Dataset`."""
-        spec, found = self.resolved(), self._read()
+        return self.made_of(self._read())
+
+    def made_of(self, found: Interactions | Dataset) -> Dataset:
+        """Filter and split what was read from it."""
+        spec = self.resolved()
         split: dict[str, Any] = {
             name: tuple(value) if name == "k_core" and isinstance(value, list) else value
             for name, value in spec.split.items()

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from ..data import load_dataset
+from ..data.spec import DataSpec
 from ..system.files import check_target
 from ..system.process import python_module, traceback_wanted
 from ..system.progress import progress_bar
@@ -29,7 +29,7 @@ DEFAULT_MODELS = ("popularity", "itemknn", "rp3beta", "filter", "softmax")
 
 
 def compare(
-    dataset: str,
+    dataset: str | DataSpec,
     models: Sequence[str] = DEFAULT_MODELS,
     out: str | os.PathLike[str] | None = None,
     *,
@@ -41,11 +41,11 @@ def compare(
 
     Parameters
     ----------
-    dataset : a name for :func:`fastgcn_rec.data.load_dataset`
+    dataset : a name or path for :func:`fastgcn_rec.data.load_dataset`, or a :class:`fastgcn_rec.data.DataSpec`
     models : names out of :data:`NAMES`: the recipes, "lightgcn" for the recipe "default", and "als", implicit's
         (Hu et al. 2008; needs implicit: the extra "compare")
     out : folder for comparison.json and comparison.png, or None
-    split : for data that come without one
+    split : for data that come without one; a DataSpec has its own
     epochs : of the models that train, instead of their recipes'
     progress : a bar
 
@@ -71,19 +71,23 @@ def compare(
         raise ValueError(f"compare: models must be names out of {', '.join(NAMES)}, got {', '.join(unknown) or 'none'}")
     for name in ("comparison.json", "comparison.png") if out is not None else ():
         check_target(Path(out or "") / name)
-    load_dataset(dataset, split=split)  # what is wrong with the data is said once, and a download made once
+    if isinstance(dataset, DataSpec) and split is not None:
+        raise ValueError(f"compare: split={split!r} cannot be given beside a DataSpec, which has its own; leave it out")
+    spec = (dataset if isinstance(dataset, DataSpec) else DataSpec.of(dataset, split=split)).resolved()
+    spec.load()  # what is wrong with the data is said once, and a download made once
     rows: list[Row] = []
     with progress_bar(len(models), "model", shown=progress) as bar:
         for name in models:
             bar.describe(name, now=True)
-            rows.append(_in_a_process({"dataset": dataset, "model": name, "split": split, "epochs": epochs}))
+            rows.append(_in_a_process({"data": spec.to_dict(), "model": name, "epochs": epochs}))
             if out is not None:
-                written = {"dataset": dataset, "split": split, "rows": [dataclasses.asdict(r) for r in rows]}
+                about = {"dataset": spec.name, "split": spec.split.get("split"), "data": spec.to_dict()}
+                written = {**about, "rows": [dataclasses.asdict(r) for r in rows]}
                 write_json(Path(out) / "comparison.json", written)
             bar.update()
     if out is not None:
         try:
-            plot_comparison(rows, Path(out) / "comparison.png", dataset)
+            plot_comparison(rows, Path(out) / "comparison.png", spec.name)
         except ImportError as error:
             print(f"no comparison.png: {error}", file=sys.stderr)
     return rows

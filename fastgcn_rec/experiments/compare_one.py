@@ -6,10 +6,12 @@ import dataclasses
 import json
 import sys
 import time
+from typing import Any
 
 import torch
 
-from ..data import Dataset, load_dataset
+from ..data import Dataset
+from ..data.spec import DataSpec
 from ..ranking.evaluate import evaluate
 from ..ranking.ranker import Ranker
 from ..system.process import explain
@@ -20,14 +22,14 @@ from .recipes import RECIPES
 from .rows import Row
 
 
-def run(dataset: str, model: str, split: str | None = None, epochs: int | None = None) -> Row:
-    """One model, in this process."""
-    data = load_dataset(dataset, split=split)
+def run(data: dict[str, Any], model: str, epochs: int | None = None) -> Row:
+    """One model, in this process; ``data``: a DataSpec as values of JSON."""
+    loaded = DataSpec.from_dict(data).load()
     before = _reset_peak()
     start = time.perf_counter()
-    ranker = _trained(data, model, epochs)
+    ranker = _trained(loaded, model, epochs)
     trained = time.perf_counter()
-    found = evaluate(ranker, data.test)
+    found = evaluate(ranker, loaded.test)
     ranked = time.perf_counter()
     peak = None if before is None else _status("VmHWM") - before
     return Row(model, found["recall@20"], found["ndcg@20"], trained - start, ranked - trained, peak)

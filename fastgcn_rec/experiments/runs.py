@@ -17,10 +17,12 @@ from ..training.checkpoint import refit_checkpoint
 from ..training.config import TrainConfig
 from ..training.history import History
 from ..training.loop import fit
+from .items import write_items
 from .plots import plot_curves
 from .recipes import Recipe
 
 CHECKPOINT = "checkpoint.npz"  # of a training that is not finished
+WRITTEN = ("model.npz", "metrics.json", "curves.png", "items.npz")
 KS = (10, 20, 50)
 METRICS = ("recall", "ndcg", "precision", "hit", "mrr", "map", "coverage")
 
@@ -64,6 +66,7 @@ def make_and_write(recipe: Recipe, data: Dataset, out: Path, device: str = "cpu"
 def _written(model: Recommender, data: Dataset, out: Path, known: dict[str, Any]) -> dict[str, Any]:
     """Writes the model, and what it reaches on test beside what is known of it."""
     model.save(out / "model.npz")
+    write_items(data, out)
     metrics: dict[str, Any] = evaluate(model, data.test, ks=KS, metrics=METRICS) if len(data.test) else {}
     metrics |= known | {"fingerprint": data.fingerprint(), "model": {"class": type(model).__name__, **model.config()}}
     write_json(out / "metrics.json", metrics)
@@ -79,7 +82,7 @@ def _say(metrics: dict[str, Any], out: Path, chosen: str, did: str) -> None:
 
 def _check(out: Path) -> None:
     """That the files can be written is known before the work."""
-    for name in ("model.npz", "metrics.json", "curves.png"):
+    for name in WRITTEN:
         check_target(out / name)
 
 

@@ -18,7 +18,7 @@ from fastgcn_rec.cli.program import COMMANDS
 
 
 def test_a_command_is_a_file_and_a_line_of_the_list():
-    shared = {"__init__", "program", "arguments", "numpydoc", "recipe_options", "saved_model"}
+    shared = {"__init__", "program", "arguments", "numpydoc", "data_options", "recipe_options", "saved_model"}
     assert {file.stem for file in Path(cli.__file__).parent.glob("*.py")} - shared == set(COMMANDS)
     for name in COMMANDS:
         command = importlib.import_module(f"fastgcn_rec.cli.{name}")
@@ -115,14 +115,14 @@ def test_the_command_is_that_of_the_package_and_an_unknown_isa_is_named(monkeypa
 def test_values_are_judged_before_any_work(arguments, text, models, tmp_path, monkeypatch, capsys):
     (tmp_path / "file").touch()
     for name in (
-        "train.load_dataset",
-        "compare.compare",
-        "demo.demo",
-        "recommend.load_model",
-        "similar.load_model",
-        "export.load_model",
+        "data.spec.DataSpec.resolved",
+        "cli.compare.compare",
+        "cli.demo.demo",
+        "cli.recommend.load_model",
+        "cli.similar.load_model",
+        "cli.export.load_model",
     ):
-        monkeypatch.setattr(f"fastgcn_rec.cli.{name}", raising(AssertionError("work")))
+        monkeypatch.setattr(f"fastgcn_rec.{name}", raising(AssertionError("work")))
     places = {"FILE": tmp_path / "file", "FOLDER": tmp_path, "MODEL": models / "integers.npz"}
     words = [str(places.get(w, w)).replace("FILE", str(tmp_path / "file")) for w in arguments]
     assert code_of(*words) == 2
@@ -148,7 +148,7 @@ def test_no_words_give_a_traceback(command, models, ml_100k, monkeypatch, capsys
     monkeypatch.setitem(sys.modules, "matplotlib", None)  # no pictures: they take longest
     rng = random.Random(command)
     model = str(models / "integers.npz")
-    needs = {"train": ["ml-100k", "--epochs=1", "--out", "out"], "evaluate": [model, "ml-100k"], "recommend": [model, "1"], "similar": [model, "1"],
+    needs = {"train": ["ml-100k", "--epochs=1", "--out", "out", "--overwrite"], "evaluate": [model, "ml-100k"], "recommend": [model, "1"], "similar": [model, "1"],
              "export": [model, "--out", "x.npz"]}.get(command, [])  # fmt: skip
     for _ in range(LINES):
         pairs = [(rng.choice(OPTIONS), rng.choice(VALUES)) for _ in range(rng.randrange(3))]

@@ -40,7 +40,7 @@ def test_every_split_of_the_library_can_be_named_and_no_other(ml_100k, capsys):
 def test_the_split_is_that_of_the_model(ml_100k, capsys):
     out = ml_100k / "run"
     for split in ("random", "temporal-user"):
-        train = ["train", "ml-100k", "--recipe", "popularity", "--out", out, "--split", split]
+        train = ["train", "ml-100k", "--recipe", "popularity", "--out", out, "--overwrite", "--split", split]
         assert code_of(*train) == 0
         assert code_of("evaluate", out, "ml-100k", "--split", split) == 0
     capsys.readouterr()
@@ -50,7 +50,7 @@ def test_the_split_is_that_of_the_model(ml_100k, capsys):
 
 def test_a_gpu_that_is_not_there_is_missed_before_the_data(monkeypatch, capsys):
     monkeypatch.setattr(devices.torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr("fastgcn_rec.cli.train.load_dataset", raising(AssertionError("loaded")))
+    monkeypatch.setattr("fastgcn_rec.data.spec.DataSpec.load", raising(AssertionError("loaded")))
     assert code_of("train", "ml-100k", "--device", "cuda") == 1
     assert "device cuda: CUDA is off: " in capsys.readouterr().err
     monkeypatch.setattr(devices, "cuda_state", lambda: "on")
@@ -70,12 +70,14 @@ def test_the_command_line_trains_evaluates_and_recommends(tmp_path, capsys):
     assert main([*train, "--loss", "max_margin", "--margin", "0.5", "--negatives", "uniform(1) + dynamic(1)"]) == 0
     written = json.loads((out / "metrics.json").read_text())["config"]
     assert (written["negatives"], written["margin"]) == ("uniform(1)+dynamic(1, candidates=32, refresh=1)", 0.5)
-    assert main(train) == 0
+    assert main(train) == 2
+    assert "holds another run: train.loss is 'max_margin' there, 'bpr' here" in capsys.readouterr().err
+    assert main([*train, "--overwrite"]) == 0
     metrics = json.loads((out / "metrics.json").read_text())
     assert {"recall@20", "ndcg@20", "seconds_train", "n_users_evaluated", "fingerprint"} <= metrics.keys()
     assert metrics["n_users_evaluated"] == 60
     assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
-    assert sorted(p.name for p in out.iterdir()) == ["curves.png", "metrics.json", "model.npz"]
+    assert sorted(p.name for p in out.iterdir()) == ["curves.png", "metrics.json", "model.npz", "run.toml"]
     capsys.readouterr()
     assert main(["evaluate", str(out), "gowalla"]) == 0
     assert f"{metrics['recall@20']:.4f}" in capsys.readouterr().out

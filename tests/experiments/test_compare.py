@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fastgcn_rec import cli, evaluate
-from fastgcn_rec.data import load_dataset, synthetic_interactions
+from fastgcn_rec.data import DataSpec, load_dataset, synthetic_interactions
 from fastgcn_rec.experiments import RECIPES, compare
 from fastgcn_rec.experiments.als import als
 from fastgcn_rec.experiments.compare import NAMES
@@ -42,7 +42,7 @@ def test_rows_are_what_the_evaluator_says_and_a_failure_does_not_stop_the_others
 
 
 def test_models_that_train(ml_100k):
-    row = run("ml-100k", "lightgcn", "temporal-user", epochs=1)
+    row = run(DataSpec.of("ml-100k", split="temporal-user").to_dict(), "lightgcn", epochs=1)
     assert 0 <= row.recall <= 1
     assert row.peak_bytes is None or row.peak_bytes >= 0  # of a process that may have held more before
 

@@ -1,0 +1,221 @@
+"""Files of one's own on the command line: from a CSV to recommendations by commands alone, and runs that are repeated from their folder."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import code_of
+
+from fastgcn_rec import Recommender, evaluate
+from fastgcn_rec.data import DataSpec, load_dataset
+from fastgcn_rec.experiments.project import FILE, Project
+from fastgcn_rec.experiments.runs import KS, METRICS
+
+COLUMNS = ["--user", "listener", "--item", "song", "--time", "at"]
+QUICK = ["--epochs", "2", "--dim", "8", "--quiet"]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A current folder with plays.csv."""
+    rows = [f"u{k * k % 97},s{k * 7 % 61},{1500000000 + k * 3600}" for k in range(1500)]
+    (tmp_path / "plays.csv").write_text("\n".join(["listener,song,at", *rows]) + "\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)  # no pictures: they take longest
+    return tmp_path
+
+
+def fails(capsys, *words):
+    """The one line that says why a command ends with 2."""
+    capsys.readouterr()
+    assert code_of(*words) == 2
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    return said.strip().splitlines()[-1]
+
+
+def test_a_csv_becomes_recommendations_by_commands_alone_and_python_gives_the_same(folder, capsys):
+    assert (
+        code_of("train", "plays.csv", *COLUMNS, "--split", "temporal-user", "--test", ".3", "--k-core", 2, *QUICK) == 0
+    )
+    assert capsys.readouterr().out.startswith("plays.csv: user=listener, item=song, time=at")
+    run = Path("runs/plays-default")
+    data = load_dataset("plays.csv", user="listener", item="song", time="at", split="temporal-user", test=0.3, k_core=2)
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["fingerprint"] == data.fingerprint()
+    model = Recommender.load(run / "model.npz")
+    assert code_of("recommend", run, "u0", "-k", 5) == 0
+    ids, scores = model.recommend(["u0"], 5)
+    assert capsys.readouterr().out == "user u0: " + ", ".join(f"{i} ({s:.3f})" for i, s in zip(ids[0], scores[0], strict=True)) + "\n"  # fmt: skip
+    found = evaluate(model, data.test, ks=KS, metrics=METRICS)
+    os.chdir("/")
+    for more in ([], [folder / "plays.csv", *COLUMNS, "--split", "temporal-user", "--test", ".3", "--k-core", "2,2"]):
+        assert code_of("evaluate", folder / run, *more) == 0
+        assert f"recall@20          {found['recall@20']:.4f}\n" in capsys.readouterr().out
+
+
+def test_a_run_is_repeated_from_its_file_alone(folder, capsys):
+    train = ["train", "plays.csv", *COLUMNS, "--recipe", "softmax", *QUICK, "--out", "one"]
+    assert code_of(*train) == 0
+    whole = Project.read(folder / "one" / FILE)
+    assert whole.data.source == (str(folder / "plays.csv"),)
+    assert whole.data.columns | {"rating": ""} == {"user": "listener", "item": "song", "time": "at", "rating": ""}
+    assert (whole.name, whole.recipe.model_options["embedding_dim"], whole.recipe.train.epochs) == ("softmax", 8, 2)
+    os.chdir("/")
+    capsys.readouterr()
+    assert code_of("train", folder / "one", "--quiet") == 0  # the folder
+    said = capsys.readouterr().out
+    assert said.endswith("model.npz: the same bits\n")
+    assert re.search(r"^ +one +one-again$", said, re.MULTILINE)
+    figures = json.loads((folder / "one-again" / "metrics.json").read_text())
+    assert f"recall@20          {figures['recall@20']:10.4f} {figures['recall@20']:10.4f}\n" in said
+    assert code_of("train", folder / "one" / FILE, "--quiet", "--out", folder / "two", "--epochs", 1) == 0  # the file
+    said = capsys.readouterr().out
+    assert re.search(r"^best_epoch +2 +1$", said, re.MULTILINE)
+    assert "model.npz: other bits in state." in said
+    assert Project.read(folder / "two" / FILE).recipe.train.epochs == 1
+
+
+def test_a_file_written_by_hand_takes_what_is_near_it(folder, capsys, monkeypatch):
+    (folder / "deep").mkdir()
+    (folder / "deep" / "mine.toml").write_text(
+        '[data]\nsource = "../plays.csv"\nuser = "listener"\nitem = "song"\ntime = ""\n[split]\nsplit = "random"\nseed = 3\n'
+        '[recipe]\nname = "mf"\n[recipe.options]\nembedding_dim = 4\n[train]\nepochs = 1\n'
+    )
+    os.chdir("/")
+    assert code_of("train", folder / "deep" / "mine.toml", "--quiet", "--out", folder / "run") == 0
+    written = Project.read(folder / "run" / FILE)
+    assert Path(written.data.source[0]).resolve() == folder / "plays.csv"
+    assert (written.data.columns["time"], written.data.split) == ("", {"split": "random", "seed": 3})
+    assert (written.recipe.model, written.recipe.model_options["embedding_dim"]) == ("MF", 4)
+    monkeypatch.chdir(folder)
+    assert code_of("train", "deep/mine.toml", "--quiet", "--seed-split", 4, "--dim", 2, "--recipe", "popularity") == 2
+    assert code_of("train", "deep/mine.toml", "--quiet", "--seed-split", 4, "--recipe", "popularity") == 0
+    assert Project.read(folder / "runs" / "plays-popularity" / FILE).data.split["seed"] == 4
+
+
+def test_a_finished_run_is_not_lost_without_a_word(folder, capsys):
+    train = ["train", "plays.csv", *COLUMNS, "--recipe", "popularity", "--out", "run"]
+    assert code_of(*train) == 0
+    before = (folder / "run" / "model.npz").stat().st_ino
+    capsys.readouterr()
+    assert code_of(*train) == 0
+    assert "run holds this run already, finished" in capsys.readouterr().out
+    assert (folder / "run" / "model.npz").stat().st_ino == before
+    said = fails(capsys, *train, "--split", "random", "--test", ".5")
+    assert said == ("fastgcn-rec: run holds another run: split.split is not given there, 'random' here, split.test is not given there, 0.5 here; "
+                    "name another folder by --out, or take --overwrite to lose what is there")  # fmt: skip
+    (folder / "plays.csv").write_text((folder / "plays.csv").read_text() + "u1,s59,1600000000\n")
+    assert "the run in run was made on other data of the name plays: " in fails(capsys, *train)
+    assert "the run in run was made on other data of the name plays: " in fails(capsys, "evaluate", "run")
+    assert (folder / "run" / "model.npz").stat().st_ino == before
+    assert code_of(*train, "--overwrite") == 0
+    assert (folder / "run" / "model.npz").stat().st_ino != before
+    (folder / "run" / FILE).unlink()
+    assert f"run holds a model, and no {FILE} that says how it was made; " in fails(capsys, *train)
+
+
+@pytest.mark.parametrize("name", [FILE, "items.npz"])
+def test_what_no_run_wrote_stays(folder, name, capsys):
+    (folder / name).write_text("mine")
+    said = fails(capsys, "train", "./plays.csv", *COLUMNS, "--recipe", "popularity", "--out", ".")
+    assert f"{name} was not written by a run" in said
+    assert (folder / name).read_text() == "mine"
+
+
+WRONG = {
+    "a = 1": "there is no key 'a'; its keys are version, device, data, split, recipe, train",
+    "[dta]\nx = 1": "there is no key 'dta'; did you mean 'data'?",
+    "data = 1": "[data] must be a table, got 1",
+    "[data]\nuser = 'a'": "[data] needs source",
+    "[data]\nsource = 5": "[data] needs source",
+    "[data]\nsource = 'plays.csv'\nusr = 'a'": "[data] has no key 'usr'; did you mean 'user'?",
+    "[data]\nsource = 'plays.csv'\nmin_rating = 4": "[data] has no key 'min_rating'; it belongs to [split]",
+    "[data]\nsource = 'plays.csv'\n[split]\nsplt = 'random'": "[split] has no key 'splt'; did you mean 'split'?",
+    "[data]\nsource = 'plays.csv'\n[recipe]\nname = 'sofmax'": "[recipe] name must be one of default, ",
+    "[data]\nsource = 'plays.csv'\n[recipe]\nmodel = 'LightGNC'": "got 'LightGNC'; did you mean 'LightGCN'?",
+    "[data]\nsource = 'plays.csv'\n[recipe.options]\nembeding_dim = 4": "[recipe.options] has no key 'embeding_dim'; did you mean 'embedding_dim'?",
+    "[data]\nsource = 'plays.csv'\n[train]\nepoch = 4": "[train] has no key 'epoch'; did you mean 'epochs'?",
+    "[data]\nsource = 'plays.csv'\n[train]\nlr = 0.0": "lr must be > 0 and finite, got 0.0",
+    "[data]\nsource = 'plays.csv'\n[train]\nepochs = 2.5": "epochs must be",
+    "[data]\nsource = 'plays.csv'\n[recipe]\nname = 'popularity'\n[train]\nepochs = 2": "[train] does not apply to recipe 'popularity'",
+    "device = 1\n[data]\nsource = 'plays.csv'": "device must be a text, got 1",
+    "[data]\nsource = plays.csv": "is no TOML: ",
+}
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_what_is_wrong_in_a_project_file_is_named_with_file_and_key(folder, text, capsys):
+    (folder / "mine.toml").write_text(text.replace("'", '"'))
+    capsys.readouterr()
+    assert code_of("train", "mine.toml") == 2
+    said = capsys.readouterr().err
+    assert said.startswith("fastgcn-rec: mine.toml")
+    assert WRONG[text] in said
+
+
+def test_an_interrupted_run_goes_on_by_the_same_command_or_by_its_folder(folder, capsys):
+    train = ["train", "plays.csv", *COLUMNS, "--epochs", "4", "--dim", "8", "--quiet"]
+    assert code_of(*train, "--out", "whole") == 0
+    script = (
+        "import sys, os, signal, threading; sys.modules['matplotlib'] = None\n"
+        "import fastgcn_rec.training.loop as loop\nfrom fastgcn_rec.cli import main\n"
+        "import fastgcn_rec.experiments.runs as runs\nplain = runs.fit\n"
+        "def fit(*a, on_epoch=None, **k):\n"
+        "    return plain(*a, on_epoch=lambda record: record['epoch'] == 2 and os.kill(os.getpid(), signal.SIGINT), **k)\n"
+        "runs.fit = fit\nsys.exit(main(sys.argv[1:]))"
+    )
+    for out, again in (("a", [*train, "--out", "a"]), ("b", ["train", "b", "--quiet"])):
+        done = subprocess.run([sys.executable, "-c", script, *train, "--out", out], capture_output=True, text=True, check=False)  # fmt: skip
+        assert done.returncode == 128 + signal.SIGINT, done.stderr
+        assert (folder / out / "checkpoint.npz").exists()
+        assert (folder / out / FILE).exists()
+        assert code_of(*again) == 0
+        assert (folder / out / "model.npz").read_bytes() == (folder / "whole" / "model.npz").read_bytes()
+
+
+def test_compare_and_estimate_take_files(folder, capsys):
+    assert code_of("compare", "plays.csv", *COLUMNS, "--split", "random", "--models", "popularity", "--quiet") == 0
+    row = json.loads(Path("runs/plays-compare/comparison.json").read_text())
+    assert row["data"]["columns"]["user"] == "listener"
+    data = load_dataset("plays.csv", user="listener", item="song", time="at", split="random")
+    assert code_of("train", "plays.csv", *COLUMNS, "--split", "random", "--recipe", "popularity") == 0
+    metrics = json.loads(Path("runs/plays-popularity/metrics.json").read_text())
+    assert row["rows"][0]["recall"] == metrics["recall@20"]
+    capsys.readouterr()
+    for source in (["plays.csv", *COLUMNS, "--split", "random"], ["runs/plays-popularity"]):
+        assert code_of("estimate", *source) == 0
+        assert f"{data.n_users} users, {data.n_items} items, {len(data.train):,} pairs" in capsys.readouterr().out
+
+
+def test_inspect_counts_what_is_there(folder, capsys):
+    assert code_of("inspect", "plays.csv", *COLUMNS, "--split", "leave-k-out", "--k", 2, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    events = DataSpec.of("plays.csv", user="listener", item="song", time="at").interactions()
+    data = load_dataset("plays.csv", user="listener", item="song", time="at", split="leave-k-out", k=2)
+    pairs = set(zip(events.users.tolist(), events.items.tolist(), strict=True))
+    assert (found["events"], found["pairs"], found["repeated"]) == (1500, len(pairs), 1500 - len(pairs))
+    for side, codes in (("users", [u for u, _ in pairs]), ("items", [i for _, i in pairs])):
+        degrees = np.bincount(codes)
+        assert found[side]["n"] == degrees.size
+        assert found[side]["quantiles"]["median"] == np.median(degrees)
+        assert sum(n for _, n in found[side]["degrees"]) == degrees.size
+    assert found["time"]["first"] == "2017-07-14 02:40:00"
+    assert sum(n for _, n in found["time"]["bins"]) == 1500
+    assert (found["split"]["train"], found["split"]["test"]) == (len(data.train), len(data.test))
+    assert code_of("inspect", "plays.csv", *COLUMNS) == 0
+    said = capsys.readouterr().out
+    assert said.isascii()
+    assert "items of a user: " in said
+    assert "####" in said
+    assert (
+        code_of("inspect", "plays.csv", "--user", "listener", "--item", "song", "--time", "", "--split", "temporal")
+        == 0
+    )
+    assert "refused" in capsys.readouterr().out
