@@ -5,24 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from os import PathLike
 from pathlib import Path
 
 import numpy as np
 
 from ..core.ids import Array, as_texts, factorize, is_text
+from .compressed import exists
+from .files import FilePath
 from .interactions import Interactions
 from .text import Kind, TextFormat, read_columns
 
-FilePath = str | PathLike[str]
 
-
-def read_events(path: Path, form: TextFormat, at: dict[str, int], width: int) -> Interactions:
+def read_events(
+    paths: Path | Sequence[Path], form: TextFormat, at: dict[str, int], width: int, names: Sequence[str | int] = ()
+) -> Interactions:
+    """The events of files of one table: `at` has the positions of the roles, `names` those of the columns, for errors."""
     kinds: dict[str, Kind] = {"user": "id", "item": "id", "rating": "number", "time": "time"}
-    wanted = {position: kinds[argument] for argument, position in at.items()}
-    columns = read_columns(path, form, wanted, width, {position: argument for argument, position in at.items()})
-    read = {argument: columns[position] for argument, position in at.items()}
-    with naming(path):
+    wanted = {position: kinds[role] for role, position in at.items()}
+    columns = read_columns(paths, form, wanted, width, {place: role for role, place in at.items()}, names)
+    read = {role: columns[place] for role, place in at.items()}
+    with naming(paths if isinstance(paths, Path) else paths[0]):
         return Interactions.from_raw(read["user"], read["item"], read.get("rating"), read.get("time"))
 
 
@@ -60,7 +62,7 @@ def position(path: Path, names: Sequence[str], column: str | int, argument: str,
 
 def existing(path: FilePath) -> Path:
     path = Path(path)
-    if not path.exists():
+    if not exists(path):
         raise FileNotFoundError(f"{path} does not exist")
     return path
 

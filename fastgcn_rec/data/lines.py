@@ -1,29 +1,16 @@
-"""Text files as they come: gzip, UTF-8, UTF-16 and Latin-1 are read, files of other kinds are refused by name."""
+"""Lines of text files in any encoding, and the errors that show one."""
 
 from __future__ import annotations
 
 import codecs
-import gzip
 import io
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+
+from .compressed import open_bytes
 
 _BLOCK = 1 << 20
-_UNPACK = "unpack it first"
-_FOREIGN = {
-    b"PK\x03\x04": ("a compressed archive (.zip, .xlsx, .npz)", _UNPACK),
-    b"BZh": ("compressed by bzip2", _UNPACK),
-    b"\xfd7zXZ": ("compressed by xz", _UNPACK),
-    b"\x28\xb5\x2f\xfd": ("compressed by zstd", _UNPACK),
-    b"7z\xbc\xaf": ("a compressed 7z archive", _UNPACK),
-    b"PAR1": ("a Parquet file", "read_parquet reads it"),
-    b"\x93NUMPY": ("a NumPy array", "Interactions.from_raw takes arrays"),
-    b"\x89HDF": ("an HDF5 file", "Interactions.from_raw takes arrays"),
-    b"SQLite format 3": ("an SQLite database", "Interactions.from_raw takes columns"),
-}
 _MARKS = {  # in this order: UTF-32's begins as UTF-16's does
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
@@ -34,28 +21,9 @@ _MARKS = {  # in this order: UTF-32's begins as UTF-16's does
 
 
 @contextmanager
-def open_bytes(path: Path) -> Iterator[IO[bytes]]:
-    """The file's bytes, what gzip compressed decompressed. ValueError: a file that is damaged or of another kind than text."""
-    with open(path, "rb") as raw:
-        head = raw.read(16)
-        raw.seek(0)
-        for magic, (kind, way_out) in _FOREIGN.items():
-            if head.startswith(magic):
-                raise ValueError(f"{path} is {kind}, not a text file; {way_out}")
-        if not head.startswith(b"\x1f\x8b"):
-            yield raw
-            return
-        try:
-            with gzip.GzipFile(fileobj=raw) as plain:
-                yield plain  # type: ignore[misc]
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise ValueError(f"{path} is compressed by gzip and damaged: {error}") from error
-
-
-@contextmanager
-def open_lines(path: Path, encoding: str | None = None) -> Iterator[io.TextIOWrapper]:
-    """The file's lines with their ends (LF, CR LF or CR); `encoding` None finds out which."""
-    encoding = encoding_of(path) if encoding is None else encoding
+def open_lines(path: Path, encoding: str | None = None, *, whole: bool = True) -> Iterator[io.TextIOWrapper]:
+    """The file's lines with their ends (LF, CR LF or CR); `encoding` and `whole` as `encoding_of` takes them."""
+    encoding = encoding_of(path, encoding, whole=whole)
     with open_bytes(path) as stream, io.TextIOWrapper(stream, encoding=encoding, newline="") as lines:
         try:
             yield lines
@@ -63,12 +31,16 @@ def open_lines(path: Path, encoding: str | None = None) -> Iterator[io.TextIOWra
             raise ValueError(f"{path}: not text in {encoding} ({error}); name another encoding=") from error
 
 
-def encoding_of(path: Path) -> str:
-    """What the byte order mark says; else UTF-8 where the bytes are valid UTF-8, otherwise Latin-1 (the older MovieLens files)."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
+def encoding_of(path: Path, given: str | None = None, *, whole: bool = True) -> str:
+    """What the byte order mark says; else UTF-8 where the bytes are valid UTF-8, otherwise Latin-1 (the older MovieLens files).
+
+    A `given` one stays, but for a mark of its own kind, which is no text. Without `whole` the first MiB speaks for all.
+    """
     with open_bytes(path) as stream:
         block = stream.read(_BLOCK)
         marked = _mark(block)
+        if given is not None:
+            return marked if marked is not None and _family(given) == _family(marked) else given
         if marked is not None:
             return marked
         if 0 in block[:4]:
@@ -77,14 +49,30 @@ def encoding_of(path: Path) -> str:
                     raise ValueError(
                         f"{path} seems to be UTF-16 without a byte order mark; if so, encoding={encoding!r}"
                     )
+        decoder = codecs.getincrementaldecoder("utf-8")()
         try:
             while block:
                 decoder.decode(block)
-                block = stream.read(_BLOCK)
-            decoder.decode(b"", final=True)
+                block = stream.read(_BLOCK) if whole else b""
+            decoder.decode(b"", final=whole)
         except UnicodeDecodeError:
             return "latin-1"
     return "utf-8-sig"
+
+
+def check_encoding(encoding: str | None) -> None:
+    """ValueError: Python knows no encoding of that name."""
+    try:
+        "".encode(encoding or "utf-8")
+    except LookupError:
+        raise ValueError(
+            f"encoding must be one that Python knows, such as 'latin-1' or 'cp1252', got {encoding!r}"
+        ) from None
+
+
+def _family(encoding: str) -> str:
+    name = codecs.lookup(encoding).name
+    return next((family for family in ("utf-8", "utf-16", "utf-32") if name.startswith(family)), name)
 
 
 def _mark(head: bytes) -> str | None:

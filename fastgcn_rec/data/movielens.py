@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from ..core.ids import as_texts
-from .events import FilePath, existing, position, read_events, with_item_info, with_user_info
+from .compressed import exists, kind_of, members
+from .events import existing, position, read_events, with_item_info, with_user_info
+from .files import FilePath, suffix_of
 from .interactions import Interactions
 from .text import Kind, TextFormat, read_columns, read_header
 from .titles import movie_columns
@@ -48,12 +50,12 @@ def read_movielens(path: FilePath) -> Interactions:
     Parameters
     ----------
     path : path
-        The folder of the release, or its file of ratings.
+        The folder of the release, its zip archive, or its file of ratings.
 
     Raises
     ------
     FileNotFoundError
-        The path does not exist, or the folder holds none of the three.
+        The path does not exist, or the folder or archive holds none of the three.
     ValueError
         A malformed line.
 
@@ -68,17 +70,19 @@ def read_movielens(path: FilePath) -> Interactions:
     [1975]
     """
     path = existing(path)
-    if path.is_dir():
+    if path.is_dir() or (path.is_file() and kind_of(path) == "zip"):
         names = ("u.data", "ratings.dat", "ratings.csv")
-        found = next((path / name for name in names if (path / name).exists()), None)
+        inside = sorted(path.iterdir()) if path.is_dir() else members(path)
+        found = next((file for name in names for file in inside if file.name == name), None)
         if found is None:
             raise FileNotFoundError(f"{path} holds none of the MovieLens files {', '.join(names)}")
         path = found
-    if path.suffix == ".data":
+    suffix = suffix_of(path)
+    if suffix == ".data":
         events = read_events(path, TextFormat("\t", False, False), _RATINGS_AT, 4)
         events = _people(events, path.with_name("u.user"), TextFormat("|", False, False), _USERS_100K)
         return _movielens_100k_items(events, path.with_name("u.item"))
-    if path.suffix == ".dat":
+    if suffix == ".dat":
         form = TextFormat("::", False, False)
         events = read_events(path, form, _RATINGS_AT, 4)
         events = _people(events, path.with_name("users.dat"), form, _USERS_1M)
@@ -87,12 +91,12 @@ def read_movielens(path: FilePath) -> Interactions:
     header = read_header(path, form)
     wanted = {"user": "userId", "item": "movieId", "rating": "rating", "time": "timestamp"}
     at = {key: position(path, header, name, key) for key, name in wanted.items()}
-    events = read_events(path, form, at, len(header))
+    events = read_events(path, form, at, len(header), header)
     return _movies(events, path.with_name("movies.csv"), form)
 
 
 def _people(events: Interactions, path: Path, form: TextFormat, names: tuple[str, ...]) -> Interactions:
-    if not path.exists():
+    if not exists(path):
         return events
     kinds: dict[int, Kind] = {0: "id", **{n + 1: "text" for n in range(len(names))}}
     columns = read_columns(path, form, kinds, len(kinds))
@@ -100,7 +104,7 @@ def _people(events: Interactions, path: Path, form: TextFormat, names: tuple[str
 
 
 def _movies(events: Interactions, path: Path, form: TextFormat) -> Interactions:
-    if not path.exists():
+    if not exists(path):
         return events
     columns = read_columns(path, form, {0: "id", 1: "text", 2: "text"}, 3)
     genres = columns[2]
@@ -109,7 +113,7 @@ def _movies(events: Interactions, path: Path, form: TextFormat) -> Interactions:
 
 
 def _movielens_100k_items(events: Interactions, path: Path) -> Interactions:
-    if not path.exists():
+    if not exists(path):
         return events
     kinds: dict[int, Kind] = {0: "id", 1: "text", **dict.fromkeys(range(5, 24), "number")}
     columns = read_columns(path, TextFormat("|", False, False), kinds, 24)

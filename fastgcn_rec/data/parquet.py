@@ -5,11 +5,13 @@ from __future__ import annotations
 import glob
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from .arrow import BadRow
-from .events import FilePath, existing, naming
+from .events import existing, naming
+from .files import FilePath
 
 BATCH_ROWS = 1 << 17
 
@@ -24,8 +26,8 @@ class ParquetFiles:
         except ImportError as error:
             raise ImportError("read_parquet needs pyarrow: pip install 'fastgcn_rec[parquet]'") from error
         self._parquet, self._arrow = parquet, pyarrow
-        several = isinstance(path, Sequence) and not isinstance(path, str)
-        paths = [file for one in (path if several else [path]) for file in _matching(one)]  # type: ignore[union-attr, list-item]
+        named = [path] if isinstance(path, (str, PathLike)) else path
+        paths = [file for one in named for file in _matching(one)]
         if not paths:
             raise FileNotFoundError("path must name a Parquet file, got an empty list")
         self.path = paths[0]

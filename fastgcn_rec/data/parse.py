@@ -32,6 +32,7 @@ MISSING = (
     "NaT",
 )  # what other programs write for nothing
 _WHOLE = re.compile(r"([+-]?\d+)(?:\.0*)?", re.ASCII)
+_DECIMALS = re.compile(r"[+-]?\d+\.\d+", re.ASCII)
 _DECIMAL = re.compile(r"(-?\d+)\.0+", re.ASCII)
 
 
@@ -44,13 +45,14 @@ def parse_ids(
     values: Sequence[str], what: str, ids: Ids = "auto", strip: bool | None = None, missing: Collection[str] = MISSING
 ) -> Array:
     """int64 where every value is an integer as `str` writes it, otherwise texts; `ids` asks for one of the two."""
-    whole = _canonical_integers(values) if ids != "text" else None
+    taken = ids != "text" and not any(map(is_canonical, missing))  # "-1" may stand for none
+    whole = _canonical_integers(values) if taken else None
     if whole is not None:
         return whole
     plain = [value.strip() for value in values]
     if strip:
         values = plain
-        whole = _canonical_integers(values) if ids != "text" else None
+        whole = _canonical_integers(values) if taken else None
         if whole is not None:
             return whole
     elif strip is None and plain != list(values):
@@ -62,13 +64,21 @@ def parse_ids(
     if not {*missing, ""}.isdisjoint(plain):
         row = next(n for n, value in enumerate(plain) if value in missing or not value)
         raise BadValue(row, _missing(what, values[row]))
-    return _whole_numbers(values, what) if ids == "integer" else as_texts(values)
+    if ids == "integer":
+        return _whole_numbers(values, what)
+    whole = _canonical_integers(values) if ids == "auto" and not taken else None
+    return as_texts(values) if whole is None else whole
 
 
 def _missing(what: str, value: str) -> str:
     if not value.strip():
         return f"the {what} is empty; read_csv's bad_lines='skip' leaves such lines out"
     return f"the {what} {shown(value)} stands for a missing value; read_csv's bad_lines='skip' leaves such lines out, missing=() takes it as an id"
+
+
+def is_canonical(text: str) -> bool:
+    """Whether a text is an integer as Python writes it, of 64 bits."""
+    return _canonical_integers([text]) is not None
 
 
 def _canonical_integers(values: Sequence[str]) -> Array | None:
@@ -100,18 +110,33 @@ def twice_written(distinct: Collection[str]) -> str | None:
     return None
 
 
-def parse_numbers(values: Sequence[str], what: str) -> Array:
-    """float64, finite."""
+def parse_numbers(values: Sequence[str], what: str, decimal: str = ".") -> Array:
+    """float64, finite; `decimal` is the mark before fractions."""
+    plain = values if decimal == "." else [_pointed(value, decimal) for value in values]
     try:
-        numbers = np.array(list(map(float, values)))
-        if "_" not in (joined := "".join(values)) and joined.isascii() and np.isfinite(numbers).all():
+        numbers = np.array(list(map(float, plain)))
+        if "_" not in (joined := "".join(plain)) and joined.isascii() and np.isfinite(numbers).all():
             return numbers
     except ValueError:
         pass
-    row, value = next((n, value) for n, value in enumerate(values) if not _is_number(value))
+    row = next(n for n, value in enumerate(plain) if not _is_number(value))
+    value = values[row]
     if not value.strip():
         raise BadValue(row, f"the {what} is empty; read_csv's bad_lines='skip' leaves such lines out")
-    raise BadValue(row, f"the {what} {shown(value)} is not a finite number")
+    raise BadValue(row, f"the {what} {shown(value)} is not a finite number{_way_out(value, decimal)}")
+
+
+def _pointed(value: str, decimal: str) -> str:
+    return (
+        value if "." not in value and decimal not in value else value.replace(decimal, ".") if "." not in value else ""
+    )
+
+
+def _way_out(value: str, decimal: str) -> str:
+    other = "." if decimal == "," else ","
+    if _DECIMALS.fullmatch(value.strip().replace(other, ".")) and other in value:
+        return f", unless decimal={other!r} is given"
+    return f" such as 4 or 4{decimal}5"
 
 
 def _is_number(value: str) -> bool:
@@ -122,7 +147,7 @@ def _is_number(value: str) -> bool:
 
 
 def parse_times(
-    values: Sequence[str], what: str, dates: bool, unit: str | None = None, form: str | None = None
+    values: Sequence[str], what: str, dates: bool, unit: str | None = None, form: str | None = None, decimal: str = "."
 ) -> Array:
     """Numbers as they are (int64 where all are integers) or of a `unit`, or seconds since 1970 where the column holds `dates`, or of a `form`."""
     plain = [value.strip() for value in values]
@@ -135,7 +160,7 @@ def parse_times(
         if dates:
             return iso_seconds(plain)
         whole = _canonical_integers(plain)
-        numbers = parse_numbers(plain, what) if whole is None else whole
+        numbers = parse_numbers(plain, what, decimal) if whole is None else whole
         return numbers if unit is None else seconds_of_numbers(numbers, unit)
     except BadValue as bad:
         value = plain[bad.row]
@@ -145,5 +170,7 @@ def parse_times(
             forms = ("a number", "dates") if dates else ("a date", "numbers")
             reason = f"the {what} {shown(value)} is {forms[0]} while those before are {forms[1]}; use one form"
         else:
-            reason = f"the {what} {shown(value)} is not a number or an ISO date" + hint(value)
+            reason = f"the {what} {shown(value)} is not a number or an ISO date such as 2011-12-09 12:50:00" + hint(
+                value
+            )
         raise BadValue(bad.row, reason) from None

@@ -10,7 +10,8 @@ from ..core.ids import Ints
 from .build import build_dataset
 from .dataset import Dataset
 from .edges import Edges
-from .events import FilePath, existing
+from .events import existing
+from .files import FilePath
 from .lines import malformed_line, read_utf8
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 
+from ..core.arguments import check_count
 from .arrow import events_of
-from .events import FilePath, existing, naming, position, read_events
+from .events import existing, naming, position, read_events
+from .files import FilePath, Source, files_of
 from .interactions import Interactions
+from .lines import check_encoding
 from .parquet import ParquetFiles
 from .parse import MISSING, Ids
 from .sparse import stored_entries
@@ -19,7 +23,7 @@ from .timeforms import check_times, formatted_seconds
 
 
 def read_csv(
-    path: FilePath,
+    path: Source,
     user: str | int = "user",
     item: str | int = "item",
     rating: str | int | None = None,
@@ -34,18 +38,22 @@ def read_csv(
     ids: Ids = "auto",
     missing: Collection[str] = MISSING,
     bad_lines: Literal["error", "skip"] = "error",
+    skip_bad_lines: int = 0,
     encoding: str | None = None,
     time_unit: str | None = None,
     time_format: str | None = None,
+    decimal: str = ".",
 ) -> Interactions:
-    """Read events from a delimited text file.
+    """Read events from a delimited text file, or from several that are one table.
 
     Times may be numbers or ISO dates (``2011-12-09 12:50:00``, ``2011-12-09T12:50:00Z``, ``...+02:00``; without a zone UTC), one form a file.
-    Lines end in LF, CR LF or CR. A file that gzip compressed is read as it is.
+    Lines end in LF, CR LF or CR. What gzip, bzip2, xz, zstd or zip compressed is read as it is.
 
     Parameters
     ----------
-    path : path
+    path : path or list of paths
+        A file, a glob (``plays-*.csv.gz``), a folder, a zip archive, a file in one (``plays.zip/may.csv``), "-" for standard input. Of several files
+        each must have the same header, or none.
     user, item, rating, time : str or int
         Column names, or positions counted from 0 (the only way without a header).
     sep : str or None
@@ -67,20 +75,26 @@ def read_csv(
         What stands for a missing id, which is an error; default: "nan", "None", "NULL", "\\N", "NA" and their like.
     bad_lines : "error" or "skip"
         Lines with another number of fields, or with a value that is missing or cannot be read: an error, or left out, with a warning that
-        counts them.
+        counts them and shows the first few.
+    skip_bad_lines : int
+        How many such lines may be left out; one more is an error.
     encoding : str, optional
-        Default: what a byte order mark says (UTF-8, UTF-16, UTF-32), UTF-8 where the file is valid, or else Latin-1.
+        Such as "latin-1" or "cp1252". Default: what a byte order mark says (UTF-8, UTF-16, UTF-32), UTF-8 where the file is valid, or else Latin-1.
     time_unit : "s", "ms", "us", "ns" or None
         What times that are numbers count from 1970 on; they become seconds then. None: they stay as they are.
     time_format : str, optional
         The form of dates that are no ISO texts, as `datetime.strptime` has it ("%d.%m.%Y %H:%M"); UTC without an offset.
+    decimal : "." or ","
+        The mark before the fraction of a rating or a time.
 
     Raises
     ------
     FileNotFoundError
         The file does not exist.
+    ImportError
+        A file that zstd compressed, before Python 3.14: ``pip install 'fastgcn_rec[zstd]'``.
     ValueError
-        A column that is not there, or a malformed line, which is shown with the file and its number.
+        A column that is not there, headers that differ, a damaged archive, or a malformed line, which is shown with the file and its number.
 
     Examples
     --------
@@ -92,15 +106,23 @@ def read_csv(
     >>> events.user_ids.tolist(), events.item_ids.tolist()
     (['ann', 'bob'], [7])
     """
-    path = existing(path)
+    paths = files_of(path)
     if sep == "" or (isinstance(sep, str) and set(sep) & {"\r", "\n"}):
         raise ValueError(f"sep must be a text without line ends, or None for blanks, got {sep!r}")
-    for name, value, known in (("ids", ids, get_args(Ids)), ("bad_lines", bad_lines, ("error", "skip"))):
+    for name, value, known in (
+        ("ids", ids, get_args(Ids)),
+        ("bad_lines", bad_lines, ("error", "skip")),
+        ("decimal", decimal, (".", ",")),
+    ):
         if value not in known:
             raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
+    if decimal == sep:
+        raise ValueError(f"decimal={decimal!r} and sep={sep!r} must differ; sep=';' is usual with decimal commas")
     if isinstance(missing, str):
         raise TypeError(f"missing must be a collection of texts, got one; write [{missing!r}]")
     check_times(time_unit, time_format)
+    check_encoding(encoding)
+    skip = None if bad_lines == "skip" else check_count(skip_bad_lines, "skip_bad_lines", 0)
     quoted = quoted and sep is not None and len(sep) == 1
     form = TextFormat(
         sep,
@@ -111,20 +133,35 @@ def read_csv(
         strip,
         ids,
         missing,
-        bad_lines == "skip",
+        skip,
         encoding,
         time_unit,
         time_format,
+        decimal,
     )
-    names = read_header(path, form)
+    paths, names = _one_table(paths, form)
     if not names:
-        raise ValueError(f"{path}: the file is empty; it must have a row with the columns {user!r} and {item!r}")
+        raise ValueError(f"{paths[0]}: the file is empty; it must have a row with the columns {user!r} and {item!r}")
     at = {
-        argument: position(path, names, column, argument, header)
+        argument: position(paths[0], names, column, argument, header)
         for argument, column in {"user": user, "item": item, "rating": rating, "time": time}.items()
         if column is not None
     }
-    return read_events(path, form, at, len(names))
+    return read_events(paths, form, at, len(names), names if header else range(len(names)))
+
+
+def _one_table(paths: list[Path], form: TextFormat) -> tuple[list[Path], list[str]]:
+    """The files that are not empty, and the first row of the first; all have the same header, where they have one."""
+    heads = {path: read_header(path, form) for path in paths}
+    filled = [path for path in paths if heads[path]] or paths[:1]
+    first = heads[filled[0]]
+    for path in filled:
+        if form.header and heads[path] != first:
+            raise ValueError(
+                f"{path} has the columns {', '.join(heads[path])[:500]}, and {filled[0]} has {', '.join(first)[:500]}; files that are read as one "
+                "table must have the same header"
+            )
+    return filled, first
 
 
 def read_parquet(

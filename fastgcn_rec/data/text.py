@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import warnings
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -20,6 +20,7 @@ from .rows import BadValue
 from .times import is_date
 
 CHUNK_ROWS = 1 << 13
+_SHOWN = 3  # bad lines in a warning
 
 Kind = Literal["id", "number", "time", "text"]
 Row = tuple[int, list[str]]  # the number of its first line, its fields
@@ -40,15 +41,16 @@ class TextFormat:
     strip: bool | None = None
     ids: Ids = "auto"
     missing: Collection[str] = MISSING
-    skip: bool = False
+    skip: int | None = 0  # how many bad lines may be left out; None: any number
     encoding: str | None = None
     time_unit: str | None = None
     time_format: str | None = None
+    decimal: str = "."
 
     @contextmanager
-    def rows(self, path: Path) -> Iterator[Iterator[Row]]:
-        """Open the file and iterate over its rows, header included, blank lines and comments left out."""
-        with open_lines(path, self.encoding) as file:
+    def rows(self, path: Path, *, whole: bool = True) -> Iterator[Iterator[Row]]:
+        """Open the file and iterate over its rows, header included, blank lines and comments left out; `whole` as `encoding_of` takes it."""
+        with open_lines(path, self.encoding, whole=whole) as file:
             try:
                 yield self._quoted(file) if self.quoted else self._plain(file)
             except _BadLine as bad:
@@ -106,53 +108,82 @@ class _BadLine(Exception):
 
 def read_header(path: Path, form: TextFormat) -> list[str]:
     """Return the fields of a file's first row, or [] for an empty file."""
-    with form.rows(path) as rows:
+    with form.rows(path, whole=False) as rows:
         _, fields = next(rows, (0, []))
     return [field.strip() for field in fields] if form.strip else fields
 
 
 def read_columns(
-    path: Path, form: TextFormat, columns: dict[int, Kind], width: int, names: dict[int, str] | None = None
+    paths: Path | Sequence[Path],
+    form: TextFormat,
+    columns: dict[int, Kind],
+    width: int,
+    names: dict[int, str] | None = None,
+    header: Sequence[str | int] = (),
 ) -> dict[int, Array]:
-    """Read some columns of a delimited file.
+    """Read some columns of a delimited file, or of several that are one table.
 
     `columns` maps positions to kinds: "id" gives int64 where every value is a canonical integer and texts (an object array of str)
     otherwise, "number" finite float64, "time" int64 or float64 and "text" texts. Every row must have `width` fields. A row that does not
-    fit raises a ValueError with the file, the line number and the line, in which `names` (default: the kinds) name the columns.
+    fit raises a ValueError with the file, the line number and the line, in which `names` (default: the kinds) name the columns, and `header` those
+    of another name in the file.
     """
-    readers = {at: _Column(kind, (names or {}).get(at, kind), form) for at, kind in columns.items()}
-    left_out: list[_BadLine] = []
-    with form.rows(path) as rows:
-        if form.header:
-            next(rows, None)
-        while chunk := list(islice(rows, CHUNK_ROWS)):
-            try:
-                parts = _read(chunk, readers, width, form)
-            except _BadLine:
-                if not form.skip:
-                    raise
-                chunk, bad = _sift(chunk, readers, width, form)
-                left_out += bad
-                parts = _read(chunk, readers, width, form)
-            for at, part in parts.items():
-                readers[at].parts.append(part)
-    if left_out:
+    paths = [paths] if isinstance(paths, Path) else list(paths)
+    readers = {
+        at: _Column(kind, (names or {}).get(at, kind), form, *header[at : at + 1]) for at, kind in columns.items()
+    }
+    left_out = _LeftOut(form.skip)
+    for path in paths:
+        with form.rows(path) as rows:
+            if form.header:
+                next(rows, None)
+            while chunk := list(islice(rows, CHUNK_ROWS)):
+                try:
+                    parts = _read(chunk, readers, width, form)
+                except _BadLine:
+                    if form.skip == 0:
+                        raise
+                    chunk = _sift(chunk, readers, width, form, path, left_out)
+                    parts = _read(chunk, readers, width, form)
+                for at, part in parts.items():
+                    readers[at].parts.append(part)
+    if left_out.count:
+        place = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
         warnings.warn(
-            f"{path}: {len(left_out)} lines are left out, the first is line {left_out[0].number}: {left_out[0].reason}",
-            stacklevel=4,
+            f"{place}: {left_out.count} lines are left out, the first is {'; '.join(left_out.first)}", stacklevel=4
         )
     found = {at: reader.joined() for at, reader in readers.items()}
     for at, reader in readers.items():
         if form.ids == "auto" and is_text(found[at]):
-            _refuse_two_forms(path, form, at, reader.name, reader.known)
+            _refuse_two_forms(paths, form, at, reader.name, reader.known)
     return found
+
+
+class _LeftOut:
+    """The bad lines that are left out: how many, and what is wrong with the first few."""
+
+    def __init__(self, most: int | None) -> None:
+        self.most, self.count = most, 0
+        self.first: list[str] = []
+        self.path: Path | None = None
+
+    def take(self, path: Path, line: _BadLine) -> None:
+        if self.most is not None and self.count >= self.most:
+            line.reason += f" (bad lines before it: {self.count}, as many as skip_bad_lines={self.most} leaves out)"
+            raise line
+        self.count += 1
+        if len(self.first) < _SHOWN:
+            place = f"line {line.number}" if self.path in (None, path) else f"{path}, line {line.number}"
+            self.first.append(f"{place}: {line.reason}")
+            self.path = path
 
 
 class _Column:
     """One column while its chunks are read."""
 
-    def __init__(self, kind: Kind, name: str, form: TextFormat) -> None:
+    def __init__(self, kind: Kind, name: str, form: TextFormat, own: str | int = "") -> None:
         self.kind, self.name, self.form = kind, name, form
+        self.place = "" if str(own).strip() in ("", name) else f"; the column is {own!r}"
         self.parts: list[Array] = []
         self.dates: bool | None = None  # whether times are dates: the first one says it
         self.known: dict[str, str] = {}  # ids, each of which is kept once
@@ -161,11 +192,11 @@ class _Column:
         if self.kind == "text":
             return as_texts(values)
         if self.kind == "number":
-            return parse_numbers(values, self.name)
+            return parse_numbers(values, self.name, self.form.decimal)
         if self.kind == "time":
             unit, form = self.form.time_unit, self.form.time_format
             dates = is_date(values[0].strip()) if self.dates is None and values else bool(self.dates)
-            part = parse_times(values, self.name, dates, unit, form)
+            part = parse_times(values, self.name, dates, unit, form, self.form.decimal)
             self.dates = dates if values else self.dates
             return part
         part = parse_ids(values, self.name, self.form.ids, self.form.strip, self.form.missing)
@@ -194,22 +225,24 @@ def _read(chunk: list[Row], readers: dict[int, _Column], width: int, form: TextF
             parts[at] = reader.parse([fields[at] for _, fields in chunk])
         except BadValue as bad:
             number, fields = chunk[bad.row]
-            raise _BadLine(number, bad.reason + (_hint(fields, fields, form) if "" in fields else "")) from None
+            raise _BadLine(
+                number, bad.reason + reader.place + (_hint(fields, fields, form) if "" in fields else "")
+            ) from None
     return parts
 
 
 def _sift(
-    chunk: list[Row], readers: dict[int, _Column], width: int, form: TextFormat
-) -> tuple[list[Row], list[_BadLine]]:
-    """The rows of a chunk that can be read, and what is wrong with the others."""
-    good, bad = [], []
+    chunk: list[Row], readers: dict[int, _Column], width: int, form: TextFormat, path: Path, left_out: _LeftOut
+) -> list[Row]:
+    """The rows of a chunk that can be read."""
+    good = []
     for row in chunk:
         try:
             _read([row], readers, width, form)
             good.append(row)
         except _BadLine as line:
-            bad.append(line)
-    return good, bad
+            left_out.take(path, line)
+    return good
 
 
 def _hint(first: list[str], fields: list[str], form: TextFormat) -> str:
@@ -222,14 +255,16 @@ def _hint(first: list[str], fields: list[str], form: TextFormat) -> str:
     return ""
 
 
-def _refuse_two_forms(path: Path, form: TextFormat, at: int, name: str, distinct: Collection[str]) -> None:
+def _refuse_two_forms(paths: list[Path], form: TextFormat, at: int, name: str, distinct: Collection[str]) -> None:
     value = twice_written(distinct)
     if value is None:
         return
-    with form.rows(path) as rows:
-        for number, fields in rows:
-            if len(fields) > at and fields[at].strip() == value:
-                raise _BadLine(
-                    number,
-                    f"the {name} {shown(value)} is also written {shown(value.split('.')[0])}; ids='integer' makes one id of both, ids='text' keeps two",
-                )
+    for path in paths:
+        with form.rows(path) as rows:
+            for number, fields in rows:
+                if len(fields) > at and fields[at].strip() == value:
+                    raise _BadLine(
+                        number,
+                        f"the {name} {shown(value)} is also written {shown(value.split('.')[0])}; ids='integer' makes one id of both, "
+                        "ids='text' keeps two",
+                    )
