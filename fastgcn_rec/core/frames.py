@@ -9,7 +9,7 @@ import numpy as np
 
 from .ids import is_missing, is_text
 
-FrameKind: TypeAlias = Literal["pandas", "polars", "arrow", "dict"] | bool
+FrameKind: TypeAlias = Literal["pandas", "polars", "arrow", "dict", True]
 FRAME_KINDS = ("pandas", "polars", "arrow", "dict")
 _MODULES = {"pandas": "pandas", "polars": "polars", "arrow": "pyarrow"}
 

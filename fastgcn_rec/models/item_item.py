@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..core.arguments import check_count
 from ..core.graph import Graph
 from ..core.tensors import check_range
-from ..ranking.lists import SCORED_AT_ONCE, by_rows
+from ..ranking.lists import SCORED_AT_ONCE, by_rows, joined
 from ..ranking.protocols import RowScorer, Scorer
 from .base import Recommender
 from .saved import configured
@@ -109,16 +109,21 @@ class ItemItem(Recommender):
         return result
 
     @torch.no_grad()
-    def similar_items(self, items: Any, k: int = 20) -> tuple[NDArray[Any], NDArray[np.float32]]:
+    def similar_items(
+        self, items: Any, k: int = 20, among: Any = None, exclude: Any = None
+    ) -> tuple[NDArray[Any], NDArray[np.float32]]:
         """The k items that score highest for a user who has this item alone, itself left out: (raw ids [n, k], scores [n, k]), padded as
-        :meth:`recommend` does."""
+        :meth:`recommend` does. ``among`` and ``exclude`` as for :meth:`Ranker.similar_items`."""
         k, rows = check_count(k, "similar_items: k", 1), self.item_rows(items)
         weight = None if self.graph.weight is None else np.ones(len(rows), np.float32)
         single = Graph.from_edges(np.arange(len(rows)), rows, len(rows), self.n_items, weight, device=self.graph.device)
-        ids, scores = by_rows(self.score_rows, single, k, exclude_seen=True)
+        wanted = self.neighbour_filter("items", torch.from_numpy(rows), among, exclude)
+        ids, scores = joined(by_rows(self.score_rows, single, k, exclude_seen=False, wanted=wanted))
         return self.raw_items(ids), scores.cpu().numpy()
 
-    def similar_users(self, users: Any, k: int = 20) -> tuple[NDArray[Any], NDArray[np.float32]]:
+    def similar_users(
+        self, users: Any, k: int = 20, among: Any = None, exclude: Any = None
+    ) -> tuple[NDArray[Any], NDArray[np.float32]]:
         raise NotImplementedError(f"{type(self).__name__} scores by items and has no vectors of users to compare")
 
     def get_embedding(self) -> Tensor:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 import scipy.sparse as sp
@@ -11,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from ..core.arguments import check_count
+from ..core.frames import FrameKind, check_frame_kind, to_frame
 from ..core.graph import Graph, Side
-from ..core.ids import as_ids, pair_keys
-from ..ops.retrieve import retrieve
+from ..core.ids import pair_keys
+from .filters import filter_of, flattened, is_list
 from .guesses import typical_user, with_guesses
-from .lists import by_rows
+from .lists import by_rows, by_vectors, columns_of, joined
 from .protocols import TakesNew
 
 Tensor = torch.Tensor
@@ -60,19 +60,57 @@ class Folded:
         """Vectors [n, dim] of new items; see :meth:`Recommender.fold_in_items`."""
         return self._vectors(self._edges(item_users, "users"), "items")
 
+    @overload
+    def recommend(
+        self,
+        user_items: Any,
+        k: int = ...,
+        exclude_seen: bool = ...,
+        items: Any = ...,
+        exclude: Any = ...,
+        as_frame: Literal[False] = ...,
+    ) -> tuple[NDArray[Any], NDArray[np.float32]]: ...
+
+    @overload
+    def recommend(
+        self,
+        user_items: Any,
+        k: int = ...,
+        exclude_seen: bool = ...,
+        items: Any = ...,
+        exclude: Any = ...,
+        *,
+        as_frame: FrameKind | Literal[False],
+    ) -> Any: ...
+
     @torch.no_grad()
     def recommend(
-        self, user_items: Any, k: int = 20, exclude_seen: bool = True
-    ) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        self,
+        user_items: Any,
+        k: int = 20,
+        exclude_seen: bool = True,
+        items: Any = None,
+        exclude: Any = None,
+        as_frame: FrameKind | Literal[False] = False,
+    ) -> Any:
         """The k best items of each new user; see :meth:`Recommender.recommend_new`."""
-        k = check_count(k, "recommend_new: k", 1)
-        edges = self._edges(user_items, "items")
+        who, k = "recommend_new", check_count(k, "recommend_new: k", 1)
+        if as_frame is not False:
+            check_frame_kind(as_frame, f"{who}: as_frame")
+        model, edges = self.model, self._edges(user_items, "items")
+        n = edges.n_users
+        wanted = filter_of(who, n, edges.n_items, lambda ids, name: model.rows_of("items", ids, name), items, exclude)
         if self._score is not None:
-            ids, scores = by_rows(self._score, edges, k, exclude_seen)
-            return self.model.raw_items(ids), scores.cpu().numpy()
-        vectors = self.model.as_scored(self._vectors(edges, "users").float())
-        ids, scores = retrieve(vectors, self._items, k, edges if exclude_seen else None)
-        return self.model.raw_items(ids), scores.cpu().numpy()
+            lists = by_rows(self._score, edges, k, exclude_seen, wanted)
+        else:
+            vectors = model.as_scored(self._vectors(edges, "users").float())
+            rows = torch.arange(n, device=vectors.device)
+            lists = by_vectors((vectors, self._items, "dot"), edges if exclude_seen else None, rows, k, wanted)
+        ids, best = joined(lists)
+        scores = best.cpu().numpy()
+        if as_frame is False:
+            return model.raw_items(ids), scores
+        return to_frame(columns_of(np.arange(n), model.item_ids, ids, scores), as_frame)
 
     @torch.no_grad()
     def _vectors(self, edges: Graph, side: Side) -> Tensor:
@@ -115,13 +153,13 @@ def edges_of_new(model: TakesNew, given: Any, others: Side) -> Graph:
             )
         return Graph(given, weighted=weighted).to(device)
     rows = list(given) if hasattr(given, "__iter__") and not isinstance(given, str) else None
-    if rows is None or any(isinstance(row, str) or not hasattr(row, "__len__") for row in rows):
+    if rows is None or not all(map(is_list, rows)):
         raise TypeError(
             f"{name} must be a SciPy sparse matrix [n, n_{others}] or n lists of raw ids, one for each new {name[:4]}, got "
             f"{given!r:.80}; for a single one pass [[id, id, ...]]"
         )
-    columns = model.rows_of(others, as_ids(list(itertools.chain.from_iterable(rows)), name), name)
-    new = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
+    new, flat = flattened(rows, name)
+    columns = model.rows_of(others, flat, name)
     weight = None
     if weighted:
         # Graph adds up the weights of a repeated pair, and a list says no more than that there is one

@@ -133,12 +133,14 @@ class Index:
         positions, scores = self.positions(queries, k, exclude)
         return ids_at(self.ids, positions), scores
 
-    def positions(self, queries: Any, k: int, exclude: Any = None) -> tuple[NDArray[np.int64], Floats]:
-        """:meth:`search` with positions in ``vectors`` for ids, -1 where there is none."""
+    def positions(
+        self, queries: Any, k: int, exclude: Any = None, among: NDArray[np.int64] | None = None
+    ) -> tuple[NDArray[np.int64], Floats]:
+        """:meth:`search` with positions in ``vectors`` for ids, -1 where there is none; ``among``: the only positions to be found, ascending, distinct."""
         table = _matrix("queries", queries, self.vectors.shape[1])
         k = check_count(k, "Index: k", 1)
         seen = self._excluded(exclude, len(table))
-        return (self._exact if self.kind == "exact" else self._approximate)(table, k, seen)
+        return (self._exact if self.kind == "exact" else self._approximate)(table, k, seen, among)
 
     def recall(self, queries: Any, k: int, exclude: Any = None) -> float:
         """The mean share of the exact k best that :meth:`search` finds; 1 for kind "exact"."""
@@ -186,20 +188,29 @@ class Index:
 
     # --- the searches -------------------------------------------------------------------------------------------------
 
-    def _exact(self, table: Floats, k: int, seen: Graph) -> tuple[NDArray[np.int64], Floats]:
-        found = retrieve(torch.from_numpy(table), torch.from_numpy(self.vectors), k, seen)
+    def _exact(
+        self, table: Floats, k: int, seen: Graph, wanted: NDArray[np.int64] | None
+    ) -> tuple[NDArray[np.int64], Floats]:
+        found = retrieve(torch.from_numpy(table), torch.from_numpy(self.vectors), k, seen, items_subset=wanted)
         return found.ids.numpy(), found.scores.numpy()
 
-    def _approximate(self, table: Floats, k: int, seen: Graph) -> tuple[NDArray[np.int64], Floats]:
+    def _approximate(
+        self, table: Floats, k: int, seen: Graph, wanted: NDArray[np.int64] | None
+    ) -> tuple[NDArray[np.int64], Floats]:
         positions, scores = np.full((len(table), k), -1), np.full((len(table), k), -np.inf, np.float32)
         n, own = len(self.vectors), seen.user_degree.numpy()
-        enough = np.minimum(k, n - own)
+        may, n_wanted = np.ones(n, bool), n
+        if wanted is not None:
+            may, n_wanted = np.isin(np.arange(n), wanted), len(wanted)
+            rows, columns = seen.edges()
+            own = np.bincount(rows.numpy()[may[columns.numpy()]], minlength=len(table))
+        enough = np.minimum(k, n_wanted - own)
         open_rows = np.flatnonzero(enough > 0)
         fetch = 2 * k
         while len(open_rows):
             fetch = min(fetch, n)
             found_scores, found = self._fetch(table[open_rows], fetch)
-            keep = (found >= 0) & ~_is_edge(seen, open_rows, found)
+            keep = (found >= 0) & may[found] & ~_is_edge(seen, open_rows, found)
             place = keep.cumsum(1) - 1
             row, column = np.nonzero(keep & (place < k))
             at = open_rows[row], place[row, column]
@@ -211,7 +222,7 @@ class Index:
             fetch *= 2
         if len(open_rows):
             part = seen.to_scipy()[open_rows]
-            positions[open_rows], scores[open_rows] = self._exact(table[open_rows], k, Graph(part))
+            positions[open_rows], scores[open_rows] = self._exact(table[open_rows], k, Graph(part), wanted)
         return positions, scores
 
     def _fetch(self, table: Floats, fetch: int) -> tuple[Floats, NDArray[np.int64]]:

@@ -9,13 +9,16 @@ import torch
 from numpy.typing import NDArray
 
 from ..core.graph import Graph
+from .filters import Filter
 from .index import Index, Kind
+from .lists import by_vectors
 from .protocols import Fold, Folds, Lists
 from .rank import as_ranker
 from .ranker import Ranker
 
 Tensor = torch.Tensor
 _SEARCHED_AT_ONCE = 4096  # users
+_EXACT_BELOW = 2  # one item in so many: an index would have to find twice as many as are wanted
 
 
 class Indexed(Ranker):
@@ -77,9 +80,20 @@ class Indexed(Ranker):
 
     def ranked(self, seen: Graph | None, users: Tensor, k: int, batch_users: int = _SEARCHED_AT_ONCE) -> Lists:
         """(users [b], internal item ids [b, k], scores [b, k]), block by block, for :func:`fastgcn_rec.evaluate`."""
-        for block in users.split(_SEARCHED_AT_ONCE):
-            rows = block.cpu().numpy()
-            ids, scores = self.index.positions(self._queries[rows], k, None if seen is None else _own(seen, rows))
+        return self.filtered(seen, users, k, Filter(self.n_items))
+
+    def filtered(self, seen: Graph | None, users: Tensor, k: int, wanted: Filter) -> Lists:
+        """:meth:`ranked` among what is ``wanted``: users' own items, and few ones, are ranked exactly, without the index."""
+        few = wanted.among is not None and _EXACT_BELOW * len(wanted.among) < self.n_items
+        if wanted.only is not None or few:
+            yield from by_vectors((*self._vectors, "dot"), seen, users, k, wanted)
+            return
+        lists = wanted.leaving_out(seen, users)
+        for part in lists.parts(len(users), _SEARCHED_AT_ONCE):
+            block, left = users[part], lists.left_out(part)
+            ids, scores = self.index.positions(
+                self._queries[block.cpu().numpy()], k, None if left is None else left.to("cpu").to_scipy(), lists.among
+            )
             yield block, torch.from_numpy(ids).to(block.device), torch.from_numpy(scores).to(block.device)
 
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ..core.graph import Graph
+from ..core.ids import Ints
 from ..core.tensors import check_ids, check_range, tensor_of
+from ..core.ties import tie_key
+from ..ops.dense import dense
 from ..ops.retrieve import retrieve, unit
 from ..ops.topk import topk
+from .filters import Filter
 from .protocols import Lists, RowScorer, Scored, Scorer
 
 Tensor = torch.Tensor
@@ -18,38 +24,124 @@ Tensor = torch.Tensor
 RANKED_AT_ONCE = 1 << 15  # users, by vectors: their lists and metrics take some hundred bytes each
 SCORED_AT_ONCE = 512  # users, with a score for every item each
 _LISTED_AT_ONCE = 1 << 24  # places of their lists
+# Users and pairs of them and items of their own: more cost products that nobody asked for, fewer cost calls.
+_QUERIES_TOGETHER, _PAIRS_TOGETHER = 128, 1024
 
 
-def by_vectors(vectors: Scored, seen: Graph | None, users: Tensor, k: int) -> Lists:
-    """By :func:`fastgcn_rec.retrieve`, for internal user ids int64 [n]; ``seen`` lies where the vectors do."""
+def by_vectors(vectors: Scored, seen: Graph | None, users: Tensor, k: int, wanted: Filter | None = None) -> Lists:
+    """By :func:`fastgcn_rec.retrieve`, for internal user ids int64 [n]; ``seen`` lies where the vectors do, ``wanted`` is of these n lists."""
     of_users, of_items, metric = vectors
     cosine = metric == "cosine"  # as scorers and indices compute it, to the bit
     of_items = unit(of_items) if cosine else of_items
-    product: Any = "dot" if cosine else metric
-    for block in users.to(of_users.device).split(max(1, min(RANKED_AT_ONCE, _LISTED_AT_ONCE // k))):
-        rows, queries = None if seen is None else block, of_users[block]
-        queries = unit(queries) if cosine else queries
-        yield block, *retrieve(queries, of_items, k, seen, exclude_rows=rows, metric=product)
+    users = users.to(of_users.device)
+    lists = (wanted or Filter(len(of_items))).leaving_out(seen, users)
+    for part in lists.parts(len(users), max(1, min(RANKED_AT_ONCE, _LISTED_AT_ONCE // k))):
+        block = users[part]
+        queries = unit(of_users[block]) if cosine else of_users[block]
+        yield block, *best_of(queries, of_items, k, lists, part)
 
 
-def by_scores(score: Scorer, graph: Graph, users: Tensor, k: int, exclude_seen: bool, batch_users: int) -> Lists:
+def best_of(queries: Tensor, items: Tensor, k: int, lists: Filter, part: slice) -> tuple[Tensor, Tensor]:
+    """(ids [b, k], scores [b, k]) of the items [n_items, dim] that score highest by inner product with queries [b, dim], those of ``part`` of the lists."""
+    if lists.only is not None:
+        return _best_pairs(queries, items, k, lists.allowed(part))
+    subset = None if lists.among is None else torch.from_numpy(lists.among).to(items.device)
+    if len(lists.without) == 1:
+        graph, at = lists.without[0]
+        graph = graph.to(items.device)
+        rows = torch.arange(part.start, part.stop) if at is None else at[part]
+        return retrieve(queries, items, k, graph, exclude_rows=rows.to(items.device), items_subset=subset)
+    left = lists.left_out(part)
+    return retrieve(queries, items, k, None if left is None else left.to(items.device), items_subset=subset)
+
+
+def _best_pairs(queries: Tensor, items: Tensor, k: int, keys: Ints) -> tuple[Tensor, Tensor]:
+    """:func:`best_of` among pairs query * n_items + item, ascending: they alone are scored, some queries at a time with all items of theirs."""
+    rows, columns = keys // len(items), keys % len(items)
+    scores = np.empty(len(keys), queries.new_empty(0).cpu().numpy().dtype)
+    starts = np.searchsorted(rows, np.arange(len(queries) + 1))
+    first = 0
+    while first < len(queries):
+        fits = int(np.searchsorted(starts, starts[first] + _PAIRS_TOGETHER, "right")) - 1
+        last = min(max(fits, first + 1), first + _QUERIES_TOGETHER)
+        own = slice(starts[first], starts[last])
+        several, place = np.unique(columns[own], return_inverse=True)
+        table = dense(queries[first:last], items[torch.from_numpy(several).to(items.device)]).cpu().numpy()
+        scores[own] = table[rows[own] - first, place]
+        first = last
+    if np.isnan(scores).any():
+        raise ValueError(
+            "recommend: the score of a user and an item is NaN, so there is no ranking; the vectors hold NaN, or infinities that cancel"
+        )
+    order = np.lexsort((tie_key(columns), -scores, rows))
+    rank = np.arange(len(keys)) - starts[rows]
+    order, at = order[rank < k], (rows[rank < k], rank[rank < k])
+    ids, best = np.full((len(queries), k), -1), np.full((len(queries), k), -np.inf, scores.dtype)
+    ids[at], best[at] = columns[order], scores[order]
+    return torch.from_numpy(ids).to(items.device), torch.from_numpy(best).to(items.device)
+
+
+def by_scores(
+    score: Scorer,
+    graph: Graph,
+    users: Tensor,
+    k: int,
+    exclude_seen: bool,
+    batch_users: int,
+    wanted: Filter | None = None,
+) -> Lists:
     """By scores of ``batch_users`` users at a time; ``graph`` says how many items there are, and what is seen."""
+    done = 0
     for block in users.to(graph.device).split(batch_users):
         scores = _scores(score(block), len(block), graph)
+        if wanted:
+            scores = wanted.blanked(slice(done, done + len(block)), scores)
         yield block, *topk(graph, scores, k, block if exclude_seen else None)
+        done += len(block)
 
 
-def by_rows(score: RowScorer, edges: Graph, k: int, exclude_seen: bool) -> tuple[Tensor, Tensor]:
-    """(ids [n, k], scores [n, k]) for n users who need not be known, by the rows of their edges [n, n_items]."""
+def by_rows(score: RowScorer, edges: Graph, k: int, exclude_seen: bool, wanted: Filter | None = None) -> Lists:
+    """For n users who need not be known, by the rows of their edges [n, n_items]."""
     users = torch.arange(edges.n_users, device=edges.device)
-    blocks = by_scores(lambda ids: score(edges.select_users(ids)), edges, users, k, exclude_seen, SCORED_AT_ONCE)
-    return joined(blocks)
+    return by_scores(lambda ids: score(edges.select_users(ids)), edges, users, k, exclude_seen, SCORED_AT_ONCE, wanted)
+
+
+def widened(rank: Callable[[Tensor, int], Lists], users: Tensor, k: int, lists: Filter) -> Lists:
+    """The lists of what ranks by itself, ``rank(users, length)``, which are asked for longer until k items of each may stand in it, or it ends."""
+    for part in lists.parts(len(users), SCORED_AT_ONCE):
+        block, may_stand = users[part], lists.judge(part)
+        ids, scores = np.full((len(block), k), -1), np.full((len(block), k), -np.inf, np.float32)
+        open_rows, length, most = np.arange(len(block)), 2 * k, max(k, lists.n_items)
+        while len(open_rows):
+            length = min(length, most)
+            asked = block[torch.from_numpy(open_rows).to(block.device)]
+            found, found_scores = (t.cpu().numpy() for t in joined(rank(asked, length)))
+            kept = may_stand(open_rows, found)
+            place = kept.cumsum(1) - 1
+            row, column = np.nonzero(kept & (place < k))
+            at = open_rows[row], place[row, column]
+            ids[at], scores[at] = found[row, column], found_scores[row, column]
+            if length == most:
+                break
+            open_rows = open_rows[(kept.sum(1) < k) & (found[:, -1] >= 0)]
+            length *= 2
+        yield block, torch.from_numpy(ids).to(block.device), torch.from_numpy(scores).to(block.device)
 
 
 def joined(lists: Lists) -> tuple[Tensor, Tensor]:
     """(ids [n, k], scores [n, k]) of all blocks."""
     _, ids, scores = zip(*lists, strict=True)
     return torch.cat(ids), torch.cat(scores)
+
+
+def columns_of(
+    users: NDArray[Any], item_ids: NDArray[Any], ids: Tensor, scores: NDArray[np.float32]
+) -> dict[str, NDArray[Any]]:
+    """Lists of users [n] by internal ids [n, k] as columns, without padding: user, rank (from 1), item (raw) and score."""
+    internal = ids.cpu().numpy()
+    row, rank = np.nonzero(internal >= 0)
+    items = internal[row, rank]
+    return {"user": users[row], "rank": rank + 1, "item": item_ids[items], "score": scores[row, rank]}
 
 
 def checked(lists: Any, users: Tensor, k: int, n_items: int, who: str) -> Lists:

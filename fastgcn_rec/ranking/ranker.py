@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from ..core.arguments import check_count
+from ..core.frames import FrameKind, check_frame_kind, to_frame
 from ..core.graph import Graph, Side
 from ..core.ids import IdIndex, as_ids, ids_at
 from ..data import Dataset
 from ..ops.dense import dense
-from ..ops.retrieve import retrieve, unit
+from ..ops.retrieve import unit
+from .filters import Filter, filter_of
 from .folded import Folded
-from .lists import SCORED_AT_ONCE, by_scores, by_vectors, joined
+from .lists import SCORED_AT_ONCE, by_scores, by_vectors, columns_of, joined, widened
 from .protocols import Fold, Ids, Lists, RowScorer, Scored, Scorer
 
 Tensor = torch.Tensor
@@ -107,44 +109,142 @@ class Ranker:
     def ranked(self, seen: Graph | None, users: Tensor, k: int, batch_users: int = SCORED_AT_ONCE) -> Lists:
         """Block by block (users [b], internal item ids [b, k], scores [b, k]) of internal user ids int64 [n]; items in ``seen`` are left out.
         ``batch_users`` rows of scores are held at a time where there are no :meth:`vectors`."""
+        return self._by_own(seen, users, k, None, batch_users)
+
+    def filtered(self, seen: Graph | None, users: Tensor, k: int, wanted: Filter) -> Lists:
+        """:meth:`ranked` where the n lists hold what is ``wanted`` alone. A class that ranks by itself is asked for longer lists, until k items are left."""
+        if type(self).ranked is not Ranker.ranked:
+            return widened(lambda some, length: self.ranked(seen, some, length), users, k, wanted)
+        return self._by_own(seen, users, k, wanted)
+
+    def _by_own(
+        self, seen: Graph | None, users: Tensor, k: int, wanted: Filter | None, batch_users: int = SCORED_AT_ONCE
+    ) -> Lists:
+        """By the vectors or the scores."""
         vectors = self.vectors()
         if vectors is not None:
-            return by_vectors(vectors, seen, users, k)
+            return by_vectors(vectors, seen, users, k, wanted)
         graph = self.graph if seen is None else seen
         if graph is None:
             raise ValueError(f"{type(self).__name__} ranks by scores and has no graph to say of what; make it with one")
-        return by_scores(self.scorer(), graph, users, k, seen is not None, batch_users)
+        return by_scores(self.scorer(), graph, users, k, seen is not None, batch_users, wanted)
 
-    def recommend(self, users: Any, k: int = 20, exclude_seen: bool = True) -> Best:
+    @overload
+    def recommend(
+        self,
+        users: Any,
+        k: int = ...,
+        exclude_seen: bool = ...,
+        items: Any = ...,
+        exclude: Any = ...,
+        as_frame: Literal[False] = ...,
+    ) -> Best: ...
+
+    @overload
+    def recommend(
+        self,
+        users: Any,
+        k: int = ...,
+        exclude_seen: bool = ...,
+        items: Any = ...,
+        exclude: Any = ...,
+        *,
+        as_frame: FrameKind | Literal[False],
+    ) -> Any: ...
+
+    def recommend(
+        self,
+        users: Any,
+        k: int = 20,
+        exclude_seen: bool = True,
+        items: Any = None,
+        exclude: Any = None,
+        as_frame: FrameKind | Literal[False] = False,
+    ) -> Any:
         """The k best items of each user: (raw item ids [n, k], scores [n, k]).
 
         Ties go as in :func:`fastgcn_rec.topk`. Where fewer than k items remain, ids are padded with the item id's "none" (-1, or the
         empty string) and scores with -inf.
 
-        Raises ValueError naming the users that the model does not know.
+        Parameters
+        ----------
+        users : raw user ids [n], or one
+        k : int >= 1
+        exclude_seen : whether the items that a user has in the graph are left out
+        items, exclude : the only items that are ranked; items that are left out
+            Raw ids, for all users; n lists of raw ids, one for each; a SciPy sparse matrix [n, n_items], columns by internal ids; or
+            :class:`~fastgcn_rec.data.Edges`, such as ``data.disliked``. Scores and ties are those without them.
+        as_frame : True or "pandas", "polars", "arrow", "dict"
+            A table instead, without padding: the columns user, rank (from 1), item, score.
+
+        Raises
+        ------
+        ValueError : naming users or items that the model does not know; another number of lists. TypeError : ids of another kind.
+        ImportError : the table's library is missing.
+
+        Examples
+        --------
+        >>> from fastgcn_rec import Popularity
+        >>> model = Popularity(Graph.from_edges([0, 0, 1, 1, 2], [0, 1, 0, 3, 0], n_items=4))
+        >>> model.recommend([0, 2], k=1, items=[2, 3])[0].tolist()
+        [[3], [3]]
+        >>> model.recommend([0, 2], k=1, exclude=[[3], []])[0].tolist()
+        [[2], [3]]
         """
-        k = check_count(k, "recommend: k", 1)
-        seen = self.graph_for("recommend") if exclude_seen else None
+        who = "recommend"
+        if as_frame is not False:
+            check_frame_kind(as_frame, f"{who}: as_frame")
+        ids, scores = self.places(users, k, exclude_seen, items, exclude, who)
+        if as_frame is False:
+            return self.raw_items(ids), scores
+        return to_frame(columns_of(self.user_ids[self.user_rows(users)], self.item_ids, ids, scores), as_frame)
+
+    def places(
+        self, users: Any, k: int, exclude_seen: bool, items: Any, exclude: Any, who: str
+    ) -> tuple[Tensor, NDArray[np.float32]]:
+        """:meth:`recommend` by internal item ids, -1 for none; ``who`` is named in errors."""
+        k = check_count(k, f"{who}: k", 1)
+        seen = self.graph_for(who) if exclude_seen else None
         rows = torch.from_numpy(self.user_rows(users))
-        ids, scores = joined(self.ranked(seen, rows if self.graph is None else rows.to(self.graph.device), k))
-        return self.raw_items(ids), scores.cpu().numpy()
+        rows = rows if self.graph is None else rows.to(self.graph.device)
+        wanted = filter_of(who, len(rows), self.n_items, self._item_rows_of, items, exclude, model=self, users=rows)
+        lists = self.filtered(seen, rows, k, wanted) if wanted else self.ranked(seen, rows, k)
+        ids, scores = joined(lists)
+        return ids, scores.cpu().numpy()
 
-    def similar_items(self, items: Any, k: int = 20) -> Best:
+    def similar_items(self, items: Any, k: int = 20, among: Any = None, exclude: Any = None) -> Best:
         """The k items nearest to each item by cosine, itself left out: (raw ids [n, k], cosines [n, k]); padded as :meth:`recommend`
-        does."""
-        return self._similar(self.node_vectors()[1], self.item_ids, items, "items", k)
+        does. ``among`` and ``exclude``, as ``items`` and ``exclude`` there: the only items that may be found; items that are left out."""
+        return self._similar(self.node_vectors()[1], self.item_ids, items, "items", k, among, exclude)
 
-    def similar_users(self, users: Any, k: int = 20) -> Best:
+    def similar_users(self, users: Any, k: int = 20, among: Any = None, exclude: Any = None) -> Best:
         """The k users nearest to each user by cosine, as :meth:`similar_items`."""
-        return self._similar(self.node_vectors()[0], self.user_ids, users, "users", k)
+        return self._similar(self.node_vectors()[0], self.user_ids, users, "users", k, among, exclude)
 
-    def _similar(self, z: Tensor, space: NDArray[Any], raw_ids: Any, side: Side, k: int) -> Best:
+    @torch.no_grad()
+    def _similar(
+        self, z: Tensor, space: NDArray[Any], raw_ids: Any, side: Side, k: int, among: Any, exclude: Any
+    ) -> Best:
         k = check_count(k, f"similar_{side}: k", 1)
         rows = torch.from_numpy(self.rows_of(side, _listed(raw_ids, side), side)).to(z.device)
-        itself = torch.arange(len(rows) + 1, device=rows.device), rows
-        z = unit(z)
-        ids, cosines = retrieve(z[rows], z, k, itself)
+        ids, cosines = joined(
+            by_vectors((z, z, "cosine"), None, rows, k, self.neighbour_filter(side, rows, among, exclude))
+        )
         return ids_at(space, ids.cpu().numpy()), cosines.cpu().numpy()
+
+    def neighbour_filter(self, side: Side, rows: Tensor, among: Any, exclude: Any) -> Filter:
+        """What may stand among the neighbours of internal ids int64 [n]: not the node itself."""
+        n, space = len(rows), len(self.user_ids if side == "users" else self.item_ids)
+        wanted = filter_of(
+            f"similar_{side}",
+            n,
+            space,
+            lambda ids, name: self.rows_of(side, ids, name),
+            among,
+            exclude,
+            ("among", "exclude"),
+        )
+        return wanted.leaving_out(Graph.from_edges(torch.arange(n, device=rows.device), rows, n, space))
 
     # --- ids --------------------------------------------------------------------------------------------------------
 
@@ -155,6 +255,9 @@ class Ranker:
     def item_rows(self, items: Any) -> NDArray[np.int64]:
         """The internal ids of raw item ids; a ValueError names those that the model does not know."""
         return self.rows_of("items", _listed(items, "items"), "items")
+
+    def _item_rows_of(self, raw_ids: NDArray[Any], name: str) -> NDArray[np.int64]:
+        return self.rows_of("items", raw_ids, name)
 
     def rows_of(self, side: Side, raw_ids: NDArray[Any], name: str) -> NDArray[np.int64]:
         """The internal ids of one side's raw ids [n], whose sorted order is kept from call to call; ``name`` is the argument named in errors."""
@@ -202,16 +305,51 @@ class Ranker:
         """
         return Folded(self, **options).items(item_users)
 
-    def recommend_new(self, user_items: Any, k: int = 20, exclude_seen: bool = True, **options: Any) -> Best:
+    @overload
+    def recommend_new(
+        self,
+        user_items: Any,
+        k: int = ...,
+        exclude_seen: bool = ...,
+        items: Any = ...,
+        exclude: Any = ...,
+        as_frame: Literal[False] = ...,
+        **options: Any,
+    ) -> Best: ...
+
+    @overload
+    def recommend_new(
+        self,
+        user_items: Any,
+        k: int = ...,
+        exclude_seen: bool = ...,
+        items: Any = ...,
+        exclude: Any = ...,
+        *,
+        as_frame: FrameKind | Literal[False],
+        **options: Any,
+    ) -> Any: ...
+
+    def recommend_new(
+        self,
+        user_items: Any,
+        k: int = 20,
+        exclude_seen: bool = True,
+        items: Any = None,
+        exclude: Any = None,
+        as_frame: FrameKind | Literal[False] = False,
+        **options: Any,
+    ) -> Any:
         """The k best items of each new user, own items left out: (raw item ids [n, k], scores [n, k]), as :meth:`recommend`.
 
-        Arguments and errors as for :meth:`fold_in_users`.
+        ``user_items``, options and errors as for :meth:`fold_in_users`; ``items``, ``exclude`` and ``as_frame`` as for :meth:`recommend`, the
+        column user being the row of ``user_items``.
 
         >>> from fastgcn_rec import Popularity
         >>> Popularity(Graph.from_edges([0, 0, 1], [0, 1, 1])).recommend_new([[1]], k=1)[0].tolist()
         [[0]]
         """
-        return Folded(self, **options).recommend(user_items, k, exclude_seen)
+        return Folded(self, **options).recommend(user_items, k, exclude_seen, items, exclude, as_frame=as_frame)
 
     def folding(self) -> Fold:
         """How new nodes' vectors come from their edges; what that needs beside them is computed now."""

@@ -17,6 +17,7 @@ from ..core.ids import among, pair_keys
 from ..data import Dataset, Edges
 from ..ops.ppr import ppr
 from .evaluate import evaluate
+from .filters import Filter
 from .protocols import Lists
 from .rank import as_ranker
 from .ranker import Ranker
@@ -157,22 +158,26 @@ class TwoStage(Ranker):
         self.graph = dataset.graph(graph.device)
         return self
 
-    def recommend(self, users: Any, k: int = 20, exclude_seen: bool = True) -> tuple[NDArray[Any], NDArray[np.float32]]:
-        """The k best of each user's candidates: (raw item ids [n, k], the ranker's scores [n, k]), padded as :meth:`Recommender.recommend` does.
-
-        Own items are left out (unless ``exclude_seen=False``); equal scores keep the candidates' order. k <= n_candidates.
-        """
+    def places(
+        self, users: Any, k: int, exclude_seen: bool, items: Any, exclude: Any, who: str
+    ) -> tuple[Tensor, NDArray[np.float32]]:
+        """The k best of each user's candidates, which are those of the items that may be recommended; equal scores keep the candidates' order. k <=
+        n_candidates."""
         k = check_count(k, "TwoStage: k")
         if not 1 <= k <= self.n_candidates:
             raise ValueError(f"TwoStage: k must lie in [1, n_candidates] = [1, {self.n_candidates}], got {k}")
-        return super().recommend(users, k, exclude_seen)
+        return super().places(users, k, exclude_seen, items, exclude, who)
 
     def ranked(self, seen: Graph | None, users: Tensor, k: int, batch_users: int = _AT_ONCE) -> Lists:
         """(users [b], internal item ids [b, k], the ranker's scores [b, k]) block by block, -1 and -inf beyond the candidates; for
         :func:`fastgcn_rec.evaluate`. Items in ``seen`` are no candidates."""
+        return self.filtered(seen, users, k, Filter(self.n_items))
+
+    def filtered(self, seen: Graph | None, users: Tensor, k: int, wanted: Filter) -> Lists:
+        """:meth:`ranked`, with candidates among what is ``wanted`` alone."""
         if self.training is None:
             raise RuntimeError("TwoStage: the ranker is not trained; call fit(dataset) first")
-        for block, ids, x in self._blocks(self.serving, seen, users):
+        for block, ids, x in self._blocks(self.serving, seen, users, wanted):
             best, values = np.full((len(block), k), -1), np.full((len(block), k), -np.inf, np.float32)
             scores = np.full(ids.shape, -np.inf, np.float32)
             real = ids >= 0
@@ -214,13 +219,13 @@ class TwoStage(Ranker):
         return evaluate(self.serving, test, self.graph, ks=[self.n_candidates], metrics=("recall",))
 
     def _blocks(
-        self, model: Ranker, seen: Graph | None, users: Tensor
+        self, model: Ranker, seen: Graph | None, users: Tensor, wanted: Filter | None = None
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]]:
         """(users [b], candidates [b, m], -1 where there are fewer, features [b, m, F]), m = min(n_candidates, n_items); items in ``seen`` are left out."""
         graph = _edges(model, "serving")
         width = min(self.n_candidates, graph.n_items)
         popularity, degree = (in_pieces(torch.log1p, d.float()) for d in (graph.item_degree, graph.user_degree))
-        found = model.ranked(seen, users, width)
+        found = model.filtered(seen, users, width, wanted) if wanted else model.ranked(seen, users, width)
         for block, ids, scores in (
             part for wide in found for part in zip(*(t.split(_AT_ONCE) for t in wide), strict=True)
         ):
