@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..data.lines import open_lines
 from ..ranking.export import write_recommendations
 from .arguments import add_quiet, file
-from .saved_model import DASH, add_k, add_model, load_model, print_lists, raw_ids
+from .saved_model import DASH, add_k, add_model, add_show, load_model, print_lists, raw_ids, shown_columns
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,6 +18,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     some.required = False  # "*" would be matched with nothing as soon as an option comes between MODEL and USER
     parser.add_argument("--users", metavar="FILE", help="'all', or a file of raw user ids, one a line")
     add_k(parser)
+    add_show(parser)
     parser.add_argument(
         "--out", type=file, help="a .csv or .parquet file instead of the screen: user, rank, item, score"
     )
@@ -33,20 +35,17 @@ def run(args: argparse.Namespace) -> int:
         print(f"{n:,} recommendations to {'all' if users is None else len(users)} users: {args.out}")
         return 0
     users = model.user_ids.tolist() if users is None else users
-    print_lists("user", users, *model.recommend(users, args.k))
+    print_lists("user", users, *model.recommend(users, args.k), model, shown_columns(args.model, model, args.show))
     return 0
 
 
 def lines(path: Path) -> list[str]:
     """What stands on the lines that are not blank, whatever editor wrote them."""
-    raw = path.read_bytes()
-    if raw.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in raw:
-        raise ValueError(
-            f"{path}: must be a text file in UTF-8 or Latin-1, but it is UTF-16 or binary; save it as UTF-8"
-        )
     try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = raw.decode("latin-1")
-    each = (line.removesuffix("\r") for line in text.split("\n"))  # splitlines() would split at an id's U+2028
-    return [line for line in each if line.strip()]
+        with open_lines(path) as file:
+            found = [line.rstrip("\r\n") for line in file]
+    except ValueError as error:
+        raise ValueError(f"{error}; or save it as UTF-8, one id a line") from None
+    if any("\0" in line for line in found):
+        raise ValueError(f"{path}: must be a text file with one id a line, and it has NULs; save it as UTF-8")
+    return [line for line in found if line.strip()]

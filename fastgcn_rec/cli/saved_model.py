@@ -9,6 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from ..experiments.items import chosen, read_items
 from ..experiments.runs import CHECKPOINT
 from ..models.base import Recommender
 from .arguments import at_least
@@ -49,7 +50,41 @@ def _integer(text: str, what: str) -> int:
     return int(text)
 
 
-def print_lists(what: str, of: list[Any], ids: NDArray[Any], scores: NDArray[Any]) -> None:
-    for raw, row, values in zip(of, ids.tolist(), scores.tolist(), strict=True):
-        shown = (f"{i} ({s:.3f})" for i, s in zip(row, values, strict=True) if s > -float("inf"))
-        print(f"{what} {raw}: " + ", ".join(shown))
+def print_lists(
+    what: str,
+    of: list[Any],
+    ids: NDArray[Any],
+    scores: NDArray[Any],
+    model: Recommender,
+    columns: dict[str, NDArray[Any]],
+) -> None:
+    """A line a list; with ``columns``, aligned with the model's items, a line an item."""
+    for raw, row, values in zip(of, ids, scores.tolist(), strict=True):
+        found = [(i, s) for i, s in zip(row.tolist(), values, strict=True) if s > -float("inf")]
+        if not columns:
+            print(f"{what} {raw}: " + ", ".join(f"{i} ({s:.3f})" for i, s in found))
+            continue
+        print(f"{what} {raw}:")
+        width = max((len(str(i)) for i, _ in found), default=0)
+        places = model.item_rows(row[: len(found)]).tolist()
+        for place, (i, s) in zip(places, found, strict=True):
+            shown = "  ".join(_shown(column[place]) for column in columns.values())
+            print(f"  {s:9.3f}  {i!s:{width}}  {shown}".rstrip())
+
+
+def _shown(value: Any) -> str:
+    return " ".join(str(value).split())  # a title with a line end stays in its line
+
+
+def add_show(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--show",
+        nargs="+",
+        metavar="COLUMN",
+        help="columns of the items that the run kept (train --items), beside the ids; 'none' for ids alone; default: the title, where there is one",
+    )
+
+
+def shown_columns(path: Path, model: Recommender, names: list[str] | None) -> dict[str, NDArray[Any]]:
+    """The columns to show of the items of a model that lies in ``path``, or in its folder."""
+    return chosen(read_items(path if path.is_dir() else path.parent, model.item_ids), names)

@@ -47,7 +47,7 @@ def read_items(folder: Path, item_ids: NDArray[Any]) -> dict[str, NDArray[Any]]:
             raise ValueError(f"its array {wrong[0]} must be a column of {len(ids)} items, one that it names")
     if ids.dtype != item_ids.dtype or not np.array_equal(ids, item_ids):
         raise ValueError(f"{name_of(path)} is of other items than the model beside it; repeat the run, or move the file away")  # fmt: skip
-    return {names[array]: column for array, column in arrays.items()}
+    return {name: arrays[array] for array, name in names.items()}
 
 
 def chosen(columns: dict[str, NDArray[Any]], names: Sequence[str] | None) -> dict[str, NDArray[Any]]:
