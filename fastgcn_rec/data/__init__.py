@@ -7,6 +7,7 @@ from .build import build_dataset
 from .dataset import Dataset
 from .download import DownloadError
 from .edges import Edges
+from .frames import read_frame
 from .interactions import Interactions
 from .make import make_dataset
 from .movielens import read_movielens
@@ -41,6 +42,7 @@ __all__ = [
     "make_dataset",
     "published_fingerprint",
     "read_csv",
+    "read_frame",
     "read_lightgcn",
     "read_movielens",
     "read_npz",

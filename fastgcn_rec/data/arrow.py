@@ -266,6 +266,8 @@ def _iso(column: Any) -> Array:
     import pyarrow
     import pyarrow.compute as compute
 
+    if str(column.type).endswith("_view"):
+        column = column.cast("large_string")
     for form, kind in ((_PLAIN, pyarrow.timestamp("us")), (_ZONED, pyarrow.timestamp("us", "UTC"))):
         if len(column) and compute.all(compute.match_substring_regex(column, form)).as_py():
             try:

@@ -29,7 +29,7 @@ def read_events(
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
+def naming(path: Path | str) -> Iterator[None]:
     """Errors from within name the file."""
     try:
         yield

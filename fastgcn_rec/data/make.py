@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from inspect import signature
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,21 +13,28 @@ from ..core.ids import Array, Ints, codes_of
 from .build import build_dataset
 from .dataset import Dataset
 from .edges import Edges
+from .frames import is_frame, read_frame
 from .interactions import Interactions
 from .splits import SPLITS
 
 
 def make_dataset(
-    name: str,
-    inter: Interactions,
+    name: Any,
+    inter: Any = None,
     split: str = "random",
     *,
+    user: str | int | None = None,
+    item: str | int | None = None,
+    rating: str | int | None = None,
+    time: str | int | None = None,
+    weight: str | int | None = None,
+    time_unit: str | None = None,
+    time_format: str | None = None,
     min_rating: float | None = None,
     k_core: int | tuple[int, int] | None = None,
-    weight: Literal["rating"] | None = None,
     **options: Any,
 ) -> Dataset:
-    """Filter, split and number events: from `Interactions` to a `Dataset`.
+    """Filter, split and number events: from `Interactions`, or a table in memory, to a `Dataset`.
 
     Ids that lose all their events to a filter leave the id spaces; ids that had none to begin with stay unless there is a
     filter. Users and items that only the test part has stay (cold).
@@ -35,7 +42,8 @@ def make_dataset(
     Parameters
     ----------
     name : str
-    inter : Interactions
+        May be left out: ``make_dataset(frame)`` is of the name "data".
+    inter : Interactions, or a table as `read_frame` takes
     split : {"random", "temporal", "temporal-user", "leave-k-out", "new-items", "none"}
         `split_random`, `split_temporal` by "global" or "user", `split_leave_k_out`, `split_new_items`, or everything for training.
     min_rating : float, optional
@@ -43,10 +51,12 @@ def make_dataset(
         are kept become positive edges. What is rated lower stays at hand as `Dataset.disliked`.
     k_core : int or (int, int), optional
         Then keep the k-core, see `Interactions.k_core`.
-    weight : "rating" or None
-        What weighs the edges, of both parts: the events' ratings, which must be > 0 then, or nothing. For a weight of another kind (a count,
-        1 + alpha * rating) put it in their place: ``dataclasses.replace(events, rating=...)``. A repeated pair has its earliest event's, as it
+    weight : "rating" or None, of a table also a column
+        What weighs the edges, of both parts: the events' ratings or the column, which must be > 0 then, or nothing. For a weight of another kind
+        (1 + alpha * rating) put it in their place: ``dataclasses.replace(events, rating=...)``. A repeated pair has its earliest event's, as it
         has its time.
+    user, item, rating, time, time_unit, time_format
+        The columns of a table and how its times are written, see `read_frame`: guessed where they are left out.
     **options
         Arguments of the split: `test`, `seed`, `k`, `by`, and `valid` for a validation part beside the test part, cut in the same way.
 
@@ -62,10 +72,27 @@ def make_dataset(
     >>> make_dataset("toy", events, split="leave-k-out", k=1)
     Dataset('toy', 2 users, 2 items, 2 train + 2 test edges)
     """
-    if not isinstance(inter, Interactions):
+    if not isinstance(name, str):
+        name, inter, split = "data", name, inter if isinstance(inter, str) else split
+    columns = {
+        "user": user,
+        "item": item,
+        "rating": rating,
+        "time": time,
+        "time_unit": time_unit,
+        "time_format": time_format,
+    }
+    if is_frame(inter):
+        columns["rating"], weight = weights_of(rating, weight)
+        inter = read_frame(inter, **columns)  # type: ignore[arg-type]
+    elif not isinstance(inter, Interactions):
         raise TypeError(
-            f"make_dataset: inter must be Interactions, got {type(inter).__name__}; Interactions.from_raw(users, items) makes them of raw ids, "
-            "read_csv and the other readers of files"
+            f"make_dataset: inter must be Interactions or a table, got {type(inter).__name__}; Interactions.from_raw(users, items) makes them of "
+            "raw ids, read_csv and the other readers of files"
+        )
+    elif any(value is not None for value in columns.values()):
+        raise ValueError(
+            f"{next(key for key, value in columns.items() if value is not None)} is of tables, but inter is Interactions, which have their columns"
         )
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(map(repr, SPLITS))}, got {split!r}")
@@ -107,6 +134,23 @@ def make_dataset(
     )  # fmt: skip
     disliked = data.disliked if min_rating is None else _disliked(everything.disliked(min_rating), data)
     return replace(data, dropped_duplicates=len(inter) - sum(part.size for part in parts), disliked=disliked)
+
+
+def weights_of(rating: str | int | None, weight: str | int | None) -> tuple[str | int | None, str | int | None]:
+    """(the column that is read as ratings, "rating" or None for whether it weighs): `weight` names a column of its own, or the ratings'.
+
+    >>> weights_of("stars", None), weights_of(None, "n"), weights_of("stars", "stars"), weights_of("stars", "rating")
+    (('stars', None), ('n', 'rating'), ('stars', 'rating'), ('stars', 'rating'))
+    """
+    if weight is None or weight == "":
+        return rating, None
+    if rating is None or rating == "":
+        return weight, "rating"
+    if weight not in ("rating", rating):
+        raise ValueError(
+            f"rating={rating!r} and weight={weight!r} must be one column, whose values then are the weights; leave one out"
+        )
+    return rating, "rating"
 
 
 def _disliked(low: Interactions, data: Dataset) -> Edges:

@@ -11,6 +11,7 @@ from functools import cached_property
 from itertools import islice, pairwise
 from typing import Any
 
+from ..core.ids import is_missing
 from .timeforms import forms_of
 from .times import is_date, unit_of
 
@@ -26,7 +27,9 @@ class SampledColumn:
     def __init__(self, name: str | int, values: Iterable[Any], texts: bool) -> None:
         self.name = name
         self.texts = texts
-        self.values = [value for value in values if value is not None and value != "" and value == value]
+        self.values = [
+            value for value in values if not is_missing(value) and not (isinstance(value, str) and value == "")
+        ]
 
     @cached_property
     def numbers(self) -> list[float] | None:

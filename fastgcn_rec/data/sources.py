@@ -30,7 +30,7 @@ READING: dict[str, tuple[str, ...]] = {  # what the reader of each format takes
     "movielens": (),
     "lightgcn": (),
 }  # fmt: skip
-_COLUMNS = {"csv": ROLES, "parquet": ROLES, "recbole": ROLES}
+COLUMNS = {"csv": ROLES, "parquet": ROLES, "recbole": ROLES}
 _HEAD = 1000  # rows by which columns are told apart
 
 
@@ -41,7 +41,7 @@ def resolved(path: Path, columns: Columns, reading: Mapping[str, Any]) -> tuple[
     if form not in known:
         raise ValueError(f"format must be one of {', '.join(map(repr, known))}, got {form!r}")
     refuse(f"{path} (format {form!r})", reading, ("format", *READING[form]), "options")
-    refuse(f"{path} (format {form!r})", columns, _COLUMNS.get(form, ()), "columns")
+    refuse(f"{path} (format {form!r})", columns, COLUMNS.get(form, ()), "columns")
     reading = {"format": form, **reading}
     head = head_of(path, reading)
     if head is None:

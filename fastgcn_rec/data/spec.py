@@ -13,11 +13,13 @@ from typing import Any
 
 from .catalogue import ENTRIES
 from .dataset import Dataset
+from .formats import format_of
+from .frames import is_frame
 from .interactions import Interactions
-from .make import make_dataset
+from .make import make_dataset, weights_of
 from .presplit import read_lightgcn
 from .registry import default_split, read_known
-from .sources import READING, ROLES, events_from, refuse, resolved
+from .sources import COLUMNS, READING, ROLES, events_from, refuse, resolved
 
 KNOWN = ("root", "download")  # what known names take
 OPTIONS = tuple(dict.fromkeys(("format", *KNOWN, *(option for options in READING.values() for option in options))))
@@ -100,14 +102,6 @@ class DataSpec:
         names = tuple(os.fspath(one) for one in listed)
         columns = {role: given[role] for role in ROLES if role in given}
         split = {name: given[name] for name in SPLIT if name in given and name != "weight"}
-        weight = columns.get("weight", "")
-        if weight != "" and (names[0] in ENTRIES or columns.get("rating", "") != ""):
-            if weight not in ("rating", columns.get("rating")):
-                raise ValueError(
-                    f"rating={columns.get('rating', 'rating')!r} and weight={weight!r} must be one column, whose values then are the weights; leave one out"
-                )
-            split["weight"] = "rating"
-            del columns["weight"]
         return cls(
             names,
             columns,
@@ -183,13 +177,24 @@ class DataSpec:
 
     @cached_property
     def _resolved(self) -> DataSpec:
+        spec = self._weighed()
         if self.known:
             refuse(self.name, self.reading, KNOWN, "options")
-            refuse(self.name, self.columns, (), "columns")
-            return self
+            refuse(self.name, spec.columns, (), "columns")
+            return spec
         reading = {"format": "lightgcn", **self.reading} if isinstance(self.split.get("test"), str) else self.reading
-        columns, reading = resolved(self._path(), self.columns, reading)
-        return replace(self, columns=columns, reading=reading)
+        columns, reading = resolved(self._path(), spec.columns, reading)
+        return replace(spec, columns=columns, reading=reading)
+
+    def _weighed(self) -> DataSpec:
+        """Ratings that are weights are said in the split, a column of weights alone among the columns."""
+        columns = dict(self.columns)
+        own = columns.get("rating", "") != ""
+        fixed = self.known or (self.reading.get("format") or format_of(self._path())) not in COLUMNS
+        if columns.get("weight", "") == "" or not (own or (fixed and columns["weight"] == "rating")):
+            return self
+        _, weight = weights_of(columns.get("rating", "rating"), columns.pop("weight"))
+        return replace(self, columns=columns, split={**self.split, "weight": weight})
 
     def describe(self) -> str:
         """Return what the source is read as, in one line: ``user=listener, item=song, time=at (ms since 1970)``."""
@@ -262,7 +267,7 @@ class DataSpec:
 
 
 def load_dataset(
-    source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    source: Any,
     root: str | os.PathLike[str] | None = None,
     *,
     download: bool = True,
@@ -282,8 +287,9 @@ def load_dataset(
 
     Parameters
     ----------
-    source : str, path or list of paths
-        One of `available_datasets`, or a file, folder or glob of your own. A known name wins: "./gowalla" is a path.
+    source : str, path, list of paths, or a table in memory
+        One of `available_datasets`, or a file, folder or glob of your own. A known name wins: "./gowalla" is a path. Or what
+        `read_frame` takes.
     root : path, optional
         For a known name: the folder of the files, or the folder above it. Where given, nowhere else is looked.
     download : bool
@@ -318,6 +324,10 @@ def load_dataset(
     >>> data = load_dataset("ml-100k", split="random", min_rating=4)  # doctest: +SKIP
     >>> plays = load_dataset("plays.csv", user="listener", item="song", k_core=5)  # doctest: +SKIP
     """
+    if is_frame(source):
+        columns: dict[str, Any] = {"user": user, "item": item, "rating": rating, "weight": weight, "time": time}
+        options |= {} if split is None else {"split": split}
+        return make_dataset(source, **columns, **options)
     given: dict[str, Any] = {"user": user, "item": item, "rating": rating, "weight": weight, "time": time}
     given |= {"items": items, "users": users, "item_columns": item_columns, "user_columns": user_columns}
     given |= {"root": root, "download": None if download else False, "split": split}
