@@ -143,7 +143,10 @@ def words_of(name: str) -> list[str]:
 def _singular(word: str) -> str:
     return (
         word[:-1]
-        if len(word) > 3 and word.endswith("s") and not word.endswith("ss") and word not in ("news", "goods")
+        if (len(word) > 3 or word == "ids")
+        and word.endswith("s")
+        and not word.endswith("ss")
+        and word not in ("news", "goods")
         else word
     )
 
