@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
+from ..data.lines import open_lines
 from ..experiments.items import chosen, read_items
 from ..experiments.runs import CHECKPOINT
 from ..models.base import Recommender
@@ -74,6 +76,38 @@ def print_lists(
 
 def _shown(value: Any) -> str:
     return " ".join(str(value).split())  # a title with a line end stays in its line
+
+
+def add_filters(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--only", type=Path, metavar="FILE", help="the only items that are listed: raw ids, one a line")
+    parser.add_argument("--without", type=Path, metavar="FILE", help="items that are left out: raw ids, one a line")
+
+
+def known_items(model: Recommender, path: Path | None, flag: str) -> list[Any] | None:
+    """The items of a file that the model knows; how many it does not is said. ValueError: it knows none of them."""
+    if path is None:
+        return None
+    ids = raw_ids(model.item_ids, lines(path), "item")
+    known = set(model.item_ids.tolist())
+    unknown = [one for one in ids if one not in known]
+    if unknown and len(unknown) == len(ids):
+        raise ValueError(f"{flag} {path}: none of its {len(ids)} items is known to the model, such as {unknown[0]!r}")
+    if unknown:
+        shown = ", ".join(map(repr, unknown[:3])) + (", ..." if len(unknown) > 3 else "")
+        print(f"{flag} {path}: {len(unknown)} of {len(ids)} items are not known to the model: {shown}", file=sys.stderr)
+    return [one for one in ids if one in known]
+
+
+def lines(path: Path) -> list[str]:
+    """What stands on the lines that are not blank, whatever editor wrote them."""
+    try:
+        with open_lines(path) as file:
+            found = [line.rstrip("\r\n") for line in file]
+    except ValueError as error:
+        raise ValueError(f"{error}; or save it as UTF-8, one id a line") from None
+    if any("\0" in line for line in found):
+        raise ValueError(f"{path}: must be a text file with one id a line, and it has NULs; save it as UTF-8")
+    return [line for line in found if line.strip()]
 
 
 def add_show(parser: argparse.ArgumentParser) -> None:

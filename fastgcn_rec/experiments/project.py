@@ -11,7 +11,8 @@ from typing import Any
 
 from ..core import native
 from ..data.events import naming
-from ..data.spec import READING, ROLES, SPLIT, DataSpec
+from ..data.sources import ROLES
+from ..data.spec import BESIDE, OPTIONS, SPLIT, DataSpec
 from ..models import Recommender
 from ..system.files import write_atomically
 from ..system.toml import read_toml, toml_text
@@ -20,8 +21,7 @@ from ..training.config import TrainConfig
 from .recipes import RECIPES, Recipe
 
 FILE = "run.toml"
-_BESIDE = ("items", "users", "item_columns", "user_columns")
-_DATA = ("source", *ROLES, *_BESIDE, "format", *dict.fromkeys(name for names in READING.values() for name in names))
+_DATA = ("source", *ROLES, *BESIDE, *OPTIONS)
 _KEYS = {  # of each table; "" is the file itself
     "": ("version", "device", "data", "split", "recipe", "train"),
     "data": _DATA,

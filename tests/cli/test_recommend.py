@@ -220,3 +220,23 @@ def test_a_file_of_another_kind_is_no_model(models, tmp_path, capsys):
     for path in (tmp_path / "other.npz", tmp_path / "text.npz", tmp_path / "nowhere.npz", tmp_path):
         assert code_of("recommend", path, "1") == 2
         assert path.name in capsys.readouterr().err
+
+
+def test_some_items_alone_and_without_some(tmp_path, capsys):
+    model = saved(tmp_path)
+    users, items = model.user_ids[:2].tolist(), model.item_ids.tolist()
+    (tmp_path / "only.txt").write_text("".join(f"{i}\n" for i in items[:12]), encoding="utf-16")
+    (tmp_path / "without.txt").write_text(f"{items[0]}\r\n{items[5]}\r\n999\r\n")
+    words = [*users, "-k", 4, "--only", tmp_path / "only.txt", "--without", tmp_path / "without.txt"]
+    assert code_of("recommend", tmp_path, *words) == 0
+    said = capsys.readouterr()
+    assert said.err == f"--without {tmp_path / 'without.txt'}: 1 of 3 items are not known to the model: 999\n"
+    ids, _ = model.recommend(users, 4, items=items[:12], exclude=[items[0], items[5]])
+    for line, row in zip(said.out.splitlines(), ids.tolist(), strict=True):
+        assert [int(part.split()[0]) for part in line.split(": ")[1].split(", ")] == [i for i in row if i >= 0]
+    assert code_of("similar", tmp_path, items[3], *words[2:]) == 0
+    ids, _ = model.similar_items([items[3]], 4, among=items[:12], exclude=[items[0], items[5]])
+    assert [int(part.split()[0]) for part in capsys.readouterr().out.split(": ")[1].split(", ")] == ids[0].tolist()
+    (tmp_path / "only.txt").write_text("998\n999\n")
+    assert code_of("recommend", tmp_path, *words) == 2
+    assert "only.txt: none of its 2 items is known to the model, such as 998" in capsys.readouterr().err
