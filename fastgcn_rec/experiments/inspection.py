@@ -9,10 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data import Dataset, Interactions
+from ..data.files import files_of
+from ..data.sources import head_of
 from ..data.spec import DataSpec
 from .pictures import Bins, are_dates, bars, by_doubling, over_time
 
 _SHOWN = 5  # events
+_VALUES_SHOWN = 3  # of a column
 _VALUES = 20  # of ratings, one by one
 _QUANTILES = {"least": 0.0, "10%": 0.1, "25%": 0.25, "median": 0.5, "75%": 0.75, "90%": 0.9, "99%": 0.99, "largest": 1.0}  # fmt: skip
 
@@ -36,6 +39,9 @@ class Inspection:
     source : list of str
     spec : dict
         What was found out of how the data are read.
+    columns : list of dict
+        Of each column of the files: "column", its name or position, "read_as", its role or "", and "values", the first ones. Empty where the
+        format says what its columns are.
     first : list of dict
         The first events: raw ids, rating, time.
     events, pairs, repeated : int
@@ -55,6 +61,7 @@ class Inspection:
     read_as: str
     source: list[str]
     spec: dict[str, Any]
+    columns: list[dict[str, Any]]
     first: list[dict[str, Any]]
     events: int
     pairs: int
@@ -70,11 +77,18 @@ class Inspection:
         return dataclasses.asdict(self)
 
     def __str__(self) -> str:
-        parts = [f"{' '.join(self.source)}: {self.read_as}", "", *_table(self.first), ""]
+        parts = [f"{' '.join(self.source)}: {self.read_as}", ""]
+        if self.columns:
+            shown = [{**one, "values": ", ".join(one["values"])} for one in self.columns]
+            parts += [*_table(shown), ""]
+        parts += [
+            *_table([{**row, "time": self._moment(row["time"])} if "time" in row else row for row in self.first]),
+            "",
+        ]
         parts += [f"{label:<19} {value}" for label, value in self._counts()]
-        for side, one, other in ((self.users, "user", "items"), (self.items, "item", "users")):
+        for side, one, other in ((self.users, "a user", "items"), (self.items, "an item", "users")):
             numbers = ", ".join(f"{name} {value:,g}" for name, value in side.quantiles.items())
-            parts += ["", f"{other} of {'an' if one == 'item' else 'a'} {one}: {numbers}", *bars(side.degrees)]
+            parts += ["", f"{other} of {one}: {numbers}", *bars(side.degrees)]
         if self.rating is not None:
             parts += ["", "ratings", *bars([(str(value), n) for value, n in self.rating.get("values", [])])]
             parts += [f"  {name} {value:,g}" for name, value in self.rating.get("quantiles", {}).items()]
@@ -83,6 +97,9 @@ class Inspection:
             parts += ["", f"{what}, {self.time['first']} to {self.time['last']}", *bars(self.time["bins"])]
         parts += ["", "a training would have", *(f"  {label:<19} {value}" for label, value in self._held_out())]
         return "\n".join(parts)
+
+    def _moment(self, time: float) -> Any:
+        return moment(time) if self.time is not None and self.time["dates"] else time
 
     def _counts(self) -> list[tuple[str, str]]:
         return [
@@ -118,6 +135,7 @@ def inspect_data(spec: DataSpec) -> Inspection:
         spec.describe(),
         list(spec.source),
         spec.to_dict(),
+        _columns(spec),
         _first(events),
         len(events),
         int(pairs.size),
@@ -129,6 +147,18 @@ def inspect_data(spec: DataSpec) -> Inspection:
         _rating(events.rating),
         _split(spec, events, data),
     )
+
+
+def _columns(spec: DataSpec) -> list[dict[str, Any]]:
+    if spec.known:
+        return []
+    head = head_of(files_of(spec.source)[0], spec.reading) or []
+    roles = {column: role for role, column in spec.columns.items() if column != ""}
+    found = []
+    for n, column in enumerate(head):
+        values = list(dict.fromkeys(map(str, column.values[:100])))[:_VALUES_SHOWN]
+        found.append({"column": column.name, "read_as": roles.get(column.name, roles.get(n, "")), "values": values})
+    return found
 
 
 def _events_of(data: Dataset) -> Interactions:
@@ -158,8 +188,17 @@ def _time(time: NDArray[Any] | None) -> dict[str, Any] | None:
         return None
     least, largest = time.min().item(), time.max().item()
     dates = are_dates(least, largest)
-    first, last = (str(np.datetime64(int(at), "s")).replace("T", " ") if dates else at for at in (least, largest))
+    first, last = (moment(at) if dates else at for at in (least, largest))
     return {"first": first, "last": last, "dates": dates, "bins": over_time(time)}
+
+
+def moment(second: float) -> str:
+    """Of seconds since 1970, in UTC.
+
+    >>> moment(1600000000)
+    '2020-09-13 12:26:40'
+    """
+    return str(np.datetime64(int(second), "s")).replace("T", " ")
 
 
 def _rating(rating: NDArray[Any] | None) -> dict[str, Any] | None:

@@ -96,15 +96,14 @@ def _month_of(seconds: NDArray[np.int64] | NDArray[np.float64]) -> NDArray[np.in
 
 
 def _numbers(times: NDArray[np.int64] | NDArray[np.float64], least: float, largest: float) -> Bins:
-    whole = times.dtype.kind in "iu" and largest - least < 2**62
-    width = (largest - least) / MOST_BINS
+    whole = times.dtype.kind in "iu"
     if whole:
         width = -(-(int(largest) - int(least) + 1) // MOST_BINS)
-    if not width:
-        return [(f"{least:g}", int(times.size))]
-    n = int((largest - least) // width) + 1
-    found = _counted((np.minimum((part - least) // width, MOST_BINS - 1).astype(np.int64) for part in _parts(times)), min(n, MOST_BINS))  # fmt: skip
-    return [(f"{least + width * k:,}" if whole else f"{least + width * k:g}", count) for k, count in enumerate(found)]
+        edges = np.array([int(least) + width * k for k in range(MOST_BINS) if least + width * k <= largest], np.int64)
+    else:
+        edges = np.unique(least + (largest / MOST_BINS - least / MOST_BINS) * np.arange(MOST_BINS))
+    found = _counted((np.searchsorted(edges, part, side="right") - 1 for part in _parts(times)), edges.size)
+    return [(f"{edge:,}" if whole else f"{edge:g}", n) for edge, n in zip(edges.tolist(), found, strict=True)]
 
 
 def _counted(parts: Iterator[NDArray[np.int64]], n: int) -> Sequence[int]:
