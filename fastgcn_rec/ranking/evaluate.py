@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from ..core.arguments import check_count, check_fraction
 from ..core.graph import Graph
+from ..core.grown import with_edges
 from ..data import Dataset, Edges
+from ..data.dataset import Part
 from ..ops.sample import unseen_mask
 from ..system import stopping
 from .lists import SCORED_AT_ONCE
@@ -21,6 +23,17 @@ from .metrics import LIST_METRICS, METRICS, USER_METRICS, bootstrap, list_metric
 from .rank import as_ranker, own_graph
 from .ranker import Ranker
 from .same_data import check_same_data, check_same_ids
+
+
+def _of_part(data: Dataset, name: Part, known: Graph) -> tuple[Edges, Graph]:
+    """The edges of this part, and what is left out when it is to be found; ``known``: the model's edges, or the training ones."""
+    edges = data.part(name)
+    if name == "train":
+        return edges, Graph.from_edges([], [], known.n_users, known.n_items, device=known.device)
+    valid = [torch.from_numpy(side).long().to(known.device) for side in (data.valid.users, data.valid.items)]
+    if not len(data.valid):
+        return edges, known
+    return edges, with_edges(known, *valid) if name == "test" else known.without_edges(*valid)
 
 
 def _ranker_for(model: Any, test: Any, exclude: Graph) -> Ranker:
@@ -45,7 +58,6 @@ def _check_sizes(exclude: Graph, of: Dataset | Ranker, name: str) -> None:
 
 def _relevant(ranker: Ranker, test: Any, exclude: Graph) -> Graph:
     """The edges to be found."""
-    test = test.test if isinstance(test, Dataset) else test
     if isinstance(test, Edges):
         check_same_ids("evaluate", ranker, test.ids, "test")
         test = Graph.from_edges(test.users, test.items, exclude.n_users, exclude.n_items, device=exclude.device)
@@ -70,6 +82,7 @@ def evaluate(
     test: Edges | Dataset | Graph | Any,
     exclude: Graph | None = None,
     *,
+    part: Part = "test",
     ks: int | Sequence[int] = (20,),
     metrics: str | Sequence[str] = ("recall", "ndcg"),
     batch_users: int = SCORED_AT_ONCE,
@@ -86,16 +99,20 @@ def evaluate(
         The callable maps internal user ids int64 [b] to scores [b, n_items], a tensor or a NumPy array. All that may stand here:
         :func:`fastgcn_rec.ranking.as_ranker`.
     test : Edges, Dataset, Graph or SciPy sparse matrix [n_users, n_items]
-        The relevant items, by internal ids; repeated pairs count once and weights do not. A Dataset stands for its test part; the training edges
+        The relevant items, by internal ids; repeated pairs count once and weights do not. A Dataset stands for one of its parts; the training edges
         of the model must be among its own then. Edges of a Dataset of other ids than the model's are refused.
     exclude : Graph, optional
         Items that a user has an edge to here are left out of the ranking. Default: ``model.graph``; for a model without one the training
-        edges of a Dataset.
+        edges of a Dataset. Where a Dataset has a validation part, this is left out too for the test part, and is not for itself; for the
+        training part nothing is.
+    part : "test", "valid" or "train"
+        Of a Dataset.
     ks : cut-offs >= 1, or one; beyond n_items a list ends with the items; metrics : names out of :data:`METRICS`, or one
     batch_users : int
         Users scored at once by a callable or ``scorer()``: batch_users * n_items scores are held. Vectors need none.
     degrees : ascending ints, such as (10, 30)
-        Averages also over the users with 0 to 9, 10 to 29, and 30 or more edges in ``exclude``.
+        Averages also over the users with 0 to 9, 10 to 29, and 30 or more edges in ``exclude``, or where that is left out, in its default but for
+        the validation part.
     resamples, confidence, seed : int >= 0, float in (0, 1), int
         With resamples > 0, such as 1000: a bootstrap interval for every metric of users, see :func:`bootstrap`.
 
@@ -127,12 +144,18 @@ def evaluate(
     ks, degrees = _counts("ks", ks), _counts("degrees", degrees)
     if not ks:
         raise ValueError("evaluate: ks must be cut-offs >= 1, got none")
+    whole = test if isinstance(test, Dataset) else None
+    if whole is None and part != "test":
+        raise ValueError(
+            f"evaluate: part={part!r} is of a Dataset, got {type(test).__name__}; pass the Dataset, or leave part out"
+        )
+    known = exclude
     if exclude is None:
-        known = own_graph(model) or (test if isinstance(test, Dataset) else None)
-        exclude = known.graph() if isinstance(known, Dataset) else known
-        if exclude is None:
+        own = own_graph(model) or whole
+        known = own.graph() if isinstance(own, Dataset) else own
+        if known is None:
             raise ValueError("evaluate: pass exclude=Graph(...), the edges that count as seen; a plain scorer has none")
-    if not isinstance(exclude, Graph):
+    if not isinstance(known, Graph):
         raise TypeError(
             f"evaluate: exclude must be a Graph, got {type(exclude).__name__}; dataset.graph(), Graph(matrix) and Graph.from_edges make one"
         )
@@ -141,8 +164,10 @@ def evaluate(
     batch_users = check_count(batch_users, "evaluate: batch_users", 1)
     resamples, seed = check_count(resamples, "evaluate: resamples", 0), check_count(seed, "evaluate: seed", 0)
     confidence = check_fraction(confidence, "evaluate: confidence")
-    ranker = _ranker_for(model, test, exclude)
-    relevant = _relevant(ranker, test, exclude)
+    ranker = _ranker_for(model, test, known)
+    wanted, seen = (test, known) if whole is None else _of_part(whole, part, known)
+    exclude = seen if exclude is None else exclude
+    relevant = _relevant(ranker, wanted, exclude)
     users = torch.nonzero(relevant.user_degree).flatten()
     of_users = [m for m in metrics if m in USER_METRICS]
     of_lists = [m for m in metrics if m in LIST_METRICS]
@@ -163,13 +188,13 @@ def evaluate(
                 shown[k] += torch.bincount(ids[:, :k].flatten() + 1, minlength=exclude.n_items + 1)[1:].cpu().numpy()
         done += len(block)
     result = _means(values, names)
-    item_degree = exclude.item_degree.cpu().numpy()
+    item_degree = known.item_degree.cpu().numpy()
     for k in ks:
         found_lists = list_metrics(shown[k], item_degree, of_lists)
         result |= {f"{m}@{k}": value for m, value in found_lists.items()}
     result["n_users_evaluated"] = len(users)
     if len(degrees):
-        degree = exclude.user_degree[users].cpu().numpy()
+        degree = known.user_degree[users].cpu().numpy()
         bounds = [0, *degrees, np.inf]
         for low, high in itertools.pairwise(bounds):
             inside, bucket = (degree >= low) & (degree < high), f"[{low},{high})"

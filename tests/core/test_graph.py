@@ -9,6 +9,7 @@ from hypothesis import given
 from support import graphs
 
 from fastgcn_rec import Graph
+from fastgcn_rec.core.grown import with_edges
 
 
 @given(st.integers(1, 12), st.integers(1, 12), st.data())
@@ -172,3 +173,17 @@ def test_a_default_device_is_not_the_hosts():
     finally:
         torch.set_default_device(None)
     assert users.device.type == "cpu"
+
+
+@given(graphs(), st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=12, unique=True))
+def test_edges_are_added_and_those_that_are_there_stay(graph, more):
+    more = [(u, i) for u, i in more if u < graph.n_users and i < graph.n_items]
+    users, items = torch.tensor(more, dtype=torch.int64).reshape(-1, 2).T
+    grown = with_edges(graph, users, items, torch.arange(1.0, len(more) + 1))
+    expected = graph.to_scipy().toarray()
+    for at, pair in enumerate(more):
+        if expected[pair] == 0:
+            expected[pair] = 1 if graph.weight is None else at + 1
+    assert np.array_equal(grown.to_scipy().toarray(), expected)
+    assert (grown.weight is None) == (graph.weight is None)
+    assert with_edges(grown, users, items).fingerprint() == grown.fingerprint()

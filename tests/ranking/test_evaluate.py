@@ -184,6 +184,65 @@ def test_a_data_set_must_hold_the_edges_that_the_model_was_made_of():
         evaluate(Popularity(data), part)
 
 
+def left_out(model, data, part, **options):
+    """The pairs that no list shows when the part is evaluated."""
+    seen = []
+
+    class Spy:
+        graph = model.graph
+
+        def ranked(self, seen_graph, users, k):
+            users_of, items_of = seen_graph.edges()
+            seen.append(set(zip(users_of.tolist(), items_of.tolist(), strict=True)))
+            return model.ranked(seen_graph, users, k)
+
+    return evaluate(Spy(), data, part=part, **options), seen[0]
+
+
+def test_a_part_by_its_name_leaves_out_what_came_before_it():
+    whole = synthetic_interactions(50, 40, 400)
+    data = whole.with_valid(whole.split_valid(0.2)[1])
+    parts = {
+        name: set(zip(e.users.tolist(), e.items.tolist(), strict=True))
+        for name in ("train", "valid", "test")
+        for e in [data.part(name)]
+    }
+    plain, refitted = Popularity(data), Popularity(data.graph(parts=("train", "valid")))
+    wanted = {"train": set(), "valid": parts["train"], "test": parts["train"] | parts["valid"]}
+    for name, graph in (("train", data.train), ("valid", data.valid), ("test", data.test)):
+        for model in (plain, refitted):
+            found, hidden = left_out(model, data, name, ks=[5, 10], metrics=METRICS, degrees=[3])
+            assert hidden == wanted[name]
+            relevant = Graph.from_edges(graph.users, graph.items, 50, 40)
+            exclude = Graph.from_edges(*(np.array(sorted(hidden)).reshape(-1, 2).T.astype(np.int64)), 50, 40)
+            by_hand = evaluate(model, relevant, exclude, ks=[5, 10], metrics=["recall", "ndcg", "coverage"])
+            assert {key: found[key] for key in by_hand} == by_hand
+            assert found["n_users_evaluated[3,inf)"] == evaluate(model, graph, degrees=[3])["n_users_evaluated[3,inf)"]
+    assert evaluate(plain, data) == evaluate(plain, data, part="test")
+    assert evaluate(plain, whole.with_valid(data.valid), data.graph(), part="valid") == evaluate(
+        plain, data.valid, data.graph()
+    )
+    scores = np.random.default_rng(0).random((50, 40))
+    assert evaluate(lambda users: scores[users], data, part="valid") == evaluate(
+        lambda users: scores[users], data.valid, data.graph()
+    )
+    part, _ = data.split_valid(0.3)  # of a model of less than train, as without a validation part
+    assert (
+        left_out(Popularity(part), data, "test")[1]
+        == {*zip(part.train.users.tolist(), part.train.items.tolist(), strict=True)} | parts["valid"]
+    )
+
+
+def test_parts_that_are_not_there_are_named():
+    data = synthetic_interactions(50, 40, 400)
+    model = Popularity(data)
+    assert evaluate(model, data, part="valid")["n_users_evaluated"] == 0
+    with pytest.raises(ValueError, match="part must be one of 'train', 'valid', 'test', got 'dev'"):
+        evaluate(model, data, part="dev")
+    with pytest.raises(ValueError, match="part='valid' is of a Dataset, got Edges; pass the Dataset"):
+        evaluate(model, data.valid, part="valid")
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
