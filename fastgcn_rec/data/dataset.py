@@ -215,7 +215,8 @@ class Dataset:
         Dataset('toy', 2 users, 2 items, 2 train + 1 valid + 0 test edges)
         """
         if isinstance(valid, Interactions):
-            users, items = self.users_of(valid.user_ids[valid.users]), self.items_of(valid.item_ids[valid.items])
+            users = self._user_index.rows(valid.user_ids[valid.users], "valid", f"users of {self.name}")
+            items = self._item_index.rows(valid.item_ids[valid.items], "valid", f"items of {self.name}")
             valid = Edges(users.astype(np.int32), items.astype(np.int32), valid.time)
         self._check_own(valid)
         keys = self._keys(valid)

@@ -15,7 +15,10 @@ from .protocols import Ids, KnowsIds
 
 
 def check_same_data(who: str, model: KnowsIds, dataset: Any, name: str = "the model", *, part: bool = False) -> None:
-    """Raises unless ``dataset`` is a Dataset with the model's ids, whose training edges are those of the model's graph, or (``part``) hold them."""
+    """Raises unless ``dataset`` is a Dataset with the model's ids, whose training edges are those of the model's graph, or (``part``) hold them.
+
+    Its validation part may be in the graph: a refit puts it there.
+    """
     if not isinstance(dataset, Dataset):
         raise TypeError(
             f"{who}: dataset must be a Dataset, got {type(dataset).__name__}; make_dataset or build_dataset makes one of edges"
@@ -33,14 +36,17 @@ def check_same_data(who: str, model: KnowsIds, dataset: Any, name: str = "the mo
         )
     check_same_ids(who, model, (dataset.user_ids, dataset.item_ids), dataset.name, name)
     own = edge_keys(graph)
-    given = pair_keys(dataset.train.users, dataset.train.items, graph.n_users, graph.n_items)
-    given.sort()
-    if np.array_equal(own, given):
+    train, valid = (
+        np.sort(pair_keys(part.users, part.items, graph.n_users, graph.n_items))
+        for part in (dataset.train, dataset.valid)
+    )
+    if np.array_equal(own, train):
         return
-    other, missing = int((~among(given, own)).sum()), int((~among(own, given)).sum())
+    other = int((~among(train, own) & ~among(valid, own)).sum())
+    missing = int((~among(own, train)).sum())
     if other or (missing and not part):
         raise ValueError(
-            f"{who}: of the {len(own)} edges of the graph of {name} {other} are no training edges of {dataset.name}, and of the {len(given)} "
+            f"{who}: of the {len(own)} edges of the graph of {name} {other} are no training edges of {dataset.name}, and of the {len(train)} "
             f"training edges there {missing} are not in the graph; make the model from this data set, or pass the one that it was made from"
         )
 

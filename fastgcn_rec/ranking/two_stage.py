@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..core.arguments import as_floats, check_count
 from ..core.elementwise import in_pieces
 from ..core.graph import Graph
+from ..core.grown import with_edges
 from ..core.ids import among, pair_keys
 from ..data import Dataset, Edges
 from ..ops.ppr import ppr
@@ -127,7 +128,11 @@ class TwoStage(Ranker):
         return own + [f"item_{n}" for n in range(self.item_features.shape[1])]
 
     def fit(self, dataset: Dataset) -> TwoStage:
-        """Trains the ranker on the candidates of every user with a label; afterwards :attr:`graph` holds all of ``dataset.train``.
+        """Trains the ranker on the candidates of every user with a label; afterwards :attr:`graph` holds all of ``dataset.train``, and what
+        ``serving`` was trained on beside.
+
+        The data set's validation part is no label: it stays unseen, so that both stages can be chosen on it (``evaluate(two, data, part="valid")``),
+        unless ``serving`` was trained on it by a refit.
 
         Raises ValueError where the data set is another one than that of ``candidates`` and ``serving`` (other ids, or training edges that it
         lacks), or no label is left.
@@ -155,7 +160,8 @@ class TwoStage(Ranker):
         argument = _group_argument(self.ranker) if self.group_argument == "auto" else self.group_argument
         self.ranker.fit(x, y, **({} if argument is None else {argument: group[group > 0]}))
         self.training = Training(len(y), int(y.sum()), float(y.sum() / len(keys)))
-        self.graph = dataset.graph(graph.device)
+        serving = _edges(self.serving, "serving").to(graph.device)
+        self.graph = with_edges(dataset.graph(graph.device), *serving.edges())
         return self
 
     def places(

@@ -31,6 +31,7 @@ _FIELDS = {
     "history": dict,
     "reported": int,
 }
+_DEFAULTS = dataclasses.asdict(TrainConfig())  # what settings were that the file's version did not have yet
 
 
 class Checkpoint:
@@ -77,8 +78,8 @@ class Checkpoint:
     def _check_identity(self, theirs: Mapping[str, Any], any_epochs: bool) -> None:
         for part, here in self.identity.items():
             there = theirs.get(part)
-            if part == "config" and any_epochs and isinstance(there, dict):
-                there = {**there, "epochs": here["epochs"]}
+            if part == "config" and isinstance(there, dict):
+                there = {**_DEFAULTS, **there, **({"epochs": here["epochs"]} if any_epochs else {})}
             if not same_values(there, here):
                 raise ValueError(
                     f"fit: {self.path} was made with another {part}:\n  there {there}\n  here  {here}\n"

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from ..core.graph import Graph
+from ..data import Dataset
 from ..losses import Objective
 from ..models import Recommender
 from ..ranking.same_data import check_same_data
+from .config import TrainConfig
 
 
 def check_trainable(model: Any, dataset: Any) -> None:
@@ -26,6 +28,22 @@ def check_trainable(model: Any, dataset: Any) -> None:
     check_same_data("fit", model, dataset)
     if len(dataset.train) == 0:
         raise ValueError(f"fit: {dataset.name} has no training edges")
+
+
+def with_own_part(dataset: Any, valid: Any, config: TrainConfig) -> Any:
+    """The data set with ``valid`` as its validation part, where that is given; what is no data set stays as it is."""
+    if valid is None or not isinstance(dataset, Dataset):
+        return dataset
+    if config.protocol != "validation":
+        raise ValueError(
+            f"fit: valid is what protocol='validation' chooses the epoch on, and protocol is {config.protocol!r}; leave one of them out"
+        )
+    found = dataset.with_valid(valid)
+    if not len(found.valid):
+        raise ValueError(
+            "fit: valid has no edges, so that there is nothing to choose an epoch on; leave it out to hold out a part of train, or pass protocol='none'"
+        )
+    return found
 
 
 def check_learnable(graph: Graph, objective: Objective, name: str) -> None:

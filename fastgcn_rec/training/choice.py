@@ -8,6 +8,7 @@ import math
 import torch
 
 from ..core.graph import Graph
+from ..core.grown import with_edges
 from ..data import Dataset, Edges
 from ..models import Recommender
 from ..ranking.evaluate import evaluate
@@ -15,26 +16,52 @@ from ..ranking.metrics import is_better, parse_metric
 from .config import TrainConfig
 from .history import History
 
-_CHOSEN_ON = {"validation": "validation", "published": "test (published protocol)", "none": "none"}
+_HELD_OUT = {"random": "validation", "temporal": "validation (latest)"}
 
 
 class Judge:
     """Evaluates epochs by the config's protocol and chooses among them; ``edges`` None: evaluates nothing and takes the last.
 
+    What an epoch is chosen on by the protocol validation is not trained on: it is taken out of the graph, if it is there.
+
+    Attributes
+    ----------
+    edges, chosen_on : what an epoch is chosen on, and what :class:`History` calls it
+    own : the data set's validation part, if that is what is chosen on; no edges of train
+
     Raises ValueError where there should be edges to choose on and are not.
     """
 
     def __init__(self, dataset: Dataset, config: TrainConfig) -> None:
-        self.config = config
-        self.edges = _edges_to_judge_by(dataset, config)
-        self.chosen_on = _CHOSEN_ON[config.protocol]
+        self.config, self.name = config, dataset.name
+        self.edges, self.chosen_on = _edges_to_judge_by(dataset, config)
+        self.own = dataset.valid if self.edges is dataset.valid else None
+        self.seen_too = dataset.valid if config.protocol == "published" and len(dataset.valid) else None
 
     def training_graph(self, graph: Graph) -> Graph:
         """The graph without the edges that are held out of it."""
-        if self.edges is None or self.config.protocol != "validation":
+        if self.edges is None or self.own is not None or self.config.protocol != "validation":
             return graph
-        users, items = (torch.from_numpy(side).long().to(graph.device) for side in (self.edges.users, self.edges.items))
-        return graph.without_edges(users, items)
+        return graph.without_edges(*_on(graph, self.edges))
+
+    def base(self, graph: Graph) -> Graph:
+        """The graph of the training edges alone, where the model's may have the data set's own validation part too, from a refit before."""
+        if self.own is None:
+            return graph
+        base = graph.without_edges(*_on(graph, self.own))
+        return graph if base.n_edges == graph.n_edges else base
+
+    def refit_graph(self, graph: Graph) -> Graph:
+        """The graph with all that was held out, of one that is without the data set's own validation part."""
+        if self.own is None:
+            return graph
+        weight = self.own.weight
+        if graph.weight is not None and weight is None:
+            raise ValueError(
+                f"fit: refit=True trains on the validation part too, and that of {self.name} has no weights, as the model's edges have; give it some "
+                "(Edges(..., weight=)), or pass refit=False"
+            )
+        return with_edges(graph, *_on(graph, self.own), None if weight is None else torch.from_numpy(weight))
 
     def is_due(self, epoch: int) -> bool:
         """Whether it is an epoch to evaluate after."""
@@ -48,7 +75,10 @@ class Judge:
         """The record with the metrics of the model as it is now, on the graph that it is trained on."""
         name, k = parse_metric(self.config.metric)
         assert self.edges is not None
-        found = evaluate(model, self.edges, model.graph, ks=[k], metrics=tuple(dict.fromkeys((name, "recall", "ndcg"))))
+        seen = model.graph
+        if self.seen_too is not None:
+            seen = with_edges(seen, *_on(seen, self.seen_too))
+        found = evaluate(model, self.edges, seen, ks=[k], metrics=tuple(dict.fromkeys((name, "recall", "ndcg"))))
         del found["n_users_evaluated"]
         if math.isnan(found[self.config.metric]):
             raise ValueError(
@@ -76,22 +106,35 @@ class Judge:
         return new
 
 
-def _edges_to_judge_by(dataset: Dataset, config: TrainConfig) -> Edges | None:
+def _edges_to_judge_by(dataset: Dataset, config: TrainConfig) -> tuple[Edges | None, str]:
+    """The edges, and where they come from."""
     if config.protocol == "none":
-        return None
+        return None, "none"
     if config.protocol == "published":
         if len(dataset.test):
-            return dataset.test
+            return dataset.test, "test (published protocol)"
         raise ValueError(
             f"fit: protocol='published' chooses the epoch on the test part, and {dataset.name} has none; pass protocol='validation', or "
             "protocol='none' to keep the last epoch"
         )
-    _, held = dataset.split_valid(config.valid_fraction, seed=config.seed)
+    if len(dataset.valid):
+        return dataset.valid, "validation (own part)"
+    if config.valid_split == "temporal" and dataset.train.time is None:
+        raise ValueError(
+            f"fit: valid_split='temporal' holds out each user's latest edges, and {dataset.name} has no times; pass valid_split='random', or data with times"
+        )
+    _, held = dataset.split_valid(config.valid_fraction, seed=config.seed, by=config.valid_split)
     if len(held):
-        return held
+        return held, _HELD_OUT[config.valid_split]
     most = int(dataset.graph().user_degree.max())
     larger = f", or valid_fraction={math.ceil(5000 / most) / 10000:g} or more" if most > 1 else ""
     raise ValueError(
         f"fit: valid_fraction={config.valid_fraction} of a user's training edges, rounded, is none for every user of {dataset.name}, where no user "
         f"has more than {most}: there is nothing to choose an epoch on; pass protocol='none' to keep the last epoch{larger}"
     )
+
+
+def _on(graph: Graph, edges: Edges) -> tuple[torch.Tensor, torch.Tensor]:
+    """The edges' users and items, int64, where the graph is."""
+    users, items = (torch.from_numpy(side).long().to(graph.device) for side in (edges.users, edges.items))
+    return users, items

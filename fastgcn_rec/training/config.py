@@ -56,11 +56,14 @@ class TrainConfig(Objective):
     lr_schedule : "constant" or "linear"
         What follows the warmup; linear: lr * (1 - f) / (1 - w), so that ``epochs`` is part of the recipe.
     protocol : "validation", "published" or "none"
-        How the epoch that is kept is chosen. validation: a part of train is held out, the epoch with the best metric there is kept, the test part is not looked at;
+        How the epoch that is kept is chosen. validation: on the validation part of the data set, or a part of train that is held out where it has
+        none; the epoch with the best metric there is kept, the test part is not looked at;
         published: the epoch is picked on the test part, as most published code does, and the result says so;
         none: no evaluation, the last epoch is kept.
     valid_fraction : float in (0, 1)
-        The part of train that the protocol validation holds out.
+        The part of train that the protocol validation holds out of data without a validation part.
+    valid_split : "random" or "temporal"
+        Which part: any of each user's edges, or the latest ones, which needs times (:meth:`fastgcn_rec.data.Dataset.split_valid`).
     metric : str
         What chooses the epoch, NAME@K with a name out of :data:`fastgcn_rec.ranking.metrics.METRICS`. Of gini and popularity less is better.
     eval_every : int
@@ -68,8 +71,8 @@ class TrainConfig(Objective):
     patience : int
         Stop after so many evaluations without a better one (0: never).
     refit : bool
-        After the choice, train anew on all of train for the chosen number of epochs (a linear schedule ends there), so that
-        the held-out part is not lost.
+        After the choice, train anew on all of train and the validation part for the chosen number of epochs (a linear schedule ends there), so
+        that what was chosen on is not lost.
     storage : "float32" or "bfloat16"
         Dtype of the layers between hops; parameters and sums stay float32. docs/performance.md says what it gives.
 
@@ -105,6 +108,7 @@ class TrainConfig(Objective):
     lr_schedule: Literal["constant", "linear"] = "constant"
     protocol: Literal["validation", "published", "none"] = "validation"
     valid_fraction: float = 0.1
+    valid_split: Literal["random", "temporal"] = "random"
     metric: str = "recall@20"
     eval_every: int = 5
     patience: int = 5

@@ -12,9 +12,10 @@ class History:
     Attributes
     ----------
     epochs : a record an epoch, {"epoch", "loss", "seconds"} and the metrics, where evaluated
-    refit : likewise, of the epochs on all of train that followed the choice
+    refit : likewise, of the epochs on all of train and the validation part that followed the choice
     best_epoch, best_metric : the chosen epoch, from 1, and what it is chosen by; None where nothing was evaluated
-    chosen_on : "validation", "test (published protocol)" or "none"
+    chosen_on : "validation" or "validation (latest)", a part of train held out by chance or by time; "validation (own part)", the data set's or
+        the one passed; "test (published protocol)"; "none"
     stopped : why it ended before the last epoch; empty where it did not
 
     Examples

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..data import Dataset
+from ..core.graph import Graph
+from ..data import Dataset, Edges, Interactions
 from ..models import Recommender
 from ..system import stopping
 from ..system.progress import progress_bar
 from .checkpoint import Checkpoint, refit_checkpoint
-from .checks import check_learnable, check_trainable
+from .checks import check_learnable, check_trainable, with_own_part
 from .choice import Judge
 from .config import TrainConfig, with_options
 from .history import History
@@ -28,12 +29,15 @@ def fit(
     dataset: Dataset,
     config: TrainConfig | None = None,
     *,
+    valid: Edges | Interactions | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: bool = True,
     on_epoch: Callable[[dict[str, float]], None] | None = None,
     **options: Any,
 ) -> History:
     """Trains ``model`` on the edges of its graph, with their weights; afterwards it holds the chosen epoch's parameters.
+
+    With ``refit`` and a validation part of the data set's own the graph is that of train and of this part afterwards.
 
     Parameters
     ----------
@@ -43,6 +47,9 @@ def fit(
         The one that the model was made from: its ids and training edges are compared with the model's. A model of a Graph of these edges, which
         may have weights of its own, is taken as well.
     config : TrainConfig; ``options`` replace single fields of it
+    valid : Edges of internal ids, or Interactions, optional
+        What the epoch is chosen on, in place of ``dataset.valid`` or a part held out of train. What of it is in train is not trained on before
+        ``refit``; ids must be known to the data set. The same as training on ``dataset.with_valid(valid)``.
     checkpoint : path, optional
         Written every ``eval_every`` epochs, after the last, and when training stops before. If it exists, training goes on from it
         exactly: the same bits and the same History as without the interruption. Removed by nobody; delete it to start anew.
@@ -81,38 +88,44 @@ def fit(
     config = with_options(config, options)
     if on_epoch is not None and not callable(on_epoch):
         raise TypeError(f"fit: on_epoch must be a function of an epoch's record, got {on_epoch!r:.80}")
+    dataset = with_own_part(dataset, valid, config)
     check_trainable(model, dataset)
     path = None if checkpoint is None else Path(checkpoint)
     with stopping.deferred() as stop, _in_training_mode(model):
-        if not config.refit:
-            return _train(model, dataset, config, path, stop, progress, on_epoch).history
-        again, beside = dataclasses.replace(config, protocol="none", refit=False), None
-        if path is not None:
-            beside = refit_checkpoint(path)
-            Checkpoint.of(beside, model, again, dataset).refuse_others()  # now, not after the first training
-        chosen = _train(model, dataset, config, path, stop, progress, on_epoch)
-        chosen.restore(chosen.initial)
-        again = dataclasses.replace(again, epochs=chosen.history.best_epoch)
-        chosen.history.refit = _train(model, dataset, again, beside, stop, progress).history.epochs
+        judge = Judge(dataset, config)
+        with _on_graph(model, judge.base(model.graph)) as graph:
+            if not config.refit:
+                return _train(model, judge, _checkpoint(path, model, config, dataset), stop, progress, on_epoch).history
+            again, whole = dataclasses.replace(config, protocol="none", refit=False), judge.refit_graph(graph)
+            beside = None if path is None else refit_checkpoint(path)
+            with _on_graph(model, whole):  # what is refused, now, not after the first training
+                check_learnable(whole, again, dataset.name)
+                if judge.own is not None:
+                    model.check_learnable()
+                if (file := _checkpoint(beside, model, again, dataset)) is not None:
+                    file.refuse_others()
+            chosen = _train(model, judge, _checkpoint(path, model, config, dataset), stop, progress, on_epoch)
+            chosen.restore(chosen.initial)
+            again = dataclasses.replace(again, epochs=chosen.history.best_epoch)
+            with _on_graph(model, whole):
+                file = _checkpoint(beside, model, again, dataset)
+                chosen.history.refit = _train(model, Judge(dataset, again), file, stop, progress).history.epochs
+        model.graph = whole
         return chosen.history
 
 
 def _train(
     model: Recommender,
-    dataset: Dataset,
-    config: TrainConfig,
-    path: Path | None,
+    judge: Judge,
+    checkpoint: Checkpoint | None,
     stop: stopping.Stop,
     progress: bool,
     on_epoch: Callable[[dict[str, float]], None] | None = None,
 ) -> State:
     """One training, from its beginning or from its checkpoint to its end; the model then holds the chosen epoch's parameters."""
-    checkpoint = None if path is None else Checkpoint.of(path, model, config, dataset)
-    judge = Judge(dataset, config)
-    graph = judge.training_graph(model.graph)
-    check_learnable(graph, config, dataset.name)
-    whole_graph, model.graph = model.graph, graph
-    try:
+    config, graph = judge.config, judge.training_graph(model.graph)
+    check_learnable(graph, config, judge.name)
+    with _on_graph(model, graph):
         state = State(model, config, judge.chosen_on, checkpoint)
         with saved_when_stopped(state, stop):
             model.check_learnable()
@@ -138,8 +151,20 @@ def _train(
                 state.restore(state.best)
             stopping.check()
         return state
+
+
+def _checkpoint(path: Path | None, model: Recommender, config: TrainConfig, dataset: Dataset) -> Checkpoint | None:
+    return None if path is None else Checkpoint.of(path, model, config, dataset)
+
+
+@contextlib.contextmanager
+def _on_graph(model: Recommender, graph: Graph) -> Iterator[Graph]:
+    """The model with this graph in place of its own."""
+    before, model.graph = model.graph, graph
+    try:
+        yield graph
     finally:
-        model.graph = whole_graph
+        model.graph = before
 
 
 @contextlib.contextmanager

@@ -230,7 +230,7 @@ def test_a_part_of_other_ids_is_refused():
         data.with_valid(other.valid)
     with pytest.raises(ValueError, match=r"valid.users must lie in \[0, 40\), the internal ids of three, got 40"):
         data.with_valid(Edges([40], [0]))
-    with pytest.raises(ValueError, match="1 id that is not among the 40 users of three: 77"):
+    with pytest.raises(ValueError, match="valid holds 1 id that is not among the 40 users of three: 77"):
         data.with_valid(Interactions.from_raw([77], [0]))
     with pytest.raises(TypeError, match=r"valid must be Edges of internal ids, .* or Interactions, got list"):
         data.with_valid([(0, 1)])

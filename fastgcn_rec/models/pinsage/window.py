@@ -12,6 +12,7 @@ import torch
 from ...core.graph import Graph
 from ...core.ids import pair_keys
 from ...data import Dataset
+from ...data.edges import joined
 from ...ops.uniform_rows import uniform_rows
 from .draws import WINDOWS
 
@@ -27,8 +28,8 @@ class PairTimes(NamedTuple):
 
     @staticmethod
     def of(data: Dataset) -> PairTimes:
-        """The training edges'."""
-        edges, n_users, n_items = data.train, data.n_users, data.n_items
+        """The training edges', and the validation part's, on which a refit trains too."""
+        edges, n_users, n_items = joined([data.train, data.valid]), data.n_users, data.n_items
         if edges.time is None:
             raise ValueError(f"PinSAGE: window needs times, but {data.name} has none; leave window at None")
         keys = pair_keys(edges.users, edges.items, n_users, n_items)
