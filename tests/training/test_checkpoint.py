@@ -138,7 +138,12 @@ def test_what_interrupts_a_run_after_training_never_costs_the_training(place, tm
     assert "no space left" in capsys.readouterr().err
     watch_steps(monkeypatch, train_again)
     assert main(command) == 0
-    assert sorted(p.name for p in tmp_path.iterdir() if p.is_file()) == ["curves.png", "metrics.json", "model.npz"]
+    assert sorted(p.name for p in tmp_path.iterdir() if p.is_file()) == [
+        "curves.png",
+        "metrics.json",
+        "model.npz",
+        "run.toml",
+    ]
 
 
 def test_a_checkpoint_that_cannot_be_written_says_so_and_keeps_the_last_one(data, tmp_path, monkeypatch):
