@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -15,43 +16,54 @@ from ..core.ids import is_text
 from ..system.files import check_target, write_atomically
 from ..system.progress import progress_bar
 from .rank import as_ranker
+from .user_blocks import user_blocks
+from .writers import FORMATS, SUFFIXES, Columns, Lists, check_utf8, pyarrow, suffix_of, write_tables, writer_of
 
-Columns = dict[str, Any]  # NumPy arrays, or pyarrow's
-_SUFFIXES = (".csv", ".parquet")
 _VECTOR_SUFFIXES = (".npz", ".parquet")
 _MOST_UNICODE = 1 << 30  # bytes of ids in an .npz
 
 
 def write_recommendations(
     model: Any,
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | IO[bytes],
     users: Any = None,
     k: int = 20,
     *,
     exclude_seen: bool = True,
+    items: Any = None,
+    exclude: Any = None,
+    columns: Mapping[str, Any] | None = None,
+    format: Literal["csv", "jsonl", "parquet"] | None = None,
     block_users: int = 4096,
     progress: bool = True,
 ) -> int:
-    """Writes the k best items of each user to a .csv or .parquet file and returns the number of rows.
+    """Writes the k best items of each user to a file, or into an open one, and returns the number of recommendations.
 
-    A row a recommendation, users in the given order, ranks from 1: the columns user, rank, item (raw ids) and score (float32). Users
-    are taken in blocks, each written before the next is made, so that the memory does not grow with their number; the file is
-    there whole or not at all.
+    Users are taken in blocks in the given order, each written before the next is made, so that the memory does not grow with their number. A file is
+    there whole or not at all; an open one gets block after block, flushed.
+
+    - CSV and Parquet: a row a recommendation, with the columns user, rank (from 1), item (raw ids) and score (float32)
+    - JSON lines: a line a user, ``{"user": ..., "items": [...], "scores": [...]}``; null for an infinite score, which JSON has no number for
 
     Parameters
     ----------
     model : Recommender, or anything that :func:`fastgcn_rec.ranking.as_ranker` takes
-    path : path
-        Its suffix decides the format; .parquet needs pyarrow.
-    users : raw user ids, or None for all
+    path : path, or a file that is open for writing bytes, such as ``sys.stdout.buffer``
+        A suffix decides the format: .csv, .jsonl, both with .gz behind them if they are to be compressed, .parquet (needs pyarrow).
+    users : raw user ids, or None for all; or a stream of users in any number
+        An iterator of ids or of lists of them, or an open text or binary file with an id a line: read block by block, as long as it gives some.
     k, exclude_seen : as for :meth:`Recommender.recommend`
+    items, exclude : as there, for all users; of a stream raw ids for all, or Edges
+    columns : from names to arrays [n_items] by internal item ids, such as ``{"title": data.item_info["title"]}``: what is said of each item behind its score
+    format : "csv", "jsonl" or "parquet", for an open file
     block_users : int >= 1
     progress : a bar
 
     Raises
     ------
-    ValueError : another suffix; unknown users; an id with half of a surrogate pair, which UTF-8 does not have. OSError : ``path`` is a folder or cannot be written. ImportError : pyarrow is missing. All of these
-        before anything is ranked.
+    ValueError : another suffix; unknown users; an id with half of a surrogate pair, which UTF-8 does not have; columns of another length or name.
+        TypeError : a text file. OSError : ``path`` is a folder or cannot be written. ImportError : pyarrow is missing. All of these before anything is
+        ranked, but for what a stream gives.
 
     Examples
     --------
@@ -63,35 +75,60 @@ def write_recommendations(
     >>> path.read_text().splitlines()
     ['user,rank,item,score', '0,1,1,1.0', '1,1,0,1.0']
     """
-    path = Path(path)
-    if path.suffix not in _SUFFIXES:
-        raise ValueError(f"{path}: the suffix must be one of {', '.join(_SUFFIXES)}, got {path.suffix!r}")
-    block_users = check_count(block_users, "write_recommendations: block_users", 1)
-    k = check_count(k, "write_recommendations: k", 1)
-    model = as_ranker(model, who="write_recommendations")
+    who = "write_recommendations"
+    if isinstance(path, str | os.PathLike):
+        name, write = Path(path).name, writer_of(suffix_of(Path(path), SUFFIXES))
+        if format is not None:
+            raise ValueError(f"{who}: format is for open files, that of {name} comes from its suffix; leave it out")
+    else:
+        name, write = _open_name(path, who, format), writer_of(str(format))
+    block_users, k = check_count(block_users, f"{who}: block_users", 1), check_count(k, f"{who}: k", 1)
+    model = as_ranker(model, who=who)
     if exclude_seen:
-        model.graph_for("write_recommendations")
-    users = model.user_ids if users is None else model.user_ids[model.user_rows(users)]
-    for name, ids in (("user", users), ("item", model.item_ids)):
-        _check_utf8(ids, name, path)
-    writer = _parquet_writer() if path.suffix == ".parquet" else _write_csv
+        model.graph_for(who)
+    of_items = {"item": model.item_ids, **_columns(columns, model.n_items, who)}
+    for column_name, column in of_items.items():
+        check_utf8(column, "item id" if column_name == "item" else column_name, name)
+    blocks, n_users = user_blocks(model, users, items, exclude, block_users, who, name)
     count = 0
 
-    def blocks() -> Iterator[Columns]:
+    def lists() -> Iterator[Lists]:
         nonlocal count
-        with progress_bar(len(users), "user", path.name, shown=progress) as bar:
-            for begin in range(
-                0, max(len(users), 1), block_users
-            ):  # no users: one empty block, which names the columns
-                block = users[begin : begin + block_users]
-                ids, scores = model.recommend(block, k, exclude_seen)
-                row, rank = np.nonzero(scores > -np.inf)
-                count += len(row)
-                yield {"user": block[row], "rank": rank + 1, "item": ids[row, rank], "score": scores[row, rank]}
-                bar.update(len(block))
+        with progress_bar(n_users, "user", name, shown=progress) as bar:
+            for rows, wanted in blocks:
+                ids, scores = model.places(rows, k, exclude_seen, wanted, who)
+                block = Lists(model.user_ids[rows.cpu().numpy()], ids.cpu().numpy(), scores, of_items)
+                count += int((block.ids >= 0).sum())
+                yield block
+                bar.update(len(rows))
 
-    write_atomically(path, lambda file: writer(file, blocks()))
+    if isinstance(path, str | os.PathLike):
+        write_atomically(path, lambda file: write(file, lists()))
+    else:
+        write(path, lists())
     return count
+
+
+def _open_name(file: Any, who: str, format: str | None) -> str:
+    if isinstance(file, io.TextIOBase):
+        raise TypeError(
+            f"{who}: an open file must take bytes, got a text file; open it in mode 'wb', or pass its .buffer"
+        )
+    if format not in FORMATS:
+        raise ValueError(f"{who}: format must be one of {tuple(FORMATS)} for an open file, got {format!r}")
+    return str(getattr(file, "name", type(file).__name__))
+
+
+def _columns(given: Mapping[str, Any] | None, n_items: int, who: str) -> Columns:
+    columns = {name: np.asarray(column) for name, column in (given or {}).items()}
+    for name, column in columns.items():
+        if name in ("user", "rank", "item", "score", "items", "scores"):
+            raise ValueError(f"{who}: columns has {name!r}, which is a column of the lists; name it otherwise")
+        if column.shape != (n_items,):
+            raise ValueError(
+                f"{who}: columns[{name!r}] must have shape [n_items] = [{n_items}], by internal item ids, got {list(column.shape)}"
+            )
+    return columns
 
 
 def write_vectors(model: Any, path: str | os.PathLike[str], side: Literal["items", "users"] = "items") -> int:
@@ -124,8 +161,7 @@ def write_vectors(model: Any, path: str | os.PathLike[str], side: Literal["items
     (3, 8)
     """
     path = Path(path)
-    if path.suffix not in _VECTOR_SUFFIXES:
-        raise ValueError(f"{path}: the suffix must be one of {', '.join(_VECTOR_SUFFIXES)}, got {path.suffix!r}")
+    suffix_of(path, _VECTOR_SUFFIXES)
     if side not in ("items", "users"):
         raise ValueError(f"write_vectors: side must be 'items' or 'users', got {side!r}")
     check_target(path)
@@ -139,23 +175,11 @@ def write_vectors(model: Any, path: str | os.PathLike[str], side: Literal["items
         ids = _unicode(ids, path) if is_text(ids) else ids
         write_atomically(path, lambda file: np.savez(file, allow_pickle=False, ids=ids, vectors=table))
         return len(table)
-    _check_utf8(ids, side.removesuffix("s"), path)
-    pyarrow, writer = _pyarrow(), _parquet_writer()
-    lists = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(table.ravel()), table.shape[1])
-    write_atomically(path, lambda file: writer(file, iter([{"id": ids, "vector": lists}])))
+    check_utf8(ids, f"{side.removesuffix('s')} id", str(path))
+    arrow = pyarrow()
+    lists = arrow.FixedSizeListArray.from_arrays(arrow.array(table.ravel()), table.shape[1])
+    write_atomically(path, lambda file: write_tables(file, iter([{"id": ids, "vector": lists}])))
     return len(table)
-
-
-def _check_utf8(ids: NDArray[Any], name: str, path: Path) -> None:
-    if not is_text(ids):
-        return
-    for text in ids.tolist():
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise ValueError(
-                f"{path}: the {name} id {text!a} holds half of a surrogate pair, which a {path.suffix} file, of UTF-8, cannot; name it otherwise"
-            ) from None
 
 
 def _unicode(ids: NDArray[Any], path: Path) -> NDArray[Any]:
@@ -167,54 +191,3 @@ def _unicode(ids: NDArray[Any], path: Path) -> NDArray[Any]:
     if size > _MOST_UNICODE:
         raise ValueError(f"{path}: ids as wide as the longest take {size >> 20} MiB in an .npz; take a .parquet file")
     return np.array(texts, np.str_)
-
-
-def _write_csv(file: IO[bytes], blocks: Iterator[Columns]) -> None:
-    import csv
-    import io
-
-    text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
-
-    class Lines:
-        @staticmethod
-        def write(row: str) -> None:
-            text.write(row.removesuffix("\r\n") + "\n")
-
-    rows = csv.writer(Lines, lineterminator="\r\n")  # before Python 3.13 it quotes a CR only if lines end so
-    for number, columns in enumerate(blocks):
-        if number == 0:
-            rows.writerow(columns)
-        scores = [f"{score}" for score in columns.pop("score")]  # float32's shortest text, not float64's
-        rows.writerows(zip(*(column.tolist() for column in columns.values()), scores, strict=True))
-    text.detach()
-
-
-def _pyarrow() -> Any:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise ImportError(
-            "a .parquet file needs pyarrow: pip install 'fastgcn_rec[parquet]', or write a .csv or .npz"
-        ) from None
-    return pyarrow
-
-
-def _parquet_writer() -> Callable[[IO[bytes], Iterator[Columns]], None]:
-    pyarrow = _pyarrow()
-
-    def write(file: IO[bytes], blocks: Iterator[Columns]) -> None:
-        first = table(next(blocks))
-        with pyarrow.parquet.ParquetWriter(file, first.schema) as writer:
-            writer.write_table(first)
-            for columns in blocks:
-                writer.write_table(table(columns))
-
-    def table(columns: Columns) -> Any:
-        return pyarrow.table({name: typed(column) for name, column in columns.items()})
-
-    def typed(column: Any) -> Any:  # no texts would be of no type
-        texts = isinstance(column, np.ndarray) and is_text(column)
-        return pyarrow.array(column.tolist(), pyarrow.string()) if texts else column
-
-    return write

@@ -36,10 +36,13 @@ class Rows(NamedTuple):
         indptr = self.graph.indptr
         return (indptr.diff() if self.at is None else indptr[self.at + 1] - indptr[self.at]).cpu().numpy()
 
+    def rows(self, lists: slice) -> Tensor:
+        """The rows of the graph of these lists."""
+        return torch.arange(lists.start, lists.stop, device=self.graph.device) if self.at is None else self.at[lists]
+
     def part(self, lists: slice) -> Graph:
         """A row for each of these lists."""
-        rows = torch.arange(lists.start, lists.stop, device=self.graph.device) if self.at is None else self.at[lists]
-        return self.graph.select_users(rows)
+        return self.graph.select_users(self.rows(lists))
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +60,18 @@ class Filter:
     def leaving_out(self, graph: Graph | None, at: Tensor | None = None) -> Filter:
         """The same, less what row at[n] of ``graph`` has."""
         return self if graph is None else replace(self, without=(*self.without, Rows(graph, at)))
+
+    def part(self, lists: slice) -> Filter:
+        """What is said of these lists."""
+        return self._each(lambda rows: Rows(rows.graph, rows.rows(lists)))
+
+    def of_users(self, users: Tensor) -> Filter:
+        """What is said of other lists, of these users."""
+        return self._each(lambda rows: Rows(rows.graph, users))
+
+    def _each(self, change: Callable[[Rows], Rows]) -> Filter:
+        only = None if self.only is None else change(self.only)
+        return replace(self, only=only, without=tuple(map(change, self.without)))
 
     def parts(self, n: int, most: int) -> Iterator[slice]:
         """The n lists in blocks of ``most`` at most, fewer where they have many items of their own."""

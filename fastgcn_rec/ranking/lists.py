@@ -47,10 +47,10 @@ def best_of(queries: Tensor, items: Tensor, k: int, lists: Filter, part: slice) 
         return _best_pairs(queries, items, k, lists.allowed(part))
     subset = None if lists.among is None else torch.from_numpy(lists.among).to(items.device)
     if len(lists.without) == 1:
-        graph, at = lists.without[0]
-        graph = graph.to(items.device)
-        rows = torch.arange(part.start, part.stop) if at is None else at[part]
-        return retrieve(queries, items, k, graph, exclude_rows=rows.to(items.device), items_subset=subset)
+        rows = lists.without[0].rows(part).to(items.device)
+        return retrieve(
+            queries, items, k, lists.without[0].graph.to(items.device), exclude_rows=rows, items_subset=subset
+        )
     left = lists.left_out(part)
     return retrieve(queries, items, k, None if left is None else left.to(items.device), items_subset=subset)
 

@@ -194,23 +194,33 @@ class Ranker:
         who = "recommend"
         if as_frame is not False:
             check_frame_kind(as_frame, f"{who}: as_frame")
-        ids, scores = self.places(users, k, exclude_seen, items, exclude, who)
+        rows = self.on_device(self.user_rows(users))
+        ids, scores = self.places(rows, k, exclude_seen, self.wanted(who, rows, items, exclude), who)
         if as_frame is False:
             return self.raw_items(ids), scores
-        return to_frame(columns_of(self.user_ids[self.user_rows(users)], self.item_ids, ids, scores), as_frame)
+        return to_frame(columns_of(self.user_ids[rows.cpu().numpy()], self.item_ids, ids, scores), as_frame)
 
     def places(
-        self, users: Any, k: int, exclude_seen: bool, items: Any, exclude: Any, who: str
+        self, users: Tensor, k: int, exclude_seen: bool, wanted: Filter, who: str
     ) -> tuple[Tensor, NDArray[np.float32]]:
-        """:meth:`recommend` by internal item ids, -1 for none; ``who`` is named in errors."""
+        """:meth:`recommend` by internal ids, of users int64 [n] and of items, -1 for none; ``who`` is named in errors."""
         k = check_count(k, f"{who}: k", 1)
         seen = self.graph_for(who) if exclude_seen else None
-        rows = torch.from_numpy(self.user_rows(users))
-        rows = rows if self.graph is None else rows.to(self.graph.device)
-        wanted = filter_of(who, len(rows), self.n_items, self._item_rows_of, items, exclude, model=self, users=rows)
-        lists = self.filtered(seen, rows, k, wanted) if wanted else self.ranked(seen, rows, k)
-        ids, scores = joined(lists)
+        ids, scores = joined(self.filtered(seen, users, k, wanted) if wanted else self.ranked(seen, users, k))
         return ids, scores.cpu().numpy()
+
+    def wanted(self, who: str, users: Tensor, items: Any, exclude: Any) -> Filter:
+        """What the arguments of :meth:`recommend` say of the lists of internal user ids int64 [n]."""
+
+        def rows_of(raw_ids: NDArray[Any], name: str) -> NDArray[np.int64]:
+            return self.rows_of("items", raw_ids, name)
+
+        return filter_of(who, len(users), self.n_items, rows_of, items, exclude, model=self, users=users)
+
+    def on_device(self, rows: NDArray[np.int64]) -> Tensor:
+        """Internal ids where the graph is."""
+        ids = torch.from_numpy(rows)
+        return ids if self.graph is None else ids.to(self.graph.device)
 
     def similar_items(self, items: Any, k: int = 20, among: Any = None, exclude: Any = None) -> Best:
         """The k items nearest to each item by cosine, itself left out: (raw ids [n, k], cosines [n, k]); padded as :meth:`recommend`
@@ -255,9 +265,6 @@ class Ranker:
     def item_rows(self, items: Any) -> NDArray[np.int64]:
         """The internal ids of raw item ids; a ValueError names those that the model does not know."""
         return self.rows_of("items", _listed(items, "items"), "items")
-
-    def _item_rows_of(self, raw_ids: NDArray[Any], name: str) -> NDArray[np.int64]:
-        return self.rows_of("items", raw_ids, name)
 
     def rows_of(self, side: Side, raw_ids: NDArray[Any], name: str) -> NDArray[np.int64]:
         """The internal ids of one side's raw ids [n], whose sorted order is kept from call to call; ``name`` is the argument named in errors."""

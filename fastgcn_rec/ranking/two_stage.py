@@ -165,14 +165,14 @@ class TwoStage(Ranker):
         return self
 
     def places(
-        self, users: Any, k: int, exclude_seen: bool, items: Any, exclude: Any, who: str
+        self, users: Tensor, k: int, exclude_seen: bool, wanted: Filter, who: str
     ) -> tuple[Tensor, NDArray[np.float32]]:
         """The k best of each user's candidates, which are those of the items that may be recommended; equal scores keep the candidates' order. k <=
         n_candidates."""
         k = check_count(k, "TwoStage: k")
         if not 1 <= k <= self.n_candidates:
             raise ValueError(f"TwoStage: k must lie in [1, n_candidates] = [1, {self.n_candidates}], got {k}")
-        return super().places(users, k, exclude_seen, items, exclude, who)
+        return super().places(users, k, exclude_seen, wanted, who)
 
     def ranked(self, seen: Graph | None, users: Tensor, k: int, batch_users: int = _AT_ONCE) -> Lists:
         """(users [b], internal item ids [b, k], the ranker's scores [b, k]) block by block, -1 and -inf beyond the candidates; for

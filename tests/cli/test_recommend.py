@@ -65,7 +65,7 @@ def test_an_interrupted_file_is_not_there_and_the_old_one_stays(tmp_path, suffix
     if suffix == ".parquet":
         pytest.importorskip("pyarrow", reason="needs pyarrow: an extra")
     model, out = saved(tmp_path), tmp_path / f"recs{suffix}"
-    plain, calls = model.recommend, []
+    plain, calls = model.places, []
 
     def stop_in_the_second_block(*args):
         calls.append(args)
@@ -78,7 +78,7 @@ def test_an_interrupted_file_is_not_there_and_the_old_one_stays(tmp_path, suffix
             out.write_bytes(old)
         calls.clear()
         with monkeypatch.context() as patched:
-            patched.setattr(model, "recommend", stop_in_the_second_block)
+            patched.setattr(model, "places", stop_in_the_second_block)
             with pytest.raises(KeyboardInterrupt):
                 write_recommendations(model, out, block_users=10, progress=False)
         assert out.exists() == (old is not None)
@@ -131,7 +131,9 @@ def test_errors(tmp_path, capsys, monkeypatch):
     assert "either as arguments or by --users" in fails("recommend", tmp_path, "1", "--users", "all")
     assert "item ids are integers of 64 bits, got 'x'" in fails("similar", tmp_path, "x")
     assert "holds 1 id that is not among the 40 users" in fails("recommend", tmp_path, 999, "--out", out)
-    assert "one of .csv, .parquet, got '.txt'" in fails("recommend", tmp_path, "--users", "all", "--out", "recs.txt")
+    assert "one of .csv, .csv.gz, .jsonl, .jsonl.gz, .parquet, got '.txt'" in fails(
+        "recommend", tmp_path, "--users", "all", "--out", "recs.txt"
+    )
     assert "nowhere.txt" in fails("recommend", tmp_path, "--users", tmp_path / "nowhere.txt")
     assert not out.exists()
     with pytest.raises(ValueError, match="k must be >= 1, got 0"):

@@ -58,7 +58,7 @@ def test_an_id_that_utf_8_does_not_have_is_named_before_any_work_or_kept(tmp_pat
             side, other = ("items", "users") if half in items else ("users", "items")
             named = rf"(?s)x\.\w+: the {side[:-1]} id {re.escape(ascii(half))} holds half of a surrogate pair"
             with monkeypatch.context() as patched:
-                patched.setattr(MF, "recommend", None)
+                patched.setattr(MF, "places", None)
                 for name in ("x.csv", "x.parquet"):
                     with pytest.raises(ValueError, match=named):
                         write_recommendations(model, tmp_path / name, progress=False)
