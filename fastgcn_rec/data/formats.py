@@ -1,50 +1,64 @@
-"""Which reader a file or folder is for, by its content."""
+"""Which reader files or a folder are for, by their content."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 from zipfile import BadZipFile, ZipFile
 
+from .compressed import archive_of, is_hidden, kind_of, open_bytes
+from .files import files_of, suffix_of
+
 Format = Literal["csv", "parquet", "npz", "recbole", "movielens", "lightgcn"]
 _RATINGS = ("u.data", "ratings.dat")
+_TYPED = rb"[^\t:]+:(token|float|token_seq|float_seq)(\t[^\t:]+:(token|float|token_seq|float_seq))*"
 
 
-def format_of(path: Path) -> Format:
-    """The format of a file or folder that exists; "csv" stands for delimited text of any kind."""
-    return _of_folder(path) if path.is_dir() else _of_file(path)
+def format_of(source: Sequence[str]) -> Format:
+    """The format of a path, or of several that are one table; "csv" stands for delimited text of any kind.
+
+    FileNotFoundError: there are no such files. ValueError: a folder holds files of several kinds.
+    """
+    path = Path(source[0]).expanduser()
+    if len(source) == 1 and path.is_dir():
+        found = _of_names({entry.name for entry in path.iterdir()})
+        if found is not None:
+            return found
+    elif len(source) == 1 and path.is_file() and kind_of(path) == "zip":
+        return _of_archive(path)
+    return _of_file(files_of([str(Path(one).expanduser()) if one != "-" else one for one in source])[0])
 
 
-def _of_folder(folder: Path) -> Format:
-    names = {entry.name for entry in folder.iterdir()}
+def _of_names(names: set[str]) -> Format | None:
+    """What the names of a folder's files say."""
     if not names.isdisjoint(_RATINGS) or {"ratings.csv", "movies.csv"} <= names:
         return "movielens"
     if {"train.txt", "test.txt"} <= names:
         return "lightgcn"
-    suffixes = {Path(name).suffix for name in names if not name.startswith((".", "_"))}
-    return "recbole" if ".inter" in suffixes else "parquet" if ".parquet" in suffixes else "csv"
+    suffixes = {suffix_of(Path(name)) for name in names if not is_hidden(name)}
+    return "recbole" if ".inter" in suffixes else "parquet" if ".parquet" in suffixes else None
+
+
+def _of_archive(path: Path) -> Format:
+    try:
+        with ZipFile(path) as archive:
+            names = archive.namelist()
+    except BadZipFile:
+        return "npz" if path.suffix == ".npz" else "csv"
+    if names and all(name.endswith(".npy") for name in names):
+        return "npz"
+    return "movielens" if _of_names({Path(name).name for name in names}) == "movielens" else "csv"
 
 
 def _of_file(path: Path) -> Format:
     if path.name in _RATINGS:
         return "movielens"
-    with open(path, "rb") as file:
-        head = file.read(4096)
-    if head.startswith(b"PAR1"):
-        return "parquet"
-    if head.startswith(b"PK\x03\x04"):
-        return "npz" if _holds_arrays(path) else "csv"
-    line = head.split(b"\n", 1)[0].strip()
-    typed = re.fullmatch(
-        rb"[^\t:]+:(token|float|token_seq|float_seq)(\t[^\t:]+:(token|float|token_seq|float_seq))*", line
-    )
-    return "recbole" if typed else "csv"
-
-
-def _holds_arrays(path: Path) -> bool:
-    try:
-        with ZipFile(path) as archive:
-            return all(name.endswith(".npy") for name in archive.namelist())
-    except (BadZipFile, OSError):
-        return path.suffix == ".npz"
+    if archive_of(path) is None:
+        with open(path, "rb") as file:
+            if file.read(4) == b"PAR1":
+                return "parquet"
+    with open_bytes(path) as stream:
+        line = stream.read(4096).split(b"\n", 1)[0].strip()
+    return "recbole" if re.fullmatch(_TYPED, line) else "csv"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cached_property
@@ -16,6 +16,7 @@ from .timeforms import forms_of
 from .times import is_date, unit_of
 
 _ENOUGH = 20  # values that say something of repetition
+_TIMES = 1e8  # from here on numbers may be times
 
 
 class SampledColumn:
@@ -65,7 +66,8 @@ class SampledColumn:
     def count_rows(self) -> bool:
         """Whether each is one more than the one before, as the numbers of rows are."""
         found = self.numbers
-        return found is not None and len(found) >= _ENOUGH and all(b - a == 1 for a, b in pairwise(found))
+        few = found is None or len(found) < _ENOUGH or found[-1] >= _TIMES
+        return not few and all(b - a == 1 for a, b in pairwise(found or ()))
 
     @property
     def may_be_ids(self) -> bool:
@@ -111,12 +113,18 @@ class SampledColumn:
         )
 
 
-def columns_of(names: Sequence[str | int], rows: Sequence[Sequence[str]]) -> list[SampledColumn]:
-    """The columns of rows of texts; fields that rows are short of are missing."""
-    return [
-        SampledColumn(name, (row[at].strip() for row in rows if at < len(row)), texts=True)
-        for at, name in enumerate(names)
-    ]
+def columns_of(
+    names: Sequence[str | int], rows: Sequence[Sequence[str]], missing: Collection[str] = (), decimal: str = "."
+) -> list[SampledColumn]:
+    """The columns of rows of texts; fields that rows are short of, and those that stand for none, are missing."""
+
+    def values(at: int) -> Iterable[str]:
+        for row in rows:
+            value = row[at].strip() if at < len(row) else ""
+            if value not in missing:
+                yield value.replace(",", ".") if decimal == "," and _is_number(value.replace(",", ".")) else value
+
+    return [SampledColumn(name, values(at), texts=True) for at, name in enumerate(names)]
 
 
 def shown_columns(columns: Sequence[SampledColumn]) -> str:

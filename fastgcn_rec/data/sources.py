@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
-from pathlib import Path
 from typing import Any, get_args
 
+from .files import files_of
 from .formats import Format, format_of
 from .guess import Columns, guess_columns
 from .interactions import Interactions
@@ -16,70 +16,96 @@ from .parquet import ParquetFiles
 from .readers import read_csv, read_npz, read_parquet
 from .recbole import read_recbole
 from .sample import SampledColumn, columns_of
-from .text import TextFormat
+from .sniff import head, sniff
+from .text import TextFormat, read_header
 
 ROLES = ("user", "item", "rating", "weight", "time")
 TIMES = ("time_unit", "time_format")
+_SNIFFED = ("sep", "header", "quoted", "newlines", "comment", "strip", "ids", "missing", "encoding", *TIMES, "decimal")
 READING: dict[str, tuple[str, ...]] = {  # what the reader of each format takes
-    "csv": (
-        "sep", "header", "quoted", "newlines", "comment", "strip", "ids", "missing", "bad_lines", "encoding", *TIMES,
-    ),
+    "csv": (*_SNIFFED, "bad_lines", "skip_bad_lines"),
     "parquet": TIMES,
     "npz": (),
     "recbole": (),
     "movielens": (),
     "lightgcn": (),
-}  # fmt: skip
+}
 COLUMNS = {"csv": ROLES, "parquet": ROLES, "recbole": ROLES}
+BLANKS = "blanks"  # the separator None, which would be one to be guessed
 _HEAD = 1000  # rows by which columns are told apart
 
 
-def resolved(path: Path, columns: Columns, reading: Mapping[str, Any]) -> tuple[Columns, dict[str, Any]]:
-    """(columns, reading) with the format, the columns and the unit of times filled in, from the heads of files."""
+def format_for(source: Sequence[str], reading: Mapping[str, Any]) -> Format:
+    """The format that is given, or found by the content."""
     known = get_args(Format)
-    form = reading.get("format") or format_of(path)
+    form = reading.get("format") or format_of(source)
     if form not in known:
         raise ValueError(f"format must be one of {', '.join(map(repr, known))}, got {form!r}")
-    refuse(f"{path} (format {form!r})", reading, ("format", *READING[form]), "options")
-    refuse(f"{path} (format {form!r})", columns, COLUMNS.get(form, ()), "columns")
+    if len(source) > 1 and form not in ("csv", "parquet"):
+        raise ValueError(f"format {form!r} is of one file or folder, got {len(source)}: {', '.join(source[:5])}")
+    return form  # type: ignore[no-any-return]
+
+
+def resolved(source: Sequence[str], columns: Columns, reading: Mapping[str, Any]) -> tuple[Columns, dict[str, Any]]:
+    """(columns, reading) with the format, the form of texts, the columns and the unit of times filled in, from the heads of files."""
+    form = format_for(source, reading)
+    what = f"{', '.join(source[:5])}{', ...' if len(source) > 5 else ''}"
+    refuse(f"{what} (format {form!r})", reading, ("format", *READING[form]), "options")
+    refuse(f"{what} (format {form!r})", columns, COLUMNS.get(form, ()), "columns")
     reading = {"format": form, **reading}
-    head = head_of(path, reading)
-    if head is None:
+    table: list[SampledColumn] | None = None
+    if form == "csv":
+        text, table = _text_head(source, columns, reading)
+        reading |= text
+    elif form == "parquet":
+        table = _parquet_head(source)
+    if table is None:
         return columns, reading
-    columns = guess_columns(str(path), head, columns, time_format=reading.get("time_format"))
+    columns = guess_columns(what, table, columns, time_format=reading.get("time_format"))
     time = columns["time"]
-    sampled = next((column for n, column in enumerate(head) if time == column.name or time == n), None)
-    if sampled is not None and sampled.numbers is not None and not {"time_unit", "time_format"} & set(reading):
+    sampled = next((column for n, column in enumerate(table) if time == column.name or time == n), None)
+    if sampled is not None and sampled.numbers is not None and not set(TIMES) & set(reading):
         reading["time_unit"] = sampled.unit or ""
     return columns, reading
 
 
-def head_of(path: Path, reading: Mapping[str, Any]) -> list[SampledColumn] | None:
-    """The first rows of a table; None where the format says what its columns are."""
-    if reading["format"] == "parquet":
-        files = ParquetFiles(path)
-        batch = next(files.batches({name: name for name in files.names}), None)
-        rows = None if batch is None else batch.slice(0, _HEAD)
-        return [
-            SampledColumn(name, [] if rows is None else rows.column(n).to_pylist(), texts=False)
-            for n, name in enumerate(files.names)
-        ]
-    if reading["format"] != "csv":
-        return None
-    form = TextFormat(
-        **{name: value for name, value in reading.items() if name not in ("format", "bad_lines", "missing")}
-    )
-    form = replace(form, quoted=form.quoted and form.sep is not None and len(form.sep) == 1)
-    with form.rows(path) as rows:
-        head = [fields for _, fields in islice(rows, _HEAD + 1)]
-    if not head:
-        raise ValueError(f"{path}: the file is empty; it must have columns of users and of items")
-    if not form.header:
-        return columns_of(range(len(head[0])), head)
-    return columns_of([name.strip() if form.strip else name for name in head[0]], head[1:])
+def _text_head(
+    source: Sequence[str], columns: Columns, reading: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[SampledColumn]]:
+    """The form of a text file, as options of its reader, and its first rows."""
+    given = {name: value for name, value in reading.items() if name in _SNIFFED}
+    if given.get("sep") == BLANKS:
+        given["sep"] = None
+    paths = files_of(paths_of(source))
+    path = next((path for path in paths if read_header(path, TextFormat(quoted=False))), paths[0])
+    named = [column for column in columns.values() if isinstance(column, str) and column != ""]
+    form = sniff(path, names=named, **given)
+    names, rows = head(path, form, _HEAD)
+    found = {
+        "sep": BLANKS if form.sep is None else form.sep,
+        "header": form.header,
+        "quoted": form.quoted,
+        "comment": form.comment or "",
+        "decimal": form.decimal,
+    }
+    return found, columns_of(names if form.header else range(len(rows[0])), rows, form.missing, form.decimal)
 
 
-def events_from(path: Path, columns: Columns, reading: Mapping[str, Any]) -> Interactions:
+def _parquet_head(source: Sequence[str]) -> list[SampledColumn]:
+    files = ParquetFiles(paths_of(source))
+    batch = next(files.batches({name: name for name in files.names}), None)
+    rows = None if batch is None else batch.slice(0, _HEAD)
+    return [
+        SampledColumn(name, [] if rows is None else rows.column(n).to_pylist(), texts=False)
+        for n, name in enumerate(files.names)
+    ]
+
+
+def paths_of(source: Sequence[str]) -> list[str]:
+    return [one if one == "-" else os.path.expanduser(one) for one in source]
+
+
+def events_from(source: Sequence[str], columns: Columns, reading: Mapping[str, Any]) -> Interactions:
     """The events, of a resolved source; a column of weights takes the place of ratings."""
     readers: dict[str, Any] = {
         "csv": read_csv,
@@ -91,10 +117,13 @@ def events_from(path: Path, columns: Columns, reading: Mapping[str, Any]) -> Int
     at = {role: name for role, name in columns.items() if name != "" and role != "weight"}
     if columns.get("weight", "") != "":
         at["rating"] = columns["weight"]
-    options = {
-        name: value for name, value in reading.items() if name != "format" and (name, value) != ("time_unit", "")
-    }
-    events: Interactions = readers[reading["format"]](path, **at, **options)
+    options = {name: value for name, value in reading.items() if name != "format"}
+    if options.get("time_unit") == "":
+        del options["time_unit"]
+    if options.get("sep") == BLANKS:
+        options["sep"] = None
+    paths = paths_of(source)
+    events: Interactions = readers[reading["format"]](paths[0] if len(paths) == 1 else paths, **at, **options)
     if columns.get("rating") == "" and "rating" not in at:
         events = replace(events, rating=None)
     return replace(events, time=None) if columns.get("time") == "" else events

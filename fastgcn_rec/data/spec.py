@@ -13,13 +13,13 @@ from typing import Any
 
 from .catalogue import ENTRIES
 from .dataset import Dataset
-from .formats import format_of
+from .files import standard_input
 from .frames import is_frame
 from .interactions import Interactions
 from .make import make_dataset, weights_of
 from .presplit import read_lightgcn
 from .registry import default_split, read_known
-from .sources import COLUMNS, READING, ROLES, events_from, refuse, resolved
+from .sources import COLUMNS, READING, ROLES, events_from, format_for, refuse, resolved
 
 KNOWN = ("root", "download")  # what known names take
 OPTIONS = tuple(dict.fromkeys(("format", *KNOWN, *(option for options in READING.values() for option in options))))
@@ -159,6 +159,8 @@ class DataSpec:
         """A short name, for the data set and for folders: "plays" of plays.csv.gz."""
         if self.known:
             return self.source[0]
+        if self.source == ("-",):
+            return "standard-input"
         path = Path(self.source[0]).expanduser()
         stem = path.resolve().name if path.is_dir() else path.name.lstrip(".").split(".")[0]
         return re.sub(r"[^\w-]+", "-", stem).strip("-_") or "data"
@@ -182,15 +184,17 @@ class DataSpec:
             refuse(self.name, self.reading, KNOWN, "options")
             refuse(self.name, spec.columns, (), "columns")
             return spec
-        reading = {"format": "lightgcn", **self.reading} if isinstance(self.split.get("test"), str) else self.reading
-        columns, reading = resolved(self._path(), spec.columns, reading)
-        return replace(spec, columns=columns, reading=reading)
+        presplit = isinstance(self.split.get("test"), str)
+        reading = {"format": "lightgcn" if presplit else self._format(), **self.reading}
+        source = (str(standard_input()),) if self.source == ("-",) else self.source
+        columns, reading = resolved(source, spec.columns, reading)
+        return replace(spec, source=source, columns=columns, reading=reading)
 
     def _weighed(self) -> DataSpec:
         """Ratings that are weights are said in the split, a column of weights alone among the columns."""
         columns = dict(self.columns)
         own = columns.get("rating", "") != ""
-        fixed = self.known or (self.reading.get("format") or format_of(self._path())) not in COLUMNS
+        fixed = self.known or self._format() not in COLUMNS
         if columns.get("weight", "") == "" or not (own or (fixed and columns["weight"] == "rating")):
             return self
         _, weight = weights_of(columns.get("rating", "rating"), columns.pop("weight"))
@@ -210,6 +214,10 @@ class DataSpec:
             unit, form = spec.reading.get("time_unit"), spec.reading.get("time_format")
             kind = form or ("dates" if unit is None else f"{unit} since 1970" if unit else "plain numbers")
             shown["time"] += f" ({kind})"
+        usual = {"sep": (",", "\t"), "decimal": (".",), "comment": ("",)}
+        for name, values in usual.items():
+            if spec.reading.get(name, values[0]) not in values:
+                shown[name] = f"{name}={spec.reading[name]!r}"
         return ", ".join(shown.values()) or f"the columns of its format, {spec.reading['format']}"
 
     def interactions(self) -> Interactions:
@@ -248,22 +256,23 @@ class DataSpec:
         spec = self.resolved()
         if spec.known:
             return read_known(spec.name, **{name: spec.reading[name] for name in KNOWN if name in spec.reading})
-        path = spec._path()
         if spec.reading["format"] == "lightgcn":
+            path = Path(spec.source[0]).expanduser()
             train = path / "train.txt" if path.is_dir() else path
             beside = path / "test.txt" if path.is_dir() else None
             return read_lightgcn(train, spec.split.get("test", beside), spec.name)
-        return events_from(path, spec.columns, spec.reading)
+        return events_from(spec.source, spec.columns, spec.reading)
 
-    def _path(self) -> Path:
-        path = Path(self.source[0]).expanduser()
-        if path.exists():
-            return path
-        if self.source[0] == path.name and not path.suffix:
-            raise ValueError(
-                f"name must be one of {', '.join(ENTRIES)}, got {self.source[0]!r}, and no file or folder is named so"
-            )
-        raise FileNotFoundError(f"{path} does not exist")
+    def _format(self) -> str:
+        try:
+            return format_for(self.source, self.reading)
+        except FileNotFoundError:
+            path = Path(self.source[0])
+            if len(self.source) == 1 and path.name == self.source[0] and not path.suffix and "*" not in path.name:
+                raise ValueError(
+                    f"name must be one of {', '.join(ENTRIES)}, got {path.name!r}, and no file or folder is named so"
+                ) from None
+            raise
 
 
 def load_dataset(
