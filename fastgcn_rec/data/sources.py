@@ -69,6 +69,13 @@ def resolved(source: Sequence[str], columns: Columns, reading: Mapping[str, Any]
     return columns, reading
 
 
+def head_of(source: Sequence[str], reading: Mapping[str, Any]) -> list[SampledColumn] | None:
+    """The columns of the first rows of a source that is resolved; None where the format says what they are."""
+    if reading["format"] == "parquet":
+        return _parquet_head(source)
+    return _text_head(source, {}, reading)[1] if reading["format"] == "csv" else None
+
+
 def _text_head(
     source: Sequence[str], columns: Columns, reading: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[SampledColumn]]:

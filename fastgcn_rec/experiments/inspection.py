@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data import Dataset, Interactions
-from ..data.files import files_of
 from ..data.sources import head_of
 from ..data.spec import DataSpec
 from .pictures import Bins, are_dates, bars, by_doubling, over_time
@@ -152,7 +151,7 @@ def inspect_data(spec: DataSpec) -> Inspection:
 def _columns(spec: DataSpec) -> list[dict[str, Any]]:
     if spec.known:
         return []
-    head = head_of(files_of(spec.source)[0], spec.reading) or []
+    head = head_of(spec.source, spec.reading) or []
     roles = {column: role for role, column in spec.columns.items() if column != ""}
     found = []
     for n, column in enumerate(head):
