@@ -12,6 +12,7 @@ from .data_options import PROJECT, add_data, data_spec, said
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "%(prog)s DATA [DATA ...] [options]"
     parser.add_argument(
         "--models",
         nargs="+",

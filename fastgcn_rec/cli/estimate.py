@@ -15,6 +15,7 @@ from .recipe_options import add_recipe, add_sizes, changed
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "%(prog)s DATA [DATA ...] [options]"
     add_recipe(parser)
     add_sizes(parser)
     parser.add_argument("--batch-size", type=at_least(1), help="instead of the recipe's")

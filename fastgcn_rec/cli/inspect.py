@@ -11,6 +11,7 @@ from .data_options import PROJECT, add_data, data_spec
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "%(prog)s DATA [DATA ...] [options]"
     parser.add_argument("--json", action="store_true", help="the same as JSON")
     add_data(parser, more=PROJECT)
 

@@ -25,6 +25,9 @@ _SETTINGS = [field.name for field in dataclasses.fields(TrainConfig)]
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = (
+        "%(prog)s DATA [DATA ...] [options]\n       %(prog)s run.toml [options]\n       %(prog)s RUN [options]"
+    )
     add_recipe(parser)
     parser.add_argument(
         "--out", type=folder, help="default: runs/DATA-RECIPE; of the folder of a run: the same with -again behind"

@@ -1,5 +1,6 @@
 """Files of one's own on the command line: from a CSV to recommendations by commands alone, and runs that are repeated from their folder."""
 
+import argparse
 import json
 import os
 import re
@@ -219,3 +220,23 @@ def test_inspect_counts_what_is_there(folder, capsys):
         == 0
     )
     assert "refused" in capsys.readouterr().out
+
+
+def test_every_option_of_load_dataset_has_a_flag_and_a_sentence(capsys):
+    from fastgcn_rec.cli.data_options import add_data, given
+    from fastgcn_rec.data.sources import ROLES
+    from fastgcn_rec.data.spec import BESIDE, OPTIONS, SPLIT
+
+    parser = argparse.ArgumentParser()
+    add_data(parser)
+    flags = {action.dest.removeprefix("data_"): action for action in parser._actions if action.dest.startswith("data_")}
+    python_only = {"root", "download", "bad_lines"}  # of known names; any number of bad lines
+    assert set(flags) >= {*ROLES, *BESIDE, *OPTIONS, *SPLIT} - python_only
+    assert all(action.help for action in flags.values())
+    assert given(parser.parse_args(["x.csv"])) == {}
+    words = ["x.csv", "--user", "0", "--time", "", "--no-header", "--sep", "tab", "--k-core", "5,3", "--test", ".2", "--valid", "v.csv", "--min-rating", "4"]  # fmt: skip
+    assert given(parser.parse_args(words)) == {"user": 0, "time": "", "header": False, "sep": "\t", "k_core": [5, 3], "test": 0.2, "valid": "v.csv", "min_rating": 4}  # fmt: skip
+    for words, said in ((["--k-core", "x"], "must be a whole number >= 0, or USERS,ITEMS, got 'x'"), (["--min-rating", "y"], "must be a number, got 'y'"), (["--split", "z"], "invalid choice: 'z'")):  # fmt: skip
+        with pytest.raises(SystemExit):
+            parser.parse_args(["x.csv", *words])
+        assert said in capsys.readouterr().err
