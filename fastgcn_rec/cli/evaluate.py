@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from typing import get_args
 
+from ..data.dataset import Part
 from ..experiments.project import Project, project_file
 from ..experiments.repeat import refuse_other_data
 from ..experiments.runs import KS, METRICS
@@ -15,6 +17,12 @@ from .saved_model import add_model, load_model
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "%(prog)s MODEL [options]\n       %(prog)s MODEL DATA [options]"
     add_model(parser)
+    parser.add_argument(
+        "--part",
+        choices=get_args(Part),
+        default="test",
+        help="of the data; what comes before it is left out of the lists; default: test",
+    )
     add_data(parser, needed=False, more=f"{PROJECT}; default: the data of the run that MODEL is the folder of")
 
 
@@ -31,6 +39,6 @@ def run(args: argparse.Namespace) -> int:
         data = said(Project.read(file).with_data(**given(args)).data).load()
         if not given(args):
             refuse_other_data(args.model, data)
-    for name, value in evaluate(model, data.test, ks=KS, metrics=METRICS).items():
+    for name, value in evaluate(model, data, part=args.part, ks=KS, metrics=METRICS).items():
         print(f"{name:18s} {value:.4f}" if "@" in name else f"{name:18s} {value:.0f}")
     return 0

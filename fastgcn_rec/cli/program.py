@@ -15,7 +15,7 @@ from ..system.process import TRACEBACK, exit_code
 COMMANDS = {
     "inspect": "what a file or data set holds: columns, first rows, counts, degrees, times, what a split would hold",
     "train": "train a model, evaluate it once on test, write everything to a folder",
-    "evaluate": "evaluate a saved model on the test part of its data, or of others",
+    "evaluate": "evaluate a saved model on a part of its data, or of others: test, unless another is named",
     "recommend": "the best unseen items of some users",
     "similar": "the items nearest to some items, by cosine",
     "export": "the vectors with their ids, for an index of another program",

@@ -29,7 +29,7 @@ def run(data: dict[str, Any], model: str, epochs: int | None = None) -> Row:
     start = time.perf_counter()
     ranker = _trained(loaded, model, epochs)
     trained = time.perf_counter()
-    found = evaluate(ranker, loaded.test)
+    found = evaluate(ranker, loaded)
     ranked = time.perf_counter()
     peak = None if before is None else _status("VmHWM") - before
     return Row(model, found["recall@20"], found["ndcg@20"], trained - start, ranked - trained, peak)

@@ -67,7 +67,7 @@ def _written(model: Recommender, data: Dataset, out: Path, known: dict[str, Any]
     """Writes the model, and what it reaches on test beside what is known of it."""
     model.save(out / "model.npz")
     write_items(data, out)
-    metrics: dict[str, Any] = evaluate(model, data.test, ks=KS, metrics=METRICS) if len(data.test) else {}
+    metrics: dict[str, Any] = evaluate(model, data, ks=KS, metrics=METRICS) if len(data.test) else {}
     metrics |= known | {"fingerprint": data.fingerprint(), "model": {"class": type(model).__name__, **model.config()}}
     write_json(out / "metrics.json", metrics)
     return metrics

@@ -240,3 +240,20 @@ def test_every_option_of_load_dataset_has_a_flag_and_a_sentence(capsys):
         with pytest.raises(SystemExit):
             parser.parse_args(["x.csv", *words])
         assert said in capsys.readouterr().err
+
+
+def test_a_part_is_evaluated_by_its_name(folder, capsys):
+    split = ["--split", "random", "--valid", ".1", "--test", ".2"]
+    assert code_of("train", "plays.csv", *COLUMNS, *split, *QUICK, "--out", "run") == 0
+    metrics = json.loads((folder / "run" / "metrics.json").read_text())
+    data = load_dataset("plays.csv", user="listener", item="song", time="at", split="random", valid=0.1, test=0.2)
+    assert len(data.valid) > 0
+    model = Recommender.load(folder / "run" / "model.npz")
+    for part in ("train", "valid", "test"):
+        capsys.readouterr()
+        assert code_of("evaluate", "run", "--part", part) == 0
+        said = capsys.readouterr().out
+        assert f"recall@20          {evaluate(model, data, part=part)['recall@20']:.4f}\n" in said
+    assert f"recall@20          {metrics['recall@20']:.4f}\n" in said
+    assert code_of("train", "plays.csv", *COLUMNS, "--split", "random", "--recipe", "popularity", "--out", "none") == 0
+    assert "valid" in fails(capsys, "evaluate", "none", "--part", "valid")
