@@ -39,6 +39,10 @@ def run(args: argparse.Namespace) -> int:
         data = said(Project.read(file).with_data(**given(args)).data).load()
         if not given(args):
             refuse_other_data(args.model, data)
-    for name, value in evaluate(model, data, part=args.part, ks=KS, metrics=METRICS).items():
+    if args.part is not None and not len(data.part(args.part)):
+        raise ValueError(
+            f"{data.name} has no edges in its part {args.part!r}; --valid and --test make parts, --split says how"
+        )
+    for name, value in evaluate(model, data, part=args.part or "test", ks=KS, metrics=METRICS).items():
         print(f"{name:18s} {value:.4f}" if "@" in name else f"{name:18s} {value:.0f}")
     return 0

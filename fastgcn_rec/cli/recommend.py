@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from ..models.base import Recommender
 from ..ranking.export import write_recommendations
+from ..ranking.writers import FORMATS
 from .arguments import add_quiet, file
 from .saved_model import (
     DASH,
@@ -21,33 +26,79 @@ from .saved_model import (
     shown_columns,
 )
 
+_STREAM = "-"
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "%(prog)s MODEL USER [USER ...] [options]\n       %(prog)s MODEL --users FILE [options]"
     add_model(parser)
     some = parser.add_argument("some", nargs="+", metavar="USER", help=f"raw user ids{DASH}")
     some.required = False  # "*" would be matched with nothing as soon as an option comes between MODEL and USER
-    parser.add_argument("--users", metavar="FILE", help="'all', or a file of raw user ids, one a line")
+    parser.add_argument(
+        "--users", metavar="FILE", help="'all', or a file of raw user ids, one a line, or - for standard input"
+    )
     add_k(parser)
     add_filters(parser)
     add_show(parser)
     parser.add_argument(
-        "--out", type=file, help="a .csv or .parquet file instead of the screen: user, rank, item, score"
+        "--out",
+        type=_target,
+        metavar="FILE",
+        help="instead of the screen a .csv or .jsonl file (.gz behind it compresses), a .parquet file, or - for standard output: user, rank, item, score, "
+        "and the columns that --show names",
     )
+    parser.add_argument("--format", choices=tuple(FORMATS), help="of --out -; default: csv")
     add_quiet(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     if bool(args.some) == (args.users is not None):
         raise ValueError("name the users either as arguments or by --users FILE (or --users all)")
+    if args.format is not None and args.out != _STREAM:
+        raise ValueError("--format is that of --out -; a file's suffix says its own")
     model = load_model(args.model)
-    users = None if args.users == "all" else raw_ids(model.user_ids, args.some or lines(Path(args.users)), "user")
     only, without = known_items(model, args.only, "--only"), known_items(model, args.without, "--without")
-    if args.out is not None:
-        n = write_recommendations(model, args.out, users, args.k, progress=not args.quiet)
-        print(f"{n:,} recommendations to {'all' if users is None else len(users)} users: {args.out}")
+    columns = shown_columns(args.model, model, args.show)
+    if args.out is None:
+        users = model.user_ids.tolist() if args.users == "all" else list(_users(args, model))
+        print_lists("user", users, *model.recommend(users, args.k, items=only, exclude=without), model, columns)
         return 0
-    users = model.user_ids.tolist() if users is None else users
-    found = model.recommend(users, args.k, items=only, exclude=without)
-    print_lists("user", users, *found, model, shown_columns(args.model, model, args.show))
+    counted = _Counted(_users(args, model))
+    n = write_recommendations(
+        model,
+        sys.stdout.buffer if args.out == _STREAM else args.out,
+        None if args.users == "all" else list(counted) if args.some else counted,
+        args.k,
+        items=only,
+        exclude=without,
+        columns=columns if args.show else None,
+        format=(args.format or "csv") if args.out == _STREAM else None,
+        progress=not args.quiet,
+    )
+    said = f"{n:,} recommendations to {'all' if args.users == 'all' else counted.n} users"
+    print(
+        f"{said}: {args.out}" if args.out != _STREAM else said, file=sys.stdout if args.out != _STREAM else sys.stderr
+    )
     return 0
+
+
+class _Counted(Iterator[Any]):
+    """An iterator that knows how many it has given."""
+
+    def __init__(self, of: Iterator[Any]) -> None:
+        self.of, self.n = of, 0
+
+    def __next__(self) -> Any:
+        one = next(self.of)
+        self.n += 1
+        return one
+
+
+def _users(args: argparse.Namespace, model: Recommender) -> Iterator[Any]:
+    if args.users == "all":
+        return iter(())
+    return raw_ids(model.user_ids, args.some or lines(args.users), "user")
+
+
+def _target(text: str) -> Path | str:
+    return text if text == _STREAM else file(text)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
+from ..data.files import standard_input
 from ..data.lines import open_lines
 from ..experiments.items import chosen, read_items
 from ..experiments.runs import CHECKPOINT
@@ -38,12 +40,18 @@ def load_model(path: Path) -> Recommender:
     return Recommender.load(file)
 
 
-def raw_ids(space: NDArray[Any], texts: list[str], what: str) -> list[Any]:
-    """Ids as typed, in the kind that the model's have; blanks around them count only if an id has them too."""
+def raw_ids(space: NDArray[Any], texts: Iterable[str], what: str) -> Iterator[Any]:
+    """Ids as typed, one after the other, in the kind that the model's have; blanks around them count only if an id has them too."""
     if space.dtype.kind in "iu":
-        return [_integer(text.strip(), what) for text in texts]
-    known = set(space.tolist()) if any(text != text.strip() for text in texts) else set()
-    return [text if text in known else text.strip() for text in texts]
+        yield from (_integer(text.strip(), what) for text in texts)
+        return
+    known: set[str] | None = None
+    for text in texts:
+        if text == text.strip():
+            yield text
+            continue
+        known = set(space.tolist()) if known is None else known
+        yield text if text in known else text.strip()
 
 
 def _integer(text: str, what: str) -> int:
@@ -79,15 +87,15 @@ def _shown(value: Any) -> str:
 
 
 def add_filters(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--only", type=Path, metavar="FILE", help="the only items that are listed: raw ids, one a line")
-    parser.add_argument("--without", type=Path, metavar="FILE", help="items that are left out: raw ids, one a line")
+    parser.add_argument("--only", metavar="FILE", help="the only items that are listed: raw ids, one a line")
+    parser.add_argument("--without", metavar="FILE", help="items that are left out: raw ids, one a line")
 
 
-def known_items(model: Recommender, path: Path | None, flag: str) -> list[Any] | None:
+def known_items(model: Recommender, path: str | None, flag: str) -> list[Any] | None:
     """The items of a file that the model knows; how many it does not is said. ValueError: it knows none of them."""
     if path is None:
         return None
-    ids = raw_ids(model.item_ids, lines(path), "item")
+    ids = list(raw_ids(model.item_ids, lines(path), "item"))
     known = set(model.item_ids.tolist())
     unknown = [one for one in ids if one not in known]
     if unknown and len(unknown) == len(ids):
@@ -98,16 +106,18 @@ def known_items(model: Recommender, path: Path | None, flag: str) -> list[Any] |
     return [one for one in ids if one in known]
 
 
-def lines(path: Path) -> list[str]:
-    """What stands on the lines that are not blank, whatever editor wrote them."""
+def lines(path: str) -> Iterator[str]:
+    """What stands on the lines of a file, or of standard input, that are not blank, whatever editor wrote them."""
+    found = standard_input() if path == "-" else Path(path)
     try:
-        with open_lines(path) as file:
-            found = [line.rstrip("\r\n") for line in file]
+        with open_lines(found) as file:
+            for line in file:
+                if "\0" in line:
+                    raise ValueError(f"{path}: must be a text file with one id a line, and it has NULs")
+                if line.strip():
+                    yield line.rstrip("\r\n")
     except ValueError as error:
-        raise ValueError(f"{error}; or save it as UTF-8, one id a line") from None
-    if any("\0" in line for line in found):
-        raise ValueError(f"{path}: must be a text file with one id a line, and it has NULs; save it as UTF-8")
-    return [line for line in found if line.strip()]
+        raise ValueError(f"{error}; save it as UTF-8") from None
 
 
 def add_show(parser: argparse.ArgumentParser) -> None:

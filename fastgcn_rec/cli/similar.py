@@ -28,7 +28,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     model = load_model(args.model)
-    items = raw_ids(model.item_ids, args.items, "item")
+    items = list(raw_ids(model.item_ids, args.items, "item"))
     columns = shown_columns(args.model, model, args.show)
     only, without = known_items(model, args.only, "--only"), known_items(model, args.without, "--without")
     found = model.similar_items(items, args.k, among=only, exclude=without)

@@ -1,15 +1,19 @@
 """The commands recommend and similar: lists on the screen and in files, users however they are named."""
 
 import csv
+import functools
 import gzip
 import io
+import json
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from commands import code_of
 
-from fastgcn_rec import LightGCN
+from fastgcn_rec import LightGCN, Recommender
 from fastgcn_rec.cli import main
 from fastgcn_rec.data import Interactions, make_dataset
 from fastgcn_rec.ranking.export import write_recommendations
@@ -242,3 +246,66 @@ def test_some_items_alone_and_without_some(tmp_path, capsys):
     (tmp_path / "only.txt").write_text("998\n999\n")
     assert code_of("recommend", tmp_path, *words) == 2
     assert "only.txt: none of its 2 items is known to the model, such as 998" in capsys.readouterr().err
+
+
+def test_lists_go_to_files_of_any_form_or_to_standard_output_with_the_columns_that_are_named(
+    ml_100k, capsys, monkeypatch
+):
+    out = ml_100k / "run"
+    assert code_of("train", "ml-100k", "--recipe", "popularity", "--out", out, "--split", "random") == 0
+    (ml_100k / "users.txt").write_text("2\n\n1\n")
+    (ml_100k / "without.txt").write_text("1\n")
+    model = Recommender.load(out / "model.npz")
+    ids, scores = model.recommend([2, 1], 3, exclude=[1])
+    rows = [
+        [str(user), str(rank + 1), str(item), f"{score}", f"film {item - 1}"]
+        for user, row, values in zip([2, 1], ids.tolist(), scores, strict=True)
+        for rank, (item, score) in enumerate(zip(row, values, strict=True))
+    ]
+    words = [
+        "recommend",
+        out,
+        "--users",
+        ml_100k / "users.txt",
+        "-k",
+        3,
+        "--without",
+        ml_100k / "without.txt",
+        "--quiet",
+    ]
+    for name, read in (("a.csv", Path.read_bytes), ("a.csv.gz", lambda path: gzip.decompress(path.read_bytes()))):
+        capsys.readouterr()
+        assert code_of(*words, "--out", ml_100k / name, "--show", "title") == 0
+        assert capsys.readouterr().out == f"6 recommendations to 2 users: {ml_100k / name}\n"
+        header, *found = csv.reader(read(ml_100k / name).decode().splitlines())
+        assert header == ["user", "rank", "item", "score", "title"]
+        assert found == rows
+    for more in ([], ["--show", "none"]):  # columns go to a file only where they are named
+        assert code_of(*words, "--out", ml_100k / "a.csv", *more) == 0
+        assert [row[:4] for row in rows] == rows_of(ml_100k / "a.csv")
+    assert code_of(*words, "--out", ml_100k / "a.jsonl") == 0
+    lists = [json.loads(line) for line in (ml_100k / "a.jsonl").read_text().splitlines()]
+    assert [(one["user"], one["items"]) for one in lists] == [(2, ids[0].tolist()), (1, ids[1].tolist())]
+    capsys.readouterr()
+    assert code_of(*words, "--out", "-") == 0
+    said = capsys.readouterr()
+    assert said.out.splitlines() == (ml_100k / "a.csv").read_text().splitlines()
+    assert said.err == "6 recommendations to 2 users\n"
+    assert code_of(*words, "--out", "-", "--format", "jsonl") == 0
+    assert capsys.readouterr().out == (ml_100k / "a.jsonl").read_text()
+    assert code_of(*words, "--out", ml_100k / "a.csv", "--format", "jsonl") == 2
+    assert "--format is that of --out -" in capsys.readouterr().err
+
+
+def test_users_come_by_standard_input_too_and_an_unknown_one_leaves_no_file(tmp_path):
+    model = saved(tmp_path)
+    run = functools.partial(subprocess.run, capture_output=True, check=False)
+    words = [sys.executable, "-m", "fastgcn_rec", "recommend", str(tmp_path), "--users", "-", "-k", "2", "--quiet"]
+    users = model.user_ids[:3].tolist()
+    done = run([*words, "--out", "-"], input="\n".join(map(str, users)).encode())
+    assert done.returncode == 0, done.stderr
+    ids, _ = model.recommend(users, 2)
+    assert [line.split(b",")[2] for line in done.stdout.splitlines()[1:]] == [b"%d" % i for i in ids.ravel()]
+    done = run([*words, "--out", str(tmp_path / "x.csv")], input=b"1\n999\n")
+    assert (done.returncode, (tmp_path / "x.csv").exists()) == (2, False)
+    assert b"999" in done.stderr
