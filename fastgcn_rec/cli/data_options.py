@@ -144,6 +144,7 @@ _GROUPS: dict[str, dict[str, Flag]] = {
     "what is known of items and users beside": {
         "items": _option("--items", "a file of items: titles for output, features for PinSAGE", **_F),
         "item_columns": _option("--item-columns", "which of its columns; default: all", nargs="+", **_C),
+        "keep_items": _switch("--keep-items", "take items of that file without events too, as cold ones"),
         "users": _option("--users-file", "a file of users", **_F),
         "user_columns": _option("--user-columns", "which of its columns; default: all", nargs="+", **_C),
     },

@@ -47,7 +47,7 @@ def _sizes(args: argparse.Namespace) -> tuple[int, int, int]:
         return shapes[text]
     if not more and text not in shapes and not Path(text).expanduser().exists() and ("," in text or not Path(text).suffix) and text != "-":  # fmt: skip
         return _shape(text, ", ".join(shapes))
-    data = said(data_spec(args)).load()
+    data = said(data_spec(args)).load(print)
     return data.n_users, data.n_items, len(data.train)
 
 

@@ -29,14 +29,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     model = load_model(args.model)
     if args.data:
-        data = said(data_spec(args)).load()
+        data = said(data_spec(args)).load(print)
     else:
         file = project_file(args.model) if args.model.is_dir() else None
         if file is None:
             raise ValueError(
                 f"{args.model} does not say on which data it was made; name DATA too, with the flags of train"
             )
-        data = said(Project.read(file).with_data(**given(args)).data).load()
+        data = said(Project.read(file).with_data(**given(args)).data).load(print)
         if not given(args):
             refuse_other_data(args.model, data)
     if args.part is not None and not len(data.part(args.part)):

@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     project = dataclasses.replace(project, data=said(project.data))
     if not args.overwrite:
         refuse_another(project, out)
-    data = project.data.load()
+    data = project.data.load(print)
     print(data.report())
     if not prepare(project, data, out, args.overwrite):
         print(f"{out} holds this run already, finished; --overwrite makes it anew, --out elsewhere")

@@ -80,6 +80,12 @@ def read_frame(
     return table.events({role: int(place) for role, place in places.items()}, time_unit or None, time_format)
 
 
+def columns_of_frame(frame: Any) -> dict[str, Any]:
+    """The columns of a table by their names, as texts, as arrays or lists."""
+    table = _table(frame.collect() if hasattr(frame, "collect_schema") and hasattr(frame, "lazy") else frame)
+    return {table.label(n): table.whole(n) for n in range(len(table.names))}
+
+
 class _Table:
     """A table of which columns are got one by one."""
 
@@ -113,6 +119,10 @@ class _Table:
             SampledColumn(n if unnamed else str(name), self.sampled(n), texts=False)
             for n, name in enumerate(self.names)
         ]
+
+    def whole(self, at: int) -> Any:
+        """All of a column, as an array or a list."""
+        return self.column(at)
 
     def sampled(self, at: int) -> Iterable[Any]:
         column = self.column(at)
@@ -204,6 +214,14 @@ class _ArrowTable(_Table):
 
     def _column(self, at: int) -> Any:
         return [] if self.first is None else self.first.column(at).slice(0, _HEAD).to_pylist()
+
+    @cached_property
+    def _all(self) -> Any:
+        batches = [*([] if self.first is None else [self.first]), *self.reader]
+        return self.arrow.Table.from_batches(batches, self.reader.schema)
+
+    def whole(self, at: int) -> Any:
+        return self._all.column(at).to_pylist()
 
     def events(self, at: Mapping[str, int], unit: str | None, form: str | None) -> Interactions:
         arrow, schema = self.arrow, self.reader.schema

@@ -122,7 +122,7 @@ _OTHER_TIMES = {
     "modified",
     "last",
 }
-TITLES = ("title", "name", "description", "label")
+_TITLES = {"title": 3, "name": 2, "description": 1, "label": 1}
 
 
 def words_of(name: str) -> list[str]:
@@ -190,3 +190,9 @@ def _time(words: list[str]) -> int:
     if "birth" in words:
         return 0
     return 1 if not _OTHER_TIMES.isdisjoint(words) else 2 if words[0] == "created" else 3
+
+
+def title_grade(name: str) -> int:
+    """How well a name fits what people read of an item, 0 for not at all: "title" best."""
+    words = words_of(name)
+    return 0 if not words else 4 * (words == ["title"]) or _TITLES.get(words[-1], 0)

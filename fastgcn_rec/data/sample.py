@@ -11,9 +11,13 @@ from functools import cached_property
 from itertools import islice, pairwise
 from typing import Any
 
-from ..core.ids import is_missing
+import numpy as np
+
+from ..core.ids import Array, as_texts, is_missing
+from .parse import MISSING
+from .rows import BadValue
 from .timeforms import forms_of
-from .times import is_date, unit_of
+from .times import is_date, iso_seconds, unit_of
 
 _ENOUGH = 20  # values that say something of repetition
 _TIMES = 1e8  # from here on numbers may be times
@@ -40,7 +44,7 @@ class SampledColumn:
 
     def _is_number(self, value: Any) -> bool:
         if isinstance(value, str):
-            return self.texts and _is_number(value)
+            return self.texts and is_number(value)
         return isinstance(value, (int, float, Decimal)) and not isinstance(value, bool) and math.isfinite(value)
 
     @cached_property
@@ -122,7 +126,7 @@ def columns_of(
         for row in rows:
             value = row[at].strip() if at < len(row) else ""
             if value not in missing:
-                yield value.replace(",", ".") if decimal == "," and _is_number(value.replace(",", ".")) else value
+                yield value.replace(",", ".") if decimal == "," and is_number(value.replace(",", ".")) else value
 
     return [SampledColumn(name, values(at), texts=True) for at, name in enumerate(names)]
 
@@ -132,5 +136,38 @@ def shown_columns(columns: Sequence[SampledColumn]) -> str:
     return ", ".join(column.shown for column in columns[:40]) + (", ..." if len(columns) > 40 else "")
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
     return re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text, re.ASCII) is not None
+
+
+def typed(texts: Sequence[str], decimal: str = ".") -> Array:
+    """A column of texts as numbers, or as dates (datetime64), where all that are not missing are; else as the texts that they are.
+
+    Integers with a missing one are floats, with NaN; "007" stays a text.
+
+    >>> typed(["7", ""]).tolist(), typed(["007", "7"]).tolist(), str(typed(["2020-01-02", ""])[0])
+    ([7.0, nan], ['007', '7'], '2020-01-02T00:00:00')
+    """
+    plain = [text.strip() for text in texts]
+    if decimal == ",":
+        plain = [text.replace(",", ".") if is_number(text.replace(",", ".")) else text for text in plain]
+    rows = np.array([n for n, text in enumerate(plain) if text and text not in MISSING], np.int64)
+    known = [plain[n] for n in rows]
+    if known and all(map(is_number, known)):
+        whole = [str(int(text)) == text if text.lstrip("+-").isdecimal() else None for text in known]
+        if all(whole) and len(known) == len(plain) and all(-(2**63) <= int(text) < 2**63 for text in known):
+            return np.array(list(map(int, known)), np.int64)
+        if False not in whole:
+            found = np.full(len(plain), np.nan)
+            found[rows] = list(map(float, known))
+            return found
+    elif known and all(map(is_date, known)):
+        try:
+            seconds = iso_seconds(known)
+        except BadValue:  # of the form, and none, as the 31st of June
+            return as_texts(texts)
+        unit = "s" if seconds.dtype.kind == "i" else "us"
+        dates = np.full(len(plain), np.datetime64("NaT"), f"datetime64[{unit}]")
+        dates[rows] = (seconds if unit == "s" else np.round(seconds * 1e6).astype(np.int64)).astype(dates.dtype)
+        return dates
+    return as_texts(texts)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from .beside import with_beside
 from .catalogue import ENTRIES
 from .dataset import Dataset
+from .events import existing
 from .files import standard_input
 from .frames import is_frame
 from .interactions import Interactions
@@ -24,7 +26,7 @@ from .sources import COLUMNS, READING, ROLES, events_from, format_for, refuse, r
 KNOWN = ("root", "download")  # what known names take
 OPTIONS = tuple(dict.fromkeys(("format", *KNOWN, *(option for options in READING.values() for option in options))))
 SPLIT = ("split", "test", "valid", "seed", "k", "by", "min_rating", "k_core", "weight")
-BESIDE = ("items", "users", "item_columns", "user_columns")
+BESIDE = ("items", "users", "item_columns", "user_columns", "keep_items")
 _FILES = {"split": ("test", "valid"), "beside": ("items", "users"), "reading": ("root",)}  # paths among the values
 
 
@@ -43,7 +45,8 @@ class DataSpec:
     reading : dict
         "format", and the options of its reader.
     beside : dict
-        "items" and "users", files with columns of them, and "item_columns", "user_columns", which of those are read.
+        "items" and "users", files with columns of them, "item_columns" and "user_columns", which of those are taken, and "keep_items", whether
+        items without events become items, cold ones.
     split : dict
         What `make_dataset` takes; "test" and "valid" may be files.
 
@@ -77,6 +80,7 @@ class DataSpec:
         users: str | os.PathLike[str] | None = None,
         item_columns: Sequence[str] | None = None,
         user_columns: Sequence[str] | None = None,
+        keep_items: bool | None = None,
         **options: Any,
     ) -> DataSpec:
         """Sort what `load_dataset` takes, by what it is about; None is the same as left out.
@@ -98,7 +102,13 @@ class DataSpec:
         if unknown:
             near = get_close_matches(unknown[0], every, 1, 0.5)
             raise ValueError(f"there is no option {unknown[0]!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
-        beside = {"items": items, "users": users, "item_columns": item_columns, "user_columns": user_columns}
+        beside: dict[str, Any] = {
+            "items": items,
+            "users": users,
+            "item_columns": item_columns,
+            "user_columns": user_columns,
+        }
+        beside["keep_items"] = keep_items or None
         names = tuple(os.fspath(one) for one in listed)
         columns = {role: given[role] for role in ROLES if role in given}
         split = {name: given[name] for name in SPLIT if name in given and name != "weight"}
@@ -180,6 +190,9 @@ class DataSpec:
     @cached_property
     def _resolved(self) -> DataSpec:
         spec = self._weighed()
+        for side in ("items", "users"):
+            if side in self.beside:
+                existing(self.beside[side])
         if self.known:
             refuse(self.name, self.reading, KNOWN, "options")
             refuse(self.name, spec.columns, (), "columns")
@@ -225,14 +238,17 @@ class DataSpec:
         found = self._read()
         if isinstance(found, Dataset):
             raise ValueError(f"{self.name} comes with its split, so it has no events to be split; load it")
-        return found
+        return with_beside(found, self.beside, self.resolved().columns)
 
-    def load(self) -> Dataset:
-        """Read, filter and split: the `Dataset`."""
-        return self.made_of(self._read())
+    def load(self, say: Callable[[str], None] | None = None) -> Dataset:
+        """Read, filter and split: the `Dataset`. `say` is told how many of the items and users there is something of in the files beside."""
+        return with_beside(self._split(self._read()), self.beside, self.resolved().columns, say)
 
     def made_of(self, found: Interactions | Dataset) -> Dataset:
         """Filter and split what was read from it."""
+        return with_beside(self._split(found), self.beside, self.resolved().columns)
+
+    def _split(self, found: Interactions | Dataset) -> Dataset:
         spec = self.resolved()
         split: dict[str, Any] = {
             name: tuple(value) if name == "k_core" and isinstance(value, list) else value
@@ -285,10 +301,11 @@ def load_dataset(
     rating: str | int | None = None,
     weight: str | int | None = None,
     time: str | int | None = None,
-    items: str | os.PathLike[str] | None = None,
-    users: str | os.PathLike[str] | None = None,
+    items: Any = None,
+    users: Any = None,
     item_columns: Sequence[str] | None = None,
     user_columns: Sequence[str] | None = None,
+    keep_items: bool = False,
     split: str | None = None,
     **options: Any,
 ) -> Dataset:
@@ -307,10 +324,13 @@ def load_dataset(
         Columns by name or position. Default: guessed, or an error that shows the columns; "" says that there is none.
     weight : str or int, optional
         The column that weighs the edges; never guessed. "rating" for a known name, or the column that `rating` names: the ratings do.
-    items, users : path, optional
-        Files with columns of items and of users.
+    items, users : path or a table in memory, optional
+        Columns of items and of users, for `item_info` and `user_info`: the column of ids is found by its name or its values, the one of titles is
+        called "title".
     item_columns, user_columns : list of str, optional
-        Which of their columns are read. Default: all.
+        Which of their columns are taken. Default: all.
+    keep_items : bool
+        Whether items of that table that have no events are items too, cold ones.
     split : str, optional
         One of `make_dataset`'s. Default: the published split where there is one; for other known names the latest 20 % of all events for the
         test ("temporal"), or 20 % of each user's at random where the files hold no times; for your own files `make_dataset`'s.
@@ -333,14 +353,27 @@ def load_dataset(
     >>> data = load_dataset("ml-100k", split="random", min_rating=4)  # doctest: +SKIP
     >>> plays = load_dataset("plays.csv", user="listener", item="song", k_core=5)  # doctest: +SKIP
     """
+    beside: dict[str, Any] = {
+        "items": items,
+        "users": users,
+        "item_columns": item_columns,
+        "user_columns": user_columns,
+    }
+    beside["keep_items"] = keep_items
     if is_frame(source):
         columns: dict[str, Any] = {"user": user, "item": item, "rating": rating, "weight": weight, "time": time}
         options |= {} if split is None else {"split": split}
-        return make_dataset(source, **columns, **options)
+        return with_beside(make_dataset(source, **columns, **options), beside, columns)
     given: dict[str, Any] = {"user": user, "item": item, "rating": rating, "weight": weight, "time": time}
-    given |= {"items": items, "users": users, "item_columns": item_columns, "user_columns": user_columns}
     given |= {"root": root, "download": None if download else False, "split": split}
-    return DataSpec.of(source, **given, **options).load()
+    frames = {side: beside.pop(side) for side in ("items", "users") if is_frame(beside[side])}
+    spec = DataSpec.of(source, **given, **beside, **options)
+    data = spec.load()
+    return (
+        with_beside(data, {**beside, "items": None, "users": None, **frames}, spec.resolved().columns)
+        if frames
+        else data
+    )
 
 
 def _plain(name: str, value: Any) -> Any:
