@@ -9,9 +9,10 @@ import numpy as np
 
 from ..core.ids import as_texts
 from .compressed import exists, kind_of, members
-from .events import existing, position, read_events, with_item_info, with_user_info
+from .events import existing, position, with_item_info, with_user_info
 from .files import FilePath, suffix_of
 from .interactions import Interactions
+from .plain_text import text_events
 from .text import Kind, TextFormat, read_columns, read_header
 from .titles import movie_columns
 
@@ -79,19 +80,19 @@ def read_movielens(path: FilePath) -> Interactions:
         path = found
     suffix = suffix_of(path)
     if suffix == ".data":
-        events = read_events(path, TextFormat("\t", False, False), _RATINGS_AT, 4)
+        events = text_events(path, TextFormat("\t", False, False), _RATINGS_AT, 4)
         events = _people(events, path.with_name("u.user"), TextFormat("|", False, False), _USERS_100K)
         return _movielens_100k_items(events, path.with_name("u.item"))
     if suffix == ".dat":
         form = TextFormat("::", False, False)
-        events = read_events(path, form, _RATINGS_AT, 4)
+        events = text_events(path, form, _RATINGS_AT, 4)
         events = _people(events, path.with_name("users.dat"), form, _USERS_1M)
         return _movies(events, path.with_name("movies.dat"), form)
     form = TextFormat(",", True, True)
     header = read_header(path, form)
     wanted = {"user": "userId", "item": "movieId", "rating": "rating", "time": "timestamp"}
     at = {key: position(path, header, name, key) for key, name in wanted.items()}
-    events = read_events(path, form, at, len(header), header)
+    events = text_events(path, form, at, len(header), header)
     return _movies(events, path.with_name("movies.csv"), form)
 
 

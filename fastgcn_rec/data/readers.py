@@ -11,12 +11,13 @@ import numpy as np
 
 from ..core.arguments import check_count
 from .arrow import events_of
-from .events import existing, naming, position, read_events
+from .events import existing, naming, position
 from .files import FilePath, Source, files_of
 from .interactions import Interactions
 from .lines import check_encoding
 from .parquet import ParquetFiles
 from .parse import MISSING, Ids
+from .plain_text import text_events
 from .sparse import stored_entries
 from .text import TextFormat, read_header
 from .timeforms import check_times, formatted_seconds
@@ -147,7 +148,7 @@ def read_csv(
         for argument, column in {"user": user, "item": item, "rating": rating, "time": time}.items()
         if column is not None
     }
-    return read_events(paths, form, at, len(names), names if header else range(len(names)))
+    return text_events(paths, form, at, len(names), names if header else range(len(names)))
 
 
 def _one_table(paths: list[Path], form: TextFormat) -> tuple[list[Path], list[str]]:

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from ..core.ids import Array, as_texts
 from .compressed import exists
-from .events import existing, read_events, with_item_info, with_user_info
+from .events import existing, with_item_info, with_user_info
 from .files import FilePath
 from .interactions import Interactions
+from .plain_text import text_events
 from .text import Kind, TextFormat, read_columns, read_header
 from .titles import movie_columns
 
@@ -78,7 +79,7 @@ def read_recbole(
     unused = [name for name in names if name not in fields.values() and re.search("time|date", name, re.IGNORECASE)]
     if fields["time"] is None and unused:
         warnings.warn(f"{path}: no field is taken for the time; time={unused[0]!r} names one", stacklevel=2)
-    events = read_events(path, _RECBOLE, at, len(names), names)
+    events = text_events(path, _RECBOLE, at, len(names), names)
     for side, attach in (("user", _recbole_users), ("item", _recbole_items)):
         beside = path.with_suffix(f".{side}")
         if exists(beside):

@@ -150,7 +150,7 @@ def read_columns(
     if left_out.count:
         place = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
         warnings.warn(
-            f"{place}: {left_out.count} lines are left out, the first is {'; '.join(left_out.first)}", stacklevel=4
+            f"{place}: {left_out.count} lines are left out, the first is {'; '.join(left_out.first)}", stacklevel=5
         )
     found = {at: reader.joined() for at, reader in readers.items()}
     for at, reader in readers.items():
