@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..core.graph import Graph
 from ..core.ids import Ints, among, as_ids
+from ..core.ties import tie_key
 from ..data import Edges
 from .protocols import KnowsIds
 from .same_data import check_same_ids
@@ -132,22 +133,13 @@ class Filter:
 
         return may_stand
 
-    def blanked(self, lists: slice, scores: Tensor) -> Tensor:
-        """Scores [n, n_items] of these lists with NaN for what may not stand in them."""
-        at, n_items = scores.device, self.n_items
-        if self.only is not None:
-            keys = torch.from_numpy(self.allowed(lists)).to(at)
-            kept = torch.full_like(scores, torch.nan, memory_format=torch.contiguous_format)
-            kept[keys // n_items, keys % n_items] = scores[keys // n_items, keys % n_items]
-            return kept
-        kept = scores.clone(memory_format=torch.contiguous_format)
-        if self.mask is not None:
-            kept[:, torch.from_numpy(~self.mask).to(at)] = torch.nan
-        left = self.left_out(lists)
-        if left is not None:
-            rows, items = left.to(at).edges()
-            kept[rows, items] = torch.nan
-        return kept
+    @cached_property
+    def columns(self) -> Ints:
+        """``among`` in an order in which places tie as the items do: of two items of equal score that with the smaller ``tie_key`` of its place goes first."""
+        items = np.arange(self.n_items) if self.among is None else self.among
+        columns = np.empty_like(items)
+        columns[np.argsort(tie_key(np.arange(len(items))))] = items[np.argsort(tie_key(items))]
+        return columns
 
     def _keys(self, graph: Graph) -> Ints:
         rows, items = graph.edges()
@@ -257,5 +249,7 @@ def is_list(value: Any) -> bool:
 def flattened(rows: list[Any], name: str) -> tuple[Ints, NDArray[Any]]:
     """n lists of raw ids as (the number of the list, the id), a pair an entry."""
     rows = [row if hasattr(row, "__len__") else list(row) for row in rows]
-    flat = as_ids(list(itertools.chain.from_iterable(rows)), name)
+    full = [row for row in rows if len(row)]
+    arrays = bool(full) and all(isinstance(row, np.ndarray) for row in full)
+    flat = as_ids(np.concatenate(full) if arrays else list(itertools.chain.from_iterable(full)), name)
     return np.repeat(np.arange(len(rows)), [len(row) for row in rows]), flat

@@ -58,8 +58,11 @@ def best_of(queries: Tensor, items: Tensor, k: int, lists: Filter, part: slice) 
 def _best_pairs(queries: Tensor, items: Tensor, k: int, keys: Ints) -> tuple[Tensor, Tensor]:
     """:func:`best_of` among pairs query * n_items + item, ascending: they alone are scored, some queries at a time with all items of theirs."""
     rows, columns = keys // len(items), keys % len(items)
-    scores = np.empty(len(keys), queries.new_empty(0).cpu().numpy().dtype)
     starts = np.searchsorted(rows, np.arange(len(queries) + 1))
+    ids, scores = (
+        queries.new_full((len(queries), k), -1, dtype=torch.int64),
+        queries.new_full((len(queries), k), -torch.inf),
+    )
     first = 0
     while first < len(queries):
         fits = int(np.searchsorted(starts, starts[first] + _PAIRS_TOGETHER, "right")) - 1
@@ -67,18 +70,24 @@ def _best_pairs(queries: Tensor, items: Tensor, k: int, keys: Ints) -> tuple[Ten
         own = slice(starts[first], starts[last])
         several, place = np.unique(columns[own], return_inverse=True)
         table = dense(queries[first:last], items[torch.from_numpy(several).to(items.device)]).cpu().numpy()
-        scores[own] = table[rows[own] - first, place]
+        row = rows[own] - first
+        ids[first:last], scores[first:last] = _ordered(row, columns[own], table[row, place], last - first, k)
         first = last
-    if np.isnan(scores).any():
+    if bool(scores.isnan().any()):
         raise ValueError(
-            "recommend: the score of a user and an item is NaN, so there is no ranking; the vectors hold NaN, or infinities that cancel"
+            "recommend: a score is NaN, so there is no ranking: vectors hold NaN, or infinities that cancel"
         )
-    order = np.lexsort((tie_key(columns), -scores, rows))
-    rank = np.arange(len(keys)) - starts[rows]
+    return ids, scores
+
+
+def _ordered(rows: Ints, items: Ints, scores: NDArray[Any], n: int, k: int) -> tuple[Tensor, Tensor]:
+    """(ids [n, k], scores [n, k]) of the best of pairs in the order of their rows, NaN first."""
+    order = np.lexsort((tie_key(items), -scores, ~np.isnan(scores), rows))
+    rank = np.arange(len(rows)) - np.searchsorted(rows, np.arange(n))[rows]
     order, at = order[rank < k], (rows[rank < k], rank[rank < k])
-    ids, best = np.full((len(queries), k), -1), np.full((len(queries), k), -np.inf, scores.dtype)
-    ids[at], best[at] = columns[order], scores[order]
-    return torch.from_numpy(ids).to(items.device), torch.from_numpy(best).to(items.device)
+    ids, best = np.full((n, k), -1), np.full((n, k), -np.inf, scores.dtype)
+    ids[at], best[at] = items[order], scores[order]
+    return torch.from_numpy(ids), torch.from_numpy(best)
 
 
 def by_scores(
@@ -91,13 +100,39 @@ def by_scores(
     wanted: Filter | None = None,
 ) -> Lists:
     """By scores of ``batch_users`` users at a time; ``graph`` says how many items there are, and what is seen."""
-    done = 0
-    for block in users.to(graph.device).split(batch_users):
+    users = users.to(graph.device)
+    lists = wanted and wanted.leaving_out(graph if exclude_seen else None, users)
+    for first in range(0, max(len(users), 1), batch_users):
+        block = users[first : first + batch_users]
         scores = _scores(score(block), len(block), graph)
-        if wanted:
-            scores = wanted.blanked(slice(done, done + len(block)), scores)
-        yield block, *topk(graph, scores, k, block if exclude_seen else None)
-        done += len(block)
+        if lists:
+            yield block, *_best_scores(scores, k, lists, slice(first, first + len(block)))
+        else:
+            yield block, *topk(graph, scores, k, block if exclude_seen else None)
+
+
+def _best_scores(scores: Tensor, k: int, lists: Filter, part: slice) -> tuple[Tensor, Tensor]:
+    """The best of scores [b, n_items] that may stand in ``part`` of the lists; as for :func:`topk` NaN may not."""
+    n, device = len(scores), scores.device
+    if lists.only is not None:
+        keys = lists.allowed(part)
+        rows, items = keys // lists.n_items, keys % lists.n_items
+        own = scores[torch.from_numpy(rows).to(device), torch.from_numpy(items).to(device)].cpu().numpy()
+        real = ~np.isnan(own)
+        ids, best = _ordered(rows[real], items[real], own[real], n, k)
+        return ids.to(device), best.to(device)
+    left = lists.left_out(part) or Graph.from_edges([], [], n, lists.n_items)
+    if lists.among is None:
+        return topk(left.to(device), scores, k, torch.arange(n, device=device))
+    columns = torch.from_numpy(lists.columns).to(device)
+    place = columns.new_full((lists.n_items,), -1)
+    place[columns] = torch.arange(len(columns), device=device)
+    rows_left, items_left = left.to(device).edges()
+    its = place[items_left]
+    fewer = Graph.from_edges(rows_left[its >= 0], its[its >= 0], n, len(columns))
+    places, best_of_them = topk(fewer, scores.index_select(1, columns), k, torch.arange(n, device=device))
+    found = torch.cat([columns, columns.new_full((1,), -1)])[places]
+    return found, best_of_them
 
 
 def by_rows(score: RowScorer, edges: Graph, k: int, exclude_seen: bool, wanted: Filter | None = None) -> Lists:
