@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from ..algorithms.coclustering import cocluster
 from ..core.arguments import check_count, check_fraction
+from ..core.frames import FrameKind, to_frame
 from ..core.graph import Graph
-from ..core.ids import Array, IdIndex, Ints, among, as_ids, pair_keys
+from ..core.ids import Array, IdIndex, Ints, among, as_ids, as_texts, pair_keys
 from ..core.philox import generator
 from .edges import Edges, joined
 from .fingerprint import fingerprint
@@ -184,6 +185,48 @@ class Dataset:
             published=None if published is None else published == identity,
             valid=len(self.valid),
         )
+
+    def to_frame(self, part: Part | None = "train", kind: FrameKind = "pandas") -> Any:
+        """Return the edges of a part as a table of raw ids, a row an edge.
+
+        Parameters
+        ----------
+        part : "train", "valid", "test" or None
+            None: all of them, one after the other.
+        kind : "pandas" (or True), "polars", "arrow" or "dict"
+            "dict" gives the columns as arrays and needs no other library.
+
+        Returns
+        -------
+        table
+            The columns "user", "item", "time" and "weight" where there are some, and "part".
+
+        Raises
+        ------
+        ValueError
+            Another part or kind.
+        ImportError
+            The library of the kind is not installed.
+
+        Examples
+        --------
+        >>> from fastgcn_rec.data import Interactions, make_dataset
+        >>> data = make_dataset("cafe", Interactions.from_raw(["ann", "ann"], ["tea", "cake"], time=[5, 6]), split="none")
+        >>> {name: column.tolist() for name, column in data.to_frame(kind="dict").items()}
+        {'user': ['ann', 'ann'], 'item': ['tea', 'cake'], 'time': [5, 6], 'part': ['train', 'train']}
+        """
+        names: list[Part] = [*PARTS] if part is None else [part]
+        parts = [self.part(name) for name in names]
+        columns: dict[str, Array] = {
+            "user": np.concatenate([self.user_ids[edges.users] for edges in parts]),
+            "item": np.concatenate([self.item_ids[edges.items] for edges in parts]),
+        }
+        for column in ("time", "weight"):
+            values = [getattr(edges, column) for edges in parts if len(edges) or len(parts) == 1]
+            if values and all(value is not None for value in values):
+                columns[column] = np.concatenate(values)
+        columns["part"] = np.repeat(as_texts(names), [len(edges) for edges in parts])
+        return to_frame(columns, kind)
 
     def graph(self, device: str | torch.device = "cpu", parts: Sequence[Part] = ("train",)) -> Graph:
         """Return the `fastgcn_rec.Graph` of the training edges, or of those of several parts, with their weights, on a device."""

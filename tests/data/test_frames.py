@@ -172,3 +172,37 @@ def test_no_rows_are_no_events():
     for frame in (polars.DataFrame({"user": [], "item": []}), {"user": [], "item": []},
                   pyarrow.table({"user": pyarrow.array([], "int64"), "item": pyarrow.array([], "string")})):  # fmt: skip
         assert len(read_frame(frame)) == 0
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "arrow", "dict", True])
+def test_a_part_of_a_data_set_is_a_table_again(kind):
+    events = Interactions.from_raw(
+        ["ann", "ann", "bob", "bob"] * 5, list(range(10)) * 2, [1.5, 2.5] * 10, list(range(20))
+    )
+    data = make_dataset("x", events, "temporal-user", test=0.4, valid=0.2, weight="rating")
+    parts = {
+        part: read_frame(data.to_frame(part, kind), "user", "item", "weight", "time", time_unit="")
+        for part in ("train", "valid", "test")
+    }
+    for part, found in parts.items():
+        edges = data.part(part)
+        assert len(edges) == len(found)
+        assert found.user_ids[found.users].tolist() == data.user_ids[edges.users].tolist()
+        assert found.item_ids[found.items].tolist() == data.item_ids[edges.items].tolist()
+        assert found.rating.tolist() == edges.weight.tolist()
+        assert found.time.tolist() == edges.time.tolist()
+    whole = data.to_frame(None, kind)
+    assert list(whole["part"].to_pylist() if kind == "arrow" else whole["part"]) == [
+        part for part, found in parts.items() for _ in range(len(found))
+    ]
+
+
+def test_a_data_set_without_times_has_no_column_of_them():
+    data = make_dataset("x", Interactions.from_raw([1, 1, 2], [1, 2, 1]), "none")
+    assert list(data.to_frame(kind="dict")) == ["user", "item", "part"]
+    assert list(data.to_frame("test", kind="dict")["user"]) == []
+    assert len(data.to_frame(None)) == 3
+    with pytest.raises(ValueError, match="part must be one of 'train', 'valid', 'test', got 'tset'"):
+        data.to_frame("tset")
+    with pytest.raises(ValueError, match="kind must be True or one of"):
+        data.to_frame(kind="excel")
