@@ -11,7 +11,7 @@ from .frames import read_frame
 from .interactions import Interactions
 from .make import make_dataset
 from .movielens import read_movielens
-from .presplit import read_lightgcn
+from .presplit import read_lightgcn, read_split
 from .published import published_fingerprint
 from .readers import read_csv, read_npz, read_parquet
 from .recbole import read_recbole
@@ -48,6 +48,7 @@ __all__ = [
     "read_npz",
     "read_parquet",
     "read_recbole",
+    "read_split",
     "split_leave_k_out",
     "split_new_items",
     "split_random",

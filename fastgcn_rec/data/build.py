@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ..core.ids import Array, Ints, among, as_ids, pair_keys
 from .dataset import Dataset
 from .edges import Edges
+from .interactions import Interactions
 from .rows import first_events
 
 
@@ -81,6 +82,17 @@ def build_dataset(
     dropped, columns = rows - len(train) - len(valid) - len(test), (dict(item_info or {}), dict(user_info or {}))
     data = Dataset(name, train, test, spaces["users"], spaces["items"], columns[0], dropped, columns[1], valid=valid)
     return data.renumbered(_by_degree(train.users, data.n_users), _by_degree(train.items, data.n_items))
+
+
+def check_positive(name: str, inter: Interactions, min_rating: float | None) -> None:
+    """ValueError: there are ratings of 0 and below, and it is not said which are wanted."""
+    if min_rating is None and inter.rating is not None and len(inter) and not inter.rating.min() > 0:
+        at = int(inter.rating.argmin())
+        raise ValueError(
+            f"{name}: min_rating must be given where ratings are not all above 0, since every event becomes a positive edge; the lowest is "
+            f"{inter.rating[at]:g}, of user {inter.user_ids[inter.users[at]]} and item {inter.item_ids[inter.items[at]]}; "
+            f"min_rating=-math.inf takes all"
+        )
 
 
 def _without_repeats(part: Edges, n_users: int, n_items: int) -> Edges:

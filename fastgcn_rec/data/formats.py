@@ -13,7 +13,9 @@ from .files import files_of, suffix_of
 
 Format = Literal["csv", "parquet", "npz", "recbole", "movielens", "lightgcn"]
 _RATINGS = ("u.data", "ratings.dat")
+_LISTS = ("train.txt", "valid.txt", "test.txt")
 _TYPED = rb"[^\t:]+:(token|float|token_seq|float_seq)(\t[^\t:]+:(token|float|token_seq|float_seq))*"
+_HEAD = 4096  # bytes
 
 
 def format_of(source: Sequence[str]) -> Format:
@@ -60,5 +62,16 @@ def _of_file(path: Path) -> Format:
             if file.read(4) == b"PAR1":
                 return "parquet"
     with open_bytes(path) as stream:
-        line = stream.read(4096).split(b"\n", 1)[0].strip()
-    return "recbole" if re.fullmatch(_TYPED, line) else "csv"
+        head = stream.read(_HEAD)
+    if _holds_lists(path.name, head):
+        return "lightgcn"
+    return "recbole" if re.fullmatch(_TYPED, head.split(b"\n", 1)[0].strip()) else "csv"
+
+
+def _holds_lists(name: str, head: bytes) -> bool:
+    """Whether lines are a user and its items: integers between blanks, now more and now fewer, or in a file whose name says so."""
+    lines = head.splitlines()
+    rows = [line.split(b" ") for line in (lines[:-1] if len(head) == _HEAD else lines) if line.strip()]
+    if not rows or not all(word.isdigit() for row in rows for word in row if word):
+        return False
+    return name in _LISTS or len({len(row) for row in rows}) > 1

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.ids import Array, Ints, codes_of
-from .build import build_dataset
+from .build import build_dataset, check_positive
 from .dataset import Dataset
 from .edges import Edges
 from .frames import is_frame, read_frame
@@ -108,13 +108,7 @@ def make_dataset(
     if weight and inter.rating is None:
         raise ValueError(f"weight='rating' needs ratings, but {name} has none; leave weight at None")
     rows, everything = len(inter), inter
-    if min_rating is None and inter.rating is not None and rows and not inter.rating.min() > 0:
-        at = int(inter.rating.argmin())
-        raise ValueError(
-            f"{name}: min_rating must be given where ratings are not all above 0, since every event becomes a positive edge; the lowest is "
-            f"{inter.rating[at]:g}, of user {inter.user_ids[inter.users[at]]} and item {inter.item_ids[inter.items[at]]}; "
-            f"min_rating=-math.inf takes all"
-        )
+    check_positive(name, inter, min_rating)
     if min_rating is not None:
         inter = inter.filter_rating(min_rating).compact()
     if k_core is not None:

@@ -81,7 +81,7 @@ def read_recbole(
         warnings.warn(f"{path}: no field is taken for the time; time={unused[0]!r} names one", stacklevel=2)
     events = text_events(path, _RECBOLE, at, len(names), names)
     for side, attach in (("user", _recbole_users), ("item", _recbole_items)):
-        beside = path.with_suffix(f".{side}")
+        beside = path.with_name(re.sub(r"\.part\d+$", "", path.stem) + f".{side}")  # of a part of a split, too
         if exists(beside):
             events = attach(events, beside, str(fields[side]))
     return events

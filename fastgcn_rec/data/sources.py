@@ -11,6 +11,7 @@ from .files import files_of
 from .formats import Format, format_of
 from .guess import Columns, guess_columns
 from .interactions import Interactions
+from .lists import read_lists
 from .movielens import read_movielens
 from .parquet import ParquetFiles
 from .readers import read_csv, read_npz, read_parquet
@@ -120,6 +121,7 @@ def events_from(source: Sequence[str], columns: Columns, reading: Mapping[str, A
         "npz": read_npz,
         "recbole": read_recbole,
         "movielens": read_movielens,
+        "lightgcn": read_lists,
     }
     at = {role: name for role, name in columns.items() if name != "" and role != "weight"}
     if columns.get("weight", "") != "":

@@ -19,7 +19,7 @@ from .files import standard_input
 from .frames import is_frame
 from .interactions import Interactions
 from .make import make_dataset, weights_of
-from .presplit import read_lightgcn
+from .presplit import parts_of, read_split
 from .registry import default_split, read_known
 from .sources import COLUMNS, READING, ROLES, events_from, format_for, refuse, resolved
 
@@ -27,6 +27,7 @@ KNOWN = ("root", "download")  # what known names take
 OPTIONS = tuple(dict.fromkeys(("format", *KNOWN, *(option for options in READING.values() for option in options))))
 SPLIT = ("split", "test", "valid", "seed", "k", "by", "min_rating", "k_core", "weight")
 BESIDE = ("items", "users", "item_columns", "user_columns", "keep_items")
+_OF_PARTS = ("min_rating", "weight")  # what also data that come split take
 _FILES = {"split": ("test", "valid"), "beside": ("items", "users"), "reading": ("root",)}  # paths among the values
 
 
@@ -197,10 +198,9 @@ class DataSpec:
             refuse(self.name, self.reading, KNOWN, "options")
             refuse(self.name, spec.columns, (), "columns")
             return spec
-        presplit = isinstance(self.split.get("test"), str)
-        reading = {"format": "lightgcn" if presplit else self._format(), **self.reading}
         source = (str(standard_input()),) if self.source == ("-",) else self.source
-        columns, reading = resolved(source, spec.columns, reading)
+        head = source if (parts := self._parts()) is None else (str(parts["train"]),)
+        columns, reading = resolved(head, spec.columns, {"format": self._format(), **self.reading})
         return replace(spec, source=source, columns=columns, reading=reading)
 
     def _weighed(self) -> DataSpec:
@@ -255,8 +255,11 @@ class DataSpec:
             for name, value in spec.split.items()
         }
         if isinstance(found, Dataset):
+            free = () if spec.known else _OF_PARTS
             given = [
-                name for name, value in split.items() if not isinstance(value, str) or name not in ("test", "valid")
+                name
+                for name, value in split.items()
+                if name not in free and (not isinstance(value, str) or name not in ("test", "valid"))
             ]
             if given:
                 came = "its published split" if spec.known else "its split"
@@ -272,16 +275,19 @@ class DataSpec:
         spec = self.resolved()
         if spec.known:
             return read_known(spec.name, **{name: spec.reading[name] for name in KNOWN if name in spec.reading})
-        if spec.reading["format"] == "lightgcn":
-            path = Path(spec.source[0]).expanduser()
-            train = path / "train.txt" if path.is_dir() else path
-            beside = path / "test.txt" if path.is_dir() else None
-            return read_lightgcn(train, spec.split.get("test", beside), spec.name)
-        return events_from(spec.source, spec.columns, spec.reading)
+        parts = spec._parts()
+        if parts is None:
+            return events_from(spec.source, spec.columns, spec.reading)
+        options = {name: spec.split[name] for name in _OF_PARTS if name in spec.split}
+        return read_split(**parts, name=spec.name, **{**spec.columns, **options, **spec.reading})
+
+    def _parts(self) -> dict[str, Any] | None:
+        return parts_of(self.source, self.split)
 
     def _format(self) -> str:
         try:
-            return format_for(self.source, self.reading)
+            parts = self._parts()
+            return format_for(self.source if parts is None else (str(parts["train"]),), self.reading)
         except FileNotFoundError:
             path = Path(self.source[0])
             if len(self.source) == 1 and path.name == self.source[0] and not path.suffix and "*" not in path.name:

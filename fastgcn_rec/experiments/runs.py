@@ -30,7 +30,7 @@ METRICS = ("recall", "ndcg", "precision", "hit", "mrr", "map", "coverage")
 def train_and_write(
     model: Recommender, data: Dataset, config: TrainConfig, out: Path, progress: bool = True, tensorboard: bool = False
 ) -> dict[str, Any]:
-    """Trains, evaluates once on test, writes OUT/model.npz, metrics.json and curves.png; returns the metrics."""
+    """Trains, evaluates once on test, and on a validation part that was not trained on, writes OUT/model.npz, metrics.json and curves.png; returns the metrics."""
     _check(out)
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / CHECKPOINT
@@ -68,15 +68,27 @@ def _written(model: Recommender, data: Dataset, out: Path, known: dict[str, Any]
     model.save(out / "model.npz")
     write_items(data, out)
     metrics: dict[str, Any] = evaluate(model, data, ks=KS, metrics=METRICS) if len(data.test) else {}
+    if len(data.valid) and not _has_seen(model, data):
+        metrics["valid"] = evaluate(model, data, part="valid", ks=KS, metrics=METRICS)
     metrics |= known | {"fingerprint": data.fingerprint(), "model": {"class": type(model).__name__, **model.config()}}
     write_json(out / "metrics.json", metrics)
     return metrics
+
+
+def _has_seen(model: Recommender, data: Dataset) -> bool:
+    """Whether the validation part is among what the model was trained on, as after a refit."""
+    return model.graph.n_edges > len(data.train)
 
 
 def _say(metrics: dict[str, Any], out: Path, chosen: str, did: str) -> None:
     if "recall@20" in metrics:
         print(f"test: Recall@20 {metrics['recall@20']:.4f}, NDCG@20 {metrics['ndcg@20']:.4f}, ", end="")
         print(f"{metrics['n_users_evaluated']} users{chosen}")
+    if "valid" in metrics:
+        valid = metrics["valid"]
+        print(
+            f"valid: Recall@20 {valid['recall@20']:.4f}, NDCG@20 {valid['ndcg@20']:.4f}, {valid['n_users_evaluated']} users"
+        )
     print(f"{metrics['seconds_train']:.0f} s {did}; files: {', '.join(str(p) for p in sorted(out.iterdir()))}")
 
 
