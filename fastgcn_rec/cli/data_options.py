@@ -64,8 +64,7 @@ def data_spec(args: argparse.Namespace) -> DataSpec:
 
 
 def said(spec: DataSpec) -> DataSpec:
-    """``spec`` with its guesses made; files are said, with what they are read as."""
-    spec = spec.resolved()
+    """``spec``; of files it is said what they are read as."""
     if not spec.known:
         print(f"{' '.join(spec.source)}: {spec.describe()}", flush=True)
     return spec

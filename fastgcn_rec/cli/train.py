@@ -56,10 +56,10 @@ def run(args: argparse.Namespace) -> int:
         require_cuda(torch.device(project.device))
     repeated = file.parent if file is not None and finished(file.parent) else None
     out = args.out or _folder(project, file, repeated)
-    project = dataclasses.replace(project, data=said(project.data))
+    spec = said(project.data)
     if not args.overwrite:
         refuse_another(project, out)
-    data = project.data.load(print)
+    data = spec.load(print)
     print(data.report())
     if not prepare(project, data, out, args.overwrite):
         print(f"{out} holds this run already, finished; --overwrite makes it anew, --out elsewhere")

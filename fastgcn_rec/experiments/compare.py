@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 
-from ..data.files import standard_input
 from ..data.spec import DataSpec
 from ..system.files import check_target
 from ..system.process import python_module, traceback_wanted
@@ -75,7 +74,6 @@ def compare(
     if isinstance(dataset, DataSpec) and split is not None:
         raise ValueError(f"compare: split={split!r} cannot be given beside a DataSpec, which has its own; leave it out")
     spec = (dataset if isinstance(dataset, DataSpec) else DataSpec.of(dataset, split=split)).resolved()
-    spec = dataclasses.replace(spec, source=tuple(str(standard_input()) if one == "-" else one for one in spec.source))  # fmt: skip
     spec.load()  # what is wrong with the data is said once, and a download made once
     rows: list[Row] = []
     with progress_bar(len(models), "model", shown=progress) as bar:

@@ -1,6 +1,7 @@
 """Files of one's own on the command line: from a CSV to recommendations by commands alone, and runs that are repeated from their folder."""
 
 import argparse
+import io
 import json
 import os
 import re
@@ -14,7 +15,7 @@ import pytest
 from commands import code_of
 
 from fastgcn_rec import Recommender, evaluate
-from fastgcn_rec.data import DataSpec, load_dataset
+from fastgcn_rec.data import DataSpec, files, load_dataset
 from fastgcn_rec.experiments.project import FILE, Project
 from fastgcn_rec.experiments.runs import KS, METRICS
 
@@ -257,3 +258,28 @@ def test_a_part_is_evaluated_by_its_name(folder, capsys):
     assert f"recall@20          {metrics['recall@20']:.4f}\n" in said
     assert code_of("train", "plays.csv", *COLUMNS, "--split", "random", "--recipe", "popularity", "--out", "none") == 0
     assert "valid" in fails(capsys, "evaluate", "none", "--part", "valid")
+
+
+def test_standard_input_is_trained_on_compared_and_gone_on_with(folder, capsys, monkeypatch):
+    content = (folder / "plays.csv").read_bytes()
+
+    def piped(*words, content=content):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+        files._spooled.cache_clear()  # as in a process of its own
+        capsys.readouterr()
+        return code_of(*words), capsys.readouterr().out
+
+    for out in ("one", "two"):
+        code, said = piped("train", "-", *COLUMNS, "--recipe", "mf", *QUICK, "--out", out)
+        assert code == 0
+        assert said.startswith("-: user=listener, item=song, time=at")
+    assert (folder / "one/model.npz").read_bytes() == (folder / "two/model.npz").read_bytes()
+    assert Project.read(folder / "one" / FILE).data.source == ("-",)
+    assert "holds this run already, finished" in piped("train", "-", *COLUMNS, "--recipe", "mf", *QUICK, "--out", "one")[1]  # fmt: skip
+    assert piped("evaluate", "one")[0] == 0
+    assert piped("train", "one", "--quiet")[1].endswith("model.npz: the same bits\n")
+    assert piped("compare", "-", *COLUMNS, "--models", "popularity", "--quiet", "--out", "c")[0] == 0
+    (row,) = json.loads((folder / "c" / "comparison.json").read_text())["rows"]
+    assert row["error"] is None
+    assert piped("train", "-", content=b"")[0] == 2
+    files._spooled.cache_clear()

@@ -1,0 +1,7 @@
+"""``python -m fastgcn_rec.cli``: the same as ``python -m fastgcn_rec``."""
+
+import sys
+
+from .program import main
+
+sys.exit(main())
