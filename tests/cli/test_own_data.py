@@ -232,7 +232,7 @@ def test_every_option_of_load_dataset_has_a_flag_and_a_sentence(capsys):
     add_data(parser)
     flags = {action.dest.removeprefix("data_"): action for action in parser._actions if action.dest.startswith("data_")}
     python_only = {"root", "download", "bad_lines"}  # of known names; any number of bad lines
-    assert set(flags) >= {*ROLES, *BESIDE, *OPTIONS, *SPLIT} - python_only
+    assert set(flags) == {*ROLES, *BESIDE, *OPTIONS, *SPLIT} - python_only
     assert all(action.help for action in flags.values())
     assert given(parser.parse_args(["x.csv"])) == {}
     words = ["x.csv", "--user", "0", "--time", "", "--no-header", "--sep", "tab", "--k-core", "5,3", "--test", ".2", "--valid", "v.csv", "--min-rating", "4"]  # fmt: skip

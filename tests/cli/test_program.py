@@ -18,7 +18,16 @@ from fastgcn_rec.cli.program import COMMANDS
 
 
 def test_a_command_is_a_file_and_a_line_of_the_list():
-    shared = {"__init__", "__main__", "program", "arguments", "numpydoc", "data_options", "recipe_options", "saved_model"}
+    shared = {
+        "__init__",
+        "__main__",
+        "program",
+        "arguments",
+        "numpydoc",
+        "data_options",
+        "recipe_options",
+        "saved_model",
+    }
     assert {file.stem for file in Path(cli.__file__).parent.glob("*.py")} - shared == set(COMMANDS)
     for name in COMMANDS:
         command = importlib.import_module(f"fastgcn_rec.cli.{name}")
