@@ -134,6 +134,11 @@ class Filter:
         return may_stand
 
     @cached_property
+    def gone(self) -> Ints:
+        """The items that are not in ``among``."""
+        return np.zeros(0, np.int64) if self.mask is None else np.flatnonzero(~self.mask)
+
+    @cached_property
     def columns(self) -> Ints:
         """``among`` in an order in which places tie as the items do: of two items of equal score that with the smaller ``tie_key`` of its place goes first."""
         items = np.arange(self.n_items) if self.among is None else self.among

@@ -26,6 +26,7 @@ SCORED_AT_ONCE = 512  # users, with a score for every item each
 _LISTED_AT_ONCE = 1 << 24  # places of their lists
 # Users and pairs of them and items of their own: more cost products that nobody asked for, fewer cost calls.
 _QUERIES_TOGETHER, _PAIRS_TOGETHER = 128, 1024
+_MANY = 8  # items for one that may not stand in any list
 
 
 def by_vectors(vectors: Scored, seen: Graph | None, users: Tensor, k: int, wanted: Filter | None = None) -> Lists:
@@ -69,7 +70,9 @@ def _best_pairs(queries: Tensor, items: Tensor, k: int, keys: Ints) -> tuple[Ten
         last = min(max(fits, first + 1), first + _QUERIES_TOGETHER)
         own = slice(starts[first], starts[last])
         several, place = np.unique(columns[own], return_inverse=True)
-        table = dense(queries[first:last], items[torch.from_numpy(several).to(items.device)]).cpu().numpy()
+        table = (
+            dense(queries[first:last], items.index_select(0, torch.from_numpy(several).to(items.device))).cpu().numpy()
+        )
         row = rows[own] - first
         ids[first:last], scores[first:last] = _ordered(row, columns[own], table[row, place], last - first, k)
         first = last
@@ -113,26 +116,31 @@ def by_scores(
 
 def _best_scores(scores: Tensor, k: int, lists: Filter, part: slice) -> tuple[Tensor, Tensor]:
     """The best of scores [b, n_items] that may stand in ``part`` of the lists; as for :func:`topk` NaN may not."""
-    n, device = len(scores), scores.device
     if lists.only is not None:
-        keys = lists.allowed(part)
-        rows, items = keys // lists.n_items, keys % lists.n_items
-        own = scores[torch.from_numpy(rows).to(device), torch.from_numpy(items).to(device)].cpu().numpy()
-        real = ~np.isnan(own)
-        ids, best = _ordered(rows[real], items[real], own[real], n, k)
-        return ids.to(device), best.to(device)
-    left = lists.left_out(part) or Graph.from_edges([], [], n, lists.n_items)
-    if lists.among is None:
-        return topk(left.to(device), scores, k, torch.arange(n, device=device))
+        return _best_scored_pairs(scores, k, lists.allowed(part))
+    n, n_items, device = len(scores), lists.n_items, scores.device
+    left = lists.left_out(part) or Graph.from_edges([], [], n, n_items)
+    (of_lists, items), rows = left.to(device).edges(), torch.arange(n, device=device)
+    if _MANY * len(lists.gone) < n_items:  # to leave them out costs less than to copy the others' columns
+        gone = torch.from_numpy(lists.gone).to(device)
+        of_lists, items = torch.cat([of_lists, rows.repeat_interleave(len(gone))]), torch.cat([items, gone.repeat(n)])
+        return topk(Graph.from_edges(of_lists, items, n, n_items), scores, k, rows)
     columns = torch.from_numpy(lists.columns).to(device)
-    place = columns.new_full((lists.n_items,), -1)
+    place = columns.new_full((n_items,), -1)
     place[columns] = torch.arange(len(columns), device=device)
-    rows_left, items_left = left.to(device).edges()
-    its = place[items_left]
-    fewer = Graph.from_edges(rows_left[its >= 0], its[its >= 0], n, len(columns))
-    places, best_of_them = topk(fewer, scores.index_select(1, columns), k, torch.arange(n, device=device))
-    found = torch.cat([columns, columns.new_full((1,), -1)])[places]
-    return found, best_of_them
+    places = place[items]
+    fewer = Graph.from_edges(of_lists[places >= 0], places[places >= 0], n, len(columns))
+    found, best = topk(fewer, scores.index_select(1, columns), k, rows)
+    return torch.cat([columns, columns.new_full((1,), -1)])[found], best
+
+
+def _best_scored_pairs(scores: Tensor, k: int, keys: Ints) -> tuple[Tensor, Tensor]:
+    """The best of those scores [b, n_items] whose pair row * n_items + item is among the keys, ascending."""
+    rows, items = keys // scores.shape[1], keys % scores.shape[1]
+    own = scores[torch.from_numpy(rows).to(scores.device), torch.from_numpy(items).to(scores.device)].cpu().numpy()
+    real = ~np.isnan(own)
+    ids, best = _ordered(rows[real], items[real], own[real], len(scores), k)
+    return ids.to(scores.device), best.to(scores.device)
 
 
 def by_rows(score: RowScorer, edges: Graph, k: int, exclude_seen: bool, wanted: Filter | None = None) -> Lists:
