@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, get_args
 
-from .files import files_of
+from .files import files_of, standard_input
 from .formats import Format, format_of
 from .guess import Columns, guess_columns
 from .interactions import Interactions
@@ -110,7 +110,8 @@ def _parquet_head(source: Sequence[str]) -> list[SampledColumn]:
 
 
 def paths_of(source: Sequence[str]) -> list[str]:
-    return [one if one == "-" else os.path.expanduser(one) for one in source]
+    """The paths that a source names, "-" as the file that holds what standard input gave."""
+    return [str(standard_input()) if one == "-" else os.path.expanduser(one) for one in source]
 
 
 def events_from(source: Sequence[str], columns: Columns, reading: Mapping[str, Any]) -> Interactions:

@@ -15,7 +15,6 @@ from .beside import with_beside
 from .catalogue import ENTRIES
 from .dataset import Dataset
 from .events import existing
-from .files import standard_input
 from .frames import is_frame
 from .interactions import Interactions
 from .make import make_dataset, weights_of
@@ -198,10 +197,9 @@ class DataSpec:
             refuse(self.name, self.reading, KNOWN, "options")
             refuse(self.name, spec.columns, (), "columns")
             return spec
-        source = (str(standard_input()),) if self.source == ("-",) else self.source
-        head = source if (parts := self._parts()) is None else (str(parts["train"]),)
+        head = self.source if (parts := self._parts()) is None else (str(parts["train"]),)
         columns, reading = resolved(head, spec.columns, {"format": self._format(), **self.reading})
-        return replace(spec, source=source, columns=columns, reading=reading)
+        return replace(spec, columns=columns, reading=reading)
 
     def _weighed(self) -> DataSpec:
         """Ratings that are weights are said in the split, a column of weights alone among the columns."""

@@ -145,7 +145,7 @@ def test_standard_input_is_read_once_and_is_a_file_for_others(tmp_path):
         "assert spec.name == 'standard-input' == spec.resolved().name\n"
         "again = DataSpec.from_dict(json.loads(json.dumps(spec.resolved().to_dict())))\n"
         "print(spec.describe(), spec.load().fingerprint() == DataSpec.of('-', split='temporal-user', min_rating=2).load().fingerprint()"
-        " == again.load().fingerprint(), again.source != ('-',))"
+        " == again.load().fingerprint(), again.source == ('-',))"
     )
     done = subprocess.run([sys.executable, "-c", code], input=table().encode(), capture_output=True, check=False)
     assert done.stdout.decode().splitlines() == [
