@@ -30,6 +30,7 @@ CASES = (
     "pinsage",
     "train",
     "scale",
+    "reading",
     "call",
 )
 
@@ -39,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv[:1] == ["report"]:
         return _report(argv[1:])
     args = _parser().parse_args(argv)
-    settings = Settings(args.data, torch.device(args.device), args.dim, args.quick)
+    settings = Settings(args.data, torch.device(args.device), args.dim, args.quick, rows=int(args.rows))
     context = run_context(argv, settings)
     print(f"{context['machine']} {context['versions']}")
     context["ceilings_gb_per_s"] = ceilings(settings)
@@ -97,6 +98,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", default="gowalla", help="a known data set, or synthetic:EDGES (default: gowalla)")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--dim", type=int, default=64)
+    parser.add_argument(
+        "--rows", type=float, default=20e6, help="of the files that the case reading makes (default: 20e6)"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--quick", action="store_true", help="a case in under a minute on two cores")
     return parser

@@ -77,6 +77,7 @@ class Settings:
     dim: int = 64
     quick: bool = False
     seed: int = 0
+    rows: int = 20_000_000
 
     @property
     def rounds(self) -> int:

@@ -9,6 +9,7 @@
 #include <exception>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #if defined(FGR_EMULATE)
 #include <cuda_runtime.h>
@@ -19,7 +20,9 @@
 #include "fgr/adam_step.h"
 #include "fgr/build.h"
 #include "fgr/dense.h"
+#include "fgr/events.h"
 #include "fgr/half_hop.h"
+#include "fgr/id_table.h"
 #include "fgr/l2_loss.h"
 #include "fgr/pair_loss.h"
 #include "fgr/ppr.h"
@@ -265,6 +268,8 @@ void bind_push(py::module_& m) {
       });
 }
 
+#include "bindings_data.inc"
+
 // The ops of one backend: `Where` is the thread count (cpu) or the stream (cuda), always the last argument.
 #define FGR_BACKEND cpu
 #define FGR_WHERE int
@@ -342,6 +347,7 @@ PYBIND11_MODULE(_C, m) {
   bind_threads(m);
   bind_build(m);
   bind_push(m);
+  bind_events(m);
   bind_cpu(m);
 #if defined(FGR_WITH_CUDA)
   bind_cuda(m);

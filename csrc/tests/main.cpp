@@ -350,6 +350,7 @@ int main() {
   test_sampling();
   test_philox();
   test_bad_edges();
+  test_data();
   test_threads();
   cpu::set_grain(grain);
   std::printf("%s, %d levels\n", failures == 0 ? "all C++ tests passed" : "C++ tests FAILED", n_levels);

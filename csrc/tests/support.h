@@ -66,4 +66,7 @@ void fill(Buffer<T>& x, unsigned seed) {
 // Every kernel by several threads, in chunks of a few elements.
 void test_threads();
 
+// Raw ids and events.
+void test_data();
+
 }  // namespace fgr::tests

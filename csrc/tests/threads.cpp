@@ -244,6 +244,7 @@ void test_threads() {
   add_losses(in, kernels);
   add_sampling(in, kernels);
   add_ranking(in, kernels);
+  add_data(kernels);
   for (const auto& [name, kernel] : kernels) test_kernel(name, kernel);
   test_calls_side_by_side(kernels);
 }

@@ -66,5 +66,7 @@ using Kernels = std::map<std::string, Kernel>;
 // Of threads_sampling.cpp.
 void add_sampling(Inputs& in, Kernels& kernels);
 void add_ranking(Inputs& in, Kernels& kernels);
+// Of data.cpp.
+void add_data(Kernels& kernels);
 
 }  // namespace fgr::tests

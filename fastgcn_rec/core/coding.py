@@ -7,7 +7,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from .ids import Array, Ints, as_texts, factorize
+from .. import _C
+from . import native
+from .ids import Array, Ints, factorize, texts_array
 
 Codes = NDArray[np.int32]
 
@@ -16,29 +18,39 @@ class IdCoder:
     """Takes batches of int64 ids, or of texts, and gives what `factorize` gives of them all."""
 
     def __init__(self) -> None:
-        self._batches: list[tuple[Ints, Codes]] = []  # of integers: a batch's distinct ids, sorted, and codes into them
-        self._known: dict[str, int] = {}
-        self._codes: list[Codes] = []  # of texts, into those known
+        self._integers: _C.IntegerTable | None = None
+        self._texts: _C.TextTable | None = None
+        self._codes: list[Codes] = []  # into what the table holds, in the order in which it came
         self.n_rows = 0
 
     def add_integers(self, ids: Ints) -> None:
-        distinct, codes = factorize(ids)
-        self._batches.append((distinct, codes.astype(np.int32)))
-        self.n_rows += ids.size
+        if self._integers is None:
+            self._integers = _C.IntegerTable()
+        ids, codes = np.ascontiguousarray(ids), np.empty(ids.size, np.int32)
+        self._integers.add(ids.ctypes.data, ids.size, codes.ctypes.data, native.threads())
+        self._keep(codes)
 
-    def add_texts(self, distinct: list[str], codes: Codes) -> None:
-        """Take texts [n], given as codes into a list of them, of which each is used."""
-        known = self._known
-        place = np.fromiter((known.setdefault(text, len(known)) for text in distinct), np.int32, len(distinct))
-        self._codes.append(place[codes])
+    def add_texts(self, offsets: Array, data: NDArray[np.uint8], indices: Array | None = None) -> None:
+        """Take texts in Arrow's form: text n is the UTF-8 data[offsets[n] : offsets[n + 1]], offsets int32 or int64; with indices [n],
+        rows of such texts, of which each is used."""
+        if self._texts is None:
+            self._texts = _C.TextTable()
+        offsets, n = np.ascontiguousarray(offsets), offsets.size - 1
+        codes = np.empty(n, np.int32)
+        wide, addresses = offsets.dtype == np.int64, (offsets.ctypes.data, data.ctypes.data)
+        self._texts.add(wide, *addresses, n, codes.ctypes.data, native.threads())
+        self._keep(codes if indices is None else codes[indices])
+
+    def _keep(self, codes: Codes) -> None:
+        self._codes.append(codes)
         self.n_rows += codes.size
 
     def is_mixed(self) -> bool:
         """Whether some of the ids are integers and others texts."""
-        return bool(self._batches) and bool(self._codes)
+        return self._integers is not None and self._texts is not None
 
     def row_of(self, number: int) -> int:
-        """The first row of the text that came as the ``number``-th distinct one."""
+        """The first row of the text that came as the ``number``-th distinct one, counted from 0."""
         before = 0
         for codes in self._codes:
             at = np.flatnonzero(codes == number)
@@ -47,30 +59,27 @@ class IdCoder:
             before += codes.size
         raise IndexError(f"no text came as number {number}")
 
-    def texts(self) -> list[str]:
-        """The distinct texts as they came."""
-        return list(self._known)
-
-    def finish(self, parse: Callable[[list[str]], Array] = as_texts) -> tuple[Array, Ints]:
-        """(sorted distinct ids, int64 code of every id); ``parse`` makes ids of the distinct texts. Can be asked once."""
-        if self._codes:
-            space, rank = factorize(parse(self.texts()))
-            codes = _joined(self._codes, self.n_rows)
-            return space, rank[codes]
-        space = np.unique(np.concatenate([np.zeros(0, np.int64), *(distinct for distinct, _ in self._batches)]))
-        out = np.empty(self.n_rows, np.int64)
-        at = 0
-        while self._batches:
-            distinct, part = self._batches.pop(0)
-            out[at : at + part.size] = np.searchsorted(space, distinct)[part]
-            at += part.size
+    def finish(self, parse: Callable[[list[str]], Array] | None = None) -> tuple[Array, Ints]:
+        """(sorted distinct ids, int64 code of every id); ``parse`` makes ids of the distinct texts, in the order in which they came. The
+        memory of the batches goes on the way, unless ``parse`` raises."""
+        if self._texts is not None:
+            if parse is None:
+                ranks = np.empty(len(self._texts), np.int32)
+                space = texts_array(self._texts.sorted(ranks.ctypes.data))
+            else:
+                space, wide = factorize(parse(self._texts.texts()))
+                ranks = wide.astype(np.int32)
+        elif self._integers is not None:
+            space, ranks = np.empty(len(self._integers), np.int64), np.empty(len(self._integers), np.int32)
+            self._integers.sorted(space.ctypes.data, ranks.ctypes.data)
+        else:
+            space, ranks = np.zeros(0, np.int64), np.zeros(0, np.int32)
+        self._texts = self._integers = None
+        out, at = np.empty(self.n_rows, np.int64), 0
+        self._codes.reverse()
+        while self._codes:
+            codes = self._codes.pop()
+            part = out[at : at + codes.size]
+            _C.take(ranks.ctypes.data, codes.ctypes.data, codes.size, part.ctypes.data, native.threads())
+            at += codes.size
         return space, out
-
-
-def _joined(parts: list[Codes], n_rows: int) -> Codes:
-    out, at = np.empty(n_rows, np.int32), 0
-    while parts:
-        part = parts.pop(0)
-        out[at : at + part.size] = part
-        at += part.size
-    return out

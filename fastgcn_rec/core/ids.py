@@ -9,6 +9,9 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import _C
+from . import native
+
 Array: TypeAlias = NDArray[Any]
 Ints: TypeAlias = NDArray[np.int64]
 
@@ -20,7 +23,11 @@ def is_text(ids: Array) -> bool:
 
 def as_texts(values: Iterable[str]) -> Array:
     """Return texts as an object array [n] of str. Unlike fixed-width unicode it costs no more than they do and keeps a NUL at an end."""
-    texts = list(map(str.__str__, values))
+    return texts_array(list(map(str.__str__, values)))
+
+
+def texts_array(texts: list[str]) -> Array:
+    """A list of str as an object array."""
     array = np.empty(len(texts), object)
     array[:] = texts
     return array
@@ -90,8 +97,14 @@ def _integers(ids: Array, name: str) -> Ints:
 def factorize(ids: Array) -> tuple[Array, Ints]:
     """Return (sorted distinct ids, int64 code of every id)."""
     if not is_text(ids):
-        unique, codes = np.unique(ids, return_inverse=True)
-        return unique, codes.astype(np.int64, copy=False).reshape(-1)
+        ids, table, threads = np.ascontiguousarray(ids, np.int64), _C.IntegerTable(), native.threads()
+        numbers = np.empty(ids.size, np.int32)
+        table.add(ids.ctypes.data, ids.size, numbers.ctypes.data, threads)
+        unique, ranks = np.empty(len(table), np.int64), np.empty(len(table), np.int32)
+        table.sorted(unique.ctypes.data, ranks.ctypes.data)
+        codes = np.empty(ids.size, np.int64)
+        _C.take(ranks.ctypes.data, numbers.ctypes.data, ids.size, codes.ctypes.data, threads)
+        return unique, codes
     ordered = as_texts(sorted(set(ids.tolist())))
     return ordered, _hashed(ordered, ids)[0]
 
@@ -170,10 +183,15 @@ def _kind(ids: Array) -> str:
     return "strings" if is_text(ids) else "integers"
 
 
-def pair_keys(users: Array, items: Array, n_users: int, n_items: int) -> Ints:
-    """Return user * n_items + item as int64 [E]: one number a pair, sorted by user, then item."""
+def check_pairs(n_users: int, n_items: int) -> None:
+    """ValueError unless every pair has a number."""
     if n_users * n_items > np.iinfo(np.int64).max:
         raise ValueError(f"n_users * n_items must be below 2**63, got {n_users} * {n_items}")
+
+
+def pair_keys(users: Array, items: Array, n_users: int, n_items: int) -> Ints:
+    """Return user * n_items + item as int64 [E]: one number a pair, sorted by user, then item."""
+    check_pairs(n_users, n_items)
     keys = users.astype(np.int64)
     keys *= n_items
     keys += items

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..core.coding import IdCoder
-from ..core.ids import Array, as_texts
+from ..core.ids import Array
 from .interactions import Interactions
 from .rows import BadValue
 from .times import UNITS, iso_seconds, joined_seconds, seconds_of, seconds_of_numbers
@@ -149,21 +149,20 @@ class _Column:
         import pyarrow
 
         kind = column.type
-        if pyarrow.types.is_dictionary(kind) and _is_text(kind.value_type) and not column.dictionary.null_count:
-            self.kept.add_texts(*_used(column))
+        if pyarrow.types.is_dictionary(kind) and _is_text(kind.value_type) and self.parse is None:
+            used, indices = _used(column)
+            self.kept.add_texts(*_buffers(used), indices)
         elif pyarrow.types.is_dictionary(kind):
             self._add_ids(column.dictionary_decode(), what)
         elif _is_text(kind):
-            self.kept.add_texts(*_encoded(column))
+            self.kept.add_texts(*_buffers(column))
         elif pyarrow.types.is_integer(kind):
             ids = column.to_numpy(zero_copy_only=False)
             if ids.dtype == np.uint64 and ids.size and int(ids.max()) >= 2**63:
                 at = int(ids.argmax())
                 raise BadValue(at, f"must fit int64, got {int(ids[at])}; pass such ids as strings")
             self.kept.add_integers(ids.astype(np.int64, copy=False))
-        elif pyarrow.types.is_null(kind):
-            self.kept.add_integers(np.zeros(0, np.int64))  # a column of nulls has no rows here
-        else:
+        elif not pyarrow.types.is_null(kind):  # of which there is none left here
             floats = pyarrow.types.is_floating(kind)
             cause = " (pandas makes floats of integers where values are missing)" if floats else ""
             raise TypeError(f"{what} must be integers or strings, got {kind}{cause}; cast it to one of them")
@@ -172,7 +171,7 @@ class _Column:
 
     def ids(self) -> tuple[Array, Any]:
         try:
-            return self.kept.finish(self.parse or as_texts)
+            return self.kept.finish(self.parse)
         except BadValue as bad:
             raise BadRow(self.kept.row_of(bad.row), f"column {self.name!r} for {self.role}: {bad.reason}") from None
 
@@ -248,17 +247,26 @@ def _encoded(column: Any) -> tuple[list[str], Any]:
     return found.dictionary.to_pylist(), found.indices.to_numpy(zero_copy_only=False)
 
 
-def _used(column: Any) -> tuple[list[str], Any]:
-    """As `_encoded`, of a dictionary, which may hold texts twice and texts that no row has."""
-    texts, codes = _encoded(column.dictionary)
-    codes = codes[column.indices.to_numpy(zero_copy_only=False)]
-    first = np.full(len(texts), -1, np.int64)
-    first[codes[::-1]] = np.arange(codes.size)[::-1]  # what is written last stays
-    used = np.flatnonzero(first >= 0)
-    used = used[np.argsort(first[used])]
-    place = np.zeros(len(texts), np.int32)
-    place[used] = np.arange(used.size, dtype=np.int32)
-    return [texts[n] for n in used.tolist()], place[codes]
+def _used(column: Any) -> tuple[Any, Array]:
+    """(the texts of a dictionary that rows have, codes into them [n])."""
+    texts, codes = column.dictionary, column.indices.to_numpy(zero_copy_only=False)
+    used = np.zeros(len(texts), bool)
+    used[codes] = True
+    if used.all():
+        return texts, codes
+    return texts.filter(used), (np.cumsum(used) - 1)[codes]
+
+
+def _buffers(texts: Any) -> tuple[Array, Array]:
+    """The offsets of texts and their bytes."""
+    if str(texts.type).endswith("_view"):
+        texts = texts.cast("large_string")
+    _, offsets, data = texts.buffers()
+    kind = np.int64 if str(texts.type).startswith("large") else np.int32
+    if not len(texts):
+        return np.zeros(1, kind), np.zeros(0, np.uint8)
+    data = np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(0, np.uint8)
+    return np.frombuffer(offsets, kind)[texts.offset : texts.offset + len(texts) + 1], data
 
 
 def _iso(column: Any) -> Array:

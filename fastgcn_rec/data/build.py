@@ -11,7 +11,7 @@ from ..core.ids import Array, Ints, among, as_ids, pair_keys
 from .dataset import Dataset
 from .edges import Edges
 from .interactions import Interactions
-from .rows import first_events
+from .rows import DRAWN, first_events
 
 
 def build_dataset(
@@ -96,10 +96,13 @@ def check_positive(name: str, inter: Interactions, min_rating: float | None) -> 
 
 
 def _without_repeats(part: Edges, n_users: int, n_items: int) -> Edges:
-    rows = first_events(pair_keys(part.users, part.items, n_users, n_items), part.time)
+    rows = first_events(part.users, part.items, n_users, n_items, part.time).rows
     return part if rows.size == len(part) else part.select(np.sort(rows))
 
 
 def _by_degree(codes: NDArray[np.int32], n: int) -> Ints:
     """Return the codes by descending degree, ties ascending."""
-    return np.argsort(-np.bincount(codes, minlength=n), kind="stable").astype(np.int64, copy=False)
+    degrees = np.zeros(n, np.int64)
+    for begin in range(0, codes.size, DRAWN):  # bincount counts a copy in int64
+        degrees += np.bincount(codes[begin : begin + DRAWN], minlength=n)
+    return np.argsort(-degrees, kind="stable").astype(np.int64, copy=False)

@@ -263,7 +263,7 @@ class Dataset:
             valid = Edges(users.astype(np.int32), items.astype(np.int32), valid.time)
         self._check_own(valid)
         keys = self._keys(valid)
-        rows = np.sort(first_events(keys, valid.time))
+        rows = np.sort(first_events(valid.users, valid.items, self.n_users, self.n_items, valid.time).rows)
         train = self.train.select(~among(np.sort(keys), self._keys(self.train)))
         dropped = self.dropped_duplicates + keys.size - rows.size
         return replace(self, train=train, valid=valid.select(rows), dropped_duplicates=dropped)

@@ -151,7 +151,8 @@ class Interactions:
 
         Where times tie, or there is no time, the first row counts.
         """
-        return first_events(self.pair_keys(), self.time)
+        found = first_events(self.users, self.items, self.n_users, self.n_items, self.time)
+        return found.rows.astype(np.int64, copy=False)
 
     def select(self, which: Array) -> Interactions:
         """Return the events that a boolean mask [E] or an index array picks; the id spaces stay.
@@ -189,12 +190,11 @@ class Interactions:
         >>> events.compact().item_ids.tolist()
         [5]
         """
-        used_u, users = np.unique(self.users, return_inverse=True)
-        used_i, items = np.unique(self.items, return_inverse=True)
+        (used_u, users), (used_i, items) = _renumbered(self.users, self.n_users), _renumbered(self.items, self.n_items)
         return replace(
             self,
-            users=users.reshape(-1).astype(np.int64, copy=False),
-            items=items.reshape(-1).astype(np.int64, copy=False),
+            users=users,
+            items=items,
             user_ids=self.user_ids[used_u],
             item_ids=self.item_ids[used_i],
             item_info={name: column[used_i] for name, column in self.item_info.items()},
@@ -228,7 +228,7 @@ class Interactions:
         keys = self.pair_keys()
         rows = np.flatnonzero(~high)
         rows = rows[~among(np.sort(keys[high]), keys[rows])]
-        return self.select(rows[first_events(keys[rows])])
+        return self.select(rows[first_events(self.users[rows], self.items[rows], self.n_users, self.n_items).rows])
 
     def _rated(self, min_rating: float) -> NDArray[np.bool_]:
         if self.rating is None:
@@ -271,6 +271,13 @@ class Interactions:
             keep_u &= np.bincount(users, minlength=self.n_users) >= k_user
             keep_i &= np.bincount(items, minlength=self.n_items) >= k_item
         return self.select(keep_u[self.users] & keep_i[self.items]).compact()
+
+
+def _renumbered(codes: Ints, n: int) -> tuple[Ints, Ints]:
+    """(the codes below n that occur, the place of each code among them)."""
+    occurs = np.zeros(n, bool)
+    occurs[codes] = True
+    return np.flatnonzero(occurs), (np.cumsum(occurs) - 1)[codes]
 
 
 def _code(

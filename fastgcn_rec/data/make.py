@@ -15,6 +15,7 @@ from .dataset import Dataset
 from .edges import Edges
 from .frames import is_frame, read_frame
 from .interactions import Interactions
+from .rows import taken
 from .splits import SPLITS
 
 
@@ -118,16 +119,18 @@ def make_dataset(
     parts = function(inter, **options)
 
     def edges(which: Ints) -> Edges:
-        users, items = inter.users[which].astype(np.int32), inter.items[which].astype(np.int32)
+        users, items = taken(inter.users, which, np.int32), taken(inter.items, which, np.int32)
         time = None if inter.time is None else inter.time[which]
         return Edges(users, items, time, inter.rating[which] if weight and inter.rating is not None else None)
 
+    duplicates = len(inter) - sum(part.size for part in parts)
     train, *valid, test = map(edges, parts)
+    del parts
     data = build_dataset(
         name, train, test, inter.user_ids, inter.item_ids, inter.item_info, True, inter.user_info, *valid
     )  # fmt: skip
     disliked = data.disliked if min_rating is None else _disliked(everything.disliked(min_rating), data)
-    return replace(data, dropped_duplicates=len(inter) - sum(part.size for part in parts), disliked=disliked)
+    return replace(data, dropped_duplicates=duplicates, disliked=disliked)
 
 
 def weights_of(rating: str | int | None, weight: str | int | None) -> tuple[str | int | None, str | int | None]:

@@ -30,7 +30,6 @@ class ParquetFiles:
         paths = [file for one in named for file in _matching(one)]
         if not paths:
             raise FileNotFoundError("path must name a Parquet file, got an empty list")
-        self.path = paths[0]
         self.path, self._sets = paths[0], []
         for one in paths:
             with naming(one), self._errors():
@@ -77,13 +76,6 @@ class ParquetFiles:
             own = file.schema_arrow
             keys = get_partition_keys(fragment.partition_expression)
             constant = [name for name in wanted if name in keys and name not in own.names]
-            texts = [name for name in wanted if name in own.names and str(own.field(name).type).endswith("string")]
-            if texts:  # codes into each row group's texts, where it has them
-                metadata = file.metadata
-                file.close()
-                file = self._parquet.ParquetFile(
-                    fragment.path, metadata=metadata, pre_buffer=False, read_dictionary=texts
-                )
             stored = [name for name in wanted if name not in constant]
             batches = file.iter_batches(BATCH_ROWS, columns=stored)
         lacking = [name for name in stored if name not in own.names]

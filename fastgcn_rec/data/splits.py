@@ -17,7 +17,7 @@ from ..core.arguments import check_count, check_fraction
 from ..core.ids import Array, Ints
 from ..core.philox import generator
 from .interactions import Interactions
-from .rows import held_out, last_ranks
+from .rows import Distinct, first_events, held_out, share_out
 
 
 def split_random(inter: Interactions, test: float = 0.2, seed: int = 0, valid: float | None = None) -> tuple[Ints, ...]:
@@ -51,9 +51,8 @@ def split_random(inter: Interactions, test: float = 0.2, seed: int = 0, valid: f
     ([8, 2], [8, 1, 1])
     """
     shares = _shares(test, valid)
-    rows = inter.first_events()
-    order = generator(seed).random(rows.size)  # rows come in the order of pairs, whatever their order in the file
-    return _per_user(inter, rows, order, _quotas(_degrees(inter, rows), shares))
+    found = _distinct(inter)  # in the order of pairs, whatever their order in the file
+    return share_out(found, len(inter), _quotas(found.degrees, shares), generator(seed).random)
 
 
 def split_temporal(
@@ -90,13 +89,13 @@ def split_temporal(
     """
     shares = _shares(test, valid)
     time = _times(inter, "split_temporal")
-    rows = np.sort(inter.first_events())
-    if by == "user":
-        return _per_user(inter, rows, time[rows], _quotas(_degrees(inter, rows), shares))
-    if by != "global":
+    if by not in ("global", "user"):
         raise ValueError(f"by must be 'global' or 'user', got {by!r}")
-    rows = rows[np.argsort(time[rows], kind="stable")]
-    return tuple(np.sort(part) for part in _cut(rows, shares))
+    found = _distinct(inter)
+    if by == "user":
+        return share_out(found, len(inter), _quotas(found.degrees, shares), time)
+    whole = Distinct(found.rows, np.array([0, found.rows.size]))  # as of one user
+    return share_out(whole, len(inter), _quotas(whole.degrees, shares), time)
 
 
 def split_leave_k_out(
@@ -135,17 +134,12 @@ def split_leave_k_out(
     [[1, 2], [0]]
     """
     counts = [check_count(k, "k", 1), *([] if valid is None else [check_count(valid, "valid", 1)])]
-    rows = inter.first_events()
-    order: Array
-    if by == "time":
-        rows = np.sort(rows)
-        order = _times(inter, "split_leave_k_out(by='time')")[rows]
-    elif by == "random":
-        order = generator(seed).random(rows.size)
-    else:
+    if by not in ("time", "random"):
         raise ValueError(f"by must be 'time' or 'random', got {by!r}")
-    degrees, most = _degrees(inter, rows), np.cumsum(counts)
-    return _per_user(inter, rows, order, [np.where(degrees > m, n, 0) for n, m in zip(counts, most, strict=True)])
+    order = _times(inter, "split_leave_k_out(by='time')") if by == "time" else generator(seed).random
+    found, most = _distinct(inter), np.cumsum(counts)
+    quotas = [np.where(found.degrees > m, n, 0) for n, m in zip(counts, most, strict=True)]
+    return share_out(found, len(inter), quotas, order)
 
 
 def split_new_items(
@@ -178,8 +172,8 @@ def split_new_items(
     4
     """
     shares = _shares(test, valid)
-    rows = np.sort(inter.first_events())
-    items = np.unique(inter.items[rows])
+    rows = _all(inter)
+    items = np.flatnonzero(np.bincount(inter.items[rows], minlength=inter.n_items))
     drawn = items[np.argsort(generator(seed).random(items.size))]
     part_of = np.zeros(inter.n_items, np.int8)
     for number, part in enumerate(_cut(drawn[::-1], shares)):
@@ -193,8 +187,13 @@ def _times(inter: Interactions, who: str) -> Array:
     return inter.time
 
 
-def _degrees(inter: Interactions, rows: Ints) -> Ints:
-    return np.bincount(inter.users[rows], minlength=inter.n_users)
+def _distinct(inter: Interactions) -> Distinct:
+    return first_events(inter.users, inter.items, inter.n_users, inter.n_items, inter.time)
+
+
+def _all(inter: Interactions) -> Ints:
+    """The rows of all distinct pairs, sorted."""
+    return share_out(_distinct(inter), len(inter), [])[0]
 
 
 def _shares(test: float, valid: float | None) -> list[float]:
@@ -222,18 +221,8 @@ def _cut(rows: Ints, shares: Sequence[float]) -> list[Ints]:
     return np.split(rows, rows.size - np.cumsum(quotas)[::-1])
 
 
-def _per_user(inter: Interactions, rows: Ints, order: Array, quotas: Sequence[Ints]) -> tuple[Ints, ...]:
-    """Hold out the last `quotas[0][u]` of user u's rows in the given order for the test part, those before them for the next."""
-    users = inter.users[rows]
-    ranks = last_ranks(users, order, inter.n_users)
-    part_of = np.zeros(rows.size, np.int8)  # how many parts a row does not reach
-    for most in np.cumsum(quotas, axis=0):
-        part_of += ranks >= most[users]
-    return tuple(np.sort(rows[part_of == number]) for number in reversed(range(1 + len(quotas))))
-
-
 def _split_none(inter: Interactions) -> tuple[Ints, ...]:
-    return np.sort(inter.first_events()), np.zeros(0, np.int64)
+    return _all(inter), np.zeros(0, np.int64)
 
 
 def _split_temporal_user(inter: Interactions, test: float = 0.2, valid: float | None = None) -> tuple[Ints, ...]:
