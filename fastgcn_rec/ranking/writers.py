@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.frames import arrow_table
-from ..core.ids import is_text
+from ..core.ids import as_texts, is_text
 
 Columns = dict[str, Any]  # NumPy arrays, or pyarrow's
 
@@ -77,20 +77,16 @@ def _texts(column: NDArray[Any]) -> Iterable[Any]:
 
 def write_json_lines(file: IO[bytes], blocks: Iterator[Lists]) -> None:
     """A line a user: {"user": ..., "items": [...], "scores": [...]}, and the items' columns under their names; null for what JSON has no number for."""
+    texts: dict[str, NDArray[Any]] = {}  # of all items, each made once
     for block in blocks:
+        texts = texts or {name: as_texts(map(_json, _plain(column))) for name, column in block.of_items.items()}
         real = block.ids >= 0
-        sizes = real.sum(1)
-        items = block.ids[real]
-        lists = [[_json(value) for value in _plain(column[items])] for column in block.of_items.values()]
-        lists.insert(1, list(map(_number, block.scores[real])))
-        names = ["items", "scores", *list(block.of_items)[1:]]
-        ends = sizes.cumsum().tolist()
+        items, sizes = block.ids[real], real.sum(1)
+        lists = {"items": texts["item"][items].tolist(), "scores": list(map(_number, block.scores[real]))}
+        lists |= {name: column[items].tolist() for name, column in texts.items() if name != "item"}
         lines = []
-        for user, size, end in zip(block.users.tolist(), sizes.tolist(), ends, strict=True):
-            own = (
-                f"{json.dumps(name)}: [{', '.join(values[end - size : end])}]"
-                for name, values in zip(names, lists, strict=True)
-            )
+        for user, size, end in zip(block.users.tolist(), sizes.tolist(), sizes.cumsum().tolist(), strict=True):
+            own = (f"{json.dumps(name)}: [{', '.join(values[end - size : end])}]" for name, values in lists.items())
             lines.append(f'{{"user": {_json(user)}, {", ".join(own)}}}\n')
         file.write("".join(lines).encode())
         file.flush()

@@ -8,7 +8,7 @@ import scipy.sparse as sp
 import torch
 from every_model import EVERY, FOREIGN, small_data, trained
 from every_vectors import ByScore
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastgcn_rec as fgr
@@ -117,6 +117,7 @@ def same(found, wanted):
 
 
 @pytest.mark.parametrize("name", RANKERS)
+@settings(max_examples=40)
 @given(st.data())
 def test_lists_are_the_whole_ones_filtered(name, draw):
     model, data = ranker(name), small_data()
@@ -137,10 +138,34 @@ def test_lists_are_the_whole_ones_filtered(name, draw):
         assert np.array_equal(found[1], wanted[1])
 
 
+@pytest.mark.parametrize("factory", ["HNSW4,Flat", "IVF8,Flat"])
+@settings(max_examples=40)
+@given(st.data())
+def test_an_index_goes_on_until_lists_are_full(factory, draw):
+    """One that finds little at first: every list has all that may stand in it, up to K, and nothing else."""
+    pytest.importorskip("faiss")
+    indexed, data = approximate(factory), small_data()
+    users = draw.draw(st.lists(st.sampled_from(range(data.n_users)), min_size=1, max_size=6))
+    (items, only), (exclude, without) = draw.draw(arguments(len(users), data))
+    ids, scores = indexed.recommend(data.user_ids[users], K, False, items, exclude)
+    every = set(data.item_ids.tolist())
+    for row, own in enumerate(ids):
+        may = (every if only is None else only[row]) - (set() if without is None else without[row])
+        found = own[scores[row] > -np.inf].tolist()
+        assert len(set(found)) == len(found) == min(K, len(may))
+        assert set(found) <= may
+
+
+@functools.cache
+def approximate(factory):
+    return fgr.Indexed(trained("MF"), "faiss", factory=factory, effort=1)
+
+
 FOLDING = [*EVERY, *FOREIGN, "Indexed", "Indexed cosine"]
 
 
 @pytest.mark.parametrize("name", FOLDING)
+@settings(max_examples=40)
 @given(st.data())
 def test_so_are_those_of_new_users(name, draw):
     model, data = ranker(name), small_data()
@@ -158,6 +183,7 @@ def sides(model):
 
 
 @pytest.mark.parametrize("name", FOLDING)
+@settings(max_examples=40)
 @given(st.data())
 def test_so_are_neighbours(name, draw):
     for similar, ids in sides(ranker(name)):
