@@ -228,9 +228,9 @@ class Dataset:
         columns["part"] = np.repeat(as_texts(names), [len(edges) for edges in parts])
         return to_frame(columns, kind)
 
-    def graph(self, device: str | torch.device = "cpu", parts: Sequence[Part] = ("train",)) -> Graph:
-        """Return the `fastgcn_rec.Graph` of the training edges, or of those of several parts, with their weights, on a device."""
-        edges = joined([self.part(name) for name in parts])
+    def graph(self, device: str | torch.device = "cpu", parts: Part | Sequence[Part] = "train") -> Graph:
+        """Return the `fastgcn_rec.Graph` of the training edges, or of those of another part or several, with their weights, on a device."""
+        edges = joined([self.part(name) for name in ([parts] if isinstance(parts, str) else parts)])
         return Graph.from_edges(edges.users, edges.items, self.n_users, self.n_items, edges.weight, device=device)
 
     def with_valid(self, valid: Edges | Interactions) -> Dataset:

@@ -83,7 +83,7 @@ def read_split(
         given |= part_files(Path(train)) or {}
     columns = {"user": user, "item": item, "rating": rating, "time": time}
     if weight not in (None, "", "rating", rating):
-        if rating is not None:
+        if rating not in (None, ""):
             raise ValueError(
                 f"rating={rating!r} and weight={weight!r} must be one column, whose values then are the weights; leave one out"
             )

@@ -26,8 +26,9 @@ KNOWN = ("root", "download")  # what known names take
 OPTIONS = tuple(dict.fromkeys(("format", *KNOWN, *(option for options in READING.values() for option in options))))
 SPLIT = ("split", "test", "valid", "seed", "k", "by", "min_rating", "k_core", "weight")
 BESIDE = ("items", "users", "item_columns", "user_columns", "keep_items")
+_PARTS = ("test", "valid")
 _OF_PARTS = ("min_rating", "weight")  # what also data that come split take
-_FILES = {"split": ("test", "valid"), "beside": ("items", "users"), "reading": ("root",)}  # paths among the values
+_FILES = {"split": _PARTS, "beside": ("items", "users"), "reading": ("root",)}  # paths among the values
 
 
 @dataclass(frozen=True)
@@ -196,6 +197,7 @@ class DataSpec:
         if self.known:
             refuse(self.name, self.reading, KNOWN, "options")
             refuse(self.name, spec.columns, (), "columns")
+            refuse(self.name, {part: file for part, file in self.split.items() if part in _PARTS and isinstance(file, str)}, (), "files for")  # fmt: skip
             return spec
         head = self.source if (parts := self._parts()) is None else (str(parts["train"]),)
         columns, reading = resolved(head, spec.columns, {"format": self._format(), **self.reading})
@@ -257,7 +259,7 @@ class DataSpec:
             given = [
                 name
                 for name, value in split.items()
-                if name not in free and (not isinstance(value, str) or name not in ("test", "valid"))
+                if name not in free and (not isinstance(value, str) or name not in _PARTS)
             ]
             if given:
                 came = "its published split" if spec.known else "its split"

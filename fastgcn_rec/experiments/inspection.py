@@ -161,7 +161,7 @@ def _columns(spec: DataSpec) -> list[dict[str, Any]]:
 
 
 def _events_of(data: Dataset) -> Interactions:
-    parts = [data.train, data.test]
+    parts = [data.train, data.valid, data.test]
     users, items = (np.concatenate([getattr(part, side) for part in parts]).astype(np.int64) for side in ("users", "items"))  # fmt: skip
     return Interactions(users, items, data.user_ids, data.item_ids)
 
@@ -216,8 +216,8 @@ def _split(spec: DataSpec, events: Interactions, data: Dataset | None) -> dict[s
     except ValueError as error:
         return {"refused": str(error)}
     report = data.report()
-    names = ("train", "test", "users", "items", "cold_users", "cold_items", "users_without_test", "duplicates", "overlap")  # fmt: skip
-    return {name: getattr(report, name) for name in names}
+    names = ("train", "valid", "test", "users", "items", "cold_users", "cold_items", "users_without_test", "duplicates", "overlap")  # fmt: skip
+    return {name: getattr(report, name) for name in names if name != "valid" or report.valid}
 
 
 def _table(rows: list[dict[str, Any]]) -> list[str]:

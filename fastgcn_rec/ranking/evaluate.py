@@ -106,7 +106,7 @@ def evaluate(
         edges of a Dataset. Where a Dataset has a validation part, this is left out too for the test part, and is not for itself; for the
         training part nothing is.
     part : "test", "valid" or "train"
-        Of a Dataset.
+        Of a Dataset. A model that a refit trained on the validation part is judged there on what it has seen.
     ks : cut-offs >= 1, or one; beyond n_items a list ends with the items; metrics : names out of :data:`METRICS`, or one
     batch_users : int
         Users scored at once by a callable or ``scorer()``: batch_users * n_items scores are held. Vectors need none.

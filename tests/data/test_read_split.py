@@ -215,6 +215,18 @@ def test_weights_and_thresholds_are_those_of_all_parts():
         read_split(train, **columns, rating="stars", weight="u")
 
 
+def test_a_folder_takes_thresholds_and_weights_and_known_names_no_files(whole, tmp_path):
+    (tmp_path / "train.csv").write_text("user,item,stars\n1,5,5\n2,6,2\n3,5,4\n1,6,3\n")
+    (tmp_path / "test.csv").write_text("user,item,stars\n2,5,4\n3,6,1\n")
+    found = load_dataset(tmp_path, rating="stars", min_rating=4)
+    assert (len(found.train), len(found.test)) == (2, 1)
+    for options in ({"weight": "stars"}, {"rating": "stars", "weight": "rating"}):
+        assert sorted(load_dataset(tmp_path, **options).train.weight.tolist()) == [2, 3, 4, 5]
+    assert load_dataset(tmp_path, rating="stars").train.weight is None
+    with pytest.raises(ValueError, match="gowalla takes no files for 'valid'"):
+        load_dataset("gowalla", valid=str(tmp_path / "test.csv"))
+
+
 def test_columns_of_users_and_items_are_those_of_any_part():
     one = Interactions.from_raw([1, 1], [5, 6], item_ids=[5, 6], item_info={"title": ["five", "six"], "year": [1, 2]})
     two = Interactions.from_raw(

@@ -153,6 +153,7 @@ def test_every_split_makes_one_and_nothing_is_lost(split):
     assert (np.diff(degree) <= 0).all()
     assert data.graph().n_edges == len(data.train)
     assert data.graph(parts=("train", "valid")).n_edges == len(data.train) + len(data.valid)
+    assert data.graph(parts="valid").n_edges == len(data.valid)
 
 
 def test_the_fingerprint_and_the_report_say_that_there_is_one():
