@@ -141,10 +141,13 @@ def test_values_are_judged_before_any_work(arguments, text, models, tmp_path, mo
 
 
 VALUES = ["1", "2", "0", "-1", "-", "--", "", " ", "x", "nan", "inf", "0.5", "1e400", "9" * 19, "9" * 30, "all", "temporal", "none", "mf", "popularity",
-          "bpr", "softmax", "users", "cuda", "\u2028", "\udcff", "\u0661", "a\0b", "ml-100k", "nowhere", "1,2,3", "file", "x.csv"]  # fmt: skip
+          "bpr", "softmax", "users", "cuda", "\u2028", "\udcff", "\u0661", "a\0b", "ml-100k", "nowhere", "1,2,3", "file", "x.csv", "plays.csv", "mine.toml", "out", ".", "*.csv",
+          "listener", "song", "tab", ";", "title", "test", "csv", "latin-1", "ms", "%Y"]  # fmt: skip
 OPTIONS = ["-k", "--k", "-k0", "--k=2", "--out", "--quiet", "--users", "--split", "--recipe", "--model", "--models", "--epochs", "--dim", "--layers",
            "--lr", "--loss", "--seed", "--reg", "--warmup", "--batch-size", "--negatives", "--refit", "--valid-fraction", "--metric", "--side",
-           "--device"]  # fmt: skip
+           "--device", "--user", "--item", "--time", "--rating", "--weight", "--sep", "--no-header", "--encoding", "--decimal", "--time-unit",
+           "--time-format", "--format", "--items", "--item-columns", "--users-file", "--test", "--valid", "--k-core", "--min-rating", "--seed-split",
+           "--skip-bad-lines", "--only", "--without", "--show", "--part", "--json", "--overwrite"]  # fmt: skip
 LINES = int(os.environ.get("FGR_FUZZ_LINES", "25"))
 
 
@@ -153,11 +156,15 @@ def test_no_words_give_a_traceback(command, models, ml_100k, monkeypatch, capsys
     """Seeded and bounded; most lines hold what the command needs."""
     monkeypatch.chdir(ml_100k)
     (ml_100k / "file").write_text("1\n2\n")
+    (ml_100k / "plays.csv").write_text("listener,song,at\n" + "".join(f"{k % 7},{k % 5},{k}\n" for k in range(35)))
+    (ml_100k / "mine.toml").write_text(
+        '[data]\nsource = "plays.csv"\nuser = "listener"\nitem = "song"\n[train]\nepochs = 1\n'
+    )
     monkeypatch.setattr("fastgcn_rec.cli.demo.demo", lambda out: None)
     monkeypatch.setitem(sys.modules, "matplotlib", None)  # no pictures: they take longest
     rng = random.Random(command)
     model = str(models / "integers.npz")
-    needs = {"train": ["ml-100k", "--epochs=1", "--out", "out", "--overwrite"], "evaluate": [model, "ml-100k"], "recommend": [model, "1"], "similar": [model, "1"],
+    needs = {"train": ["ml-100k", "--epochs=1", "--out", "out", "--overwrite"], "evaluate": [model, "ml-100k"], "inspect": ["plays.csv"], "recommend": [model, "1"], "similar": [model, "1"],
              "export": [model, "--out", "x.npz"]}.get(command, [])  # fmt: skip
     for _ in range(LINES):
         pairs = [(rng.choice(OPTIONS), rng.choice(VALUES)) for _ in range(rng.randrange(3))]
