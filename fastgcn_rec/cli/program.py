@@ -32,9 +32,12 @@ def main(argv: list[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
 
     def run() -> int:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(
+                    errors="backslashreplace"
+                )  # an id, or a file's name, that the terminal's encoding does not have
         args = parser(words).parse_args(words)
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="backslashreplace")  # an id that the terminal's encoding does not have
         code: int = args.run(args)
         return code
 

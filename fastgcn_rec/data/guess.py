@@ -58,7 +58,18 @@ class _Guess:
         for role in ("user", "item"):
             if role not in self.found:
                 self._refuse(role)
+        self._refuse_one_for_two()
         return {role: self.found[role] for role in ("user", "item", "rating", "weight", "time") if role in self.found}
+
+    def _refuse_one_for_two(self) -> None:
+        roles: dict[str | int, str] = {}
+        for role, column in self.found.items():
+            other = roles.setdefault(self._name(column), role) if column != "" else role
+            if other != role:
+                raise ValueError(
+                    f"{self.what}: the column {column!r} cannot be both {other} and {role}; {role}= (--{role}) names another, out of "
+                    f"{shown_columns(self.columns)}"
+                )
 
     def _take(self, role: str, column: SampledColumn) -> None:
         self.found[role] = column.name

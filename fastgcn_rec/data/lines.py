@@ -23,6 +23,7 @@ _MARKS = {  # in this order: UTF-32's begins as UTF-16's does
 @contextmanager
 def open_lines(path: Path, encoding: str | None = None, *, whole: bool = True) -> Iterator[io.TextIOWrapper]:
     """The file's lines with their ends (LF, CR LF or CR); `encoding` and `whole` as `encoding_of` takes them."""
+    check_encoding(encoding)
     encoding = encoding_of(path, encoding, whole=whole)
     with open_bytes(path) as stream, io.TextIOWrapper(stream, encoding=encoding, newline="") as lines:
         try:

@@ -283,3 +283,42 @@ def test_standard_input_is_trained_on_compared_and_gone_on_with(folder, capsys, 
     assert row["error"] is None
     assert piped("train", "-", content=b"")[0] == 2
     files._spooled.cache_clear()
+
+
+ERRORS = {
+    "no such file": (["plays.cvs"], "plays.cvs does not exist"),
+    "no such name": (["gowala"], " must be one of gowalla, "),
+    "no such column": (["plays.csv", "--user", "listner"], "no column 'listner' for user; the columns are listener, song, at"),
+    "no column for users": (["odd.csv"], "which column is the user? user= (--user) names it; the columns and their first values are a ("),
+    "a column for two roles": (["plays.csv", "--user", "song", "--item", "song"], "the column 'song' cannot be both user and item; item= (--item) names another"),
+    "a share beyond 1": (["plays.csv", "--test", "2"], "test must lie strictly between 0 and 1, got 2"),
+    "an option of another split": (["plays.csv", "--split", "none", "--test", ".5"], "split='none' has no option 'test'"),
+    "times that are not there": (["plays.csv", "--time", "", "--split", "temporal"], "use a random split"),
+    "ratings that are not there": (["plays.csv", "--min-rating", "4"], "min_rating=4 needs ratings"),
+    "nothing left": (["plays.csv", "--k-core", "1000"], "leave none of 1500 events of plays; relax them"),
+    "another encoding": (["plays.csv", "--encoding", "klingon"], "encoding must be one that Python knows, such as 'latin-1'"),
+    "an option of another format": (["plays.csv", "--format", "npz", "--sep", "tab"], "sep"),
+    "a bad line": (["bad.csv"], "bad.csv, line 3"),
+    "options for a published split": (["gowalla", "--k-core", "5"], "gowalla comes with its published split and takes no options, got k_core"),
+    "no project": (["mine.toml"], "mine.toml"),
+    "items of others": (["plays.csv", "--items", "odd.csv"], "odd.csv"),
+}  # fmt: skip
+
+
+@pytest.mark.usefixtures("small_gowalla")
+@pytest.mark.parametrize("name", ERRORS)
+@pytest.mark.parametrize("command", ["train", "inspect", "estimate"])
+def test_an_error_is_one_line_that_names_what_is_wrong(name, command, folder, capsys):
+    (folder / "odd.csv").write_text("a,b\n" + "".join(f"{k / 3},{k / 7}\n" for k in range(50)))
+    (folder / "bad.csv").write_text("user,item\n1,2\n3\n" + "".join(f"{k % 7},{k % 3}\n" for k in range(50)))
+    words, said = ERRORS[name]
+    if command == "inspect" and name in ("a share beyond 1", "an option of another split", "times that are not there", "ratings that are not there", "nothing left"):  # fmt: skip
+        assert code_of(command, *words) == 0  # told in its place: what a split would hold
+        assert said in " ".join(capsys.readouterr().out.split())
+        return
+    capsys.readouterr()
+    assert code_of(command, *words) == 2
+    found = capsys.readouterr().err
+    assert said in found
+    assert len(found.splitlines()) == 1, found
+    assert not (folder / "runs").exists()
