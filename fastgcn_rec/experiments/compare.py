@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from ..data.files import standard_input
 from ..data.spec import DataSpec
 from ..system.files import check_target
 from ..system.process import python_module, traceback_wanted
@@ -74,6 +75,8 @@ def compare(
     if isinstance(dataset, DataSpec) and split is not None:
         raise ValueError(f"compare: split={split!r} cannot be given beside a DataSpec, which has its own; leave it out")
     spec = (dataset if isinstance(dataset, DataSpec) else DataSpec.of(dataset, split=split)).resolved()
+    if spec.source == ("-",):  # which this process reads, for its children too
+        spec = dataclasses.replace(spec, source=(str(standard_input()),))
     spec.load()  # what is wrong with the data is said once, and a download made once
     rows: list[Row] = []
     with progress_bar(len(models), "model", shown=progress) as bar:

@@ -81,8 +81,6 @@ class Project:
     def fixed(self) -> Project:
         """With what the data's guess found and with paths that hold from anywhere."""
         spec = DataSpec.from_dict(self.data.resolved().to_dict(), base=Path.cwd())
-        if "-" in self.data.source:  # not the temporary file of this process
-            spec = dataclasses.replace(spec, source=self.data.source)
         return dataclasses.replace(self, data=spec)
 
     def write(self, folder: Path) -> None:
