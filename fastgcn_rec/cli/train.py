@@ -15,11 +15,14 @@ from ..experiments.project import Project
 from ..experiments.recipes import EMBEDDINGS, RECIPES
 from ..experiments.repeat import again, finished, prepare, refuse_another, side_by_side
 from ..experiments.runs import CHECKPOINT, make_and_write, train_and_write
+from ..ranking.export import write_recommendations
+from ..ranking.writers import SUFFIXES, suffix_of, writer_of
 from ..training.config import TrainConfig
-from .arguments import add_quiet, device, folder
+from .arguments import add_quiet, at_least, device, file, folder
 from .data_options import PROJECT, add_data, given, project_of, said
 from .numpydoc import attributes
 from .recipe_options import add_recipe, add_sizes, changed
+from .saved_model import load_model
 
 _SETTINGS = [field.name for field in dataclasses.fields(TrainConfig)]
 
@@ -32,6 +35,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=folder, help="default: runs/DATA-RECIPE; of the folder of a run: the same with -again behind"
     )
+    parser.add_argument(
+        "--recommend",
+        type=file,
+        metavar="FILE",
+        help="then write lists for all users: a .csv, .jsonl or .parquet file; `fastgcn-rec recommend OUT` has more to choose",
+    )
+    parser.add_argument("--top", type=at_least(1), metavar="K", help="of --recommend: items in a list; default: 10")
     parser.add_argument("--overwrite", action="store_true", help="lose the run, finished, that OUT holds")
     parser.add_argument("--device", type=device, help="cpu or cuda")
     parser.add_argument("--tensorboard", action="store_true", help="log to OUT/tensorboard (needs the extra)")
@@ -48,14 +58,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    project, file = project_of(args)
+    if args.recommend is None and args.top is not None:
+        raise ValueError(f"--top {args.top} is of --recommend FILE, which is not there")
+    if args.recommend is not None:
+        writer_of(suffix_of(args.recommend, SUFFIXES))  # what is wrong with it is said before the training
+    project, path = project_of(args)
     if project is None:
         project = Project(DataSpec.of(args.data, **given(args)), "default", RECIPES["default"])
     project = _with_flags(project, args)
     if project.device != "cpu":
         require_cuda(torch.device(project.device))
-    repeated = file.parent if file is not None and finished(file.parent) else None
-    out = args.out or _folder(project, file, repeated)
+    repeated = path.parent if path is not None and finished(path.parent) else None
+    out = args.out or _folder(project, path, repeated)
     spec = said(project.data)
     if not args.overwrite:
         refuse_another(project, out)
@@ -72,6 +86,9 @@ def run(args: argparse.Namespace) -> int:
         project.write(out)  # going on, it may have got other epochs
     if repeated is not None and repeated.resolve() != out.resolve():
         print(side_by_side(repeated, out))
+    if args.recommend is not None:
+        n = write_recommendations(load_model(out), args.recommend, k=args.top or 10, progress=not args.quiet)
+        print(f"{n:,} recommendations to {data.n_users:,} users: {args.recommend}")
     return 0
 
 
@@ -92,12 +109,12 @@ def _with_flags(project: Project, args: argparse.Namespace) -> Project:
     return dataclasses.replace(project, recipe=dataclasses.replace(recipe, train=config))
 
 
-def _folder(project: Project, file: Path | None, repeated: Path | None) -> Path:
+def _folder(project: Project, path: Path | None, repeated: Path | None) -> Path:
     """Where the run goes: a folder that holds it, begun or finished, decides."""
     if repeated is not None:
         return again(repeated)
-    if file is not None and (file.parent / CHECKPOINT).exists():
-        return file.parent
+    if path is not None and (path.parent / CHECKPOINT).exists():
+        return path.parent
     return Path("runs") / f"{project.data.name}-{project.name}"
 
 
