@@ -30,7 +30,7 @@ def records(settings: Settings) -> list[Record]:
             path = Path(folder) / f"{ids}.parquet"
             write(path, rows, ids == "texts")
             runs: dict[str, list[Record]] = {name: [] for name in contenders}
-            for _ in range(3 if settings.quick else 5):
+            for _ in range(3):
                 for name in contenders:
                     command = [sys.executable, "-m", "benchmarks.bench_reading", name, str(path)]
                     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
@@ -137,18 +137,14 @@ def _polars(path: str) -> Callable[[], Counts]:
 
     def run() -> Counts:
         frame = pl.read_parquet(path, columns=["user", "item", "time"])
-        spaces = {}
+        spaces, query = {}, frame.lazy()
         for side in ("user", "item"):
             spaces[side] = frame.select(pl.col(side).unique()).with_row_index("code")
-            frame = (
-                frame.join(spaces[side], on=side, how="left", maintain_order="left").drop(side).rename({"code": side})
-            )
+            query = query.join(spaces[side].lazy(), on=side, how="left").drop(side).rename({"code": side})
+        frame = query.collect()
         degree = frame.group_by("user").len().sort("user")["len"].to_numpy()
-        quota = pl.Series(_quota(degree))
-        by_chance = frame.with_row_index("row").sample(fraction=1, shuffle=True, seed=0)
-        held = by_chance.with_columns(
-            held=pl.int_range(pl.len()).over("user") < pl.lit(quota).gather(pl.col("user"))
-        ).sort("row")["held"]
+        quota = pl.lit(pl.Series(_quota(degree))).gather(pl.col("user"))
+        held = frame.select(held=pl.int_range(pl.len()).shuffle(seed=0).over("user") < quota)["held"]
         train, test = frame.filter(~held), frame.filter(held)
         return _counts(len(spaces["user"]), len(spaces["item"]), len(train), len(test))
 

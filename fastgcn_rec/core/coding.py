@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from .. import _C
 from . import native
+from .blocks import Blocks
 from .ids import Array, Ints, factorize, texts_array
-
-Codes = NDArray[np.int32]
 
 
 class IdCoder:
@@ -20,15 +19,13 @@ class IdCoder:
     def __init__(self) -> None:
         self._integers: _C.IntegerTable | None = None
         self._texts: _C.TextTable | None = None
-        self._codes: list[Codes] = []  # into what the table holds, in the order in which it came
-        self.n_rows = 0
+        self._codes = Blocks(np.int32)  # into what the table holds, in the order in which it came
 
     def add_integers(self, ids: Ints) -> None:
         if self._integers is None:
             self._integers = _C.IntegerTable()
-        ids, codes = np.ascontiguousarray(ids), np.empty(ids.size, np.int32)
+        ids, codes = np.ascontiguousarray(ids), self._codes.room(ids.size)
         self._integers.add(ids.ctypes.data, ids.size, codes.ctypes.data, native.threads())
-        self._keep(codes)
 
     def add_texts(self, offsets: Array, data: NDArray[np.uint8], indices: Array | None = None) -> None:
         """Take texts in Arrow's form: text n is the UTF-8 data[offsets[n] : offsets[n + 1]], offsets int32 or int64; with indices [n],
@@ -36,14 +33,11 @@ class IdCoder:
         if self._texts is None:
             self._texts = _C.TextTable()
         offsets, n = np.ascontiguousarray(offsets), offsets.size - 1
-        codes = np.empty(n, np.int32)
+        codes = np.empty(n, np.int32) if indices is not None else self._codes.room(n)
         wide, addresses = offsets.dtype == np.int64, (offsets.ctypes.data, data.ctypes.data)
         self._texts.add(wide, *addresses, n, codes.ctypes.data, native.threads())
-        self._keep(codes if indices is None else codes[indices])
-
-    def _keep(self, codes: Codes) -> None:
-        self._codes.append(codes)
-        self.n_rows += codes.size
+        if indices is not None:
+            self._codes.room(indices.size)[:] = codes[indices]
 
     def is_mixed(self) -> bool:
         """Whether some of the ids are integers and others texts."""
@@ -52,7 +46,7 @@ class IdCoder:
     def row_of(self, number: int) -> int:
         """The first row of the text that came as the ``number``-th distinct one, counted from 0."""
         before = 0
-        for codes in self._codes:
+        for codes in self._codes.parts():
             at = np.flatnonzero(codes == number)
             if at.size:
                 return before + int(at[0])
@@ -75,11 +69,11 @@ class IdCoder:
         else:
             space, ranks = np.zeros(0, np.int64), np.zeros(0, np.int32)
         self._texts = self._integers = None
-        out, at = np.empty(self.n_rows, np.int64), 0
-        self._codes.reverse()
-        while self._codes:
-            codes = self._codes.pop()
+        out, at, parts = np.empty(self._codes.size, np.int64), 0, self._codes.taken()
+        while parts:
+            codes = parts.pop()
             part = out[at : at + codes.size]
             _C.take(ranks.ctypes.data, codes.ctypes.data, codes.size, part.ctypes.data, native.threads())
             at += codes.size
+            del codes
         return space, out

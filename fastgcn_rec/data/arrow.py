@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.blocks import Blocks
 from ..core.coding import IdCoder
 from ..core.ids import Array
 from .interactions import Interactions
@@ -141,7 +142,10 @@ class _Column:
             if self.role in ("user", "item"):
                 self._add_ids(column, what)
             else:
-                self.kept.append(self._values(column, what))
+                values = self._values(column, what)
+                if not self.kept or self.kept[-1].dtype != values.dtype:
+                    self.kept.append(Blocks(values.dtype))
+                self.kept[-1].room(values.size)[:] = values
         except BadValue as bad:
             raise BadRow(before + bad.row, f"{what}: {bad.reason}") from None
 
@@ -223,15 +227,17 @@ class _Column:
             raise BadValue(int(np.flatnonzero(codes == bad.row)[0]), bad.reason) from None
 
     def values(self, time_unit: str | None) -> Array:
+        kinds = [blocks.dtype for blocks in self.kept]
+        parts = [part for blocks in self.kept for part in reversed(blocks.taken())]
         if self.dates:
-            return joined_seconds(self.kept)
-        kept = self.kept or [np.zeros(0)]
-        out = np.empty(sum(part.size for part in kept), np.result_type(*kept))
-        at = 0
-        while kept:  # a batch that was copied goes
-            part = kept.pop(0)
+            return joined_seconds(parts)
+        out, at = np.empty(sum(part.size for part in parts), np.result_type(*kinds or [np.float64])), 0
+        parts.reverse()
+        while parts:  # what was copied goes
+            part = parts.pop()
             out[at : at + part.size] = part
             at += part.size
+            del part
         return seconds_of_numbers(out, time_unit) if self.role == "time" and time_unit else out
 
 

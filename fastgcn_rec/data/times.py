@@ -128,8 +128,10 @@ def joined_seconds(parts: list[Array]) -> Array:
         sum(part.size for part in parts), np.int64 if all(p.dtype == np.int64 for p in parts) else np.float64
     )
     at = 0
+    parts.reverse()
     while parts:
-        part = parts.pop(0)
+        part = parts.pop()
         out[at : at + part.size] = part * 1_000_000 / 1e6 if part.dtype != out.dtype else part
         at += part.size
+        del part
     return out
