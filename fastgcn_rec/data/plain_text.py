@@ -26,10 +26,11 @@ from .rows import BadValue
 from .text import TextFormat
 from .times import is_date, seconds_of_numbers
 
-BLOCK = 1 << 22
+BLOCK = 1 << 24
 SMALL = 1 << 20  # bytes of files that are read before Arrow is imported
 _WINDOW = 1 << 16
 _LIMIT = 1 << 17  # the csv module's for a field, unless it was changed
+_LEAST = np.array([0, 0, *(10**n for n in range(1, 19))], np.uint64)  # of so many digits
 _UNIT = b"\x1f"  # stands for separators of several bytes
 
 
@@ -132,7 +133,7 @@ class _Table:
                 table = read_csv(pyarrow.BufferReader(block), reading, parsing, converting)
                 if table.num_rows != block.count(b"\n") + (not block.endswith(b"\n")):
                     raise _Doubtful
-                yield from (table.slice(1) if header else table).to_batches()
+                yield from (table.slice(1) if header else table).combine_chunks().to_batches()
                 header = False
 
     def _column(self, role: str, column: Any) -> Any:
@@ -175,7 +176,15 @@ def _integers(column: Any) -> Any:
         whole = column.cast(pyarrow.int64())
     except pyarrow.ArrowInvalid:
         return None
-    return whole if whole.cast(pyarrow.string()).equals(column) else None
+    values, n = whole.to_numpy(), len(column)
+    _, offsets, data = column.buffers()
+    starts = np.frombuffer(offsets, np.int32)[column.offset : column.offset + n + 1]
+    signs = (values < 0).astype(np.int8)
+    digits = np.diff(starts) - signs
+    leads = np.frombuffer(data, np.uint8)[starts[:-1] + signs] if n else digits
+    # Neither a sign, blanks nor zeros before the first digit, nor "0x": what Arrow takes has as many characters as its number needs.
+    plain = (np.abs(values).view(np.uint64) >= _LEAST[digits.clip(0, 19)]) & ((digits == 1) | (leads != ord("0")))
+    return whole if plain.all() else None
 
 
 def _floats(column: Any) -> Any:
@@ -210,11 +219,13 @@ def _blocks(stream: IO[bytes], encoding: str, sep: str, quoted: bool) -> Iterato
     rest, begun, raw = b"", False, b" "
     while raw:
         raw = stream.read(BLOCK)
-        try:
-            text = decoder.decode(raw, final=not raw)
-        except UnicodeError:
-            raise _Doubtful from None
-        more = text.encode() if recoded else raw
+        more = raw
+        if recoded or not raw.isascii() or decoder.getstate()[0]:
+            try:
+                text = decoder.decode(raw, final=not raw)
+            except UnicodeError:
+                raise _Doubtful from None
+            more = text.encode() if recoded else raw
         if not begun and not recoded:
             more = more.removeprefix(codecs.BOM_UTF8)
         begun = True
@@ -229,7 +240,11 @@ def _blocks(stream: IO[bytes], encoding: str, sep: str, quoted: bool) -> Iterato
 
 
 def _checked(block: bytes, sep: bytes, quoted: bool) -> bytes:
-    if block.startswith(codecs.BOM_UTF8) or b"\0" in block or block.count(b"\r") != block.count(b"\r\n"):
+    if (
+        block.startswith(codecs.BOM_UTF8)
+        or b"\0" in block
+        or (b"\r" in block and block.count(b"\r") != block.count(b"\r\n"))
+    ):
         raise _Doubtful
     if block.startswith((b"\n", b"\r")) or b"\n\n" in block or b"\n\r\n" in block:
         block = b"".join(line for line in block.splitlines(keepends=True) if line.strip(b"\r\n"))

@@ -259,6 +259,50 @@ def test_ids_and_times_that_change_their_form_late_are_read_alike(tmp_path, bloc
         assert (blocks[0] is None) == (last in ("1,1,2011-12-09", "1.0,1,1", "1,1,x", "1,1", '1,"1,1')), last
 
 
+ODD = [
+    "0x" + "F" * 9,
+    "-0x10",
+    "+5",
+    "0",
+    "-0",
+    "00",
+    "-",
+    "",
+    "9" * 18,
+    "9" * 19,
+    str(2**63 - 1),
+    str(-(2**63)),
+    str(2**63),
+    "1e3",
+    "1.0",
+    "\t1",
+    "-01",
+]
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(ODD)
+        | st.integers(-(2**63), 2**63 - 1).map(str)
+        | st.text(st.sampled_from("-+0 19"), max_size=5),
+        max_size=3,
+    )
+)
+def test_integers_are_those_that_python_writes(texts):
+    import pyarrow
+
+    try:
+        expected = [int(text) for text in texts]
+        expected = (
+            expected if list(map(str, expected)) == texts and all(-(2**63) <= n < 2**63 for n in expected) else None
+        )
+    except ValueError:
+        expected = None
+    found = plain_text._integers(pyarrow.array(["x", *texts], pyarrow.string()).slice(1))
+    assert (None if found is None else found.to_pylist()) == expected
+
+
 def test_files_of_one_table_go_by_arrow_together(tmp_path, blocks):
     for name, rows in {"a": ["1,2"], "b": ["x,3", "1,4"], "c": []}.items():
         (tmp_path / f"{name}.csv").write_text("\n".join(["user,item", *rows]))
