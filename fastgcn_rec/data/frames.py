@@ -73,7 +73,7 @@ def read_frame(
     given = {"user": user, "item": item, "rating": rating, "time": time}
     columns = {role: table.place(column, role) for role, column in given.items() if column is not None}
     head = table.head()
-    at = guess_columns(table.what, head, columns, time_format=time_format)
+    at = guess_columns(table.what, head, columns, time_unit=time_unit, time_format=time_format)
     places = {role: table.place(column, role) for role, column in at.items() if column != ""}
     if time_unit is None and time_format is None and "time" in places:
         time_unit = head[int(places["time"])].unit
@@ -131,12 +131,15 @@ class _Table:
 
     def events(self, at: Mapping[str, int], unit: str | None, form: str | None) -> Interactions:
         read = {role: self.column(place) for role, place in at.items()}
-        for role, column in read.items():
-            self._refuse_missing(role, at[role], column)
-        with naming(self.what):
-            return Interactions.from_raw(
-                read["user"], read["item"], read.get("rating"), read.get("time"), time_unit=unit, time_format=form
-            )
+        try:
+            with naming(self.what):
+                return Interactions.from_raw(
+                    read["user"], read["item"], read.get("rating"), read.get("time"), time_unit=unit, time_format=form
+                )
+        except (TypeError, ValueError):
+            for role, column in read.items():  # how many are missing says more than which is the first
+                self._refuse_missing(role, at[role], column)
+            raise
 
     def label(self, at: int) -> str:
         """The name of a column in errors, one of its own."""

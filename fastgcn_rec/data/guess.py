@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
-from .names import grade, words_of
+from .names import NO_EVENTS, grade, words_of
 from .sample import SampledColumn, shown_columns
 from .timeforms import forms_of
 
@@ -14,21 +14,31 @@ _NO_TIMES = {"id", "code", "no", "number", "key", "phone", "zip", "price", "coun
 
 
 def guess_columns(
-    what: str, columns: Sequence[SampledColumn], given: Mapping[str, str | int], *, time_format: str | None = None
+    what: str,
+    columns: Sequence[SampledColumn],
+    given: Mapping[str, str | int],
+    *,
+    time_unit: str | None = None,
+    time_format: str | None = None,
 ) -> Columns:
     """The column of every role: those that are given, and for the others what names and values say; "" where there is none.
 
     Columns without a header have their positions for names. ValueError: two columns as good, or none for users or items; it shows the columns
     and says what decides. `what` is the table's name in errors.
     """
-    return _Guess(what, columns, given, time_format).all()
+    return _Guess(what, columns, given, time_unit, time_format).all()
 
 
 class _Guess:
     def __init__(
-        self, what: str, columns: Sequence[SampledColumn], given: Mapping[str, str | int], time_format: str | None
+        self,
+        what: str,
+        columns: Sequence[SampledColumn],
+        given: Mapping[str, str | int],
+        time_unit: str | None,
+        time_format: str | None,
     ) -> None:
-        self.what, self.columns, self.time_format = what, columns, time_format
+        self.what, self.columns, self.time_unit, self.time_format = what, columns, time_unit, time_format
         self.found: Columns = dict(given)
         taken = {self._name(column) for column in given.values()}
         self.free = [column for column in columns if column.name not in taken]
@@ -134,7 +144,8 @@ class _Guess:
 
     def _check_time(self, column: SampledColumn) -> None:
         """ValueError: dates that only a form makes times of."""
-        if self.time_format is None and (column.are_whole or column.numbers is None) and self._other_dates(column):
+        as_numbers = column.numbers is not None and (self.time_unit is not None or not column.are_whole)
+        if self.time_format is None and not as_numbers and self._other_dates(column):
             self._refuse_dates(column)
 
     def _formatted(self, column: SampledColumn) -> bool:
@@ -143,7 +154,7 @@ class _Guess:
     def _times_by_value(self, column: SampledColumn) -> bool:
         words = set(words_of(str(column.name)))
         if column.are_dates:
-            return not {"birth", "release", "released", "end", "joined", "registered"} & words
+            return not {*NO_EVENTS, "end"} & words
         return column.are_whole and column.unit is not None and not _NO_TIMES & words and _are_recent(column)
 
     @staticmethod
@@ -152,8 +163,9 @@ class _Guess:
 
     def _refuse_dates(self, column: SampledColumn) -> NoReturn:
         forms = " or ".join(f"time_format={form!r}" for form in self._other_dates(column))
+        numbers = ", time_unit='' leaves them the numbers that they are" if column.numbers is not None else ""
         raise ValueError(
-            f"{self.what}: how are the times of {column.shown} written? {forms} (--time-format) reads them; time='' (--time '') leaves them out"
+            f"{self.what}: how are the times of {column.shown} written? {forms} (--time-format) reads them{numbers}; time='' (--time '') leaves them out"
         )
 
     def _by_order(self) -> None:

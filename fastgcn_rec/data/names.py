@@ -106,21 +106,20 @@ _RATINGS = {"rating": 4, "star": 3, "score": 3, "overall": 3, "grade": 3}
 _SUMMARIES = {"avg", "average", "mean", "median", "total", "sum", "min", "max", "global", "n", "num", "number"}
 _TIMES = ["timestamp", "time", "datetime", "date", "ts", "dt", "when", "at", "epoch", "utc", "created", "played"]
 _UNITS = {"ms", "us", "ns", "s", "sec", "seconds", "millis", "utc", "gmt", "unix"}
-_OTHER_TIMES = {
+_OTHER_TIMES = {"end", "updated", "modified", "last"}  # of the event, but not its own
+NO_EVENTS = {
     "birth",
+    "birthday",
+    "dob",
     "release",
     "released",
     "due",
     "expiry",
     "expires",
-    "end",
     "join",
     "joined",
     "signup",
     "registered",
-    "updated",
-    "modified",
-    "last",
 }
 _TITLES = {"title": 3, "name": 2, "description": 1, "label": 1}
 
@@ -187,7 +186,7 @@ def _time(words: list[str]) -> int:
         return 0
     if len(words) == 1:
         return 4
-    if "birth" in words:
+    if not NO_EVENTS.isdisjoint(words):
         return 0
     return 1 if not _OTHER_TIMES.isdisjoint(words) else 2 if words[0] == "created" else 3
 

@@ -62,7 +62,9 @@ def resolved(source: Sequence[str], columns: Columns, reading: Mapping[str, Any]
         table = _parquet_head(source)
     if table is None:
         return columns, reading
-    columns = guess_columns(what, table, columns, time_format=reading.get("time_format"))
+    columns = guess_columns(
+        what, table, columns, time_unit=reading.get("time_unit"), time_format=reading.get("time_format")
+    )
     time = columns["time"]
     sampled = next((column for n, column in enumerate(table) if time == column.name or time == n), None)
     if sampled is not None and sampled.numbers is not None and not set(TIMES) & set(reading):

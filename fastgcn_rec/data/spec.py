@@ -133,6 +133,9 @@ class DataSpec:
         known = [part.name for part in fields(cls)]
         unknown = [key for key in values if key not in known]
         inner = {"columns": ROLES, "reading": OPTIONS, "beside": BESIDE, "split": SPLIT}
+        for part in known[1:]:
+            if not isinstance(values.get(part, {}), Mapping):
+                raise TypeError(f"{part} of a data spec must be a mapping, got {type(values[part]).__name__}")
         unknown += [f"{part}.{key}" for part, keys in inner.items() for key in values.get(part, {}) if key not in keys]
         if unknown:
             raise ValueError(f"a data spec has no {', '.join(map(repr, unknown))}; its keys are {', '.join(known)}")

@@ -77,6 +77,7 @@ def guessed(header, *values, rows=300, given=None, **options):
         ("user,item,quantity,count,plays", (whole(50), whole(50), whole(5), whole(5), whole(5)), "user item - -"),
         ("user,item,rating_count,avg_rating,user_rating", (whole(50), whole(50), whole(5), real, whole(5)), "user item user_rating -"),
         ("user,item,score", (whole(50), whole(50), real), "user item - -"),
+        ("user,item,release_date,watched", (whole(50), whole(50), iso, iso), "user item - watched"),
         ("Customer ID,Stock Code,birth date", (whole(50), text(50), iso), "Customer ID,Stock Code - -"),
     ],
 )  # fmt: skip
@@ -210,3 +211,15 @@ def test_a_bad_value_is_the_readers_to_name_and_drops_no_column(tmp_path):
         path.write_text(f"user,item,rating,at\na,7,3,2011-12-09\nb,8,4,2011-12-10\n{bad}\n")
         with pytest.raises(ValueError, match=said):
             load_dataset(path)
+
+
+def test_dates_of_digits_are_numbers_where_that_is_said(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("user,item,date\na,b,20111201\na,c,20111203\n")
+    with pytest.raises(
+        ValueError,
+        match=r"time_format='%Y%m%d' \(--time-format\) reads them, time_unit='' leaves them the numbers that they are; time=''",
+    ):
+        load_dataset(path)
+    assert DataSpec.of(path, time_unit="").interactions().time.tolist() == [20111201, 20111203]
+    assert DataSpec.of(path, time_format="%Y%m%d").interactions().time.tolist() == [1322697600, 1322870400]

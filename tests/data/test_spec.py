@@ -162,3 +162,16 @@ def test_what_is_no_name_and_no_file(tmp_path, monkeypatch):
 )
 def test_names_are_short(source, name):
     assert DataSpec.of(source).name == name
+
+
+def test_parts_of_a_record_are_mappings():
+    with pytest.raises(TypeError, match="columns of a data spec must be a mapping, got list"):
+        DataSpec.from_dict({"source": "x", "columns": ["user"]})
+
+
+def test_a_column_that_is_not_there_is_named(plays):
+    for given in ({"user": "who"}, {"item": 9}, {"time": "when"}):
+        with pytest.raises(ValueError, match=f"{next(iter(given))}"):
+            load_dataset(plays, **given)
+    with pytest.raises(TypeError, match="user must be a column's name or position, got float"):
+        load_dataset(plays, user=1.5, item="song")
