@@ -194,6 +194,8 @@ def test_pickles_keep_it_and_those_of_before_have_none():
     assert len(old.valid) == len(old.disliked) == 0
     assert old.fingerprint() == dataclasses.replace(data, valid=Edges([], [])).fingerprint()
     assert len(old.split_valid(0.2)[1]) > 0
+    elsewhere = pickle.dumps(data, protocol=2).replace(b"fastgcn_rec.data.edges\n", b"fastgcn_rec.data.dataset\n")
+    assert pickle.loads(elsewhere).fingerprint() == data.fingerprint()
 
 
 def test_pairs_of_train_are_left_out_of_valid_and_counted():
