@@ -172,6 +172,8 @@ def filter_of(
     model, users : whose lists they are, internal ids int64 [n]; where they are given, Edges may be
     """
     found = Filter(n_items)
+    if only is None and exclude is None:
+        return found
     given = [
         None if value is None else _given(who, name, value, n, n_items, rows_of, model, users)
         for name, value in zip(names, (only, exclude), strict=True)

@@ -15,7 +15,7 @@ from ..core.graph import Graph, Side
 from ..core.ids import pair_keys
 from .filters import filter_of, flattened, is_list
 from .guesses import typical_user, with_guesses
-from .lists import by_rows, by_vectors, columns_of, joined
+from .lists import best_of, by_rows, columns_of, joined
 from .protocols import TakesNew
 
 Tensor = torch.Tensor
@@ -101,12 +101,11 @@ class Folded:
         n = edges.n_users
         wanted = filter_of(who, n, edges.n_items, lambda ids, name: model.rows_of("items", ids, name), items, exclude)
         if self._score is not None:
-            lists = by_rows(self._score, edges, k, exclude_seen, wanted)
+            ids, best = joined(by_rows(self._score, edges, k, exclude_seen, wanted))
         else:
             vectors = model.as_scored(self._vectors(edges, "users").float())
-            rows = torch.arange(n, device=vectors.device)
-            lists = by_vectors((vectors, self._items, "dot"), edges if exclude_seen else None, rows, k, wanted)
-        ids, best = joined(lists)
+            lists = wanted.leaving_out(edges if exclude_seen else None)
+            ids, best = best_of(vectors, self._items, k, lists, slice(0, n))
         scores = best.cpu().numpy()
         if as_frame is False:
             return model.raw_items(ids), scores

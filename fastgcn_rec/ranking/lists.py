@@ -34,9 +34,14 @@ def by_vectors(vectors: Scored, seen: Graph | None, users: Tensor, k: int, wante
     of_users, of_items, metric = vectors
     cosine = metric == "cosine"  # as scorers and indices compute it, to the bit
     of_items = unit(of_items) if cosine else of_items
-    users = users.to(of_users.device)
-    lists = (wanted or Filter(len(of_items))).leaving_out(seen, users)
-    for part in lists.parts(len(users), max(1, min(RANKED_AT_ONCE, _LISTED_AT_ONCE // k))):
+    users, most = users.to(of_users.device), max(1, min(RANKED_AT_ONCE, _LISTED_AT_ONCE // k))
+    if not wanted:  # with the least to do for a single user
+        for block in users.split(most):
+            queries = unit(of_users[block]) if cosine else of_users[block]
+            yield block, *retrieve(queries, of_items, k, seen, exclude_rows=None if seen is None else block)
+        return
+    lists = wanted.leaving_out(seen, users)
+    for part in lists.parts(len(users), most):
         block = users[part]
         queries = unit(of_users[block]) if cosine else of_users[block]
         yield block, *best_of(queries, of_items, k, lists, part)
@@ -48,10 +53,10 @@ def best_of(queries: Tensor, items: Tensor, k: int, lists: Filter, part: slice) 
         return _best_pairs(queries, items, k, lists.allowed(part))
     subset = None if lists.among is None else torch.from_numpy(lists.among).to(items.device)
     if len(lists.without) == 1:
-        rows = lists.without[0].rows(part).to(items.device)
-        return retrieve(
-            queries, items, k, lists.without[0].graph.to(items.device), exclude_rows=rows, items_subset=subset
-        )
+        graph, at = lists.without[0]
+        whole = at is None and graph.n_users == len(queries)
+        rows = None if whole else lists.without[0].rows(part).to(items.device)
+        return retrieve(queries, items, k, graph.to(items.device), exclude_rows=rows, items_subset=subset)
     left = lists.left_out(part)
     return retrieve(queries, items, k, None if left is None else left.to(items.device), items_subset=subset)
 

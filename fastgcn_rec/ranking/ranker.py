@@ -18,7 +18,7 @@ from ..ops.dense import dense
 from ..ops.retrieve import unit
 from .filters import Filter, filter_of
 from .folded import Folded
-from .lists import SCORED_AT_ONCE, by_scores, by_vectors, columns_of, joined, widened
+from .lists import SCORED_AT_ONCE, best_of, by_scores, by_vectors, columns_of, joined, widened
 from .protocols import Fold, Ids, Lists, RowScorer, Scored, Scorer
 
 Tensor = torch.Tensor
@@ -237,9 +237,8 @@ class Ranker:
     ) -> Best:
         k = check_count(k, f"similar_{side}: k", 1)
         rows = torch.from_numpy(self.rows_of(side, _listed(raw_ids, side), side)).to(z.device)
-        ids, cosines = joined(
-            by_vectors((z, z, "cosine"), None, rows, k, self.neighbour_filter(side, rows, among, exclude))
-        )
+        z, wanted = unit(z), self.neighbour_filter(side, rows, among, exclude)
+        ids, cosines = best_of(z[rows], z, k, wanted, slice(0, len(rows)))
         return ids_at(space, ids.cpu().numpy()), cosines.cpu().numpy()
 
     def neighbour_filter(self, side: Side, rows: Tensor, among: Any, exclude: Any) -> Filter:

@@ -8,7 +8,7 @@ import scipy.sparse as sp
 import torch
 from every_model import EVERY, FOREIGN, small_data, trained
 from every_vectors import ByScore
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import fastgcn_rec as fgr
@@ -117,7 +117,6 @@ def same(found, wanted):
 
 
 @pytest.mark.parametrize("name", RANKERS)
-@settings(max_examples=40)
 @given(st.data())
 def test_lists_are_the_whole_ones_filtered(name, draw):
     model, data = ranker(name), small_data()
@@ -139,7 +138,6 @@ def test_lists_are_the_whole_ones_filtered(name, draw):
 
 
 @pytest.mark.parametrize("factory", ["HNSW4,Flat", "IVF8,Flat"])
-@settings(max_examples=40)
 @given(st.data())
 def test_an_index_goes_on_until_lists_are_full(factory, draw):
     """One that finds little at first: every list has all that may stand in it, up to K, and nothing else."""
@@ -165,7 +163,6 @@ FOLDING = [*EVERY, *FOREIGN, "Indexed", "Indexed cosine"]
 
 
 @pytest.mark.parametrize("name", FOLDING)
-@settings(max_examples=40)
 @given(st.data())
 def test_so_are_those_of_new_users(name, draw):
     model, data = ranker(name), small_data()
@@ -183,7 +180,6 @@ def sides(model):
 
 
 @pytest.mark.parametrize("name", FOLDING)
-@settings(max_examples=40)
 @given(st.data())
 def test_so_are_neighbours(name, draw):
     for similar, ids in sides(ranker(name)):
