@@ -230,4 +230,5 @@ def _table(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _cell(value: Any) -> str:
-    return str(value)[:60]
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

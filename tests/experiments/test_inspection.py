@@ -83,6 +83,15 @@ def test_data_that_come_with_their_split(capsys):
     assert found["time"] is found["rating"] is None
 
 
+def test_a_validation_part_is_counted_where_there_is_one(tmp_path):
+    path = tmp_path / "plays.csv"
+    path.write_text("user,item\n" + "".join(f"{k % 17},{k * k % 29}\n" for k in range(400)))
+    for valid in (None, 0.2):
+        found = inspect_data(DataSpec.of(path, split="random", valid=valid))
+        assert ("valid" in found.split) == (valid is not None)
+        assert sum(found.split.get(part, 0) for part in ("train", "valid", "test")) == found.pairs
+
+
 def test_the_columns_that_are_there_and_what_each_is_read_as(tmp_path, capsys):
     (tmp_path / "a.csv").write_text(
         "user_id,song,at,note\n" + "".join(f"{k % 7},s{k % 5},{1.6e12 + k * 1e9:.0f},x\n" for k in range(40))
