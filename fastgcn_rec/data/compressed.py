@@ -88,10 +88,13 @@ def open_bytes(path: Path) -> Iterator[IO[bytes]]:
             yield _checked(_decompressed(raw, kind), path, kind, path.stat().st_size)
 
 
-def _refuse(path: Path, head: bytes) -> None:
+def _refuse(path: Path, head: bytes, packed: str | None = None) -> None:
     for magic, (kind, way_out) in _FOREIGN.items():
         if head.startswith(magic):
-            raise ValueError(f"{path} is {kind}, not a text file; {way_out}")
+            raise ValueError(
+                f"{path} is {kind}, not a text file; "
+                + (way_out if packed is None else f"it is compressed by {packed}: unpack it first")
+            )
 
 
 def _checked(stream: IO[bytes], path: Path, kind: str, size: int) -> IO[bytes]:
@@ -100,7 +103,7 @@ def _checked(stream: IO[bytes], path: Path, kind: str, size: int) -> IO[bytes]:
     inner = _kind(head)
     if inner is not None:
         raise ValueError(f"{path} is compressed twice, by {kind} and by {inner}; unpack it first")
-    _refuse(path, head)
+    _refuse(path, head, kind)
     return plain
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .arrow import BadRow
+from .compressed import archive_of, kind_of
 from .events import existing, naming
 from .files import FilePath
 
@@ -32,6 +33,11 @@ class ParquetFiles:
             raise FileNotFoundError("path must name a Parquet file, got an empty list")
         self.path, self._sets = paths[0], []
         for one in paths:
+            packed = "zip" if archive_of(one) else None if one.is_dir() else kind_of(one)
+            if packed is not None:
+                raise ValueError(
+                    f"{one} is compressed by {packed}; Parquet compresses its own columns, so unpack it first"
+                )
             with naming(one), self._errors():
                 self._sets.append(parquet.ParquetDataset(one))
         self.names: list[str] = self._sets[0].schema.names

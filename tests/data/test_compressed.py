@@ -10,7 +10,7 @@ import zipfile
 
 import pytest
 
-from fastgcn_rec.data import read_csv, read_lightgcn, read_movielens, read_recbole
+from fastgcn_rec.data import read_csv, read_lightgcn, read_movielens, read_parquet, read_recbole
 from fastgcn_rec.data.compressed import archive_of, exists, kind_of, open_bytes
 
 TEXT = "user,item\n" + "".join(f"u{n},{n * 7 % 1000}\n" for n in range(20_000))
@@ -99,12 +99,28 @@ def test_what_grows_beyond_measure_is_refused(tmp_path, monkeypatch, kind):
 def test_what_is_no_text_stays_so_when_it_is_compressed(tmp_path, kind):
     for raw, said in {
         gzip.compress(b"x" * 99): f"compressed twice, by {kind} and by gzip",
-        b"PAR1" + b"x" * 99: "is a Parquet file, not a text file",
+        b"PAR1" + b"x" * 99: f"is a Parquet file, not a text file; it is compressed by {kind}: unpack it first",
         b"SQLite format 3\0" + b"x" * 99: "is an SQLite database",
     }.items():
         (tmp_path / "a").write_bytes(PACK[kind](raw))
         with pytest.raises(ValueError, match=said):
             read_csv(tmp_path / "a")
+
+
+@pytest.mark.parametrize("kind", PACK)
+def test_parquet_that_is_compressed_outside_is_refused_by_name(tmp_path, kind):
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet
+
+    path = tmp_path / "a.parquet"
+    pyarrow.parquet.write_table(pa.table({"user": [1], "item": [2]}), path)
+    assert len(read_parquet(path)) == 1
+    path.write_bytes(PACK[kind](path.read_bytes()))
+    for name in [path, path / "a.csv"] if kind == "zip" else [path]:
+        with pytest.raises(
+            ValueError, match=f"is compressed by {kind}; Parquet compresses its own columns, so unpack it first"
+        ):
+            read_parquet(name)
 
 
 @pytest.mark.parametrize("there", ["zstandard", "pyarrow"])
