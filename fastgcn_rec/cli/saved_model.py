@@ -72,14 +72,14 @@ def print_lists(
     for raw, row, values in zip(of, ids, scores.tolist(), strict=True):
         found = [(i, s) for i, s in zip(row.tolist(), values, strict=True) if s > -float("inf")]
         if not columns:
-            print(f"{what} {raw}: " + ", ".join(f"{i} ({s:.3f})" for i, s in found))
+            print(f"{what} {raw}: " + ", ".join(f"{i} ({s:.4g})" for i, s in found))
             continue
         print(f"{what} {raw}:")
         width = max((len(str(i)) for i, _ in found), default=0)
         places = model.item_rows(row[: len(found)]).tolist()
         for place, (i, s) in zip(places, found, strict=True):
             shown = "  ".join(_shown(column[place]) for column in columns.values())
-            print(f"  {s:9.3f}  {i!s:{width}}  {shown}".rstrip())
+            print(f"  {s:9.4g}  {i!s:{width}}  {shown}".rstrip())
 
 
 def _shown(value: Any) -> str:

@@ -170,14 +170,15 @@ class DataSpec:
 
     @property
     def name(self) -> str:
-        """A short name, for the data set and for folders: "plays" of plays.csv.gz."""
+        """A short name, for the data set and for folders: "plays" of plays.csv.gz and of plays/*.csv."""
         if self.known:
             return self.source[0]
         if self.source == ("-",):
             return "standard-input"
         path = Path(self.source[0]).expanduser()
         stem = path.resolve().name if path.is_dir() else path.name.lstrip(".").split(".")[0]
-        return re.sub(r"[^\w-]+", "-", stem).strip("-_") or "data"
+        stems = (re.sub(r"[^\w-]+", "-", one).strip("-_") for one in (stem, path.absolute().parent.name))
+        return next(filter(None, stems), "data")
 
     def resolved(self) -> DataSpec:
         """Return the spec with every guess filled in; reads the heads of files alone.

@@ -54,7 +54,7 @@ def test_a_csv_becomes_recommendations_by_commands_alone_and_python_gives_the_sa
     model = Recommender.load(run / "model.npz")
     assert code_of("recommend", run, "u0", "-k", 5) == 0
     ids, scores = model.recommend(["u0"], 5)
-    assert capsys.readouterr().out == "user u0: " + ", ".join(f"{i} ({s:.3f})" for i, s in zip(ids[0], scores[0], strict=True)) + "\n"  # fmt: skip
+    assert capsys.readouterr().out == "user u0: " + ", ".join(f"{i} ({s:.4g})" for i, s in zip(ids[0], scores[0], strict=True)) + "\n"  # fmt: skip
     found = evaluate(model, data.test, ks=KS, metrics=METRICS)
     os.chdir("/")
     for more in ([], [folder / "plays.csv", *COLUMNS, "--split", "temporal-user", "--test", ".3", "--k-core", "2,2"]):

@@ -155,7 +155,7 @@ def test_one_command_from_a_file_to_recommendations_and_the_same_from_python(sha
     ids, scores = model.recommend(data.user_ids, 3)
     for line, user, row, values in zip(capsys.readouterr().out.splitlines(), data.user_ids, ids, scores, strict=True):
         assert line == f"user {user}: " + ", ".join(
-            f"{i} ({s:.3f})" for i, s in zip(row, values, strict=True) if s > -np.inf
+            f"{i} ({s:.4g})" for i, s in zip(row, values, strict=True) if s > -np.inf
         )
     assert code_of("train", "run", "--quiet") == 0  # what was found is in its file
     assert capsys.readouterr().out.endswith("model.npz: the same bits\n")
@@ -175,7 +175,7 @@ def test_titles_beside_the_events_are_in_the_lists(tmp_path, monkeypatch, capsys
     assert code_of("recommend", "run", "u1", "-k", 2) == 0
     lines = capsys.readouterr().out.splitlines()
     width = max(map(len, ids[0]))
-    assert lines == ["user u1:", *(f"  {s:9.3f}  {i:{width}}  Song, no. {i[1:]}" for i, s in zip(ids[0], scores[0], strict=True))]  # fmt: skip
+    assert lines == ["user u1:", *(f"  {s:9.4g}  {i:{width}}  Song, no. {i[1:]}" for i, s in zip(ids[0], scores[0], strict=True))]  # fmt: skip
     assert code_of("recommend", "run", "u1", "-k", 2, "--show", "year") == 0
     assert capsys.readouterr().out.splitlines()[1].endswith(f"  {1990 + int(ids[0][0][1:])}")
     (tmp_path / "elsewhere").mkdir()

@@ -120,7 +120,7 @@ def test_similar_items_on_the_command_line(tmp_path, capsys):
     item = model.item_ids[0]
     assert main(["similar", str(tmp_path / "model.npz"), item, "-k", "2"]) == 0
     ids, cosines = model.similar_items([item], 2)
-    expected = ", ".join(f"{i} ({c:.3f})" for i, c in zip(ids[0].tolist(), cosines[0].tolist(), strict=True))
+    expected = ", ".join(f"{i} ({c:.4g})" for i, c in zip(ids[0].tolist(), cosines[0].tolist(), strict=True))
     assert capsys.readouterr().out == f"item {item}: {expected}\n"
 
 

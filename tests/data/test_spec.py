@@ -157,7 +157,7 @@ def test_what_is_no_name_and_no_file(tmp_path, monkeypatch):
         ("plays-*.csv", "plays"),
         ("gowalla", "gowalla"),
         ("a b.tsv", "a-b"),
-        ("*.csv", "data"),
+        ("plays/*.csv", "plays"),
     ],
 )
 def test_names_are_short(source, name):
