@@ -57,6 +57,7 @@ def _records(case: str, rows: int, runs: dict[str, list[Record]]) -> list[Record
                 "dim": 0,
                 "contender": name,
                 "rows": rows,
+                "seconds": round(median / 1e3, 1),
                 "median_ms": median,
                 "q1_ms": q1,
                 "q3_ms": q3,

@@ -346,6 +346,18 @@ TABLES: Mapping[str, Table] = {
     "pinsage": races("pinsage"),
     "scale": SCALE,
     "retrieve at scale": TOPK_SCALE,
+    "reading": Table(
+        where=lambda r: r["case"].startswith("reading/"),
+        same=lambda r: (r["case"], r["rows"], r["contender"]),
+        columns={
+            "rows, ids": lambda row: f"{row[0]['rows']:,}, {row[0]['case'].split('/')[1].split()[0]}",
+            "who": field("contender"),
+            "seconds": field("seconds"),
+            "time / ours": field("ratio"),
+            "peak, MiB": field("peak_mib"),
+        },
+        one_machine=True,
+    ),
     "pagerank once": _plain("ppr once", what="what", ms="ms", MiB="mib"),
     "trials": TRIALS,
     "bfloat16": _plain(
