@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from ..data.catalogue import ENTRIES
-from ..data.formats import Format
-from ..data.parse import Ids
+from ..data.reading.formats import Format
+from ..data.reading.parse import Ids
 from ..data.spec import DataSpec
 from ..data.splits import SPLITS
 from ..experiments.project import Project, project_file

@@ -11,8 +11,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ..data.files import standard_input
-from ..data.lines import open_lines
+from ..data.reading.files import standard_input
+from ..data.reading.lines import open_lines
 from ..experiments.items import chosen, read_items
 from ..experiments.runs import CHECKPOINT
 from ..models.base import Recommender

@@ -7,14 +7,14 @@ from .build import build_dataset
 from .dataset import Dataset
 from .download import DownloadError
 from .edges import Edges
-from .frames import read_frame
 from .interactions import Interactions
 from .make import make_dataset
-from .movielens import read_movielens
 from .presplit import read_lightgcn, read_split
 from .published import published_fingerprint
-from .readers import read_csv, read_npz, read_parquet
-from .recbole import read_recbole
+from .reading.frames import read_frame
+from .reading.movielens import read_movielens
+from .reading.readers import read_csv, read_npz, read_parquet
+from .reading.recbole import read_recbole
 from .registry import (
     DatasetInfo,
     DatasetUnavailableError,

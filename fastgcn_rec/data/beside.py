@@ -13,17 +13,17 @@ import numpy as np
 from ..core.ids import Array, Ints, as_ids, as_texts, factorize, is_missing, is_text
 from .columns import as_column
 from .dataset import Dataset
-from .files import files_of
-from .formats import format_of
-from .frames import columns_of_frame, is_frame
 from .interactions import Interactions
-from .names import grade, title_grade, words_of
-from .parquet import ParquetFiles
-from .parse import MISSING, parse_ids
-from .sample import typed
-from .sniff import sniff
-from .sources import paths_of
-from .text import TextFormat, read_columns, read_header
+from .reading.files import files_of
+from .reading.formats import format_of
+from .reading.frames import columns_of_frame, is_frame
+from .reading.names import grade, title_grade, words_of
+from .reading.parquet import ParquetFiles
+from .reading.parse import MISSING, parse_ids
+from .reading.sample import typed
+from .reading.sniff import sniff
+from .reading.sources import paths_of
+from .reading.text import TextFormat, read_columns, read_header
 
 Side = Literal["items", "users"]
 Found = TypeVar("Found", Interactions, Dataset)

@@ -13,12 +13,12 @@ from ..core.ids import Array, is_text
 from .dataset import Dataset
 from .download import download, download_wheel, download_zip
 from .interactions import Interactions
-from .movielens import read_movielens
 from .presplit import read_lightgcn
-from .readers import read_csv
-from .recbole import read_recbole
-from .text import TextFormat, read_columns
-from .titles import movie_columns
+from .reading.movielens import read_movielens
+from .reading.readers import read_csv
+from .reading.recbole import read_recbole
+from .reading.text import TextFormat, read_columns
+from .reading.titles import movie_columns
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from ..core.ids import Array, Ints, codes_of
 from .build import build_dataset, check_positive
 from .dataset import Dataset
 from .edges import Edges
-from .frames import is_frame, read_frame
 from .interactions import Interactions
+from .reading.frames import is_frame, read_frame
 from .rows import taken
 from .splits import SPLITS
 

@@ -13,15 +13,15 @@ import numpy as np
 
 from ..core.ids import Array, Ints, as_texts, factorize, is_text, pair_keys
 from .build import build_dataset, check_positive
-from .compressed import is_hidden
 from .dataset import Dataset
 from .edges import Edges
-from .events import existing
-from .files import FilePath
-from .frames import is_frame, read_frame
 from .interactions import Interactions
-from .lists import read_lists
-from .sources import events_from, format_for, resolved
+from .reading.compressed import is_hidden
+from .reading.events import existing
+from .reading.files import FilePath
+from .reading.frames import is_frame, read_frame
+from .reading.lists import read_lists
+from .reading.sources import events_from, format_for, resolved
 
 _STEMS = {"train": ("train",), "valid": ("valid", "validation", "val", "dev"), "test": ("test",)}
 _NUMBERED = re.compile(r"(.+)\.part([123])\.inter(?:\..+)?")

@@ -14,13 +14,13 @@ from typing import Any
 from .beside import with_beside
 from .catalogue import ENTRIES
 from .dataset import Dataset
-from .events import existing
-from .frames import is_frame
 from .interactions import Interactions
 from .make import make_dataset, weights_of
 from .presplit import parts_of, read_split
+from .reading.events import existing
+from .reading.frames import is_frame
+from .reading.sources import COLUMNS, READING, ROLES, events_from, format_for, refuse, resolved
 from .registry import default_split, read_known
-from .sources import COLUMNS, READING, ROLES, events_from, format_for, refuse, resolved
 
 KNOWN = ("root", "download")  # what known names take
 OPTIONS = tuple(dict.fromkeys(("format", *KNOWN, *(option for options in READING.values() for option in options))))

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from ..data.files import standard_input
+from ..data.reading.files import standard_input
 from ..data.spec import DataSpec
 from ..system.files import check_target
 from ..system.process import python_module, traceback_wanted

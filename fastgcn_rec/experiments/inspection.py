@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data import Dataset, Interactions
-from ..data.sources import head_of
+from ..data.reading.sources import head_of
 from ..data.spec import DataSpec
 from .pictures import Bins, are_dates, bars, by_doubling, over_time
 

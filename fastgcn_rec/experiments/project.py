@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..core import native
-from ..data.events import naming
-from ..data.sources import ROLES
+from ..data.reading.events import naming
+from ..data.reading.sources import ROLES
 from ..data.spec import BESIDE, OPTIONS, SPLIT, DataSpec
 from ..models import Recommender
 from ..system.files import write_atomically

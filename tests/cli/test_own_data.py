@@ -15,7 +15,8 @@ import pytest
 from commands import code_of
 
 from fastgcn_rec import Recommender, evaluate
-from fastgcn_rec.data import DataSpec, files, load_dataset
+from fastgcn_rec.data import DataSpec, load_dataset
+from fastgcn_rec.data.reading import files
 from fastgcn_rec.experiments.project import FILE, Project
 from fastgcn_rec.experiments.runs import KS, METRICS
 
@@ -225,7 +226,7 @@ def test_inspect_counts_what_is_there(folder, capsys):
 
 def test_every_option_of_load_dataset_has_a_flag_and_a_sentence(capsys):
     from fastgcn_rec.cli.data_options import add_data, given
-    from fastgcn_rec.data.sources import ROLES
+    from fastgcn_rec.data.reading.sources import ROLES
     from fastgcn_rec.data.spec import BESIDE, OPTIONS, SPLIT
 
     parser = argparse.ArgumentParser()

@@ -14,7 +14,7 @@ from fastgcn_rec.data import Interactions, read_parquet
 pa = pytest.importorskip("pyarrow", reason="needs pyarrow: an extra")
 pq = pytest.importorskip("pyarrow.parquet")
 
-from fastgcn_rec.data.arrow import BadRow, events_of  # noqa: E402
+from fastgcn_rec.data.reading.arrow import BadRow, events_of  # noqa: E402
 
 COLUMNS = {"user": "u", "item": "i"}
 UTC = dt.timezone.utc

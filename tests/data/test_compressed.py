@@ -11,7 +11,7 @@ import zipfile
 import pytest
 
 from fastgcn_rec.data import read_csv, read_lightgcn, read_movielens, read_parquet, read_recbole
-from fastgcn_rec.data.compressed import archive_of, exists, kind_of, open_bytes
+from fastgcn_rec.data.reading.compressed import archive_of, exists, kind_of, open_bytes
 
 TEXT = "user,item\n" + "".join(f"u{n},{n * 7 % 1000}\n" for n in range(20_000))
 
@@ -87,7 +87,7 @@ def test_an_archive_that_ends_too_early_is_damaged(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", PACK)
 def test_what_grows_beyond_measure_is_refused(tmp_path, monkeypatch, kind):
-    monkeypatch.setattr("fastgcn_rec.data.compressed._FREE", 1 << 16)
+    monkeypatch.setattr("fastgcn_rec.data.reading.compressed._FREE", 1 << 16)
     (tmp_path / "a").write_bytes(PACK[kind](b"user,item\n" + b"0" * (8 << 20)))
     with pytest.raises(ValueError, match=rf"is compressed by {kind} and grows to more than 200 times its size"):
         read_csv(tmp_path / "a")

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastgcn_rec.data import Interactions, frames, load_dataset, make_dataset, read_frame
+from fastgcn_rec.data import Interactions, load_dataset, make_dataset, read_frame
+from fastgcn_rec.data.reading import frames
 
 pandas = pytest.importorskip("pandas")
 polars = pytest.importorskip("polars")

@@ -6,9 +6,9 @@ import re
 import pytest
 
 from fastgcn_rec.data import DataSpec, load_dataset
-from fastgcn_rec.data.guess import guess_columns
-from fastgcn_rec.data.names import words_of
-from fastgcn_rec.data.sample import columns_of
+from fastgcn_rec.data.reading.guess import guess_columns
+from fastgcn_rec.data.reading.names import words_of
+from fastgcn_rec.data.reading.sample import columns_of
 
 RNG = random.Random(0)
 

@@ -9,7 +9,7 @@ import zipfile
 import pytest
 
 from fastgcn_rec.data import read_csv
-from fastgcn_rec.data.files import files_of, suffix_of
+from fastgcn_rec.data.reading.files import files_of, suffix_of
 
 
 def put(folder, **files):
@@ -128,7 +128,7 @@ def test_what_is_asked_of_a_column_is_asked_of_all_files(tmp_path):
 
 @pytest.mark.parametrize("chunk", [1, 3, 100])
 def test_so_many_bad_lines_are_left_out_over_all_files_and_one_more_is_an_error(tmp_path, monkeypatch, chunk):
-    monkeypatch.setattr("fastgcn_rec.data.text.CHUNK_ROWS", chunk)
+    monkeypatch.setattr("fastgcn_rec.data.reading.text.CHUNK_ROWS", chunk)
     put(tmp_path, **{"1.csv": "user,item\n1\n1,2\n,3\n", "2.csv": "user,item\n4,5\nnan,5\n7,8,9\n"})
     source = f"{tmp_path}/*.csv"
     said = r"1\.csv and 1 more: 4 lines are left out, the first is .*line 2: must .*; line 4: the user is empty.*; .*2\.csv, line 3: the user 'nan'[^;]*; [^;]*$"
@@ -190,7 +190,7 @@ def test_encodings_by_name(tmp_path):
 STDIN = """
 import sys
 from fastgcn_rec.data import read_csv
-from fastgcn_rec.data.files import files_of
+from fastgcn_rec.data.reading.files import files_of
 print(len(read_csv("-")), len(read_csv("-")), files_of("-")[0])
 """
 

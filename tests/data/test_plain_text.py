@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fastgcn_rec.data import plain_text, read_csv, read_movielens, read_recbole
+from fastgcn_rec.data import read_csv, read_movielens, read_recbole
+from fastgcn_rec.data.reading import plain_text
 
 pytest.importorskip("pyarrow.csv")
 

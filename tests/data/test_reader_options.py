@@ -26,7 +26,7 @@ def write(path, text, encoding="utf-8"):
 @pytest.mark.parametrize("column", ["item", "note"])
 @pytest.mark.parametrize("partner", [None, 5])
 def test_a_quotation_mark_that_lost_its_partner_swallows_no_line(tmp_path, monkeypatch, chunk, column, partner):
-    monkeypatch.setattr("fastgcn_rec.data.text.CHUNK_ROWS", chunk)
+    monkeypatch.setattr("fastgcn_rec.data.reading.text.CHUNK_ROWS", chunk)
     rows = [["user", "item", "note"], *([str(k), f"i{k}", f"n{k}"] for k in range(9))]
     at = rows[0].index(column)
     rows[3][at] = '"' + rows[3][at]
@@ -74,7 +74,7 @@ def test_blanks_at_ends_of_ids_are_decided_by_the_user(tmp_path):
 
 @pytest.mark.parametrize("chunk", [1, 100])
 def test_an_id_in_two_forms_is_one_or_two_as_the_user_says(tmp_path, monkeypatch, chunk):
-    monkeypatch.setattr("fastgcn_rec.data.text.CHUNK_ROWS", chunk)
+    monkeypatch.setattr("fastgcn_rec.data.reading.text.CHUNK_ROWS", chunk)
     path = write(tmp_path / "a.csv", "user,item\n1,10\n1.0,11\n+1,12\n01,13\n")
     with pytest.raises(ValueError, match=r"line 3: the user '1\.0' is also written '1'; ids='integer' .* ids='text'"):
         read_csv(path)
@@ -103,7 +103,7 @@ def test_comments_and_runs_of_blanks_name_their_options(tmp_path):
 @pytest.mark.parametrize("null", ["nan", "None", "NULL", "\\N", "<NA>", "", " "])
 @pytest.mark.parametrize("chunk", [1, 100])
 def test_missing_ids_are_no_ids(tmp_path, monkeypatch, null, chunk):
-    monkeypatch.setattr("fastgcn_rec.data.text.CHUNK_ROWS", chunk)
+    monkeypatch.setattr("fastgcn_rec.data.reading.text.CHUNK_ROWS", chunk)
     path = write(tmp_path / "a.csv", f"user,item\n1,10\n2,{null}\n3,12\n")
     with pytest.raises(ValueError, match=r"a\.csv, line 3: the item .*(missing|empty).* bad_lines='skip'"):
         read_csv(path, strip=False)
@@ -123,7 +123,7 @@ def test_numbers_are_finite_and_ascii(tmp_path, value, column):
 
 @pytest.mark.parametrize("chunk", [1, 2, 100])
 def test_bad_lines_are_left_out_and_counted(tmp_path, monkeypatch, chunk):
-    monkeypatch.setattr("fastgcn_rec.data.text.CHUNK_ROWS", chunk)
+    monkeypatch.setattr("fastgcn_rec.data.reading.text.CHUNK_ROWS", chunk)
     path = write(tmp_path / "a.csv", "user,item,rating\n1,1,5\n2,2\n3,3,x\n,4,4\n5,5,5\n6,6,6,6\n")
     with pytest.warns(UserWarning, match=r"4 lines are left out, the first is line 3: must have 3 fields, got 2"):
         events = read_csv(path, rating="rating", bad_lines="skip")
@@ -278,7 +278,7 @@ def test_recbole_times_of_usual_names_are_read(tmp_path, field):
 @pytest.mark.parametrize("chunk", [1, 100])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_what_a_quoted_field_holds_is_no_comment(tmp_path, monkeypatch, chunk, end):
-    monkeypatch.setattr("fastgcn_rec.data.text.CHUNK_ROWS", chunk)
+    monkeypatch.setattr("fastgcn_rec.data.reading.text.CHUNK_ROWS", chunk)
     ids = [end.join(lines) for lines in (["a", "#b", "c"], ["a", "#d", "c"], ["a", "", "c"], ["#a", "#"], ["a"])]
     rows = ["#user,item", "user,item", *(f'{n},"{text}"{end}#x "y,{end}' for n, text in enumerate(ids)), "#"]
     path = write(tmp_path / "a.csv", end.join(rows))

@@ -93,7 +93,7 @@ def test_ids_are_integers_only_if_every_one_is_canonical(tmp_path, ids, kind):
 
 
 def test_columns_that_change_kind_after_a_chunk_read_as_one(tmp_path, monkeypatch):
-    monkeypatch.setattr("fastgcn_rec.data.text.CHUNK_ROWS", 2)
+    monkeypatch.setattr("fastgcn_rec.data.reading.text.CHUNK_ROWS", 2)
     path = write(tmp_path / "a.csv", "user,item,time\n7,1,1\n8,1,2\n9,1,3\nx,1,4.5\ny,1,5\n")
     events = read_csv(path, time="time")
     assert [u for u, _ in raw_pairs(events)] == ["7", "8", "9", "x", "y"]
@@ -125,7 +125,7 @@ def test_csv_without_a_header_takes_positions_and_long_separators(tmp_path):
 )
 @pytest.mark.parametrize("chunk", [1, 2, 100])
 def test_malformed_csv_line_is_shown_with_its_number(tmp_path, monkeypatch, line, message, chunk):
-    monkeypatch.setattr("fastgcn_rec.data.text.CHUNK_ROWS", chunk)
+    monkeypatch.setattr("fastgcn_rec.data.reading.text.CHUNK_ROWS", chunk)
     path = write(tmp_path / "a.csv", f'user,item,rating\r\n"1\n1",2,3\r\n\r\n1,2,3\r\n{line}\r\n1,2,3\r\n')
     with pytest.raises(ValueError, match=rf"a\.csv, line 6: {message}") as error:
         read_csv(path, rating="rating", newlines=True)

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fastgcn_rec.data import read_csv
-from fastgcn_rec.data.sniff import head, sniff
-from fastgcn_rec.data.text import TextFormat
+from fastgcn_rec.data.reading.sniff import head, sniff
+from fastgcn_rec.data.reading.text import TextFormat
 
 
 def write(tmp_path, text, encoding="utf-8"):
@@ -127,8 +127,8 @@ def test_the_head_of_a_large_compressed_file_is_enough(tmp_path, monkeypatch):
     with gzip.open(path, "wt") as file:
         file.write("user\titem\n" + "1\t2\n" * 500_000 + "é")
     with monkeypatch.context() as only_the_head:
-        only_the_head.setattr("fastgcn_rec.data.compressed._FREE", 3 << 19)
-        only_the_head.setattr("fastgcn_rec.data.compressed._FOLDS", 0)
+        only_the_head.setattr("fastgcn_rec.data.reading.compressed._FREE", 3 << 19)
+        only_the_head.setattr("fastgcn_rec.data.reading.compressed._FOLDS", 0)
         form = sniff(path)
     assert (form.sep, form.header) == ("\t", True)
     with pytest.raises(ValueError, match="line 500002: must have 2 fields"):

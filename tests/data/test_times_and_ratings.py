@@ -79,7 +79,7 @@ def test_iso_texts_read_as_python_reads_them(moment, minutes):
 @pytest.mark.parametrize("second", ["1577836800", "1577836800000", "20200102", "2021", "1.5"])
 @pytest.mark.parametrize("chunk", [1, 100])
 def test_dates_and_numbers_are_not_mixed(tmp_path, monkeypatch, second, chunk):
-    monkeypatch.setattr("fastgcn_rec.data.text.CHUNK_ROWS", chunk)
+    monkeypatch.setattr("fastgcn_rec.data.reading.text.CHUNK_ROWS", chunk)
     for first, other in (("2020-01-01", second), (second, "2020-01-01")):
         path = write(tmp_path / "a.csv", f"user,item,when\n1,10,{first}\n1,11,{other}\n")
         with pytest.raises(

@@ -145,7 +145,7 @@ def test_the_contract_breaks_where_a_room_imports_one_above_it(copy):
         "ops/topk.py": "models.mf",
         "ranking/evaluate.py": "models",
         "models/mf.py": "training",
-        "data/readers.py": "data.dataset",
+        "data/reading/readers.py": "data.dataset",
         "training/batches.py": "training.loop",
         "training/steps/native.py": "training.steps.make",
     }

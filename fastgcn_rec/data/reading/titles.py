@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 
-from ..core.ids import Array, as_texts
+from ...core.ids import Array, as_texts
 
 # The year stands in the title's last parentheses; "(V)" and "(TV)" may follow it.
 _TITLE = re.compile(r"^(?P<title>.*?)\s*\((?P<year>\d{4})(?:[-/][^)]*)?\)\s*(?:\((?:V|TV)\))?\s*$")

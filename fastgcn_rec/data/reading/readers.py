@@ -9,18 +9,18 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from ..core.arguments import check_count
+from ...core.arguments import check_count
+from ..interactions import Interactions
+from ..timeforms import check_times, formatted_seconds
 from .arrow import events_of
 from .events import existing, naming, position
 from .files import FilePath, Source, files_of
-from .interactions import Interactions
 from .lines import check_encoding
 from .parquet import ParquetFiles
 from .parse import MISSING, Ids
 from .plain_text import text_events
 from .sparse import stored_entries
 from .text import TextFormat, read_header
-from .timeforms import check_times, formatted_seconds
 
 
 def read_csv(

@@ -11,10 +11,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ..times import is_date
 from .lines import open_lines
 from .names import grade
 from .text import TextFormat
-from .times import is_date
 
 ROWS = 1000
 _LONGEST = 1 << 20  # characters of a sample

@@ -11,11 +11,11 @@ import re
 import warnings
 from pathlib import Path
 
-from ..core.ids import Array, as_texts
+from ...core.ids import Array, as_texts
+from ..interactions import Interactions
 from .compressed import exists
 from .events import existing, with_item_info, with_user_info
 from .files import FilePath
-from .interactions import Interactions
 from .plain_text import text_events
 from .text import Kind, TextFormat, read_columns, read_header
 from .titles import movie_columns

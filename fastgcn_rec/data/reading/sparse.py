@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.ids import Array, Ints
+from ...core.ids import Array, Ints
 
 _INDICES = {
     "csr": ("indptr", "indices"),

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.ids import Ints
+from ...core.ids import Ints
+from ..interactions import Interactions
 from .events import existing
 from .files import FilePath
-from .interactions import Interactions
 from .lines import malformed_line, read_utf8
 
 

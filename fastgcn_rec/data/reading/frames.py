@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from ..core.ids import Array, is_missing
+from ...core.ids import Array, is_missing
+from ..interactions import Interactions
+from ..timeforms import check_times, formatted_seconds
 from .arrow import events_of
 from .events import naming
 from .guess import guess_columns
-from .interactions import Interactions
 from .sample import SampledColumn
-from .timeforms import check_times, formatted_seconds
 
 _HEAD = 1000  # rows by which columns are told apart
 _BATCH_ROWS = 1 << 17

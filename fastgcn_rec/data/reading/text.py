@@ -13,11 +13,11 @@ from typing import Literal
 
 import numpy as np
 
-from ..core.ids import Array, as_texts, is_text
+from ...core.ids import Array, as_texts, is_text
+from ..rows import BadValue
+from ..times import is_date
 from .lines import line_at, malformed_line, open_lines
 from .parse import MISSING, Ids, parse_ids, parse_numbers, parse_times, shown, twice_written
-from .rows import BadValue
-from .times import is_date
 
 CHUNK_ROWS = 1 << 13
 _SHOWN = 3  # bad lines in a warning

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.ids import as_texts
+from ...core.ids import as_texts
+from ..interactions import Interactions
 from .compressed import exists, kind_of, members
 from .events import existing, position, with_item_info, with_user_info
 from .files import FilePath, suffix_of
-from .interactions import Interactions
 from .plain_text import text_events
 from .text import Kind, TextFormat, read_columns, read_header
 from .titles import movie_columns

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from ..core.ids import Array, as_texts, is_missing
+from ...core.ids import Array, as_texts, is_missing
+from ..rows import BadValue
+from ..timeforms import forms_of
+from ..times import is_date, iso_seconds, unit_of
 from .parse import MISSING
-from .rows import BadValue
-from .timeforms import forms_of
-from .times import is_date, iso_seconds, unit_of
 
 _ENOUGH = 20  # values that say something of repetition
 _TIMES = 1e8  # from here on numbers may be times

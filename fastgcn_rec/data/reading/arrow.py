@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from ..core.blocks import Blocks
-from ..core.coding import IdCoder
-from ..core.ids import Array
-from .interactions import Interactions
-from .rows import BadValue
-from .times import UNITS, iso_seconds, joined_seconds, seconds_of, seconds_of_numbers
+from ...core.blocks import Blocks
+from ...core.coding import IdCoder
+from ...core.ids import Array
+from ..interactions import Interactions
+from ..rows import BadValue
+from ..times import UNITS, iso_seconds, joined_seconds, seconds_of, seconds_of_numbers
 
 Parse = Callable[[list[str]], Array]
 
@@ -67,7 +67,7 @@ def events_of(
     Examples
     --------
     >>> import pyarrow as pa
-    >>> from fastgcn_rec.data.arrow import events_of
+    >>> from fastgcn_rec.data.reading.arrow import events_of
     >>> table = pa.table({"who": ["ann", "bob", "ann"], "song": [7, 7, 9]})
     >>> events_of(table, {"user": "who", "item": "song"})
     Interactions(3 events, 2 users, 2 items)

@@ -9,10 +9,10 @@ from typing import Literal
 
 import numpy as np
 
-from ..core.ids import Array, as_texts
-from .rows import BadValue
-from .timeforms import formatted_seconds, hint
-from .times import is_date, iso_seconds, seconds_of_numbers
+from ...core.ids import Array, as_texts
+from ..rows import BadValue
+from ..timeforms import formatted_seconds, hint
+from ..times import is_date, iso_seconds, seconds_of_numbers
 
 Ids = Literal["auto", "integer", "text"]
 MISSING = (

@@ -15,16 +15,16 @@ from typing import IO, Any
 
 import numpy as np
 
-from ..core.ids import Array, is_text
+from ...core.ids import Array, is_text
+from ..interactions import Interactions
+from ..rows import BadValue
+from ..times import is_date, seconds_of_numbers
 from .arrow import events_of
 from .compressed import archive_of, open_bytes
 from .events import read_events
-from .interactions import Interactions
 from .lines import encoding_of
 from .parse import is_canonical, parse_ids, parse_numbers, parse_times, twice_written
-from .rows import BadValue
 from .text import TextFormat
-from .times import is_date, seconds_of_numbers
 
 BLOCK = 1 << 24
 SMALL = 1 << 20  # bytes of files that are read before Arrow is imported

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.ids import Array, as_texts, factorize, is_text
+from ...core.ids import Array, as_texts, factorize, is_text
+from ..interactions import Interactions
 from .compressed import exists
 from .files import FilePath
-from .interactions import Interactions
 from .text import Kind, TextFormat, read_columns
 
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, get_args
 
+from ..interactions import Interactions
 from .files import files_of, standard_input
 from .formats import Format, format_of
 from .guess import Columns, guess_columns
-from .interactions import Interactions
 from .lists import read_lists
 from .movielens import read_movielens
 from .parquet import ParquetFiles

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
+from ..timeforms import forms_of
 from .names import NO_EVENTS, grade, words_of
 from .sample import SampledColumn, shown_columns
-from .timeforms import forms_of
 
 Columns = dict[str, str | int]
 _NO_TIMES = {"id", "code", "no", "number", "key", "phone", "zip", "price", "count", "quantity", "size", "amount"}
