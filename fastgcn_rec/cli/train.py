@@ -75,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
         refuse_another(project, out)
     data = spec.load(print)
     print(data.report())
+    project = project.completed(data)
     if not prepare(project, data, out, args.overwrite):
         print(f"{out} holds this run already, finished; --overwrite makes it anew, --out elsewhere")
     elif project.recipe.train is None:

@@ -8,6 +8,7 @@ from .dataset import Dataset
 from .download import DownloadError
 from .edges import Edges
 from .interactions import Interactions
+from .load import load_dataset
 from .make import make_dataset
 from .presplit import read_lightgcn, read_split
 from .published import published_fingerprint
@@ -22,7 +23,7 @@ from .registry import (
     cache_folder,
 )
 from .report import DatasetReport
-from .spec import DataSpec, load_dataset
+from .spec import DataSpec
 from .splits import split_leave_k_out, split_new_items, split_random, split_temporal
 from .synthetic import synthetic_edges, synthetic_interactions
 

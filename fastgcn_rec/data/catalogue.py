@@ -39,14 +39,15 @@ class Source:
 
 @dataclass(frozen=True)
 class Entry:
-    """A known data set; `shape` is (users, items, pairs), `split` holds the default options of `make_dataset` for forms with times."""
+    """A known data set; `shape` is (users, items, pairs), `split` holds the default options of `make_dataset` for forms with times, None where the files
+    come with their split."""
 
     description: str
     homepage: str
     shape: tuple[int, int, int]
     forms: tuple[Form, ...]
     sources: tuple[Source, ...] = ()
-    split: dict[str, Any] = field(default_factory=lambda: {"split": "temporal"})
+    split: dict[str, Any] | None = field(default_factory=lambda: {"split": "temporal"})
 
 
 _LIGHTGCN = "https://raw.githubusercontent.com/gusye1234/LightGCN-PyTorch/947ca2b3b1d2d3545b114145710cb06c4e57b3d2/data"
@@ -59,7 +60,7 @@ def _lightgcn(name: str, description: str, shape: tuple[int, int, int], train: s
 
     form = Form(("train.txt", "test.txt"), lambda f: read_lightgcn(f / "train.txt", f / "test.txt", name))
     source = Source(f"{_LIGHTGCN}/{name}", fetch)
-    return Entry(description, "https://github.com/gusye1234/LightGCN-PyTorch", shape, (form,), (source,))
+    return Entry(description, "https://github.com/gusye1234/LightGCN-PyTorch", shape, (form,), (source,), None)
 
 
 def _grouplens(name: str, md5: str, *files: str) -> Source:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from inspect import signature
 from typing import Any
@@ -98,7 +99,7 @@ def make_dataset(
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(map(repr, SPLITS))}, got {split!r}")
     function = SPLITS[split]
-    known = [option for option in signature(function).parameters if option != "inter"]
+    known = options_of(split)
     unknown = [option for option in options if option not in known]
     if unknown:
         raise ValueError(
@@ -131,6 +132,27 @@ def make_dataset(
     )  # fmt: skip
     disliked = data.disliked if min_rating is None else _disliked(everything.disliked(min_rating), data)
     return replace(data, dropped_duplicates=duplicates, disliked=disliked)
+
+
+def split_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What `make_dataset` splits by where it gets these options of a split: with the defaults of those that were left out.
+
+    >>> split_options({"split": "leave-k-out", "k": 2})
+    {'split': 'leave-k-out', 'k': 2, 'by': 'time', 'seed': 0}
+    """
+    whole = {"split": signature(make_dataset).parameters["split"].default, **given}
+    defaults = {name: value for name, value in options_of(whole["split"]).items() if value is not None}
+    return {**whole, **{name: value for name, value in defaults.items() if name not in whole}}
+
+
+def options_of(split: str) -> dict[str, Any]:
+    """The options that a split has, and their defaults; none where there is no such split.
+
+    >>> options_of("temporal")
+    {'test': 0.2, 'valid': None}
+    """
+    known = signature(SPLITS[split]).parameters if split in SPLITS else {}
+    return {name: one.default for name, one in known.items() if name != "inter"}
 
 
 def weights_of(rating: str | int | None, weight: str | int | None) -> tuple[str | int | None, str | int | None]:

@@ -130,9 +130,10 @@ def read_known(name: str, root: str | os.PathLike[str] | None = None, download: 
     raise DatasetUnavailableError(_unavailable(name, entry, tried))
 
 
-def default_split(name: str, events: Interactions) -> dict[str, Any]:
-    """The options of `make_dataset` for a known data set of which none are given."""
-    return ENTRIES[name].split if events.time is not None else {"split": "random"}
+def default_split(name: str, has_times: bool) -> dict[str, Any] | None:
+    """The options of `make_dataset` for a known data set of which none are given; None: it comes with its split."""
+    split = ENTRIES[name].split
+    return split if split is None or has_times else {"split": "random"}
 
 
 def _unavailable(name: str, entry: Entry, tried: list[str]) -> str:

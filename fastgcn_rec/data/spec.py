@@ -15,20 +15,20 @@ from .beside import with_beside
 from .catalogue import ENTRIES
 from .dataset import Dataset
 from .interactions import Interactions
-from .make import make_dataset, weights_of
+from .make import make_dataset, split_options, weights_of
 from .presplit import parts_of, read_split
 from .reading.events import existing
-from .reading.frames import is_frame
 from .reading.sources import COLUMNS, READING, ROLES, events_from, format_for, refuse, resolved
 from .registry import default_split, read_known
 
 KNOWN = ("root", "download")  # what known names take
 OPTIONS = tuple(dict.fromkeys(("format", *KNOWN, *(option for options in READING.values() for option in options))))
-SPLIT = ("split", "test", "valid", "seed", "k", "by", "min_rating", "k_core", "weight")
+OF_EVENTS = ("min_rating", "k_core", "weight")  # whatever the split
+SPLIT = ("split", "test", "valid", "seed", "k", "by", *OF_EVENTS)
 BESIDE = ("items", "users", "item_columns", "user_columns", "keep_items")
-_PARTS = ("test", "valid")
+PARTS = ("test", "valid")
 _OF_PARTS = ("min_rating", "weight")  # what also data that come split take
-_FILES = {"split": _PARTS, "beside": ("items", "users"), "reading": ("root",)}  # paths among the values
+_FILES = {"split": PARTS, "beside": ("items", "users"), "reading": ("root",)}  # paths among the values
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ class DataSpec:
         if self.known:
             refuse(self.name, self.reading, KNOWN, "options")
             refuse(self.name, spec.columns, (), "columns")
-            refuse(self.name, {part: file for part, file in self.split.items() if part in _PARTS and isinstance(file, str)}, (), "files for")  # fmt: skip
+            refuse(self.name, {part: file for part, file in self.split.items() if part in PARTS and isinstance(file, str)}, (), "files for")  # fmt: skip
             return spec
         head = self.source if (parts := self._parts()) is None else (str(parts["train"]),)
         columns, reading = resolved(head, spec.columns, {"format": self._format(), **self.reading})
@@ -252,8 +252,19 @@ class DataSpec:
         """Filter and split what was read from it."""
         return with_beside(self._split(found), self.beside, self.resolved().columns)
 
-    def _split(self, found: Interactions | Dataset) -> Dataset:
+    def completed(self, data: Dataset) -> DataSpec:
+        """Return :meth:`resolved` with the defaults of the split that made `data` of it, so that it loads the same where defaults are others."""
+        return self._completed(data.train.time is not None)
+
+    def _completed(self, has_times: bool) -> DataSpec:
         spec = self.resolved()
+        default = default_split(spec.name, has_times) if spec.known else {} if spec._parts() is None else None
+        if default is None:
+            return spec
+        return replace(spec, split=split_options(spec.split if "split" in spec.split else {**default, **spec.split}))
+
+    def _split(self, found: Interactions | Dataset) -> Dataset:
+        spec = self.resolved() if isinstance(found, Dataset) else self._completed(found.time is not None)
         split: dict[str, Any] = {
             name: tuple(value) if name == "k_core" and isinstance(value, list) else value
             for name, value in spec.split.items()
@@ -263,7 +274,7 @@ class DataSpec:
             given = [
                 name
                 for name, value in split.items()
-                if name not in free and (not isinstance(value, str) or name not in _PARTS)
+                if name not in free and (not isinstance(value, str) or name not in PARTS)
             ]
             if given:
                 came = "its published split" if spec.known else "its split"
@@ -271,8 +282,6 @@ class DataSpec:
             return found
         if spec.columns.get("weight", "") != "":
             split["weight"] = "rating"
-        if spec.known and "split" not in split:
-            split = {**default_split(self.name, found), **split}
         return make_dataset(self.name, found, **split)
 
     def _read(self) -> Interactions | Dataset:
@@ -299,91 +308,6 @@ class DataSpec:
                     f"name must be one of {', '.join(ENTRIES)}, got {path.name!r}, and no file or folder is named so"
                 ) from None
             raise
-
-
-def load_dataset(
-    source: Any,
-    root: str | os.PathLike[str] | None = None,
-    *,
-    download: bool = True,
-    user: str | int | None = None,
-    item: str | int | None = None,
-    rating: str | int | None = None,
-    weight: str | int | None = None,
-    time: str | int | None = None,
-    items: Any = None,
-    users: Any = None,
-    item_columns: Sequence[str] | None = None,
-    user_columns: Sequence[str] | None = None,
-    keep_items: bool = False,
-    split: str | None = None,
-    **options: Any,
-) -> Dataset:
-    """Load a data set: a known one, from this machine or else from the network, or one of your own files.
-
-    Parameters
-    ----------
-    source : str, path, list of paths, or a table in memory
-        One of `available_datasets`, or a file, folder or glob of your own. A known name wins: "./gowalla" is a path. Or what
-        `read_frame` takes.
-    root : path, optional
-        For a known name: the folder of the files, or the folder above it. Where given, nowhere else is looked.
-    download : bool
-        Fetch a known data set into the cache if it is not on this machine.
-    user, item, rating, time : str or int, optional
-        Columns by name or position. Default: guessed, or an error that shows the columns; "" says that there is none.
-    weight : str or int, optional
-        The column that weighs the edges; never guessed. "rating" for a known name, or the column that `rating` names: the ratings do.
-    items, users : path or a table in memory, optional
-        Columns of items and of users, for `item_info` and `user_info`: the column of ids is found by its name or its values, the one of titles is
-        called "title".
-    item_columns, user_columns : list of str, optional
-        Which of their columns are taken. Default: all.
-    keep_items : bool
-        Whether items of that table that have no events are items too, cold ones.
-    split : str, optional
-        One of `make_dataset`'s. Default: the published split where there is one; for other known names the latest 20 % of all events for the
-        test ("temporal"), or 20 % of each user's at random where the files hold no times; for your own files `make_dataset`'s.
-    **options
-        Those of `make_dataset`: `test`, `seed`, `k`, `by`, `min_rating`, `k_core`; and `format` ("csv", "parquet", "npz", "recbole",
-        "movielens", "lightgcn") with those of the format's reader, such as `sep` and `encoding`.
-
-    Raises
-    ------
-    FileNotFoundError
-        A file that is not there.
-    ValueError
-        An unknown name, options for a data set that comes with its split, and what readers and `make_dataset` raise.
-    DatasetUnavailableError
-        The data set is in none of the places; the message lists each of them and what to do.
-
-    Examples
-    --------
-    >>> from fastgcn_rec.data import load_dataset
-    >>> data = load_dataset("ml-100k", split="random", min_rating=4)  # doctest: +SKIP
-    >>> plays = load_dataset("plays.csv", user="listener", item="song", k_core=5)  # doctest: +SKIP
-    """
-    beside: dict[str, Any] = {
-        "items": items,
-        "users": users,
-        "item_columns": item_columns,
-        "user_columns": user_columns,
-    }
-    beside["keep_items"] = keep_items
-    if is_frame(source):
-        columns: dict[str, Any] = {"user": user, "item": item, "rating": rating, "weight": weight, "time": time}
-        options |= {} if split is None else {"split": split}
-        return with_beside(make_dataset(source, **columns, **options), beside, columns)
-    given: dict[str, Any] = {"user": user, "item": item, "rating": rating, "weight": weight, "time": time}
-    given |= {"root": root, "download": None if download else False, "split": split}
-    frames = {side: beside.pop(side) for side in ("items", "users") if is_frame(beside[side])}
-    spec = DataSpec.of(source, **given, **beside, **options)
-    data = spec.load()
-    return (
-        with_beside(data, {**beside, "items": None, "users": None, **frames}, spec.resolved().columns)
-        if frames
-        else data
-    )
 
 
 def _plain(name: str, value: Any) -> Any:

@@ -77,7 +77,7 @@ def compare(
     spec = (dataset if isinstance(dataset, DataSpec) else DataSpec.of(dataset, split=split)).resolved()
     if spec.source == ("-",):  # which this process reads, for its children too
         spec = dataclasses.replace(spec, source=(str(standard_input()),))
-    spec.load()  # what is wrong with the data is said once, and a download made once
+    spec = spec.completed(spec.load())  # what is wrong with the data is said once, and a download made once
     rows: list[Row] = []
     with progress_bar(len(models), "model", shown=progress) as bar:
         for name in models:

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ..core import native
+from ..data import Dataset
+from ..data.make import options_of
 from ..data.reading.events import naming
 from ..data.reading.sources import ROLES
-from ..data.spec import BESIDE, OPTIONS, SPLIT, DataSpec
+from ..data.spec import BESIDE, OF_EVENTS, OPTIONS, PARTS, SPLIT, DataSpec
 from ..models import Recommender
 from ..system.files import write_atomically
 from ..system.toml import read_toml, toml_text
@@ -61,9 +63,16 @@ class Project:
     version: str = native.__version__
 
     def with_data(self, **options: Any) -> Project:
-        """With other ones of the options of `load_dataset`."""
-        spec = self.data
-        own = {**spec.columns, **spec.reading, **spec.beside, **spec.split}
+        """With other ones of the options of `load_dataset`; another split has of the options of the one before those that it takes, too."""
+        spec, split = self.data, self.data.split
+        if options.get("split", split.get("split")) != split.get("split"):
+            known = (*options_of(options["split"]), *OF_EVENTS)
+            split = {
+                name: value
+                for name, value in split.items()
+                if name in known or (name in PARTS and isinstance(value, str))
+            }
+        own = {**spec.columns, **spec.reading, **spec.beside, **split}
         return dataclasses.replace(self, data=DataSpec.of(spec.source, **{**own, **options}))
 
     def to_dict(self) -> dict[str, Any]:
@@ -82,6 +91,10 @@ class Project:
         """With what the data's guess found and with paths that hold from anywhere."""
         spec = DataSpec.from_dict(self.data.resolved().to_dict(), base=Path.cwd())
         return dataclasses.replace(self, data=spec)
+
+    def completed(self, data: Dataset) -> Project:
+        """With the defaults of the split that made ``data``."""
+        return dataclasses.replace(self, data=self.data.completed(data))
 
     def write(self, folder: Path) -> None:
         """Into ``folder``, :meth:`fixed`."""

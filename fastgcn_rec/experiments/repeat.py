@@ -34,7 +34,7 @@ def prepare(project: Project, data: Dataset, folder: Path, overwrite: bool) -> b
     if (folder / CHECKPOINT).exists():  # fit says whether it is of this run
         return True
     if finished(folder) and not overwrite:
-        refuse_another(project, folder)
+        refuse_another(project, folder, data)
         try:
             refuse_other_data(folder, data)
         except ValueError as error:
@@ -55,14 +55,18 @@ def _refuse_what_no_run_wrote(folder: Path) -> None:
         raise FileExistsError(f"{folder / name} was not written by a run, and this one would write it; name another folder by --out")  # fmt: skip
 
 
-def refuse_another(project: Project, folder: Path) -> None:
-    """A FileExistsError that names what differs, where the folder holds another run, finished."""
+def refuse_another(project: Project, folder: Path, data: Dataset | None = None) -> None:
+    """A FileExistsError that names what differs, where the folder holds another run, finished. Without the run's ``data`` the defaults of its split
+    may not be known yet, so that one which either leaves out is no difference."""
     if not finished(folder):
         return
     if not (folder / FILE).is_file():
         raise FileExistsError(f"{folder} holds a model, and no {FILE} that says how it was made; {_WAY_OUT}")
     there, here = Project.read(folder / FILE), project.fixed()
-    differ = there.same_work(here)
+    if data is not None:
+        there, here = there.completed(data), here.completed(data)
+    left_out = {f"split.{key}" for key in {*there.data.split} ^ {*here.data.split}} if data is None else set()
+    differ = [key for key in there.same_work(here) if key not in left_out]
     if differ:
         shown = [f"{key} is {there.value(key)} there, {here.value(key)} here" for key in differ[:_SHOWN]]
         more = [f"and {len(differ) - _SHOWN} more differ"] if len(differ) > _SHOWN else []

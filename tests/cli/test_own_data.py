@@ -95,7 +95,7 @@ def test_a_file_written_by_hand_takes_what_is_near_it(folder, capsys, monkeypatc
     assert code_of("train", folder / "deep" / "mine.toml", "--quiet", "--out", folder / "run") == 0
     written = Project.read(folder / "run" / FILE)
     assert Path(written.data.source[0]).resolve() == folder / "plays.csv"
-    assert (written.data.columns["time"], written.data.split) == ("", {"split": "random", "seed": 3})
+    assert (written.data.columns["time"], written.data.split) == ("", {"split": "random", "seed": 3, "test": 0.2})
     assert (written.recipe.model, written.recipe.model_options["embedding_dim"]) == ("MF", 4)
     monkeypatch.chdir(folder)
     assert code_of("train", "deep/mine.toml", "--quiet", "--seed-split", 4, "--dim", 2, "--recipe", "popularity") == 2
@@ -111,8 +111,9 @@ def test_a_finished_run_is_not_lost_without_a_word(folder, capsys):
     assert code_of(*train) == 0
     assert "run holds this run already, finished" in capsys.readouterr().out
     assert (folder / "run" / "model.npz").stat().st_ino == before
+    assert code_of(*train, "--split", "random", "--test", ".2") == 0  # the defaults by name are the same run
     said = fails(capsys, *train, "--split", "random", "--test", ".5")
-    assert said == ("fastgcn-rec: run holds another run: split.split is not given there, 'random' here, split.test is not given there, 0.5 here; "
+    assert said == ("fastgcn-rec: run holds another run: split.test is 0.2 there, 0.5 here; "
                     "name another folder by --out, or take --overwrite to lose what is there")  # fmt: skip
     (folder / "plays.csv").write_text((folder / "plays.csv").read_text() + "u1,s59,1600000000\n")
     assert "the run in run was made on other data of the name plays: " in fails(capsys, *train)

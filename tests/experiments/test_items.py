@@ -81,9 +81,9 @@ def test_lists_have_titles_where_there_are_any(ml_100k, capsys):
             expected = []
             for name, row in zip((1, 2), listed, strict=True):
                 width = max(len(str(i)) for i, _ in row)
-                expected += [f"{of} {name}:", *(f"  {s:9.3f}  {i!s:{width}}  {shown.format(i - 1)}" for i, s in row)]
+                expected += [f"{of} {name}:", *(f"  {s:9.4g}  {i!s:{width}}  {shown.format(i - 1)}" for i, s in row)]
             assert capsys.readouterr().out.splitlines() == expected
         assert code_of(command, out / "model.npz", "1", "2", "-k", 3, "--show", "none") == 0
-        assert capsys.readouterr().out.splitlines() == [f"{of} {name}: " + ", ".join(f"{i} ({s:.3f})" for i, s in row) for name, row in zip((1, 2), listed, strict=True)]  # fmt: skip
+        assert capsys.readouterr().out.splitlines() == [f"{of} {name}: " + ", ".join(f"{i} ({s:.4g})" for i, s in row) for name, row in zip((1, 2), listed, strict=True)]  # fmt: skip
         assert code_of(command, out, "1", "--show", "titel") == 2
         assert "did you mean 'title'?" in capsys.readouterr().err
