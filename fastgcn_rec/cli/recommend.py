@@ -45,7 +45,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         type=_target,
         metavar="FILE",
         help="instead of the screen a .csv or .jsonl file (.gz behind it compresses), a .parquet file, or - for standard output: user, rank, item, score, "
-        "and the columns that --show names",
+        "and what --show shows",
     )
     parser.add_argument("--format", choices=tuple(FORMATS), help="of --out -; default: csv")
     add_quiet(parser)
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
         args.k,
         items=only,
         exclude=without,
-        columns=columns if args.show else None,
+        columns=columns,
         format=(args.format or "csv") if args.out == _STREAM else None,
         progress=not args.quiet,
     )

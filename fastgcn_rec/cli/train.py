@@ -22,7 +22,7 @@ from .arguments import add_quiet, at_least, device, file, folder
 from .data_options import PROJECT, add_data, given, project_of, said
 from .numpydoc import attributes
 from .recipe_options import add_recipe, add_sizes, changed
-from .saved_model import load_model
+from .saved_model import load_model, shown_columns
 
 _SETTINGS = [field.name for field in dataclasses.fields(TrainConfig)]
 
@@ -88,7 +88,9 @@ def run(args: argparse.Namespace) -> int:
     if repeated is not None and repeated.resolve() != out.resolve():
         print(side_by_side(repeated, out))
     if args.recommend is not None:
-        n = write_recommendations(load_model(out), args.recommend, k=args.top or 10, progress=not args.quiet)
+        model = load_model(out)
+        columns = shown_columns(out, model, None)
+        n = write_recommendations(model, args.recommend, k=args.top or 10, columns=columns, progress=not args.quiet)
         print(f"{n:,} recommendations to {data.n_users:,} users: {args.recommend}")
     return 0
 

@@ -49,7 +49,8 @@ def attach(
         A text file of any form, Parquet, RecBole's .item and .user files, or a table in memory. The column of ids is that of the name `own`,
         else the one whose name says so, else the one whose values are most of the ids. Where an id has several rows, the first counts.
     wanted : names, optional
-        The columns that are taken; default: all. Of items the one that is a title by its name is called "title".
+        The columns that are taken; default: all. Of items the one that is a title is called "title": by its name, else as the only column of texts of several
+        words of which hardly any stands twice.
     own : str, optional
         The name of the column of ids in the events.
     keep : bool
@@ -81,9 +82,12 @@ def attach(
         ids = _ids(found, side)
     place = _places(ids, distinct)
     at = np.where(place >= 0, rows[first[place]], -1)
-    columns = table.wanted(wanted, key, side)
+    columns = {name: _aligned(column, at) for name, column in table.wanted(wanted, key, side).items()}
+    title = _title(columns) if side == "items" else None
+    shown = [f"title={name}" if name == title != "title" else name for name in columns]
+    columns = {"title" if name == title else name: column for name, column in columns.items()}
     said = (
-        f"{table.name}: {matched:,} of {size:,} {side} by {key}; {', '.join(columns) or 'no columns'}"
+        f"{table.name}: {matched:,} of {size:,} {side} by {key}; {', '.join(shown) or 'no columns'}"
         + (
             f"; {distinct.size - matched:,} more {'are kept' if keep else 'have no events'}"
             if distinct.size > matched
@@ -101,8 +105,7 @@ def attach(
     elif 2 * matched < size:
         warnings.warn(said, stacklevel=3)
     info = f"{side[:-1]}_info"
-    aligned = {name: _aligned(column, at) for name, column in columns.items()}
-    changed: dict[str, Any] = {info: {**getattr(found, info), **aligned}}
+    changed: dict[str, Any] = {info: {**getattr(found, info), **columns}}
     return replace(found, **changed)
 
 
@@ -169,25 +172,34 @@ class _Table(NamedTuple):
         return as_ids(whole, f"{self.name}: column {key!r}"), rows
 
     def wanted(self, names: Sequence[str] | None, key: str, side: Side) -> dict[str, Array]:
-        """The columns that are taken, of numbers, dates or texts, with a title called so."""
+        """The columns that are taken, of numbers, dates or texts."""
         unknown = [name for name in names or () if name not in self.columns]
         if unknown:
             raise ValueError(
                 f"{self.name}: no column {unknown[0]!r} in {side[:-1]}_columns; the columns are {', '.join(self.columns)[:1000]}"
             )
-        found = {
+        return {
             name: typed(_listed(column), self.decimal)
             if self.texts
             else _column(column, f"{self.name}: column {name!r}")
             for name, column in self.columns.items()
             if (name != key if names is None else name in names)
         }
-        titles = {name: title_grade(name) if is_text(column) else 0 for name, column in found.items()}
-        best = max(titles.values(), default=0)
-        title = next((name for name, value in titles.items() if best and value == best), None)
-        if side == "users" or title is None:
-            return found
-        return {"title" if name == title else name: column for name, column in found.items()}
+
+
+def _title(columns: Mapping[str, Array]) -> str | None:
+    """The column that people read of an item: by its name, else the only one of texts of several words of which hardly any stands twice."""
+    texts = {name: column for name, column in columns.items() if is_text(column)}
+    best = "title" if "title" in columns else max(texts, key=title_grade, default="")
+    if title_grade(best):
+        return best
+    own = [name for name, column in texts.items() if _are_own_words([text for text in column.tolist() if text])]
+    return own[0] if len(own) == 1 else None
+
+
+def _are_own_words(texts: list[str]) -> bool:
+    several = sum(" " in text for text in texts)
+    return bool(texts) and 2 * several > len(texts) and 10 * len(set(texts)) >= 9 * len(texts)
 
 
 def _read(source: Any, side: Side) -> _Table:

@@ -280,9 +280,12 @@ def test_lists_go_to_files_of_any_form_or_to_standard_output_with_the_columns_th
         header, *found = csv.reader(read(ml_100k / name).decode().splitlines())
         assert header == ["user", "rank", "item", "score", "title"]
         assert found == rows
-    for more in ([], ["--show", "none"]):  # columns go to a file only where they are named
-        assert code_of(*words, "--out", ml_100k / "a.csv", *more) == 0
-        assert [row[:4] for row in rows] == rows_of(ml_100k / "a.csv")
+    named = (ml_100k / "a.csv").read_bytes()
+    assert code_of(*words, "--out", ml_100k / "a.csv") == 0  # on the screen and in files alike
+    assert (ml_100k / "a.csv").read_bytes() == named
+    words += ["--show", "none"]
+    assert code_of(*words, "--out", ml_100k / "a.csv") == 0
+    assert [row[:4] for row in rows] == rows_of(ml_100k / "a.csv")
     assert code_of(*words, "--out", ml_100k / "a.jsonl") == 0
     lists = [json.loads(line) for line in (ml_100k / "a.jsonl").read_text().splitlines()]
     assert [(one["user"], one["items"]) for one in lists] == [(2, ids[0].tolist()), (1, ids[1].tolist())]

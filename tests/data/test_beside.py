@@ -119,7 +119,7 @@ def test_how_many_matched_is_said(events, tmp_path, recwarn):
     )
     data = DataSpec.of(events, items=movies, split="none").load(said.append)
     assert said == [
-        f"{movies}: 4 of 5 items by movieId; title, genre, year, released; 1 more have no events; 1 rows repeat an id, of which the first row counts; "
+        f"{movies}: 4 of 5 items by movieId; title=movie title, genre, year, released; 1 more have no events; 1 rows repeat an id, of which the first row counts; "
         "1 rows have no id"
     ]
     assert titles(data) == TITLES
@@ -193,3 +193,24 @@ def test_the_record_keeps_them(events, tmp_path):
     assert list(again.load().item_info) == ["year"]
     with pytest.raises(FileNotFoundError, match=r"none\.csv does not exist"):
         DataSpec.of(events, items=tmp_path / "none.csv").resolved()
+
+
+@pytest.mark.parametrize(
+    ("columns", "title"),
+    [
+        ({"Bezeichnung": ["Topf, rot", "Topf, blau"], "Gruppe": ["a b", "a c"]}, "Bezeichnung"),
+        ({"Titel": ["Topf", "Krug"], "Untertitel": ["rot", "blau"]}, "Titel"),
+        ({"title": [1, 2], "name": ["a", "b"]}, "title"),
+        ({"benaming": ["rode pan", "blauwe pan"], "soort": ["pan", "pan"], "prijs": [1.5, 2.0]}, "benaming"),
+        ({"line": ["red pan", "red pan"], "ean": ["0401", "0402"]}, None),
+        ({"one": ["red pan", "blue pan"], "two": ["rode pan", "blauwe pan"]}, None),
+        ({"url": ["http://x/1", "http://x/2"]}, None),
+    ],
+)
+def test_a_title_is_told_by_its_name_or_by_its_texts(columns, title):
+    events, said = Interactions.from_raw([1, 2], [7, 8]), []
+    info = attach(events, "items", {"item": [7, 8], **columns}, say=said.append).item_info
+    assert {name: column.tolist() for name, column in info.items()} == {
+        "title" if name == title else name: values for name, values in columns.items()
+    }
+    assert (f"title={title}" in said[0]) == (title not in (None, "title"))

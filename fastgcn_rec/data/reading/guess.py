@@ -11,6 +11,7 @@ from .sample import SampledColumn, shown_columns
 
 Columns = dict[str, str | int]
 _NO_TIMES = {"id", "code", "no", "number", "key", "phone", "zip", "price", "count", "quantity", "size", "amount"}
+_NO_TIMES |= {"nummer", "plz", "preis", "menge", "anzahl"}
 
 
 def guess_columns(

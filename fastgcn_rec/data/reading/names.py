@@ -1,4 +1,4 @@
-"""What the names of columns say: "CustomerID" is a user, "unixReviewTime" a time."""
+"""What the names of columns say, in English and its neighbours: "CustomerID" is a user, "Artikelnr" an item, "unixReviewTime" a time."""
 
 from __future__ import annotations
 
@@ -33,6 +33,21 @@ _USERS = [
     "follower",
     "uid",
     "who",
+    "kunde",
+    "kunden",
+    "käufer",
+    "nutzer",
+    "benutzer",
+    "hörer",
+    "leser",
+    "klant",
+    "gebruiker",
+    "utilisateur",
+    "acheteur",
+    "cliente",
+    "usuario",
+    "usuário",
+    "utente",
     "u",
 ]
 _USERS_OF_A_KIND = ["session", "household", "device", "profile", "cookie", "basket"]
@@ -85,6 +100,18 @@ _ITEMS = [
     "pin",
     "thing",
     "what",
+    "artikel",
+    "produkt",
+    "buch",
+    "lied",
+    "produit",
+    "producto",
+    "artículo",
+    "articulo",
+    "produto",
+    "artigo",
+    "prodotto",
+    "articolo",
     "i",
 ]
 _ITEMS_OF_A_KIND = [
@@ -100,11 +127,28 @@ _ITEMS_OF_A_KIND = [
     "creator",
     "channel",
 ]
-_IDS = {"id", "key", "code", "no", "nr", "number", "uuid", "guid", "hash", "index", "idx", "uri", "url", "ref"}
-_LABELS = {"name", "title", "label", "text"}
-_RATINGS = {"rating": 4, "star": 3, "score": 3, "overall": 3, "grade": 3}
+_IDS = {
+    "id",
+    "key",
+    "code",
+    "no",
+    "nr",
+    "number",
+    "uuid",
+    "guid",
+    "hash",
+    "index",
+    "idx",
+    "uri",
+    "url",
+    "ref",
+    "nummer",
+}
+_LABELS = {"name", "title", "label", "text", "bezeichnung", "titel", "beschreibung"}
+_RATINGS = {"rating": 4, "bewertung": 4, "star": 3, "score": 3, "overall": 3, "grade": 3}
 _SUMMARIES = {"avg", "average", "mean", "median", "total", "sum", "min", "max", "global", "n", "num", "number"}
 _TIMES = ["timestamp", "time", "datetime", "date", "ts", "dt", "when", "at", "epoch", "utc", "created", "played"]
+_TIMES += ["datum", "zeit", "zeitpunkt", "zeitstempel", "fecha"]
 _UNITS = {"ms", "us", "ns", "s", "sec", "seconds", "millis", "utc", "gmt", "unix"}
 _OTHER_TIMES = {"end", "updated", "modified", "last"}  # of the event, but not its own
 NO_EVENTS = {
@@ -120,8 +164,17 @@ NO_EVENTS = {
     "joined",
     "signup",
     "registered",
+    "geburt",
+    "nacimiento",
+    "erscheinung",
 }
-_TITLES = {"title": 3, "name": 2, "description": 1, "label": 1}
+_TITLES = {"title": 3, "titel": 3, "titre": 3, "título": 3, "titulo": 3, "titolo": 3, "name": 2, "bezeichnung": 2}
+_TITLES |= dict.fromkeys(("nom", "nome", "naam", "nombre"), 2)
+_TITLES |= dict.fromkeys(
+    ("description", "label", "beschreibung", "libellé", "libelle", "descripción", "descripcion"), 1
+)
+_ENDINGS = ("id", "name", "code", "key", "title", "nummer", "nr", "bezeichnung", "titel")  # behind a noun
+_COMPOUNDS = ("datum", "zeitpunkt", "bezeichnung", "titel")  # behind whatever
 
 
 def words_of(name: str) -> list[str]:
@@ -129,13 +182,17 @@ def words_of(name: str) -> list[str]:
 
     >>> words_of("CustomerIDs"), words_of("unixReviewTime"), words_of("stock code"), words_of("userid")
     (['customer', 'id'], ['unix', 'review', 'time'], ['stock', 'code'], ['user', 'id'])
+    >>> words_of("Kundennummer"), words_of("Bestelldatum")
+    (['kunden', 'nummer'], ['bestell', 'datum'])
     """
     apart = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-rt-z])", " ", name)
     words = [_singular(word) for word in re.findall(r"[^\W_]+", apart.lower())]
     nouns = {*_USERS, *_ITEMS, *_USERS_OF_A_KIND, *_ITEMS_OF_A_KIND}
-    for ending in ("id", "name", "code", "key", "title"):
-        if words and words[-1].endswith(ending) and words[-1][: -len(ending)] in nouns - {"u", "i"}:
-            words[-1:] = [words[-1][: -len(ending)], ending]
+    for ending in dict.fromkeys((*_ENDINGS, *_COMPOUNDS)):
+        stem = words[-1].removesuffix(ending) if words else ""
+        if stem and stem != words[-1] and (stem in nouns - {"u", "i"} or ending in _COMPOUNDS):
+            words[-1:] = [_singular(stem), ending]
+            break
     return words
 
 
@@ -170,6 +227,8 @@ def _ids(words: list[str], role: str) -> int:
         words, kind = words[:-1], 4
     elif len(words) > 1 and words[-1] in _LABELS:
         words, kind = words[:-1], 1
+    elif len(words) > 1 and words[0] in _TITLES:
+        words, kind = words[1:], 1
     if not words or words[-1] not in (*most, *least):
         return 0
     own = words[-1] in ("uid", "iid", "asin", "isbn", "sku")
@@ -192,6 +251,7 @@ def _time(words: list[str]) -> int:
 
 
 def title_grade(name: str) -> int:
-    """How well a name fits what people read of an item, 0 for not at all: "title" best."""
+    """How well a name fits what people read of an item, 0 for not at all: "title" alone best."""
     words = words_of(name)
-    return 0 if not words else 4 * (words == ["title"]) or _TITLES.get(words[-1], 0)
+    found = _TITLES.get(words[-1], 0) if words else 0
+    return 4 if len(words) == 1 and found == 3 else found
