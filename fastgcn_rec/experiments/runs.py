@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data import Dataset
-from ..models import Recommender
+from ..models import Popularity, Recommender
 from ..ranking.evaluate import evaluate
 from ..system.files import check_target
 from ..system.values import write_json
@@ -68,6 +68,8 @@ def _written(model: Recommender, data: Dataset, out: Path, known: dict[str, Any]
     model.save(out / "model.npz")
     write_items(data, out)
     metrics: dict[str, Any] = evaluate(model, data, ks=KS, metrics=METRICS) if len(data.test) else {}
+    if metrics and not isinstance(model, Popularity):
+        metrics["popularity"] = evaluate(Popularity(data), data, ks=(20,), metrics=("recall", "ndcg"))
     if len(data.valid) and not _has_seen(model, data):
         metrics["valid"] = evaluate(model, data, part="valid", ks=KS, metrics=METRICS)
     metrics |= known | {"fingerprint": data.fingerprint(), "model": {"class": type(model).__name__, **model.config()}}
@@ -84,6 +86,14 @@ def _say(metrics: dict[str, Any], out: Path, chosen: str, did: str) -> None:
     if "recall@20" in metrics:
         print(f"test: Recall@20 {metrics['recall@20']:.4f}, NDCG@20 {metrics['ndcg@20']:.4f}, ", end="")
         print(f"{metrics['n_users_evaluated']} users{chosen}")
+    if "popularity" in metrics:
+        bar = metrics["popularity"]
+        print(
+            f"popularity: Recall@20 {bar['recall@20']:.4f}, NDCG@20 {bar['ndcg@20']:.4f}, the same items for all users",
+            end="",
+        )
+        worse = metrics["recall@20"] <= bar["recall@20"] and metrics["ndcg@20"] <= bar["ndcg@20"]
+        print("; this model is no better: `fastgcn-rec compare` shows which recipes are" if worse else "")
     if "valid" in metrics:
         valid = metrics["valid"]
         print(

@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from fastgcn_rec import Recommender, cli, evaluate
+from fastgcn_rec import Popularity, Recommender, TrainConfig, cli, evaluate
 from fastgcn_rec.data import load_dataset, synthetic_interactions
 from fastgcn_rec.experiments import RECIPES, Recipe
+from fastgcn_rec.experiments.runs import make_and_write, train_and_write
 from fastgcn_rec.features import Categorical, Numeric, Text
 
 WITHOUT_TRAINING = [name for name, recipe in RECIPES.items() if recipe.train is None]
@@ -22,6 +23,23 @@ def test_the_command_train_makes_what_needs_no_training(ml_100k, name):
     assert metrics["recall@20"] == evaluate(model, data.test)["recall@20"]
     assert metrics["model"]["class"] == RECIPES[name].model
     assert cli.main(["evaluate", str(out), "ml-100k"]) == 0
+
+
+def test_a_run_stands_beside_popularity_and_says_where_it_is_no_better(tmp_path, capsys):
+    data = synthetic_interactions(200, 120, 4000, dim=4, seed=3)
+    bar = evaluate(Popularity(data), data.test)
+    poor = Recipe("LightGCN", {"embedding_dim": 2}, TrainConfig(epochs=1, lr=1e-6, protocol="none"), "as it began")
+    model = poor.make_model(data, seed=4)
+    figures = train_and_write(model, data, poor.training(), tmp_path / "poor", progress=False)
+    assert figures["popularity"] == {name: bar[name] for name in ("recall@20", "ndcg@20", "n_users_evaluated")}
+    assert figures["recall@20"] < bar["recall@20"]
+    line = f"popularity: Recall@20 {bar['recall@20']:.4f}, NDCG@20 {bar['ndcg@20']:.4f}, the same items for all users"
+    assert f"{line}; this model is no better: `fastgcn-rec compare`" in capsys.readouterr().out
+    figures = make_and_write(RECIPES["ease"], data, tmp_path / "ease")
+    assert figures["recall@20"] > bar["recall@20"]
+    assert f"{line}\n" in capsys.readouterr().out
+    assert "popularity" not in make_and_write(RECIPES["popularity"], data, tmp_path / "popularity")
+    assert "popularity:" not in capsys.readouterr().out
 
 
 def test_the_recipe_pinsage_takes_the_columns_that_the_items_have(ml_100k, capsys):
