@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from . import stopping
 
@@ -24,10 +26,13 @@ _FAILURES = (RuntimeError, OSError, ImportError, MemoryError, FloatingPointError
 
 
 def exit_code(action: Callable[[], int], name: str) -> int:
-    """``action``'s code; an exception becomes a message on stderr and 2 (bad input), 1 (a failure) or 128 + the signal's number."""
+    """``action``'s code; an exception becomes a message on stderr and 2 (bad input), 1 (a failure) or 128 + the signal's number.
+
+    A warning becomes a line, without the place in the code.
+    """
     _open_streams()
     try:
-        with stopping.handled(stopping.interrupt):  # what runs saves and cleans up
+        with _plain_warnings(name), stopping.handled(stopping.interrupt):  # what runs saves and cleans up
             try:
                 code = action()
                 sys.stdout.flush()  # here, not while Python ends
@@ -39,6 +44,21 @@ def exit_code(action: Callable[[], int], name: str) -> int:
         _flush()
         print(f"\n{name}: {stop}", file=sys.stderr)
         return 128 + stop.signal
+
+
+@contextmanager
+def _plain_warnings(name: str) -> Iterator[None]:
+    before = warnings.formatwarning
+
+    def line(message: Warning | str, category: type[Warning], *place: object, **more: object) -> str:
+        ours = category is UserWarning and not traceback_wanted()
+        return f"{name}: {message}\n" if ours else before(message, category, *place, **more)  # type: ignore[arg-type]
+
+    warnings.formatwarning = line
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def traceback_wanted() -> bool:

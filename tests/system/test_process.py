@@ -141,3 +141,16 @@ def test_a_child_does_not_import_from_the_current_folder(tmp_path):
         done = subprocess.run(command, cwd=tmp_path, input='{"a": 1}', capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, "")
     assert "Zen of Python" in done.stdout
+
+
+def test_a_warning_is_a_line_without_the_place_in_the_code(capfd):
+    code = (
+        "import warnings; from fastgcn_rec.system.process import exit_code\n"
+        "def run():\n    warnings.warn('two lines are left out')\n    return 0\n"
+        "exit_code(run, 'prog'); warnings.warn('after')"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != TRACEBACK}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+    said = capfd.readouterr().err
+    assert said.startswith("prog: two lines are left out\n")
+    assert "<string>:5: UserWarning: after" in said
