@@ -138,7 +138,7 @@ _GROUPS: dict[str, dict[str, Flag]] = {
         "missing": _option("--missing", "what stands for a missing id, which is an error", nargs="+", metavar="TEXT"),
         "time_unit": _option("--time-unit", "of times that are numbers", choices=("s", "ms", "us", "ns")),
         "time_format": _option("--time-format", "of times that are texts, such as '%d.%m.%Y %H:%M'".replace("%", "%%"), metavar="FORMAT"),
-        "skip_bad_lines": _option("--skip-bad-lines", "leave out so many lines that cannot be read, and say which", int, metavar="N"),
+        "skip_bad_lines": _option("--skip-bad-lines", "leave out so many lines that cannot be read, or rows of Parquet with nulls, and say which", int, metavar="N"),
     },
     "what is known of items and users beside": {
         "items": _option("--items", "a file of items: titles for output, features for PinSAGE", **_F),

@@ -318,6 +318,33 @@ def test_the_file_and_its_row_are_named(tmp_path):
         read_parquet([tmp_path / "0.parquet", tmp_path / "4.parquet"])
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_rows_with_nulls_are_left_out_as_many_as_are_allowed(tmp_path, seed, monkeypatch):
+    monkeypatch.setattr("fastgcn_rec.data.reading.parquet.BATCH_ROWS", 7)
+    rng = np.random.default_rng(seed)
+    columns = {name: [None if rng.random() < 0.1 else int(v) for v in rng.integers(0, 9, 60)] for name in ("user", "item", "time", "other")}  # fmt: skip
+    table = pa.table(columns)
+    files = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+    for file, part in zip(files, (table.slice(0, 25), table.slice(25)), strict=True):
+        pq.write_table(part, file)
+    bad = [row for row in range(60) if any(columns[name][row] is None for name in ("user", "item", "time"))]
+    whole = table.drop(["other"]).filter([row not in bad for row in range(60)])
+    with pytest.warns(UserWarning, match=rf"^\S+{'ab'[bad[0] >= 25]}\.parquet and 1 more: {len(bad)} rows are left out, the first is row {bad[0] % 25}"):  # fmt: skip
+        events = read_parquet(files, time="time", skip_bad_lines=len(bad))
+    same(events, events_of(whole, {"user": "user", "item": "item", "time": "time"}))
+    with pytest.raises(
+        ValueError, match=rf"\.parquet: column .* the first at row {bad[0] % 25}; skip_bad_lines={len(bad)} "
+    ):
+        read_parquet(files, time="time", skip_bad_lines=len(bad) - 1)
+
+
+def test_rows_behind_those_that_are_left_out_are_counted_in_the_file(tmp_path):
+    times = ["2020-01-02", None, "2020-01-03", None, "soon"]
+    pq.write_table(pa.table({"user": [1] * 5, "item": [2] * 5, "time": times}), tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=r"a\.parquet: .*soon.*at row 4"):
+        read_parquet(tmp_path / "a.parquet", time="time", skip_bad_lines=2)
+
+
 def test_only_the_columns_that_are_asked_for_are_read(tmp_path):
     table = pa.table({"user": [1, 2], "item": [1, 2], "blob": [b"x" * 10, None]})
     pq.write_table(table, tmp_path / "a.parquet")

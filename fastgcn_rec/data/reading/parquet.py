@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import glob
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from .arrow import BadRow
 from .compressed import archive_of, kind_of
@@ -15,6 +18,10 @@ from .events import existing, naming
 from .files import FilePath
 
 BATCH_ROWS = 1 << 17
+
+
+class _Nulls(ValueError):
+    """More rows with nulls than may be left out; it names its file."""
 
 
 class ParquetFiles:
@@ -43,6 +50,7 @@ class ParquetFiles:
         self.names: list[str] = self._sets[0].schema.names
         self._at = self.path  # the file that is being read, and the first row of each that was begun
         self._starts: list[tuple[int, Path]] = []
+        self._left_out: list[int] = []  # rows, counted over all files
 
     def name(self, column: str | int) -> str:
         return column if isinstance(column, str) else self.names[column]
@@ -53,8 +61,10 @@ class ParquetFiles:
         try:
             yield
         except BadRow as bad:
-            start, path = [begun for begun in self._starts if begun[0] <= bad.row][-1]
-            raise ValueError(f"{path}: {BadRow(bad.row - start, bad.reason)}") from None
+            path, row = self._place(self._counted(bad.row))
+            raise ValueError(f"{path}: {BadRow(row, bad.reason)}") from None
+        except _Nulls as error:
+            raise ValueError(str(error)) from None
         except TypeError as error:
             raise TypeError(f"{self._at}: {error}") from error
         except ValueError as error:
@@ -72,6 +82,45 @@ class ParquetFiles:
                     n_rows += batch.num_rows
                     yield batch
         self._at = self.path
+
+    def whole_batches(self, columns: Mapping[str, str | int], most: int) -> Iterator[Any]:
+        """`batches` without the rows that have a null, of which there may be so many; a warning counts them."""
+        import pyarrow.compute as compute
+
+        nulls, n_rows, count = dict.fromkeys(columns, 0), 0, 0
+        for batch in self.batches(columns):
+            missing = np.zeros(batch.num_rows, bool)
+            for role, column in columns.items():
+                found = batch.column(self.name(column))
+                nulls[role] += found.null_count
+                if found.null_count:
+                    missing |= compute.is_null(found).to_numpy(zero_copy_only=False)
+            count += int(missing.sum())
+            if count <= most or not self._left_out:
+                self._left_out += (n_rows + np.flatnonzero(missing)).tolist()
+            n_rows += batch.num_rows
+            if count <= most:
+                yield batch.filter(~missing) if missing.any() else batch
+        if not self._left_out:
+            return
+        path, row = self._place(self._left_out[0])
+        held = " and ".join(f"column {self.name(columns[role])!r} for {role} holds {n} nulls" for role, n in nulls.items() if n)  # fmt: skip
+        if count > most:
+            raise _Nulls(f"{path}: {held}, the first at row {row}; skip_bad_lines={count} (--skip-bad-lines) leaves those rows out, and says so")  # fmt: skip
+        place = f"{path}" if len(self._starts) == 1 else f"{path} and {len(self._starts) - 1} more"
+        warnings.warn(f"{place}: {count} rows are left out, the first is row {row}: {held}", stacklevel=5)
+
+    def _place(self, row: int) -> tuple[Path, int]:
+        start, path = [begun for begun in self._starts if begun[0] <= row][-1]
+        return path, row - start
+
+    def _counted(self, row: int) -> int:
+        """A row in the files of one that is counted without those that are left out."""
+        for other in self._left_out:
+            if other > row:
+                break
+            row += 1
+        return row
 
     def _of_file(self, fragment: Any, wanted: list[str], schema: Any) -> Iterator[Any]:
         """A file's batches; columns that its folders' names hold are the same in every row."""

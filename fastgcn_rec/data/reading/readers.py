@@ -174,6 +174,7 @@ def read_parquet(
     *,
     time_unit: str | None = None,
     time_format: str | None = None,
+    skip_bad_lines: int = 0,
 ) -> Interactions:
     """Read events from Parquet files; needs pyarrow.
 
@@ -189,6 +190,8 @@ def read_parquet(
         What times that are numbers count from 1970 on; they become seconds then. None: they stay as they are.
     time_format : str, optional
         The form of dates that are no ISO texts, as `datetime.strptime` has it ("%d.%m.%Y %H:%M"); UTC without an offset.
+    skip_bad_lines : int
+        How many rows with a null in one of these columns may be left out, with a warning that counts them; one more is an error.
 
     Raises
     ------
@@ -197,7 +200,7 @@ def read_parquet(
     FileNotFoundError
         There is no such file, or none that the pattern fits.
     ValueError
-        A column that is not there or that holds nulls; values that are not finite or do not fit.
+        A column that is not there; more rows with nulls than skip_bad_lines; values that are not finite or do not fit.
 
     Examples
     --------
@@ -205,6 +208,7 @@ def read_parquet(
     >>> events = read_parquet("plays.parquet", user="who", item="song")  # doctest: +SKIP
     """
     check_times(time_unit, time_format)
+    most = check_count(skip_bad_lines, "skip_bad_lines", 0)
     parse = {} if time_format is None else {"time": partial(formatted_seconds, form=time_format)}
     wanted = {"user": user, "item": item, "rating": rating, "time": time}
     columns = {argument: column for argument, column in wanted.items() if column is not None}
@@ -213,7 +217,7 @@ def read_parquet(
         position(files.path, files.names, column, argument)
     with files.naming():
         return events_of(
-            files.batches(columns),
+            files.whole_batches(columns, most),
             {argument: files.name(c) for argument, c in columns.items()},
             time_unit=time_unit,
             parse=parse,

@@ -25,7 +25,7 @@ TIMES = ("time_unit", "time_format")
 _SNIFFED = ("sep", "header", "quoted", "newlines", "comment", "strip", "ids", "missing", "encoding", *TIMES, "decimal")
 READING: dict[str, tuple[str, ...]] = {  # what the reader of each format takes
     "csv": (*_SNIFFED, "bad_lines", "skip_bad_lines"),
-    "parquet": TIMES,
+    "parquet": (*TIMES, "skip_bad_lines"),
     "npz": (),
     "recbole": (),
     "movielens": (),
