@@ -50,6 +50,14 @@ def check_fraction(value: float, name: str) -> float:
     return number
 
 
+def check_flag(value: Any, name: str) -> bool:
+    """Return True or False, of Python, NumPy or torch, or 1 or 0, as a bool. What merely counts as true is none."""
+    value = as_python(value)
+    if not isinstance(value, int) or value not in (0, 1):
+        raise TypeError(f"{name} must be True or False, got {value!r:.80}")
+    return bool(value)
+
+
 def check_count(value: Any, name: str, least: int | None = None) -> int:
     """Return an integer, of Python, NumPy or torch and `least` or more, as an int. A float is none, whole or not."""
     value = as_python(value)

@@ -83,7 +83,7 @@ def _integers(ids: Array, name: str) -> Ints:
         )
     if ids.ndim != 1:
         raise ValueError(f"{name} must be one-dimensional, got shape {list(ids.shape)}")
-    if ids.dtype.kind not in "iu":
+    if ids.dtype.kind not in "iu" and ids.size:  # an array of nothing is of floats by itself
         cause = " (pandas makes floats of integers where values are missing)" if ids.dtype.kind == "f" else ""
         raise TypeError(
             f"{name} must be integers or strings, got dtype {ids.dtype}{cause}; convert them with "

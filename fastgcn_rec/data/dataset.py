@@ -230,7 +230,10 @@ class Dataset:
 
     def graph(self, device: str | torch.device = "cpu", parts: Part | Sequence[Part] = "train") -> Graph:
         """Return the `fastgcn_rec.Graph` of the training edges, or of those of another part or several, with their weights, on a device."""
-        edges = joined([self.part(name) for name in ([parts] if isinstance(parts, str) else parts)])
+        names: Sequence[Part] = parts if isinstance(parts, (list, tuple)) else [parts]  # type: ignore[list-item]
+        if not names:
+            raise ValueError(f"parts must be one of {', '.join(map(repr, PARTS))}, or several of them, got none")
+        edges = joined([self.part(name) for name in names])
         return Graph.from_edges(edges.users, edges.items, self.n_users, self.n_items, edges.weight, device=device)
 
     def with_valid(self, valid: Edges | Interactions) -> Dataset:

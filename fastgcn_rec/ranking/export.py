@@ -11,13 +11,13 @@ from typing import IO, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.arguments import check_count
+from ..core.arguments import check_count, check_flag
 from ..core.ids import is_text
 from ..system.files import check_target, write_atomically
 from ..system.progress import progress_bar
 from .rank import as_ranker
 from .user_blocks import user_blocks
-from .writers import FORMATS, SUFFIXES, Columns, Lists, check_utf8, pyarrow, suffix_of, write_tables, writer_of
+from .writers import FORMATS, SUFFIXES, Columns, Lists, Whole, check_utf8, pyarrow, suffix_of, write_tables, writer_of
 
 _VECTOR_SUFFIXES = (".npz", ".parquet")
 _MOST_UNICODE = 1 << 30  # bytes of ids in an .npz
@@ -84,7 +84,7 @@ def write_recommendations(
         name, write = _open_name(path, who, format), writer_of(str(format))
     block_users, k = check_count(block_users, f"{who}: block_users", 1), check_count(k, f"{who}: k", 1)
     model = as_ranker(model, who=who)
-    if exclude_seen:
+    if check_flag(exclude_seen, f"{who}: exclude_seen"):
         model.graph_for(who)
     of_items = {"item": model.item_ids, **_columns(columns, model.n_items, who)}
     for column_name, column in of_items.items():
@@ -105,7 +105,8 @@ def write_recommendations(
     if isinstance(path, str | os.PathLike):
         write_atomically(path, lambda file: write(file, lists()))
     else:
-        write(path, lists())
+        file: Any = Whole(path) if isinstance(path, io.RawIOBase) else path
+        write(file, lists())
     return count
 
 
@@ -114,12 +115,16 @@ def _open_name(file: Any, who: str, format: str | None) -> str:
         raise TypeError(
             f"{who}: an open file must take bytes, got a text file; open it in mode 'wb', or pass its .buffer"
         )
+    if not hasattr(file, "write"):
+        raise TypeError(f"{who}: path must be a path or a file that is open for writing bytes, got {file!r:.80}")
     if format not in FORMATS:
         raise ValueError(f"{who}: format must be one of {tuple(FORMATS)} for an open file, got {format!r}")
     return str(getattr(file, "name", type(file).__name__))
 
 
 def _columns(given: Mapping[str, Any] | None, n_items: int, who: str) -> Columns:
+    if not isinstance(given, Mapping | None) or not all(isinstance(name, str) for name in given or ()):
+        raise TypeError(f"{who}: columns must map names to arrays [n_items], got {given!r:.80}")
     columns = {name: np.asarray(column) for name, column in (given or {}).items()}
     for name, column in columns.items():
         if name in ("user", "rank", "item", "score", "items", "scores"):
@@ -127,6 +132,10 @@ def _columns(given: Mapping[str, Any] | None, n_items: int, who: str) -> Columns
         if column.shape != (n_items,):
             raise ValueError(
                 f"{who}: columns[{name!r}] must have shape [n_items] = [{n_items}], by internal item ids, got {list(column.shape)}"
+            )
+        if column.dtype.kind in "cSV":
+            raise TypeError(
+                f"{who}: columns[{name!r}] must be numbers, texts or dates, got dtype {column.dtype}; convert it with .astype(str)"
             )
     return columns
 

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 
 from ..core.graph import Graph
-from ..core.ids import Ints, among, as_ids
+from ..core.ids import Ints, among
 from ..core.ties import tie_key
-from ..data import Edges
-from .protocols import KnowsIds
-from .same_data import check_same_ids
 
 Tensor = torch.Tensor
-RowsOf: TypeAlias = Callable[[NDArray[Any], str], Ints]
-"""(raw ids, the argument named in errors) -> internal ids."""
-
 _PAIRS_AT_ONCE = 1 << 22  # of lists and items
 
 
@@ -150,113 +142,3 @@ class Filter:
         rows, items = graph.edges()
         keys: Ints = (rows * self.n_items + items).cpu().numpy()
         return keys
-
-
-def filter_of(
-    who: str,
-    n: int,
-    n_items: int,
-    rows_of: RowsOf,
-    only: Any,
-    exclude: Any,
-    names: tuple[str, str] = ("items", "exclude"),
-    model: KnowsIds | None = None,
-    users: Tensor | None = None,
-) -> Filter:
-    """What two arguments of a caller say of n lists.
-
-    Parameters
-    ----------
-    only, exclude : None; raw ids, for all lists; n lists of raw ids; a SciPy sparse matrix [n, n_items] of internal ids; or Edges
-    names : of the arguments, for errors
-    model, users : whose lists they are, internal ids int64 [n]; where they are given, Edges may be
-    """
-    found = Filter(n_items)
-    if only is None and exclude is None:
-        return found
-    given = [
-        None if value is None else _given(who, name, value, n, n_items, rows_of, model, users)
-        for name, value in zip(names, (only, exclude), strict=True)
-    ]
-    if isinstance(given[0], Rows):
-        found = replace(found, only=given[0])
-    elif given[0] is not None:
-        found = replace(found, among=given[0])
-    if isinstance(given[1], Rows):
-        return replace(found, without=(given[1],))
-    if given[1] is not None:
-        every = np.arange(n_items) if found.among is None else found.among
-        found = replace(found, among=every[~among(given[1], every)])
-    return found
-
-
-def _given(
-    who: str, name: str, value: Any, n: int, n_items: int, rows_of: RowsOf, model: KnowsIds | None, users: Tensor | None
-) -> Ints | Rows:
-    """Internal ids, ascending and distinct, of all lists; or those of each."""
-    if isinstance(value, Edges):
-        if model is None or users is None:
-            raise TypeError(
-                f"{who}: {name} must be raw ids, lists of them or a SciPy sparse matrix, got Edges, whose users are not those of these lists"
-            )
-        return Rows(_graph_of(who, name, value, model, users.device), users)
-    if sp.issparse(value):
-        if value.shape != (n, n_items):
-            raise ValueError(
-                f"{who}: {name} must have shape [lists, n_items] = [{n}, {n_items}], columns by internal ids, got {list(value.shape)}"
-            )
-        marked = sp.coo_array(value)
-        stored = marked.data != 0
-        return Rows(Graph.from_edges(marked.row[stored], marked.col[stored], n, n_items))
-    if is_list(value) and not hasattr(value, "__array__"):
-        value = list(value)
-    rows = _each(who, name, value)
-    if rows is None:
-        return np.unique(rows_of(as_ids(value if is_list(value) else [value], name), name))
-    if len(rows) != n:
-        raise ValueError(
-            f"{who}: {name} must be raw ids, for all, or {n} lists of them, one for each, got {len(rows)} lists"
-        )
-    lists, flat = flattened(rows, name)
-    return Rows(Graph.from_edges(lists, rows_of(flat, name), n, n_items))
-
-
-def _graph_of(who: str, name: str, edges: Edges, model: KnowsIds, device: torch.device) -> Graph:
-    check_same_ids(who, model, edges.ids, name)
-    sizes = len(model.user_ids), len(model.item_ids)
-    for side, ids, size in zip(("user", "item"), (edges.users, edges.items), sizes, strict=True):
-        if ids.size and ids.max() >= size:
-            raise IndexError(f"{who}: {name} must hold internal ids, {side}s below {size}, got {ids.max()}")
-    return Graph.from_edges(edges.users, edges.items, *sizes, device=device)
-
-
-def _each(who: str, name: str, value: Any) -> list[Any] | None:
-    """The lists, one for each; None where there is one for all."""
-    flat = (
-        hasattr(value, "__array__") and getattr(value, "ndim", 1) == 1 and str(getattr(value, "dtype", "")) != "object"
-    )
-    if flat or not is_list(value):
-        return None
-    rows = list(value)
-    are = [is_list(row) for row in rows]
-    if not any(are):
-        return None
-    if not all(are):
-        raise TypeError(
-            f"{who}: {name} must be raw ids, or lists of raw ids, got both: {rows[are.index(False)]!r:.80} among lists"
-        )
-    return rows
-
-
-def is_list(value: Any) -> bool:
-    """Whether it is several ids, and no id."""
-    return isinstance(value, Iterable) and not isinstance(value, (str, bytes)) and getattr(value, "ndim", 1) > 0
-
-
-def flattened(rows: list[Any], name: str) -> tuple[Ints, NDArray[Any]]:
-    """n lists of raw ids as (the number of the list, the id), a pair an entry."""
-    rows = [row if hasattr(row, "__len__") else list(row) for row in rows]
-    full = [row for row in rows if len(row)]
-    arrays = bool(full) and all(isinstance(row, np.ndarray) for row in full)
-    flat = as_ids(np.concatenate(full) if arrays else list(itertools.chain.from_iterable(full)), name)
-    return np.repeat(np.arange(len(rows)), [len(row) for row in rows]), flat

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -9,13 +10,13 @@ import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 
-from ..core.arguments import check_count
+from ..core.arguments import check_count, check_flag
 from ..core.frames import FrameKind, check_frame_kind, to_frame
 from ..core.graph import Graph, Side
 from ..core.ids import pair_keys
-from .filters import filter_of, flattened, is_list
+from .asked import Asked, flattened, in_plain, lists_in
 from .guesses import typical_user, with_guesses
-from .lists import best_of, by_rows, columns_of, joined
+from .lists import best_of, by_rows, columns_of, joined, padded
 from .protocols import TakesNew
 
 Tensor = torch.Tensor
@@ -97,17 +98,19 @@ class Folded:
         who, k = "recommend_new", check_count(k, "recommend_new: k", 1)
         if as_frame is not False:
             check_frame_kind(as_frame, f"{who}: as_frame")
+        exclude_seen = check_flag(exclude_seen, f"{who}: exclude_seen")
         model, edges = self.model, self._edges(user_items, "items")
-        n = edges.n_users
-        wanted = filter_of(who, n, edges.n_items, lambda ids, name: model.rows_of("items", ids, name), items, exclude)
+        n, width = edges.n_users, max(1, min(k, edges.n_items))
+        wanted = Asked(who, n, model.item_ids, partial(model.rows_of, "items")).filter(items, exclude)
         if self._score is not None:
-            ids, best = joined(by_rows(self._score, edges, k, exclude_seen, wanted))
+            ids, best = joined(by_rows(self._score, edges, width, exclude_seen, wanted))
         else:
             vectors = model.as_scored(self._vectors(edges, "users").float())
             lists = wanted.leaving_out(edges if exclude_seen else None)
-            ids, best = best_of(vectors, self._items, k, lists, slice(0, n))
+            ids, best = best_of(vectors, self._items, width, lists, slice(0, n))
         scores = best.cpu().numpy()
         if as_frame is False:
+            ids, scores = padded(ids, scores, k)
             return model.raw_items(ids), scores
         return to_frame(columns_of(np.arange(n), model.item_ids, ids, scores), as_frame)
 
@@ -151,8 +154,9 @@ def edges_of_new(model: TakesNew, given: Any, others: Side) -> Graph:
                 f"got {list(given.shape)}"
             )
         return Graph(given, weighted=weighted).to(device)
-    rows = list(given) if hasattr(given, "__iter__") and not isinstance(given, str) else None
-    if rows is None or not all(map(is_list, rows)):
+    plain = in_plain(given, name)
+    rows = plain if isinstance(plain, list) and not plain else lists_in(plain, name)
+    if rows is None:
         raise TypeError(
             f"{name} must be a SciPy sparse matrix [n, n_{others}] or n lists of raw ids, one for each new {name[:4]}, got "
             f"{given!r:.80}; for a single one pass [[id, id, ...]]"

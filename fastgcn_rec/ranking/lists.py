@@ -182,6 +182,18 @@ def joined(lists: Lists) -> tuple[Tensor, Tensor]:
     return torch.cat(ids), torch.cat(scores)
 
 
+def padded(ids: Tensor, scores: NDArray[Any], k: int) -> tuple[Tensor, NDArray[Any]]:
+    """Lists of k places, -1 and -inf behind what they have."""
+    more = k - ids.shape[1]
+    if more <= 0:
+        return ids, scores
+    if k >= 1 << 31:
+        raise ValueError(f"k must be <= {(1 << 31) - 1}, got {k}")
+    return torch.nn.functional.pad(ids, (0, more), value=-1), np.pad(
+        scores, ((0, 0), (0, more)), constant_values=-np.inf
+    )
+
+
 def columns_of(
     users: NDArray[Any], item_ids: NDArray[Any], ids: Tensor, scores: NDArray[np.float32]
 ) -> dict[str, NDArray[Any]]:
@@ -193,9 +205,12 @@ def columns_of(
 
 
 def checked(lists: Any, users: Tensor, k: int, n_items: int, who: str) -> Lists:
-    """Lists of somebody's own, which must be those of ``users`` in their order: k different items each, -1 behind the last."""
+    """Lists of somebody's own, which must be those of ``users`` in their order: k different items each, -1 behind the last. Their scores as float32."""
     if not hasattr(lists, "__iter__"):
         raise TypeError(f"{who}: must give blocks (users [b], ids [b, k], scores [b, k]), got {type(lists).__name__}")
+    if not len(users):  # for whom some give no block
+        yield users, users.new_zeros((0, k)), torch.zeros((0, k), device=users.device)
+        return
     done = 0
     for block in lists:
         if not isinstance(block, (tuple, list)) or len(block) != 3:
@@ -210,11 +225,13 @@ def checked(lists: Any, users: Tensor, k: int, n_items: int, who: str) -> Lists:
         ordered = ids.sort(1).values
         if bool(((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).any()):
             raise ValueError(f"{who}: the items of a list must be different, got one twice")
+        if bool(((ids[:, 1:] >= 0) & (ids[:, :-1] < 0)).any()):
+            raise ValueError(f"{who}: -1 must stand behind the last item of a list, got one before an item")
         scores = block[2] if isinstance(block[2], Tensor) else tensor_of(who, "scores", np.asarray(block[2]))
         if scores.shape != ids.shape:
             raise ValueError(f"{who}: scores must have shape {list(ids.shape)} as ids, got {list(scores.shape)}")
         done += len(own)
-        yield own, ids, scores.to(users.device)
+        yield own, ids, scores.detach().to(users.device, torch.float32)
     if done < len(users):
         raise ValueError(f"{who}: blocks must be of all {len(users)} users that were asked for, got {done} of them")
 
@@ -223,16 +240,16 @@ def _scores(given: Any, n_users: int, graph: Graph) -> Tensor:
     """What a scorer returned, as a tensor on the graph's device."""
     if not isinstance(given, (torch.Tensor, np.ndarray)):
         raise TypeError(
-            f"evaluate: the scorer must return scores [b, n_items], a tensor or a NumPy array, got {type(given).__name__}"
+            f"the scorer must return scores [b, n_items], a tensor or a NumPy array, got {type(given).__name__}"
         )
     if tuple(given.shape) != (n_users, graph.n_items):
         raise ValueError(
-            f"evaluate: the scorer must return scores [b, n_items] = [{n_users}, {graph.n_items}], got {list(given.shape)}"
+            f"the scorer must return scores [b, n_items] = [{n_users}, {graph.n_items}], got {list(given.shape)}"
         )
-    scores = given if isinstance(given, torch.Tensor) else tensor_of("evaluate", "the scorer's scores", given)
+    scores = given if isinstance(given, torch.Tensor) else tensor_of("scorer", "scores", given)
     if scores.dtype not in (torch.float32, torch.float64) or scores.layout != torch.strided or scores.is_meta:
         raise TypeError(
-            "evaluate: the scorer must return a dense tensor or array of float32 or float64, got "
+            "the scorer must return a dense tensor or array of float32 or float64, got "
             f"{str(scores.dtype).removeprefix('torch.')} on {scores.device} of layout {str(scores.layout).removeprefix('torch.')}"
         )
-    return scores.to(graph.device)
+    return scores.detach().to(graph.device)

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Literal, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..core.arguments import check_count
+from ..core.arguments import as_python, check_count, check_flag
 from ..core.frames import FrameKind, check_frame_kind, to_frame
 from ..core.graph import Graph, Side
 from ..core.ids import IdIndex, as_ids, ids_at
 from ..data import Dataset
 from ..ops.dense import dense
 from ..ops.retrieve import unit
-from .filters import Filter, filter_of
+from .asked import Asked
+from .filters import Filter
 from .folded import Folded
-from .lists import SCORED_AT_ONCE, best_of, by_scores, by_vectors, columns_of, joined, widened
+from .lists import SCORED_AT_ONCE, best_of, by_scores, by_vectors, columns_of, joined, padded, widened
 from .protocols import Fold, Ids, Lists, RowScorer, Scored, Scorer
 
 Tensor = torch.Tensor
@@ -172,15 +174,16 @@ class Ranker:
         k : int >= 1
         exclude_seen : whether the items that a user has in the graph are left out
         items, exclude : the only items that are ranked; items that are left out
-            Raw ids, for all users; n lists of raw ids, one for each; a SciPy sparse matrix [n, n_items], columns by internal ids; or
-            :class:`~fastgcn_rec.data.Edges`, such as ``data.disliked``. Scores and ties are those without them.
+            Raw ids, for all users; n lists of raw ids, one for each, or an array [n, m] such as the ids of an earlier call, whose padding is
+            skipped; a SciPy sparse matrix [n, n_items], columns by internal ids; or :class:`~fastgcn_rec.data.Edges`, such as
+            ``data.disliked``. Scores and ties are those without them.
         as_frame : True or "pandas", "polars", "arrow", "dict"
             A table instead, without padding: the columns user, rank (from 1), item, score.
 
         Raises
         ------
-        ValueError : naming users or items that the model does not know; another number of lists. TypeError : ids of another kind.
-        ImportError : the table's library is missing.
+        ValueError : naming users or items that the model does not know; another number of lists. TypeError : ids of another kind, or in a dict, a
+        table or a mask. ImportError : the table's library is missing.
 
         Examples
         --------
@@ -197,25 +200,26 @@ class Ranker:
         rows = self.on_device(self.user_rows(users))
         ids, scores = self.places(rows, k, exclude_seen, self.wanted(who, rows, items, exclude), who)
         if as_frame is False:
+            ids, scores = padded(ids, scores, check_count(k, f"{who}: k"))
             return self.raw_items(ids), scores
         return to_frame(columns_of(self.user_ids[rows.cpu().numpy()], self.item_ids, ids, scores), as_frame)
 
+    @torch.no_grad()
     def places(
         self, users: Tensor, k: int, exclude_seen: bool, wanted: Filter, who: str
     ) -> tuple[Tensor, NDArray[np.float32]]:
-        """:meth:`recommend` by internal ids, of users int64 [n] and of items, -1 for none; ``who`` is named in errors."""
-        k = check_count(k, f"{who}: k", 1)
-        seen = self.graph_for(who) if exclude_seen else None
+        """:meth:`recommend` by internal ids, of users int64 [n] and of items, no more places than items, -1 for none; ``who`` is named in errors."""
+        k = max(1, min(check_count(k, f"{who}: k", 1), self.n_items))
+        seen = self.graph_for(who) if check_flag(exclude_seen, f"{who}: exclude_seen") else None
         ids, scores = joined(self.filtered(seen, users, k, wanted) if wanted else self.ranked(seen, users, k))
         return ids, scores.cpu().numpy()
 
-    def wanted(self, who: str, users: Tensor, items: Any, exclude: Any) -> Filter:
-        """What the arguments of :meth:`recommend` say of the lists of internal user ids int64 [n]."""
-
-        def rows_of(raw_ids: NDArray[Any], name: str) -> NDArray[np.int64]:
-            return self.rows_of("items", raw_ids, name)
-
-        return filter_of(who, len(users), self.n_items, rows_of, items, exclude, model=self, users=users)
+    def wanted(self, who: str, users: Tensor, items: Any, exclude: Any, *, stream: bool = False) -> Filter:
+        """What the arguments of :meth:`recommend` say of the lists of internal user ids int64 [n], or of a stream of them."""
+        if items is None and exclude is None:
+            return Filter(self.n_items)
+        n = None if stream else len(users)
+        return Asked(who, n, self.item_ids, partial(self.rows_of, "items"), self, users).filter(items, exclude)
 
     def on_device(self, rows: NDArray[np.int64]) -> Tensor:
         """Internal ids where the graph is."""
@@ -243,17 +247,10 @@ class Ranker:
 
     def neighbour_filter(self, side: Side, rows: Tensor, among: Any, exclude: Any) -> Filter:
         """What may stand among the neighbours of internal ids int64 [n]: not the node itself."""
-        n, space = len(rows), len(self.user_ids if side == "users" else self.item_ids)
-        wanted = filter_of(
-            f"similar_{side}",
-            n,
-            space,
-            lambda ids, name: self.rows_of(side, ids, name),
-            among,
-            exclude,
-            ("among", "exclude"),
-        )
-        return wanted.leaving_out(Graph.from_edges(torch.arange(n, device=rows.device), rows, n, space))
+        n, space = len(rows), self.user_ids if side == "users" else self.item_ids
+        asked = Asked(f"similar_{side}", n, space, partial(self.rows_of, side))
+        itself = Graph.from_edges(torch.arange(n, device=rows.device), rows, n, len(space))
+        return asked.filter(among, exclude, ("among", "exclude")).leaving_out(itself)
 
     # --- ids --------------------------------------------------------------------------------------------------------
 
@@ -367,4 +364,4 @@ class Ranker:
 def _listed(raw_ids: Any, what: str) -> NDArray[Any]:
     """Raw ids as an array [n], of a single one too."""
     single = isinstance(raw_ids, str) or getattr(raw_ids, "ndim", int(isinstance(raw_ids, Iterable))) == 0
-    return as_ids([raw_ids] if single else raw_ids, what)
+    return as_ids([as_python(raw_ids)] if single else raw_ids, what)

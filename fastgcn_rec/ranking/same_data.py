@@ -45,9 +45,14 @@ def check_same_data(who: str, model: KnowsIds, dataset: Any, name: str = "the mo
     other = int((~among(train, own) & ~among(valid, own)).sum())
     missing = int((~among(own, train)).sum())
     if other or (missing and not part):
+        refitted = (
+            ""
+            if missing
+            else ", or dataset.with_valid(valid) where these are of a validation part that a refit trained on"
+        )
         raise ValueError(
             f"{who}: of the {len(own)} edges of the graph of {name} {other} are no training edges of {dataset.name}, and of the {len(train)} "
-            f"training edges there {missing} are not in the graph; make the model from this data set, or pass the one that it was made from"
+            f"training edges there {missing} are not in the graph; make the model from this data set, or pass the one that it was made from{refitted}"
         )
 
 

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from ..core.ids import as_ids, is_text
-from .filters import Filter, is_list
+from .asked import is_list
+from .filters import Filter
 from .ranker import Ranker
 from .writers import check_utf8
 
@@ -32,7 +33,8 @@ def user_blocks(
         return model.on_device(rows)
 
     if hasattr(users, "readline") or isinstance(users, Iterator):
-        wanted = model.wanted(f"{who}, of a stream of users", model.on_device(np.zeros(0, np.int64)), items, exclude)
+        nobody = model.on_device(np.zeros(0, np.int64))
+        wanted = model.wanted(f"{who}, of a stream of users", nobody, items, exclude, stream=True)
         streamed = (internal(model.user_rows(ids)) for ids in _chunks(_ids_of(users, model.user_ids), size))
         return ((rows, wanted.of_users(rows)) for rows in streamed), None
     rows = internal(np.arange(model.n_users) if users is None else model.user_rows(users))
@@ -57,9 +59,7 @@ def _ids_of(stream: Any, known: NDArray[Any]) -> Iterator[Any]:
             yield from as_ids(given, "users") if is_list(given) else (given,)
         return
     for number, line in enumerate(stream, 1):
-        text = (line.decode("utf-8-sig" if number == 1 else "utf-8") if isinstance(line, bytes) else line).rstrip(
-            "\r\n"
-        )
+        text = _decoded(line, number).rstrip("\r\n")
         if not text.strip():
             continue
         if is_text(known):
@@ -71,3 +71,12 @@ def _ids_of(stream: Any, known: NDArray[Any]) -> Iterator[Any]:
             raise ValueError(
                 f"users: line {number} must be a user id, an integer as the model's are, got {text[:40]!r}"
             ) from None
+
+
+def _decoded(line: str | bytes, number: int) -> str:
+    try:
+        return line if isinstance(line, str) else line.decode("utf-8-sig" if number == 1 else "utf-8")
+    except UnicodeDecodeError:
+        raise ValueError(
+            f"users: line {number} must be UTF-8, got {line[:40]!r}; open the file as text in its own encoding"
+        ) from None

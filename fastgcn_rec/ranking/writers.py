@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import gzip
 import io
 import json
@@ -44,6 +45,25 @@ class Lists(NamedTuple):
 
 
 Writer = Callable[[IO[bytes], Iterator[Lists]], None]
+
+
+class Whole(io.RawIOBase):
+    """An unbuffered file, whose ``write`` may take a part, as one that takes all or says that it cannot."""
+
+    def __init__(self, file: io.RawIOBase) -> None:
+        self.file = file
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        left = memoryview(data).cast("B")
+        while left:
+            taken = self.file.write(left)
+            if not taken:
+                raise BlockingIOError(errno.EAGAIN, "the file takes no more now; open one that waits")
+            left = left[taken:]
+        return memoryview(data).nbytes
 
 
 def write_csv(file: IO[bytes], blocks: Iterator[Lists]) -> None:
@@ -116,6 +136,7 @@ def write_tables(file: IO[bytes], blocks: Iterator[Columns]) -> None:
         writer.write_table(first)
         for columns in blocks:
             writer.write_table(arrow_table(columns).cast(first.schema))
+    file.flush()
 
 
 def compressed(writer: Writer) -> Writer:

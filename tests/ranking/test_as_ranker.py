@@ -228,7 +228,7 @@ def test_rows_may_be_tensors_that_are_trained_and_a_mask_that_hides_nothing_is_n
         (SimpleNamespace(scorer=lambda: None), TypeError, r"SimpleNamespace.scorer\(\) must return a function from user ids to scores, got NoneType"),
         (SimpleNamespace(scorer=lambda: len, user_ids=["a"], item_ids=list("wxyz")), ValueError, "evaluate: user_ids must have length n = 3, one for each user, got 1"),
         (SimpleNamespace(scorer=lambda: len, item_ids=list("wxyw")), ValueError, "evaluate: item_ids must be distinct, got 1 repeated ones"),
-        (lambda rows: np.ones((len(rows), 4), object), TypeError, "evaluate: the scorer's scores must hold numbers that a tensor can hold, got dtype object"),
+        (lambda rows: np.ones((len(rows), 4), object), TypeError, "scorer: scores must hold numbers that a tensor can hold, got dtype object"),
         (lambda rows: np.ones((len(rows), 4), np.float16), TypeError, "scorer must return a dense tensor or array of float32 or float64, got float16"),
         (lambda rows: torch.ones(len(rows), 4, device="meta"), TypeError, "scorer must return a dense .* got float32 on meta"),
         (lambda rows: torch.ones(len(rows), 4).to_sparse(), TypeError, "scorer must return a dense .* of layout sparse_coo"),

@@ -17,7 +17,7 @@ from fastgcn_rec.models.item_item import ItemItem
 from fastgcn_rec.ops.dense import dense
 from fastgcn_rec.ranking import filters
 from fastgcn_rec.ranking import lists as ranked_lists
-from fastgcn_rec.ranking.filters import is_list
+from fastgcn_rec.ranking.asked import is_list
 
 K = 5
 
