@@ -18,7 +18,7 @@ from .interactions import Interactions
 from .make import make_dataset, split_options, weights_of
 from .presplit import parts_of, read_split
 from .reading.events import existing
-from .reading.sources import COLUMNS, READING, ROLES, events_from, format_for, refuse, resolved
+from .reading.sources import COLUMNS, READING, ROLES, TIMES, events_from, format_for, refuse, resolved
 from .registry import default_split, read_known
 
 KNOWN = ("root", "download")  # what known names take
@@ -290,7 +290,7 @@ class DataSpec:
             return read_known(spec.name, **{name: spec.reading[name] for name in KNOWN if name in spec.reading})
         parts = spec._parts()
         if parts is None:
-            return events_from(spec.source, spec.columns, spec.reading)
+            return events_from(spec.source, spec.columns, spec.reading, guessed=set(TIMES).isdisjoint(self.reading))
         options = {name: spec.split[name] for name in _OF_PARTS if name in spec.split}
         return read_split(**parts, name=spec.name, **{**spec.columns, **options, **spec.reading})
 

@@ -83,9 +83,11 @@ def events_of(
     for batch in stream:
         for role, reader in readers.items():
             at = _position(batch.schema.names, columns[role], role)
-            column, name = batch.column(at), batch.schema.names[at]
+            column, name = _plain(batch.column(at)), batch.schema.names[at]
             if column.null_count:
-                more = chain([column], (later.column(_position(later.schema.names, name, role)) for later in stream))
+                more = chain(
+                    [column], (_plain(later.column(_position(later.schema.names, name, role))) for later in stream)
+                )
                 count = sum(later.null_count for later in more)
                 row = n_rows + column.is_null().index(True).as_py()
                 raise BadRow(row, f"column {name!r} for {role} holds {count} nulls; drop those rows; the first is")
@@ -111,6 +113,38 @@ def _batches(source: Any) -> Iterable[Any]:
         yield pyarrow.RecordBatch.from_arrays(
             [pyarrow.nulls(0, field.type) for field in source.schema], schema=source.schema
         )
+
+
+def first_batches(batches: Iterable[Any], rows: int) -> list[Any]:
+    """The first batches, which hold `rows` rows or all that there are: the first of them may be empty."""
+    found: list[Any] = []
+    left = rows
+    for batch in batches:
+        found.append(batch)
+        left -= batch.num_rows
+        if left <= 0:
+            break
+    return found
+
+
+def sample_of(column: Any, rows: int) -> list[Any]:
+    """The first values of a column as Python has them; None for moments that it has not."""
+    import pyarrow
+
+    column = column.slice(0, rows)
+    if pyarrow.types.is_timestamp(column.type):
+        column = column.cast(pyarrow.timestamp("us", column.type.tz), safe=False)
+    try:
+        return column.to_pylist()  # type: ignore[no-any-return]
+    except (OverflowError, ValueError):
+        return [value for n in range(len(column)) for value in _safely(column[n])]
+
+
+def _safely(scalar: Any) -> list[Any]:
+    try:
+        return [scalar.as_py()]
+    except (OverflowError, ValueError):
+        return [None]
 
 
 def _position(names: list[str], column: str | int, role: str) -> int:
@@ -241,6 +275,19 @@ class _Column:
         return seconds_of_numbers(out, time_unit) if self.role == "time" and time_unit else out
 
 
+def _plain(column: Any) -> Any:
+    """A column whose nulls Arrow counts: not in runs, nor a dictionary that has one among its values."""
+    import pyarrow
+
+    if str(column.type).startswith("run_end_encoded"):
+        import pyarrow.compute as compute
+
+        column = compute.run_end_decode(column)
+    if pyarrow.types.is_dictionary(column.type) and column.dictionary.null_count:
+        return column.dictionary_decode()
+    return column
+
+
 def _is_text(kind: Any) -> bool:
     return re.fullmatch("(large_)?string(_view)?", str(kind)) is not None
 
@@ -260,6 +307,8 @@ def _used(column: Any) -> tuple[Any, Array]:
     used[codes] = True
     if used.all():
         return texts, codes
+    if str(texts.type).endswith("_view"):  # which have no filter
+        texts = texts.cast("large_string")
     return texts.filter(used), (np.cumsum(used) - 1)[codes]
 
 

@@ -8,8 +8,8 @@ import os
 import shutil
 import sys
 import tempfile
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from fnmatch import fnmatch
 from functools import cache
 from os import PathLike
@@ -56,17 +56,30 @@ def files_of(source: Source) -> list[Path]:
         raise TypeError(f"a source must be a path or a list of paths, got {type(source).__name__}")
     if not found:
         raise ValueError("a source must name files, got an empty list")
-    twice = next((path for path, times in Counter(found).items() if times > 1), None)
-    if twice is not None:
-        raise ValueError(f"{twice} is named more than once; its events would count twice")
+    known: dict[object, Path] = {}
+    for path in found:
+        other = known.setdefault(_identity(path), path)
+        if other is not path:
+            raise ValueError(
+                f"{path} is {'named more than once' if other == path else f'the same file as {other}'}; its events would count twice"
+            )
     return found
+
+
+def _identity(path: Path) -> object:
+    """What a file has alone, under all its names."""
+    try:
+        status = path.stat()
+    except OSError:  # one in an archive
+        return path
+    return status.st_dev, status.st_ino
 
 
 def _files(source: FilePath) -> list[Path]:
     if not isinstance(source, (str, PathLike)):
         raise TypeError(f"a source must be a path or a list of paths, got one of {type(source).__name__}")
-    if source == "-":
-        return [standard_input()]
+    if is_pipe(source):
+        return [spooled(os.fspath(source))]
     path = Path(source).expanduser()
     if path.is_dir():
         return _of_folder(path)
@@ -92,14 +105,23 @@ def _files(source: FilePath) -> list[Path]:
 
 
 def _of_folder(folder: Path) -> list[Path]:
-    found = [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not any(map(is_hidden, path.relative_to(folder).parts))
-    ]
+    found = sorted(_walked(folder, {os.path.realpath(folder)}))
     if not found:
         raise FileNotFoundError(f"{folder} holds no files of data")
     return _of_one_kind(folder, found)
+
+
+def _walked(folder: Path, above: set[str]) -> Iterator[Path]:
+    """The files of a folder and of those in it, symbolic links to folders too, but for those that lead back."""
+    for path in folder.iterdir():
+        if is_hidden(path.name):
+            continue
+        if path.is_dir() and (real := os.path.realpath(path)) not in above:
+            yield from _walked(path, {*above, real})
+        elif path.is_file():
+            yield path
+        elif path.is_symlink() and not path.exists():
+            raise FileNotFoundError(f"{path} is a symbolic link to {os.readlink(path)}, which does not exist")
 
 
 def _of_archive(path: Path) -> list[Path] | None:
@@ -142,21 +164,27 @@ def suffix_of(path: Path) -> str:
 
 
 def standard_input() -> Path:
-    """The file that holds what standard input gave; it is read once in a process, which removes the file when it ends."""
-    return _spooled()
+    """The file that holds what standard input gave."""
+    return spooled("-")
+
+
+def is_pipe(source: FilePath) -> bool:
+    """Whether a source can be read but once: "-", standard input, or a named pipe."""
+    return source == "-" or Path(source).expanduser().is_fifo()
 
 
 @cache
-def _spooled() -> Path:
-    if sys.stdin is None or sys.stdin.isatty():
+def spooled(source: str) -> Path:
+    """The file that holds what a pipe gave; it is read once in a process, which removes the file when it ends."""
+    if source == "-" and (sys.stdin is None or sys.stdin.isatty()):
         raise ValueError(
             "'-' is standard input, which is a terminal; pipe a file into the command: zcat plays.gz | ..."
         )
     folder = Path(tempfile.mkdtemp(prefix="fastgcn_rec-"))
     atexit.register(_in_this_process(lambda: shutil.rmtree(folder, ignore_errors=True)))
-    path = folder / "standard-input"
-    with open(path, "wb") as file:
-        shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
+    path = folder / ("standard-input" if source == "-" else Path(source).name)
+    with open(path, "wb") as file, nullcontext(sys.stdin.buffer) if source == "-" else open(source, "rb") as pipe:
+        shutil.copyfileobj(pipe, file, 1 << 20)
     return path
 
 

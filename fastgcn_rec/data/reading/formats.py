@@ -26,6 +26,10 @@ def format_of(source: Sequence[str]) -> Format:
     path = Path(source[0]).expanduser()
     if len(source) == 1 and path.is_dir():
         found = _of_names({entry.name for entry in path.iterdir()})
+        if found == "lightgcn":
+            for name in _LISTS:
+                if (path / name).is_file():
+                    _of_file(path / name)
         if found is not None:
             return found
     elif len(source) == 1 and path.is_file() and kind_of(path) == "zip":
@@ -63,15 +67,26 @@ def _of_file(path: Path) -> Format:
                 return "parquet"
     with open_bytes(path) as stream:
         head = stream.read(_HEAD)
-    if _holds_lists(path.name, head):
+    if _holds_lists(path, head):
         return "lightgcn"
     return "recbole" if re.fullmatch(_TYPED, head.split(b"\n", 1)[0].strip()) else "csv"
 
 
-def _holds_lists(name: str, head: bytes) -> bool:
-    """Whether lines are a user and its items: integers between blanks, now more and now fewer, or in a file whose name says so."""
+def _holds_lists(path: Path, head: bytes) -> bool:
+    """Whether lines are a user and its items: integers between blanks, now more and now fewer, or in a file whose name says so.
+
+    ValueError: a file whose name says so, and whose lines seem to be a user, an item and more.
+    """
     lines = head.splitlines()
-    rows = [line.split(b" ") for line in (lines[:-1] if len(head) == _HEAD else lines) if line.strip()]
-    if not rows or not all(word.isdigit() for row in rows for word in row if word):
+    lines = [line for line in (lines[:-1] if len(head) == _HEAD else lines) if line.strip()]
+    rows = [line.split() for line in lines]
+    width = len(rows[0]) if rows else 0
+    several = len({row[0] for row in rows}) < len(rows)
+    if path.name in _LISTS and width > 2 and several and all(len(row) == width for row in rows):
+        raise ValueError(
+            f"{path}: a line may be a user and its items, or a user, an item and more, since all have {width} words, and there are several of one user; "
+            "format='lightgcn' says the first, format='csv' the second (--format)"
+        )
+    if not rows or not all(word.isdigit() for line in lines for word in line.split(b" ") if word):
         return False
-    return name in _LISTS or len({len(row) for row in rows}) > 1
+    return path.name in _LISTS or len({len(line.split(b" ")) for line in lines}) > 1

@@ -6,6 +6,7 @@ Where pyarrow is installed they come as Arrow's batches (the Arrow PyCapsule int
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from functools import cached_property, partial
 from itertools import chain, islice
 from typing import Any
@@ -15,9 +16,9 @@ import numpy as np
 from ...core.ids import Array, is_missing
 from ..interactions import Interactions
 from ..timeforms import check_times, formatted_seconds
-from .arrow import events_of
+from .arrow import events_of, first_batches, sample_of
 from .events import naming
-from .guess import guess_columns
+from .guess import check_guessed_unit, guess_columns, guessed_unit
 from .sample import SampledColumn
 
 _HEAD = 1000  # rows by which columns are told apart
@@ -71,13 +72,23 @@ def read_frame(
     check_times(time_unit or None, time_format)
     table = _table(frame)
     given = {"user": user, "item": item, "rating": rating, "time": time}
-    columns = {role: table.place(column, role) for role, column in given.items() if column is not None}
-    head = table.head()
-    at = guess_columns(table.what, head, columns, time_unit=time_unit, time_format=time_format)
-    places = {role: table.place(column, role) for role, column in at.items() if column != ""}
-    if time_unit is None and time_format is None and "time" in places:
-        time_unit = head[int(places["time"])].unit
-    return table.events({role: int(place) for role, place in places.items()}, time_unit or None, time_format)
+    with closing(table):
+        columns = {role: table.place(column, role) for role, column in given.items() if column is not None}
+        head = table.head()
+        at = guess_columns(table.what, head, columns, time_unit=time_unit, time_format=time_format)
+        labels = [column.name for column in head]
+        places = {
+            role: column if isinstance(column, int) else labels.index(column)
+            for role, column in at.items()
+            if column != ""
+        }
+        unit = time_unit
+        if unit is None and time_format is None and "time" in places:
+            unit = guessed_unit(table.what, head[places["time"]]) or ""
+        events = table.events(places, unit or None, time_format)
+    if unit is not None and time_unit is None and head[places["time"]].numbers is not None:
+        check_guessed_unit(table.what, events.time, unit)
+    return events
 
 
 def columns_of_frame(frame: Any) -> dict[str, Any]:
@@ -91,6 +102,9 @@ class _Table:
 
     what = "the frame"
     advice = "drop those rows"
+
+    def close(self) -> None:
+        """Give back what reads the table."""
 
     def __init__(self, names: Sequence[Any], column: Callable[[int], Any], what: str = "") -> None:
         self.names, self.column = list(names), column
@@ -210,18 +224,25 @@ class _ArrowTable(_Table):
             frame = arrow.Table.from_batches([frame])
         if isinstance(frame, arrow.Table):
             frame = frame.to_reader(_BATCH_ROWS)
-        reader = frame if isinstance(frame, arrow.RecordBatchReader) else arrow.RecordBatchReader.from_stream(frame)
+        try:
+            reader = frame if isinstance(frame, arrow.RecordBatchReader) else arrow.RecordBatchReader.from_stream(frame)
+        except arrow.ArrowException as error:
+            raise TypeError(
+                f"{what or self.what} has a column that Arrow does not know ({error}); cast it, or leave it out"
+            ) from error
         self.arrow, self.reader = arrow, reader
-        self.first = next(iter(reader), None)
+        self.first = first_batches(reader, _HEAD)
         super().__init__(reader.schema.names, self._column, what)
 
+    def close(self) -> None:
+        self.reader.close()  # an open one keeps a DuckDB connection from any other query
+
     def _column(self, at: int) -> Any:
-        return [] if self.first is None else self.first.column(at).slice(0, _HEAD).to_pylist()
+        return [value for batch in self.first for value in sample_of(batch.column(at), _HEAD)]
 
     @cached_property
     def _all(self) -> Any:
-        batches = [*([] if self.first is None else [self.first]), *self.reader]
-        return self.arrow.Table.from_batches(batches, self.reader.schema)
+        return self.arrow.Table.from_batches([*self.first, *self.reader], self.reader.schema)
 
     def whole(self, at: int) -> Any:
         return self._all.column(at).to_pylist()
@@ -232,7 +253,7 @@ class _ArrowTable(_Table):
         few = arrow.schema([schema.field(n).with_name(self.label(n)) for n in places])
         batches = (
             arrow.RecordBatch.from_arrays([batch.column(n) for n in places], schema=few)
-            for batch in chain([] if self.first is None else [self.first], self.reader)
+            for batch in chain(self.first, self.reader)
         )
         return self.streamed(arrow.RecordBatchReader.from_batches(few, batches), at, unit, form)
 
@@ -264,7 +285,15 @@ class _LazyTable(_Table):
 
 def _table(frame: Any, what: str = "") -> _Table:
     if isinstance(frame, Mapping):
-        return _Table(list(frame), list(frame.values()).__getitem__, what)
+        return _Table(list(frame), [_listed(column, name) for name, column in frame.items()].__getitem__, what)
+    if (
+        hasattr(frame, "name")
+        and not hasattr(frame, "columns")
+        and (hasattr(frame, "iloc") or hasattr(frame, "to_frame"))
+    ):
+        raise TypeError(
+            "a frame must have columns, got one alone, a Series; pass a frame, or a dict such as {'user': ..., 'item': ...}"
+        )
     if hasattr(frame, "collect_schema") and hasattr(frame, "lazy") and not hasattr(frame, "__arrow_c_stream__"):
         return _LazyTable(frame)
     if hasattr(frame, "iloc"):
@@ -289,6 +318,15 @@ def _table(frame: Any, what: str = "") -> _Table:
             else ""
         )
     )
+
+
+def _listed(column: Any, name: Any) -> Any:
+    """A column that can be read more than once."""
+    if hasattr(column, "__len__") or (hasattr(column, "__array__") and getattr(column, "ndim", 0) > 0):
+        return column
+    if not isinstance(column, Iterable):
+        raise TypeError(f"the frame: the column {name!r} must be a list or an array, got {type(column).__name__}")
+    return list(column)
 
 
 def _missing(column: Any) -> Array:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
+from ...core.ids import Array
 from ..timeforms import forms_of
-from .names import NO_EVENTS, grade, words_of
+from ..times import unit_of
+from .names import NO_EVENTS, NO_IDS, grade, words_of
 from .sample import SampledColumn, shown_columns
 
 Columns = dict[str, str | int]
@@ -28,6 +30,33 @@ def guess_columns(
     and says what decides. `what` is the table's name in errors.
     """
     return _Guess(what, columns, given, time_unit, time_format).all()
+
+
+def guessed_unit(what: str, column: SampledColumn) -> str | None:
+    """The unit that a column's numbers count since 1970, by their size; None where they do not say. ValueError: some say one, others another or none."""
+    units = {unit_of([number]): number for number in column.numbers or ()}
+    if len(units) > 1:
+        _refuse_units(what, f"the times of {column.name!r}", units)
+    return next(iter(units), None)
+
+
+def check_guessed_unit(what: str, times: Array | None, unit: str) -> None:
+    """ValueError: of all times, in seconds where there is a `unit`, some are not of the size by which it was guessed in the first rows."""
+    if times is None or not times.size:
+        return
+    units = {unit_of([number]): number for number in (float(times.min()), float(times.max()))}
+    if units.keys() - {"s" if unit else next(iter(units))}:
+        of = f", as seconds of the {unit!r} that the first rows seem to count," if unit else ""
+        _refuse_units(what, f"the times{of}", units)
+
+
+def _refuse_units(what: str, times: str, units: Mapping[str | None, float]) -> NoReturn:
+    shown = " and ".join(f"{number:.0f}" for number in units.values())
+    kinds = ", ".join(f"time_unit={unit!r}" for unit in ("s", "ms", "us", "ns"))
+    raise ValueError(
+        f"{what}: {times} are of several sizes, such as {shown}: mend those that are not meant, or say what all of them count; {kinds} (--time-unit) "
+        "since 1970, time_unit='' leaves them numbers; time='' (--time '') leaves them out"
+    )
 
 
 class _Guess:
@@ -83,6 +112,10 @@ class _Guess:
                 )
 
     def _take(self, role: str, column: SampledColumn) -> None:
+        same = [other for other in self.columns if other.name == column.name]
+        if len(same) > 1 or column.name == "":
+            named = "has no name" if column.name == "" else f"{column.name!r} is named as another"
+            self._refuse(role, f"The column at position {self.columns.index(column)} {named}")
         self.found[role] = column.name
         self.free.remove(column)
 
@@ -108,9 +141,8 @@ class _Guess:
         if len(open_roles) != 1:
             return
         left = [column for column in self.free if column.may_be_ids and column.repeat]
-        if len(left) == 1 and not set(words_of(str(left[0].name))) & {*_NO_TIMES, "title", "name", "description"} - {
-            "id"
-        }:
+        no_ids = {*(_NO_TIMES - {"id"}), *NO_IDS, *NO_EVENTS}
+        if len(left) == 1 and not left[0].is_flag and no_ids.isdisjoint(words_of(str(left[0].name))):
             self._take(open_roles[0], left[0])
 
     def _rating(self) -> None:
@@ -172,6 +204,8 @@ class _Guess:
     def _by_order(self) -> None:
         """user, item[, rating][, time], the usual order, where nothing speaks against it."""
         left = [column for column in self.free if not column.count_rows]
+        if len(left) > 2 and "user" not in self.found and left[0].may_count_rows:
+            self._refuse("user", f"column {left[0].name} may number the rows")
         for role in ("user", "item"):
             if (
                 role not in self.found

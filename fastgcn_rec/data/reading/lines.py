@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import codecs
 import io
+import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from .compressed import open_bytes
 
 _BLOCK = 1 << 20
+_ESCAPED = re.compile("[\udc80-\udcff]")
 _MARKS = {  # in this order: UTF-32's begins as UTF-16's does
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
@@ -50,15 +54,32 @@ def encoding_of(path: Path, given: str | None = None, *, whole: bool = True) -> 
                     raise ValueError(
                         f"{path} seems to be UTF-16 without a byte order mark; if so, encoding={encoding!r}"
                     )
-        decoder = codecs.getincrementaldecoder("utf-8")()
-        try:
-            while block:
-                decoder.decode(block)
-                block = stream.read(_BLOCK) if whole else b""
-            decoder.decode(b"", final=whole)
-        except UnicodeDecodeError:
-            return "latin-1"
-    return "utf-8-sig"
+        return _guessed(path, stream, block, whole)
+
+
+def _guessed(path: Path, stream: IO[bytes], block: bytes, whole: bool) -> str:
+    """UTF-8 or Latin-1. ValueError: bytes of neither, which would be other characters in silence."""
+    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+    good, bad = 0, Counter[str]()  # how many characters beyond ASCII, and bytes that are part of none
+    final = False
+    while not final:
+        final = not block
+        if decoder.getstate()[0] or not block.isascii():
+            text = decoder.decode(block, final and whole)
+            odd = _ESCAPED.findall(text)
+            good += len(text) - len(odd) - len(text.encode("ascii", "ignore"))
+            bad.update(odd)
+        block = stream.read(_BLOCK) if whole and not final else b""
+    control = next((byte for byte in bad if byte < "\udca0"), None)
+    if good > bad.total() > 0:
+        raise ValueError(
+            f"{path}: not text in utf-8 throughout: {good} characters are, and {bad.total()} bytes are of none; mend those, or name another encoding="
+        )
+    if control is not None:
+        raise ValueError(
+            f"{path}: not text in utf-8, nor in latin-1, which has no character 0x{ord(control) - 0xDC00:02x}; encoding= names what it is, such as 'cp1252'"
+        )
+    return "latin-1" if bad else "utf-8-sig"
 
 
 def check_encoding(encoding: str | None) -> None:

@@ -207,6 +207,16 @@ def _singular(word: str) -> str:
     )
 
 
+NO_IDS = set(
+    words_of(
+        "title name description label qty cost revenue sale discount tax total sum value age year month day week weekday hour minute gender sex "
+        "country city region state lang language locale currency status type event action behavior behaviour duration length weight score rating "
+        "star like click view buy purchase position rank lat latitude lon lng longitude platform os browser version "
+        "betrag umsatz summe land stadt alter geschlecht jahr monat tag wert"
+    )
+)  # what is said of an event, a user or an item
+
+
 def grade(name: str, role: str) -> int:
     """How well a name fits a role, 0 for not at all; higher grades win."""
     words = words_of(name)

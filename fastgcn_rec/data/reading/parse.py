@@ -31,6 +31,7 @@ MISSING = (
     "#N/A",
     "NaT",
 )  # what other programs write for nothing
+MARK = "\ufeff"  # a byte order mark, which is no part of a text
 _WHOLE = re.compile(r"([+-]?\d+)(?:\.0*)?", re.ASCII)
 _DECIMALS = re.compile(r"[+-]?\d+\.\d+", re.ASCII)
 _DECIMAL = re.compile(r"(-?\d+)\.0+", re.ASCII)
@@ -49,6 +50,12 @@ def parse_ids(
     whole = _canonical_integers(values) if taken else None
     if whole is not None:
         return whole
+    marked = next((row for row, value in enumerate(values) if value[0:1] == MARK), None)
+    if marked is not None:
+        raise BadValue(
+            marked,
+            f"the {what} {shown(values[marked])} begins with a byte order mark, as where files were joined; take it away",
+        )
     plain = [value.strip() for value in values]
     if strip:
         values = plain

@@ -39,7 +39,7 @@ def text_events(
 ) -> Interactions:
     """The events of text files of one table, by the faster of two ways that give the same; parameters as of `events.read_events`."""
     paths = [paths] if isinstance(paths, Path) else list(paths)
-    events = _by_arrow(paths, form, at, width) if _may_be_plain(paths, form, width) else None
+    events = _by_arrow(paths, form, at, width, names) if _may_be_plain(paths, form, width) else None
     return read_events(paths, form, at, width, names) if events is None else events
 
 
@@ -59,13 +59,15 @@ def _may_be_plain(paths: list[Path], form: TextFormat, width: int) -> bool:
     return True
 
 
-def _by_arrow(paths: list[Path], form: TextFormat, at: dict[str, int], width: int) -> Interactions | None:
+def _by_arrow(
+    paths: list[Path], form: TextFormat, at: dict[str, int], width: int, names: Sequence[str | int]
+) -> Interactions | None:
     """None where something is doubtful or bad."""
     import pyarrow
 
     texts = {"user", "item"} if form.ids == "text" or any(map(is_canonical, form.missing)) else set()
     while True:
-        table = _Table(form, at, width, texts)
+        table = _Table(form, at, width, texts, names)
         parse = {role: table.ids(role) for role in ("user", "item")}
         try:
             events = events_of(table.batches(paths), {role: role for role in at}, parse=parse)
@@ -90,14 +92,20 @@ class _Mixed(Exception):
 
 
 class _Table:
-    def __init__(self, form: TextFormat, at: dict[str, int], width: int, texts: set[str]) -> None:
-        self.form, self.at, self.width = form, at, width
+    def __init__(
+        self, form: TextFormat, at: dict[str, int], width: int, texts: set[str], names: Sequence[str | int]
+    ) -> None:
+        self.form, self.at, self.width, self.names = form, at, width, names
         self.texts = texts  # the roles of ids that are not integers
         self.whole: set[str] = set()  # those that were so far
         self.dates: bool | None = None
 
     def ids(self, role: str) -> Callable[[list[str]], Array]:
+        name = self.names[self.at[role]] if self.form.header else None
+
         def parse(texts: list[str]) -> Array:
+            if name in texts:  # perhaps the header again
+                raise _Doubtful
             ids = parse_ids(texts, role, self.form.ids, self.form.strip, self.form.missing)
             if self.form.ids == "auto" and is_text(ids) and twice_written(set(ids.tolist())) is not None:
                 raise _Doubtful

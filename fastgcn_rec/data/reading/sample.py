@@ -73,6 +73,17 @@ class SampledColumn:
         few = found is None or len(found) < _ENOUGH or found[-1] >= _TIMES
         return not few and all(b - a == 1 for a, b in pairwise(found or ()))
 
+    @cached_property
+    def may_count_rows(self) -> bool:
+        """Whether a few are 0, 1, 2 or 1, 2, 3 and so on."""
+        found = self.numbers or []
+        return len(found) > 2 and found[0] in (0, 1) and all(b - a == 1 for a, b in pairwise(found))
+
+    @property
+    def is_flag(self) -> bool:
+        """Whether many values are of two kinds, as yes and no."""
+        return len(self.values) >= _ENOUGH and len(self.distinct) <= 2
+
     @property
     def may_be_ids(self) -> bool:
         """Whether they could be: integers or texts that are not dates, in more than one kind of value, not counting rows."""

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ..times import is_date
 from .lines import open_lines
@@ -201,14 +201,19 @@ def _comment(path: Path, lines: list[str], form: TextFormat, has_sep: bool) -> s
         return None
     marked = next((n for n, line in enumerate(lines) if not line.startswith(mark)), len(lines))
     rest = [line for line in lines[marked:] if not line.startswith(mark)]
-    if marked == 1 and rest:
-        for sep in [form.sep] if has_sep else _SEPARATORS:
-            share, width = _share([line.split(sep) for line in rest])
-            if share == 1 and width > 1 and len(lines[0].split(sep)) == width:
-                raise ValueError(
-                    f"{path}: the first line may be a comment or the names of the columns; comment={mark!r} leaves it out, comment='' takes it; "
-                    f"it is {_shown(lines[0])}"
-                )
+    later = [line for line in lines[marked:] if line.startswith(mark)]
+    for sep in ([form.sep] if has_sep else _SEPARATORS) if rest else ():
+        share, width = _share([line.split(sep) for line in rest])
+        fitting = [len(line.split(sep)) == width for line in lines[:marked] + later]
+        if share == 1 and width > 1 and (all(fitting[:marked]) or any(fitting[marked:])):
+            first = all(fitting[:marked])
+            first = all(fitting[:marked])
+            odd = lines[0] if first else later[fitting[marked:].index(True)]
+            place = "the first line" if marked == 1 and first else f"a line that begins with {mark!r}"
+            meant = "the names of the columns" if marked == 1 and first else "a row"
+            raise ValueError(
+                f"{path}: {place} may be a comment or {meant}; comment={mark!r} leaves it out, comment='' takes it; it is {_shown(odd)}"
+            )
     return mark if rest else None
 
 
@@ -216,11 +221,21 @@ def _header(path: Path, rows: Rows, names: Collection[str]) -> bool:
     first, rest = [field.strip() for field in rows[0]], rows[1:]
     if names and set(names) <= set(first):
         return True
+    graded = {role: [field for field in first if grade(field, role)] for role in ("user", "item", "rating", "time")}
+    named = bool(graded["user"]) or sum(map(bool, graded.values())) > 1
+    if named and any(list(map(str.strip, row)) == first for row in rest):
+        return True  # and again, which the reader refuses
+    counted = [str(n) for n in range(len(first))]
+    if len(first) > 2 and first == ["", *counted[:-1]]:
+        return True  # pandas' own names of columns, and none of its index
     kinds = [(_kind(field), _kind_below(rest, at)) for at, field in enumerate(first)]
-    if any(own == below and own != "text" for own, below in kinds):
+    doubtful = (len(first) > 2 and first == counted) or (len(rest) > 2 and _are_numbered(kinds, rest))
+    if any(own == below and own != "text" for own, below in kinds) and not doubtful:
         return False  # a number above numbers
     if any(own == "text" and below in ("number", "date") for own, below in kinds):
         return True
+    if doubtful:
+        _refuse_header(path, first)
     if not rest and any(own in ("number", "date") for own, _ in kinds):
         return False
     below = [{row[at].strip() for row in rest if at < len(row)} for at in range(len(first))]
@@ -234,8 +249,22 @@ def _header(path: Path, rows: Rows, names: Collection[str]) -> bool:
         for field, column in zip(first, below, strict=True)
     ):
         return True  # "buyer" above "u2"
-    if any(grade(field, role) for field in first for role in ("user", "item", "rating", "time")):
-        return True
+    if not named:
+        _refuse_header(path, first)
+    return True
+
+
+def _are_numbered(kinds: list[tuple[str, str]], rest: Rows) -> bool:
+    """Whether a first row has a number above nothing but texts, as where columns are named by numbers."""
+    return any(
+        own == "number"
+        and below == "text"
+        and "number" not in {_kind(row[at].strip()) for row in rest if at < len(row)}
+        for at, (own, below) in enumerate(kinds)
+    )
+
+
+def _refuse_header(path: Path, first: list[str]) -> NoReturn:
     raise ValueError(
         f"{path}: the first row may be the names of the columns or not; header=True or header=False says which; it is {', '.join(map(_shown, first))}"
     )

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
+from pathlib import Path
 from typing import Any, get_args
 
 from ..interactions import Interactions
-from .files import files_of, standard_input
+from .arrow import first_batches, sample_of
+from .files import files_of, is_pipe, spooled
 from .formats import Format, format_of
-from .guess import Columns, guess_columns
+from .guess import Columns, check_guessed_unit, guess_columns, guessed_unit
 from .lists import read_lists
 from .movielens import read_movielens
 from .parquet import ParquetFiles
@@ -18,7 +21,7 @@ from .readers import read_csv, read_npz, read_parquet
 from .recbole import read_recbole
 from .sample import SampledColumn, columns_of
 from .sniff import head, sniff
-from .text import TextFormat, read_header
+from .text import TextFormat
 
 ROLES = ("user", "item", "rating", "weight", "time")
 TIMES = ("time_unit", "time_format")
@@ -68,7 +71,7 @@ def resolved(source: Sequence[str], columns: Columns, reading: Mapping[str, Any]
     time = columns["time"]
     sampled = next((column for n, column in enumerate(table) if time == column.name or time == n), None)
     if sampled is not None and sampled.numbers is not None and not set(TIMES) & set(reading):
-        reading["time_unit"] = sampled.unit or ""
+        reading["time_unit"] = guessed_unit(what, sampled) or ""
     return columns, reading
 
 
@@ -87,7 +90,9 @@ def _text_head(
     if given.get("sep") == BLANKS:
         given["sep"] = None
     paths = files_of(paths_of(source))
-    path = next((path for path in paths if read_header(path, TextFormat(quoted=False))), paths[0])
+    path = next(
+        (path for least in (2, 1) for path in paths if _has_lines(path, least, given.get("encoding"))), paths[0]
+    )
     named = [column for column in columns.values() if isinstance(column, str) and column != ""]
     form = sniff(path, names=named, **given)
     names, rows = head(path, form, _HEAD)
@@ -103,21 +108,28 @@ def _text_head(
 
 def _parquet_head(source: Sequence[str]) -> list[SampledColumn]:
     files = ParquetFiles(paths_of(source))
-    batch = next(files.batches({name: name for name in files.names}), None)
-    rows = None if batch is None else batch.slice(0, _HEAD)
+    batches = first_batches(files.batches({name: name for name in files.names}), _HEAD)
     return [
-        SampledColumn(name, [] if rows is None else rows.column(n).to_pylist(), texts=False)
+        SampledColumn(name, [value for rows in batches for value in sample_of(rows.column(n), _HEAD)], texts=False)
         for n, name in enumerate(files.names)
     ]
 
 
+def _has_lines(path: Path, least: int, encoding: str | None) -> bool:
+    """Whether a text file has so many lines that are not blank; the first may be the header."""
+    with TextFormat(quoted=False, encoding=encoding).rows(path, whole=False) as rows:
+        return len(list(islice(rows, least))) == least
+
+
 def paths_of(source: Sequence[str]) -> list[str]:
     """The paths that a source names, "-" as the file that holds what standard input gave."""
-    return [str(standard_input()) if one == "-" else os.path.expanduser(one) for one in source]
+    return [str(spooled(one)) if is_pipe(one) else os.path.expanduser(one) for one in source]
 
 
-def events_from(source: Sequence[str], columns: Columns, reading: Mapping[str, Any]) -> Interactions:
-    """The events, of a resolved source; a column of weights takes the place of ratings."""
+def events_from(
+    source: Sequence[str], columns: Columns, reading: Mapping[str, Any], *, guessed: bool = False
+) -> Interactions:
+    """The events, of a resolved source; a column of weights takes the place of ratings. Was the unit of times `guessed`, all must fit it."""
     readers: dict[str, Any] = {
         "csv": read_csv,
         "parquet": read_parquet,
@@ -136,6 +148,8 @@ def events_from(source: Sequence[str], columns: Columns, reading: Mapping[str, A
         options["sep"] = None
     paths = paths_of(source)
     events: Interactions = readers[reading["format"]](paths[0] if len(paths) == 1 else paths, **at, **options)
+    if guessed and "time_unit" in reading:
+        check_guessed_unit(", ".join(source[:5]), events.time, reading["time_unit"])
     if columns.get("rating") == "" and "rating" not in at:
         events = replace(events, rating=None)
     return replace(events, time=None) if columns.get("time") == "" else events

@@ -17,7 +17,7 @@ from ...core.ids import Array, as_texts, is_text
 from ..rows import BadValue
 from ..times import is_date
 from .lines import line_at, malformed_line, open_lines
-from .parse import MISSING, Ids, parse_ids, parse_numbers, parse_times, shown, twice_written
+from .parse import MARK, MISSING, Ids, parse_ids, parse_numbers, parse_times, shown, twice_written
 
 CHUNK_ROWS = 1 << 13
 _SHOWN = 3  # bad lines in a warning
@@ -135,16 +135,15 @@ def read_columns(
     left_out = _LeftOut(form.skip)
     for path in paths:
         with form.rows(path) as rows:
-            if form.header:
-                next(rows, None)
+            first = next(rows, (0, []))[1] if form.header else []
             while chunk := list(islice(rows, CHUNK_ROWS)):
                 try:
-                    parts = _read(chunk, readers, width, form)
+                    parts = _read(chunk, readers, width, form, first)
                 except _BadLine:
                     if form.skip == 0:
                         raise
-                    chunk = _sift(chunk, readers, width, form, path, left_out)
-                    parts = _read(chunk, readers, width, form)
+                    chunk = _sift(chunk, readers, width, form, first, path, left_out)
+                    parts = _read(chunk, readers, width, form, first)
                 for at, part in parts.items():
                     readers[at].parts.append(part)
     if left_out.count:
@@ -215,8 +214,12 @@ class _Column:
         return np.concatenate(parts)
 
 
-def _read(chunk: list[Row], readers: dict[int, _Column], width: int, form: TextFormat) -> dict[int, Array]:
+def _read(
+    chunk: list[Row], readers: dict[int, _Column], width: int, form: TextFormat, first: list[str]
+) -> dict[int, Array]:
     for number, fields in chunk:
+        if fields == first or (fields[0][0:1] == MARK and [fields[0][1:], *fields[1:]] == first):
+            raise _BadLine(number, "the names of the columns again, as where files were joined; leave the line out")
         if len(fields) != width:
             raise _BadLine(number, f"must have {width} fields, got {len(fields)}" + _hint(chunk[0][1], fields, form))
     parts = {}
@@ -232,13 +235,19 @@ def _read(chunk: list[Row], readers: dict[int, _Column], width: int, form: TextF
 
 
 def _sift(
-    chunk: list[Row], readers: dict[int, _Column], width: int, form: TextFormat, path: Path, left_out: _LeftOut
+    chunk: list[Row],
+    readers: dict[int, _Column],
+    width: int,
+    form: TextFormat,
+    first: list[str],
+    path: Path,
+    left_out: _LeftOut,
 ) -> list[Row]:
     """The rows of a chunk that can be read."""
     good = []
     for row in chunk:
         try:
-            _read([row], readers, width, form)
+            _read([row], readers, width, form, first)
             good.append(row)
         except _BadLine as line:
             left_out.take(path, line)
