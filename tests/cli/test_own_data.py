@@ -267,7 +267,7 @@ def test_standard_input_is_trained_on_compared_and_gone_on_with(folder, capsys, 
 
     def piped(*words, content=content):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
-        files._spooled.cache_clear()  # as in a process of its own
+        files.spooled.cache_clear()  # as in a process of its own
         capsys.readouterr()
         return code_of(*words), capsys.readouterr().out
 
@@ -284,7 +284,7 @@ def test_standard_input_is_trained_on_compared_and_gone_on_with(folder, capsys, 
     (row,) = json.loads((folder / "c" / "comparison.json").read_text())["rows"]
     assert row["error"] is None
     assert piped("train", "-", content=b"")[0] == 2
-    files._spooled.cache_clear()
+    files.spooled.cache_clear()
 
 
 ERRORS = {
