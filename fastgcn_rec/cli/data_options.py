@@ -150,7 +150,7 @@ _GROUPS: dict[str, dict[str, Flag]] = {
 }  # fmt: skip
 _HELD_OUT: dict[str, dict[str, Flag]] = {
     "what is kept and what is held out (docs/data.md)": {
-        "split": _option("--split", "what is held out as test part, for data that come without a split", choices=tuple(SPLITS)),
+        "split": _option("--split", "what is held out as test part, for data that come without a split; none: all of it is trained on, for lists in use", choices=tuple(SPLITS)),
         "test": _option("--test", "the share that is held out for the test; or its file", _number_or_file, metavar="SHARE"),
         "valid": _option("--valid", "the share that is held out to choose by; or its file", _number_or_file, metavar="SHARE"),
         "seed": _option("--seed-split", "of a split that is drawn", int, metavar="SEED"),

@@ -19,6 +19,8 @@ from .reading.frames import is_frame, read_frame
 from .rows import taken
 from .splits import SPLITS
 
+BESIDE = ("items", "users", "item_columns", "user_columns", "keep_items")  # that load_dataset takes
+
 
 def make_dataset(
     name: Any,
@@ -104,6 +106,7 @@ def make_dataset(
     if unknown:
         raise ValueError(
             f"split={split!r} has no option {unknown[0]!r}; it has {', '.join(known) if known else 'none'}"
+            + ("; load_dataset takes what is known beside the events, of a table too" if unknown[0] in BESIDE else "")
         )
     if weight not in (None, "rating"):
         raise ValueError(f"weight must be 'rating' or None, got {weight!r}")

@@ -15,7 +15,7 @@ from .beside import with_beside
 from .catalogue import ENTRIES
 from .dataset import Dataset
 from .interactions import Interactions
-from .make import make_dataset, split_options, weights_of
+from .make import BESIDE, make_dataset, split_options, weights_of
 from .presplit import parts_of, read_split
 from .reading.events import existing
 from .reading.sources import COLUMNS, READING, ROLES, TIMES, events_from, format_for, refuse, resolved
@@ -25,7 +25,6 @@ KNOWN = ("root", "download")  # what known names take
 OPTIONS = tuple(dict.fromkeys(("format", *KNOWN, *(option for options in READING.values() for option in options))))
 OF_EVENTS = ("min_rating", "k_core", "weight")  # whatever the split
 SPLIT = ("split", "test", "valid", "seed", "k", "by", *OF_EVENTS)
-BESIDE = ("items", "users", "item_columns", "user_columns", "keep_items")
 PARTS = ("test", "valid")
 _OF_PARTS = ("min_rating", "weight")  # what also data that come split take
 _FILES = {"split": PARTS, "beside": ("items", "users"), "reading": ("root",)}  # paths among the values

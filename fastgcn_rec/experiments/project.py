@@ -11,10 +11,10 @@ from typing import Any
 
 from ..core import native
 from ..data import Dataset
-from ..data.make import options_of
+from ..data.make import BESIDE, options_of
 from ..data.reading.events import naming
 from ..data.reading.sources import ROLES
-from ..data.spec import BESIDE, OF_EVENTS, OPTIONS, PARTS, SPLIT, DataSpec
+from ..data.spec import OF_EVENTS, OPTIONS, PARTS, SPLIT, DataSpec
 from ..models import Recommender
 from ..system.files import write_atomically
 from ..system.toml import read_toml, toml_text

@@ -86,16 +86,21 @@ def again(folder: Path) -> Path:
 
 
 def side_by_side(old: Path, new: Path) -> str:
-    """The figures of two runs as a table, and whether their models have the same bits."""
+    """The figures that two runs both have as a table, and whether their data are the same, and the bits of their models."""
     then, now = _metrics(old), _metrics(new)
     names = [folder.resolve().name for folder in (old, new)]
     width = max(10, *map(len, names))
-    lines = [f"{'':18s} {names[0]:>{width}} {names[1]:>{width}}"]
-    for name in dict.fromkeys([*then, *now]):
-        if "@" in name or name in ("n_users_evaluated", "best_epoch", "seconds_train"):
-            values = [_shown(figures.get(name)) for figures in (then, now)]
-            lines.append(f"{name:18s} {values[0]:>{width}} {values[1]:>{width}}")
-    return "\n".join([*lines, f"model.npz: {_bits(old / 'model.npz', new / 'model.npz')}"])
+    lines = [
+        f"{name:18s} {_shown(then[name]):>{width}} {_shown(now[name]):>{width}}"
+        for name in then
+        if name in now and ("@" in name or name in ("n_users_evaluated", "best_epoch", "seconds_train"))
+    ]
+    there, here = then.get("fingerprint"), now.get("fingerprint")
+    if there == here:
+        same = f"model.npz: {_bits(old / 'model.npz', new / 'model.npz')}"
+    else:
+        same = f"data: other ones or another split, {there} there, {here} here"
+    return "\n".join([f"{'':18s} {names[0]:>{width}} {names[1]:>{width}}", *lines, same])
 
 
 def _bits(old: Path, new: Path) -> str:
@@ -116,4 +121,4 @@ def _metrics(folder: Path) -> dict[str, Any]:
 
 
 def _shown(value: Any) -> str:
-    return "-" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

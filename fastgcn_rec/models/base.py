@@ -187,7 +187,7 @@ class Recommender(torch.nn.Module, Ranker):
 
     @staticmethod
     def load(path: str | os.PathLike[str] | IO[bytes]) -> Recommender:
-        """The model that :meth:`save` wrote, of whatever class.
+        """The model that :meth:`save` wrote, of whatever class; ``path`` may also be the folder that ``fastgcn-rec train`` wrote.
 
         Raises
         ------

@@ -52,7 +52,9 @@ def save_model(model: Savable, path: Path) -> None:
 
 
 def load_model(path: Path, registry: Mapping[str, type[Kind]]) -> Kind:
-    """The model that :func:`save_model` wrote, of a class out of ``registry``."""
+    """The model that :func:`save_model` wrote, of a class out of ``registry``; of a run's folder its model.npz."""
+    if isinstance(path, (str, os.PathLike)) and os.path.isdir(path) and os.path.isfile(os.path.join(path, "model.npz")):
+        path = os.path.join(path, "model.npz")
     meta, arrays = load_arrays(path, "model")
     with refusing(path):
         check_keys(meta, **{"class": str, "config": dict, "raw_ids": bool, "weighted": bool})

@@ -52,7 +52,7 @@ def test_a_csv_becomes_recommendations_by_commands_alone_and_python_gives_the_sa
     data = load_dataset("plays.csv", user="listener", item="song", time="at", split="temporal-user", test=0.3, k_core=2)
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["fingerprint"] == data.fingerprint()
-    model = Recommender.load(run / "model.npz")
+    model = Recommender.load(run)  # or its model.npz
     assert code_of("recommend", run, "u0", "-k", 5) == 0
     ids, scores = model.recommend(["u0"], 5)
     assert capsys.readouterr().out == "user u0: " + ", ".join(f"{i} ({s:.4g})" for i, s in zip(ids[0], scores[0], strict=True)) + "\n"  # fmt: skip
@@ -83,6 +83,28 @@ def test_a_run_is_repeated_from_its_file_alone(folder, capsys):
     assert re.search(r"^best_epoch +2 +1$", said, re.MULTILINE)
     assert "model.npz: other bits in state." in said
     assert Project.read(folder / "two" / FILE).recipe.train.epochs == 1
+
+
+def test_a_run_is_repeated_on_what_came_since_and_on_all_of_it(folder, capsys):
+    (folder / "all").mkdir()
+    (folder / "plays.csv").rename(folder / "all" / "1.csv")
+    assert code_of("train", "all/*.csv", *COLUMNS, "--recipe", "itemknn", "--out", "one") == 0
+    (folder / "all" / "2.csv").write_bytes((folder / "all" / "1.csv").read_bytes().replace(b"u1", b"v1"))
+    capsys.readouterr()
+    assert code_of("train", "one") == 0
+    said = capsys.readouterr().out
+    then, now = (json.loads((folder / run / "metrics.json").read_text()) for run in ("one", "one-again"))
+    assert said.endswith(f"data: other ones or another split, {then['fingerprint']} there, {now['fingerprint']} here\n")
+    assert f"recall@20          {then['recall@20']:10.4f} {now['recall@20']:10.4f}\n" in said
+    assert code_of("train", "one", "--split", "none", "--out", "whole") == 0
+    said = capsys.readouterr().out
+    whole = json.loads((folder / "whole" / "metrics.json").read_text())
+    assert said.endswith(
+        f"data: other ones or another split, {then['fingerprint']} there, {whole['fingerprint']} here\n"
+    )
+    assert "@" not in said.split("files:")[1]
+    model = Recommender.load(folder / "whole")
+    assert model.graph.n_edges == len(load_dataset("all/*.csv", user="listener", item="song", split="none").train)
 
 
 def test_a_file_written_by_hand_takes_what_is_near_it(folder, capsys, monkeypatch):
@@ -227,8 +249,9 @@ def test_inspect_counts_what_is_there(folder, capsys):
 
 def test_every_option_of_load_dataset_has_a_flag_and_a_sentence(capsys):
     from fastgcn_rec.cli.data_options import add_data, given
+    from fastgcn_rec.data.make import BESIDE
     from fastgcn_rec.data.reading.sources import ROLES
-    from fastgcn_rec.data.spec import BESIDE, OPTIONS, SPLIT
+    from fastgcn_rec.data.spec import OPTIONS, SPLIT
 
     parser = argparse.ArgumentParser()
     add_data(parser)

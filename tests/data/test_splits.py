@@ -139,6 +139,10 @@ def test_seeds_differ_and_random_splits_are_fair():
         (lambda e: split_leave_k_out(e, 0), "k must be >= 1, got 0"),
         (lambda e: split_leave_k_out(e, by="later"), "by must be 'time' or 'random', got 'later'"),
         (lambda e: make_dataset("x", e, "weekly"), "split must be one of 'random'"),
+        (
+            lambda e: make_dataset("x", e, "none", items={"item": [1]}),
+            "no option 'items'; it has none; load_dataset takes",
+        ),
         (lambda e: make_dataset("x", e, "temporal", seed=1), "split='temporal' has no option 'seed'; it has test"),
         (lambda e: make_dataset("x", e, k_core=9), "leave none of 2 events"),
         (lambda e: make_dataset("x", e, min_rating=3), "have none"),
