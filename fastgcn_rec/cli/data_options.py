@@ -12,7 +12,8 @@ from ..data.reading.formats import Format
 from ..data.reading.parse import Ids
 from ..data.spec import DataSpec
 from ..data.splits import SPLITS
-from ..experiments.project import Project, project_file
+from ..experiments.project import FILE, Project, project_file
+from ..experiments.runs import CHECKPOINT, MODEL
 
 PROJECT = "; or a project file (run.toml), or the folder of a run that has one: flags override what it says"
 DATA = (
@@ -50,8 +51,13 @@ def project_of(args: argparse.Namespace) -> tuple[Project | None, Path | None]:
     name = args.data[0]
     if len(args.data) > 1 or name in ENTRIES:
         return None, None
-    file = project_file(Path(name).expanduser())
+    path = Path(name).expanduser()
+    file = project_file(path)
     if file is None:
+        if any((path / of_run).is_file() for of_run in (MODEL, CHECKPOINT)):
+            raise ValueError(
+                f"{name} holds a run and no {FILE} that says how it was made; name the data and the options of its train"
+            )
         return None, None
     project = Project.read(file)
     return project.with_data(**given(args)), file

@@ -8,7 +8,7 @@ from typing import get_args
 from ..data.dataset import Part
 from ..experiments.project import Project, project_file
 from ..experiments.repeat import refuse_other_data
-from ..experiments.runs import KS, METRICS
+from ..experiments.runs import KS, METRICS, MODEL
 from ..ranking.evaluate import evaluate
 from .data_options import PROJECT, add_data, data_spec, given, said
 from .saved_model import add_model, load_model
@@ -31,14 +31,15 @@ def run(args: argparse.Namespace) -> int:
     if args.data:
         data = said(data_spec(args)).load(print)
     else:
-        file = project_file(args.model) if args.model.is_dir() else None
+        folder = args.model.parent if args.model.name == MODEL else args.model
+        file = project_file(folder) if folder.is_dir() else None
         if file is None:
             raise ValueError(
                 f"{args.model} does not say on which data it was made; name DATA too, with the flags of train"
             )
         data = said(Project.read(file).with_data(**given(args)).data).load(print)
         if not given(args):
-            refuse_other_data(args.model, data)
+            refuse_other_data(folder, data)
     if args.part is not None and not len(data.part(args.part)):
         raise ValueError(
             f"{data.name} has no edges in its part {args.part!r}; --valid and --test make parts, --split says how"

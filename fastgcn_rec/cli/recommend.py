@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ..core.ids import UnknownIds
 from ..models.base import Recommender
 from ..ranking.export import write_recommendations
 from ..ranking.writers import FORMATS
@@ -24,6 +25,7 @@ from .saved_model import (
     print_lists,
     raw_ids,
     shown_columns,
+    some_of,
 )
 
 _STREAM = "-"
@@ -36,6 +38,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     some.required = False  # "*" would be matched with nothing as soon as an option comes between MODEL and USER
     parser.add_argument(
         "--users", metavar="FILE", help="'all', or a file of raw user ids, one a line, or - for standard input"
+    )
+    parser.add_argument(
+        "--skip-unknown", action="store_true", help="leave out users whom the model does not know, and say how many"
     )
     add_k(parser)
     add_filters(parser)
@@ -57,6 +62,13 @@ def run(args: argparse.Namespace) -> int:
     if args.format is not None and args.out != _STREAM:
         raise ValueError("--format is that of --out -; a file's suffix says its own")
     model = load_model(args.model)
+    try:
+        return _recommend(args, model)
+    except UnknownIds as error:
+        raise ValueError(f"{error}; --skip-unknown leaves them out") from None
+
+
+def _recommend(args: argparse.Namespace, model: Recommender) -> int:
     only, without = known_items(model, args.only, "--only"), known_items(model, args.without, "--without")
     columns = shown_columns(args.model, model, args.show)
     if args.out is None:
@@ -97,7 +109,25 @@ class _Counted(Iterator[Any]):
 def _users(args: argparse.Namespace, model: Recommender) -> Iterator[Any]:
     if args.users == "all":
         return iter(())
-    return raw_ids(model.user_ids, args.some or lines(args.users), "user")
+    users = raw_ids(model.user_ids, args.some or lines(args.users), "user")
+    return _known(users, model) if args.skip_unknown else users
+
+
+def _known(users: Iterator[Any], model: Recommender) -> Iterator[Any]:
+    """Those that the model has; how many it has not is said at the end. ValueError: it has none of them."""
+    known, n, n_unknown = set(model.user_ids.tolist()), 0, 0
+    first: list[Any] = []
+    for user in users:
+        n += 1
+        if user in known:
+            yield user
+            continue
+        n_unknown += 1
+        first += [user] * (len(first) <= 3)
+    if n_unknown and n_unknown == n:
+        raise ValueError(f"none of the {n:,} users is known to the model, such as {first[0]!r}")
+    if n_unknown:
+        print(f"{n_unknown:,} of {n:,} users are not known to the model: {some_of(first)}", file=sys.stderr)
 
 
 def _target(text: str) -> Path | str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..data.reading.files import standard_input
 from ..data.reading.lines import open_lines
 from ..experiments.items import chosen, read_items
-from ..experiments.runs import CHECKPOINT
+from ..experiments.runs import CHECKPOINT, MODEL
 from ..models.base import Recommender
 from .arguments import at_least
 
@@ -30,7 +30,7 @@ def add_k(parser: argparse.ArgumentParser) -> None:
 
 
 def load_model(path: Path) -> Recommender:
-    file = path / "model.npz" if path.is_dir() else path
+    file = path / MODEL if path.is_dir() else path
     if not file.exists() and (path / CHECKPOINT).exists():
         raise FileNotFoundError(
             f"{path} holds a training that is not finished; run the same train command again to go on"
@@ -101,9 +101,13 @@ def known_items(model: Recommender, path: str | None, flag: str) -> list[Any] | 
     if unknown and len(unknown) == len(ids):
         raise ValueError(f"{flag} {path}: none of its {len(ids)} items is known to the model, such as {unknown[0]!r}")
     if unknown:
-        shown = ", ".join(map(repr, unknown[:3])) + (", ..." if len(unknown) > 3 else "")
-        print(f"{flag} {path}: {len(unknown)} of {len(ids)} items are not known to the model: {shown}", file=sys.stderr)
+        said = f"{len(unknown)} of {len(ids)} items are not known to the model: {some_of(unknown)}"
+        print(f"{flag} {path}: {said}", file=sys.stderr)
     return [one for one in ids if one in known]
+
+
+def some_of(ids: list[Any]) -> str:
+    return ", ".join(map(repr, ids[:3])) + (", ..." if len(ids) > 3 else "")
 
 
 def lines(path: str) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from ..data import Dataset
 from ..data.spec import DataSpec
 from ..experiments.devices import require_cuda
 from ..experiments.project import Project
@@ -17,6 +18,7 @@ from ..experiments.repeat import again, finished, prepare, refuse_another, side_
 from ..experiments.runs import CHECKPOINT, make_and_write, train_and_write
 from ..ranking.export import write_recommendations
 from ..ranking.writers import SUFFIXES, suffix_of, writer_of
+from ..system.files import locked
 from ..training.config import TrainConfig
 from .arguments import add_quiet, at_least, device, file, folder
 from .data_options import PROJECT, add_data, given, project_of, said
@@ -75,7 +77,19 @@ def run(args: argparse.Namespace) -> int:
         refuse_another(project, out)
     data = spec.load(print)
     print(data.report())
-    project = project.completed(data)
+    with locked(out):
+        _train(project.completed(data), data, out, args)
+    if repeated is not None and repeated.resolve() != out.resolve():
+        print(side_by_side(repeated, out))
+    if args.recommend is not None:
+        model = load_model(out)
+        columns = shown_columns(out, model, None)
+        n = write_recommendations(model, args.recommend, k=args.top or 10, columns=columns, progress=not args.quiet)
+        print(f"{n:,} recommendations to {data.n_users:,} users: {args.recommend}")
+    return 0
+
+
+def _train(project: Project, data: Dataset, out: Path, args: argparse.Namespace) -> None:
     if not prepare(project, data, out, args.overwrite):
         print(f"{out} holds this run already, finished; --overwrite makes it anew, --out elsewhere")
     elif project.recipe.train is None:
@@ -85,14 +99,6 @@ def run(args: argparse.Namespace) -> int:
         model = project.recipe.make_model(data, seed=config.seed).to(project.device)
         train_and_write(model, data, config, out, progress=not args.quiet, tensorboard=args.tensorboard)
         project.write(out)  # going on, it may have got other epochs
-    if repeated is not None and repeated.resolve() != out.resolve():
-        print(side_by_side(repeated, out))
-    if args.recommend is not None:
-        model = load_model(out)
-        columns = shown_columns(out, model, None)
-        n = write_recommendations(model, args.recommend, k=args.top or 10, columns=columns, progress=not args.quiet)
-        print(f"{n:,} recommendations to {data.n_users:,} users: {args.recommend}")
-    return 0
 
 
 def _with_flags(project: Project, args: argparse.Namespace) -> Project:

@@ -58,11 +58,13 @@ def check_flag(value: Any, name: str) -> bool:
     return bool(value)
 
 
-def check_count(value: Any, name: str, least: int | None = None) -> int:
-    """Return an integer, of Python, NumPy or torch and `least` or more, as an int. A float is none, whole or not."""
+def check_count(value: Any, name: str, least: int | None = None, most: int | None = None) -> int:
+    """Return an integer, of Python, NumPy or torch, `least` or more and `most` or less, as an int. A float is none, whole or not."""
     value = as_python(value)
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be an int, got {value!r}")
     if least is not None and value < least:
         raise ValueError(f"{name} must be >= {least}, got {value}")
+    if most is not None and value > most:
+        raise ValueError(f"{name} must be <= {most}, got {value}")
     return value

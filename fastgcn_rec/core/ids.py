@@ -129,8 +129,12 @@ class IdIndex(NamedTuple):
         return self.order[codes_of(raw_ids, self.ordered, name, what)]
 
 
+class UnknownIds(ValueError):
+    """Raw ids that are not among those that are known."""
+
+
 def codes_of(ids: Array, space: Array, name: str, what: str) -> Ints:
-    """Return the positions of `ids` in the sorted `space`; a ValueError names the first unknown ids."""
+    """Return the positions of `ids` in the sorted `space`; UnknownIds, a ValueError, names the first unknown ids."""
     check_kind(ids, space, name, what)
     if is_text(space) and 16 * ids.size > space.size:  # a binary search by Python's comparisons takes longer
         position, found = _hashed(space, ids)
@@ -140,7 +144,7 @@ def codes_of(ids: Array, space: Array, name: str, what: str) -> Ints:
         unknown = np.unique(ids[~found])
         shown = ", ".join(repr(v) for v in unknown[:5].tolist()) + (", ..." if unknown.size > 5 else "")
         ids_are = "1 id that is" if unknown.size == 1 else f"{unknown.size} ids that are"
-        raise ValueError(f"{name} holds {ids_are} not among the {space.size} {what}: {shown}")
+        raise UnknownIds(f"{name} holds {ids_are} not among the {space.size} {what}: {shown}")
     return position
 
 

@@ -28,6 +28,20 @@ SPLIT = ("split", "test", "valid", "seed", "k", "by", *OF_EVENTS)
 PARTS = ("test", "valid")
 _OF_PARTS = ("min_rating", "weight")  # what also data that come split take
 _FILES = {"split": PARTS, "beside": ("items", "users"), "reading": ("root",)}  # paths among the values
+_KINDS: dict[str, tuple[tuple[str, ...], Callable[[Any], bool]]] = {
+    "a text": (
+        ("format", "sep", "encoding", "decimal", "comment", "ids", "time_unit", "time_format", "bad_lines", "root", "items", "users", "split", "by"),
+        lambda value: isinstance(value, str),
+    ),
+    "True or False": (
+        ("download", "header", "quoted", "newlines", "strip", "keep_items"),
+        lambda value: isinstance(value, bool),
+    ),
+    "a list of texts": (
+        ("missing", "item_columns", "user_columns"),
+        lambda value: isinstance(value, list) and all(isinstance(one, str) for one in value),
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -70,6 +84,16 @@ class DataSpec:
     reading: dict[str, Any] = field(default_factory=dict)
     beside: dict[str, Any] = field(default_factory=dict)
     split: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """TypeError: a value of another kind than its option takes. Numbers are looked at by what counts with them."""
+        for role, column in self.columns.items():
+            if not isinstance(column, (str, int)) or isinstance(column, bool):
+                raise TypeError(f"{role} must be a column's name or position, got {type(column).__name__} {column!r}")
+        for name, value in {**self.reading, **self.beside, **self.split}.items():
+            for kind, (names, is_kind) in _KINDS.items():
+                if name in names and not is_kind(value):
+                    raise TypeError(f"{name} must be {kind}, got {value!r}")
 
     @classmethod
     def of(
@@ -158,9 +182,9 @@ class DataSpec:
         for name, keys in _FILES.items():
             for key in keys:
                 if isinstance(parts[name].get(key), str):
-                    parts[name][key] = str(base / parts[name][key])
+                    parts[name][key] = _from(base, parts[name][key])
         fixed = self.known or self.source == ("-",)
-        return replace(self, source=self.source if fixed else tuple(str(base / one) for one in self.source), **parts)
+        return replace(self, source=self.source if fixed else tuple(_from(base, one) for one in self.source), **parts)
 
     @property
     def known(self) -> bool:
@@ -302,11 +326,20 @@ class DataSpec:
             return format_for(self.source if parts is None else (str(parts["train"]),), self.reading)
         except FileNotFoundError:
             path = Path(self.source[0])
-            if len(self.source) == 1 and path.name == self.source[0] and not path.suffix and "*" not in path.name:
+            meant = len(self.source) == 1 and path.name == self.source[0] and not path.suffix and "*" not in path.name
+            if meant and not path.expanduser().exists():
                 raise ValueError(
                     f"name must be one of {', '.join(ENTRIES)}, got {path.name!r}, and no file or folder is named so"
                 ) from None
             raise
+
+
+def _from(base: Path, path: str) -> str:
+    """Of a path that is relative to a folder the one that holds from anywhere, and that is the same however the way there was written."""
+    whole = base / Path(path).expanduser()
+    if ".." not in whole.parts:
+        return str(whole)
+    return str(whole.resolve() if whole.name == ".." else whole.parent.resolve() / whole.name)
 
 
 def _plain(name: str, value: Any) -> Any:

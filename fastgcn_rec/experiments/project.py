@@ -131,6 +131,9 @@ class Project:
         spec = DataSpec.of(data.pop("source"), **data, **tables["split"])
         if base is not None:
             spec = DataSpec.from_dict(spec.to_dict(), base=base)
+        for key in ("name", "model"):
+            if not isinstance(tables["recipe"].get(key, ""), str):
+                raise TypeError(f"[recipe] {key} must be a text, got {tables['recipe'][key]!r}")
         name = tables["recipe"].get("name", "default")
         recipe = _recipe(name, tables["recipe"], tables["train"])
         return cls(spec, name, recipe, values.get("device", "cpu"), values.get("version", native.__version__))

@@ -13,7 +13,7 @@ from ..data import Dataset
 from ..system.archives import load_arrays
 from ..system.values import same_values
 from .project import FILE, HEAD, Project
-from .runs import CHECKPOINT, WRITTEN
+from .runs import CHECKPOINT, MODEL, WRITTEN
 
 _SHOWN = 6  # keys that differ
 _WAY_OUT = "name another folder by --out, or take --overwrite to lose what is there"
@@ -21,7 +21,7 @@ _WAY_OUT = "name another folder by --out, or take --overwrite to lose what is th
 
 def finished(folder: Path) -> bool:
     """Whether the folder holds a whole run."""
-    return (folder / "model.npz").is_file() and not (folder / CHECKPOINT).exists()
+    return (folder / MODEL).is_file() and not (folder / CHECKPOINT).exists()
 
 
 def prepare(project: Project, data: Dataset, folder: Path, overwrite: bool) -> bool:
@@ -97,7 +97,7 @@ def side_by_side(old: Path, new: Path) -> str:
     ]
     there, here = then.get("fingerprint"), now.get("fingerprint")
     if there == here:
-        same = f"model.npz: {_bits(old / 'model.npz', new / 'model.npz')}"
+        same = f"{MODEL}: {_bits(old / MODEL, new / MODEL)}"
     else:
         same = f"data: other ones or another split, {there} there, {here} here"
     return "\n".join([f"{'':18s} {names[0]:>{width}} {names[1]:>{width}}", *lines, same])

@@ -22,7 +22,8 @@ from .plots import plot_curves
 from .recipes import Recipe
 
 CHECKPOINT = "checkpoint.npz"  # of a training that is not finished
-WRITTEN = ("model.npz", "metrics.json", "curves.png", "items.npz")
+MODEL = "model.npz"
+WRITTEN = (MODEL, "metrics.json", "curves.png", "items.npz")
 KS = (10, 20, 50)
 METRICS = ("recall", "ndcg", "precision", "hit", "mrr", "map", "coverage")
 
@@ -65,7 +66,7 @@ def make_and_write(recipe: Recipe, data: Dataset, out: Path, device: str = "cpu"
 
 def _written(model: Recommender, data: Dataset, out: Path, known: dict[str, Any]) -> dict[str, Any]:
     """Writes the model, and what it reaches on test beside what is known of it."""
-    model.save(out / "model.npz")
+    model.save(out / MODEL)
     write_items(data, out)
     metrics: dict[str, Any] = evaluate(model, data, ks=KS, metrics=METRICS) if len(data.test) else {}
     if metrics and not isinstance(model, Popularity):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -51,8 +52,10 @@ class MF(Recommender):
     ) -> None:
         super().__init__(data, similarity)
         name = type(self).__name__
-        self.embedding_dim = check_count(embedding_dim, f"{name}: embedding_dim", 1)
+        self.embedding_dim = check_count(embedding_dim, f"{name}: embedding_dim", 1, 2**31 - 1)
         self.init_std, self.seed = check_number(init_std, f"{name}: init_std"), check_count(seed, f"{name}: seed")
+        if not math.isfinite(self.init_std):
+            raise ValueError(f"{name}: init_std must be finite, got {self.init_std}")
         self.embedding = torch.nn.Embedding(self.graph.n_nodes, self.embedding_dim)
         self.reset_parameters()
         self.to(self.graph.device)

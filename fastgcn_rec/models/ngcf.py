@@ -90,7 +90,7 @@ class NGCF(Recommender):
             raise ValueError(f"NGCF: form must be one of {FORMS}, got {form!r}")
         if init not in INITS:
             raise ValueError(f"NGCF: init must be one of {INITS}, got {init!r}")
-        embedding_dim = check_count(embedding_dim, "NGCF: embedding_dim", 1)
+        embedding_dim = check_count(embedding_dim, "NGCF: embedding_dim", 1, 2**31 - 1)
         num_layers, seed = check_count(num_layers, "NGCF: num_layers", 1), check_count(seed, "NGCF: seed")
         message_dropout, node_dropout = check_numbers(
             "NGCF", message_dropout=message_dropout, node_dropout=node_dropout

@@ -144,6 +144,26 @@ def _take_over(handle: int, old: os.stat_result) -> None:
 
 
 @contextlib.contextmanager
+def locked(folder: StrPath) -> Iterator[None]:
+    """Within it the folder, which is made where it is not there, is this caller's alone: a RuntimeError where another one has it so. The lock ends with
+    its process, however that ends; file systems without locks have none."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RuntimeError(
+                f"{folder} is being written by another run; wait for its end, or name another folder"
+            ) from None
+        except OSError:
+            pass
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
 def _naming(path: StrPath) -> Iterator[None]:
     """OSErrors from within name ``path``, where they would name nothing or a temporary file."""
     try:

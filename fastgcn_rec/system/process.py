@@ -88,16 +88,27 @@ def _open_streams() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
 
 
-def _flush() -> None:
-    """What was printed comes before what is said about its end."""
+def _flush() -> OSError | None:
+    """What was printed comes before what is said about its end; the error where it cannot."""
     try:
         sys.stdout.flush()
-    except OSError:  # nobody reads it, or its disk is full: Python would try again, and complain, while it ends
+    except (
+        OSError
+    ) as error:  # nobody reads it, or its disk is full: Python would try again, and complain, while it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return error
+    return None
 
 
 def _failed(error: Exception, name: str) -> int:
-    _flush()
+    unwritten = _flush()
+    if (
+        unwritten is not None
+        and isinstance(error, OSError)
+        and error.filename is None
+        and error.errno == unwritten.errno
+    ):
+        error = type(error)(error.errno, error.strerror, "standard output")
     if isinstance(error, BrokenPipeError):
         return 128 + 13  # as a program that SIGPIPE ends: `fastgcn-rec ... | head` is no error
     print(f"{name}: {explain(error)}", file=sys.stderr)

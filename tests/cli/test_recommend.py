@@ -312,3 +312,23 @@ def test_users_come_by_standard_input_too_and_an_unknown_one_leaves_no_file(tmp_
     done = run([*words, "--out", str(tmp_path / "x.csv")], input=b"1\n999\n")
     assert (done.returncode, (tmp_path / "x.csv").exists()) == (2, False)
     assert b"999" in done.stderr
+    assert done.stderr.endswith(b"; --skip-unknown leaves them out\n")
+
+
+@pytest.mark.parametrize("out", [[], ["--out", "x.jsonl", "--quiet"]])
+def test_unknown_users_are_left_out_and_counted_where_that_is_asked_for(tmp_path, capsys, monkeypatch, out):
+    model = saved(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    known = model.user_ids[:3].tolist()
+    (tmp_path / "known.txt").write_text("".join(f"{user}\n" for user in known))
+    (tmp_path / "some.txt").write_text("".join(f"{user}\r\n" for user in (990, *known, *range(991, 999))))
+    (tmp_path / "none.txt").write_text("998\n999\n")
+    results = []
+    for name in ("known", "some"):
+        assert code_of("recommend", ".", "--users", f"{name}.txt", *out, "--skip-unknown") == 0
+        said = capsys.readouterr()
+        results.append((said.out, (tmp_path / "x.jsonl").read_text() if out else ""))
+        assert said.err == ("" if name == "known" else "9 of 12 users are not known to the model: 990, 991, 992, ...\n")
+    assert results[0] == results[1]
+    assert code_of("recommend", ".", "--users", "none.txt", *out, "--skip-unknown") == 2
+    assert capsys.readouterr().err == "fastgcn-rec: none of the 2 users is known to the model, such as 998\n"

@@ -1,13 +1,18 @@
 """Folders of runs over time: later versions, other flags, moved folders, what was edited and what was killed."""
 
+import io
+import math
+import shutil
 import sys
 
 import pytest
 from commands import code_of
 
-from fastgcn_rec.data import DataSpec, split_random
+from fastgcn_rec.data import DataSpec, load_dataset, split_random
+from fastgcn_rec.data.reading import files
 from fastgcn_rec.data.splits import SPLITS
 from fastgcn_rec.experiments.project import FILE, Project
+from fastgcn_rec.system.files import locked
 from fastgcn_rec.system.toml import read_toml, toml_text
 
 TRAIN = ["train", "plays.csv", "--recipe", "mf", "--epochs", "1", "--dim", "4", "--quiet", "--out", "run"]
@@ -71,3 +76,99 @@ def test_the_completed_record_loads_the_same_data(folder, split):
     assert whole.completed(data) == whole
     assert whole.load().fingerprint() == data.fingerprint()
     assert whole.split["split"] == split
+
+
+def test_a_folder_is_one_runs_at_a_time(folder, capsys):
+    with locked(folder / "run"):
+        assert code_of(*TRAIN) == 1
+    assert (
+        capsys.readouterr().err
+        == "fastgcn-rec: run is being written by another run; wait for its end, or name another folder\n"
+    )
+    assert list((folder / "run").iterdir()) == []
+    assert code_of(*TRAIN) == 0
+
+
+def test_folders_that_are_moved_and_named_otherwise_are_the_same_runs(folder, capsys, monkeypatch):
+    odd = folder / "a b'\"\u00fc"
+    odd.mkdir()
+    shutil.move("plays.csv", odd / "pl ays.csv")
+    train = ["train", odd / "pl ays.csv", *TRAIN[2:-1], odd / "run"]
+    assert code_of(*train) == 0
+    shutil.move(odd / "run", folder / "moved")
+    (folder / "link").symlink_to("moved")
+    for name in ("moved", "link", "link/../moved", "moved/model.npz"):
+        assert code_of("evaluate", name) == 0
+        assert "recall@20" in capsys.readouterr().out
+    (folder / "deep").mkdir()
+    monkeypatch.setenv("HOME", str(odd))
+    for path in ("deep/../a b'\"\u00fc/pl ays.csv", "~/pl ays.csv"):
+        assert code_of("train", path, *TRAIN[2:-1], "link") == 0
+        assert "link holds this run already" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["train", "compare", "inspect", "estimate", "evaluate"])
+@pytest.mark.parametrize("left", ["model.npz", "checkpoint.npz"])
+def test_a_folder_without_a_project_file_says_so(folder, capsys, command, left):
+    (folder / "old").mkdir()
+    (folder / "old" / left).touch()
+    words = [command, *([folder / "model.npz"] if command == "evaluate" else []), "old"]
+    if command == "evaluate":
+        assert code_of(*TRAIN) == 0
+        shutil.copy(folder / "run" / "model.npz", folder)
+    capsys.readouterr()
+    assert code_of(*words) == 2
+    assert (
+        capsys.readouterr().err
+        == f"fastgcn-rec: old holds a run and no {FILE} that says how it was made; name the data and the options of its train\n"
+    )
+
+
+def test_an_empty_folder_is_no_unknown_name(folder):
+    (folder / "plays").mkdir()
+    with pytest.raises(FileNotFoundError, match="plays holds no files of data"):
+        load_dataset("plays")
+
+
+WRONG = [True, -1, 10**30, 1.5, math.nan, math.inf, "", "x", [], ["a", 1], [[]], {"a": 1}]
+
+
+def error_of(project):
+    """What is wrong with a project file; "" where nothing is, so that it makes its model."""
+    try:
+        read = Project.read(project)
+        read.recipe.make_model(read.data.load())
+    except (TypeError, ValueError, FileNotFoundError) as error:
+        return str(error)
+    return ""
+
+
+def test_each_value_of_a_wrong_kind_is_named_by_its_key(folder, capsys):
+    assert code_of(*TRAIN) == 0
+    values = read_toml(folder / "run" / FILE)
+    keys = [("device",), *((table, key) for table in ("data", "split", "recipe", "train") for key in values[table])]
+    for table, *key in keys:
+        for wrong in WRONG:
+            edited = {**values, table: {**values[table], key[0]: wrong} if key else wrong}
+            (folder / "edited.toml").write_text(toml_text(edited))
+            said = error_of(folder / "edited.toml")
+            named = (key or [table])[0] in said or isinstance(
+                wrong, str
+            )  # a text is told by its value, or as a file's name
+            assert not said or named, (table, key, wrong, said)
+            assert not any(words in said for words in ("unhashable", "object has no", "expected str")), (
+                key,
+                wrong,
+                said,
+            )
+
+
+def test_standard_input_that_is_empty_is_said(folder, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    files.spooled.cache_clear()
+    assert code_of("inspect", "-") == 2
+    assert (
+        capsys.readouterr().err
+        == "fastgcn-rec: standard input is empty; pipe the data into the command: zcat plays.gz | ...\n"
+    )
+    files.spooled.cache_clear()

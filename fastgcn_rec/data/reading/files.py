@@ -183,8 +183,13 @@ def spooled(source: str) -> Path:
     folder = Path(tempfile.mkdtemp(prefix="fastgcn_rec-"))
     atexit.register(_in_this_process(lambda: shutil.rmtree(folder, ignore_errors=True)))
     path = folder / ("standard-input" if source == "-" else Path(source).name)
-    with open(path, "wb") as file, nullcontext(sys.stdin.buffer) if source == "-" else open(source, "rb") as pipe:
-        shutil.copyfileobj(pipe, file, 1 << 20)
+    with nullcontext(sys.stdin.buffer) if source == "-" else open(source, "rb") as pipe:
+        try:
+            with open(path, "wb") as file:
+                shutil.copyfileobj(pipe, file, 1 << 20)
+        except OSError as error:
+            what = f"{path}, which keeps what {source} gives; TMPDIR names another folder"
+            raise OSError(error.errno, error.strerror, what) from None
     return path
 
 

@@ -42,7 +42,7 @@ _HEAD = 1000  # rows by which columns are told apart
 def format_for(source: Sequence[str], reading: Mapping[str, Any]) -> Format:
     """The format that is given, or found by the content."""
     known = get_args(Format)
-    form = reading.get("format") or format_of(source)
+    form = reading["format"] if "format" in reading else format_of(source)
     if form not in known:
         raise ValueError(f"format must be one of {', '.join(map(repr, known))}, got {form!r}")
     if len(source) > 1 and form not in ("csv", "parquet"):
@@ -122,7 +122,9 @@ def _has_lines(path: Path, least: int, encoding: str | None) -> bool:
 
 
 def paths_of(source: Sequence[str]) -> list[str]:
-    """The paths that a source names, "-" as the file that holds what standard input gave."""
+    """The paths that a source names, "-" as the file that holds what standard input gave. ValueError: it gave nothing."""
+    if "-" in source and spooled("-").stat().st_size == 0:
+        raise ValueError("standard input is empty; pipe the data into the command: zcat plays.gz | ...")
     return [str(spooled(one)) if is_pipe(one) else os.path.expanduser(one) for one in source]
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -46,6 +46,16 @@ class TextFormat:
     time_unit: str | None = None
     time_format: str | None = None
     decimal: str = "."
+
+    def __post_init__(self) -> None:
+        """ValueError, TypeError: what no file can be read by."""
+        if self.sep == "" or (isinstance(self.sep, str) and set(self.sep) & {"\r", "\n"}):
+            raise ValueError(f"sep must be a text without line ends, or None for blanks, got {self.sep!r}")
+        for name, value, known in (("ids", self.ids, get_args(Ids)), ("decimal", self.decimal, (".", ","))):
+            if value not in known:
+                raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
+        if isinstance(self.missing, str):
+            raise TypeError(f"missing must be a collection of texts, got one; write [{self.missing!r}]")
 
     @contextmanager
     def rows(self, path: Path, *, whole: bool = True) -> Iterator[Iterator[Row]]:
