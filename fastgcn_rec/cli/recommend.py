@@ -87,7 +87,7 @@ def _recommend(args: argparse.Namespace, model: Recommender) -> int:
         format=(args.format or "csv") if args.out == _STREAM else None,
         progress=not args.quiet,
     )
-    said = f"{n:,} recommendations to {'all' if args.users == 'all' else counted.n} users"
+    said = f"{n:,} recommendations to {'all' if args.users == 'all' else format(counted.n, ',')} users"
     print(
         f"{said}: {args.out}" if args.out != _STREAM else said, file=sys.stdout if args.out != _STREAM else sys.stderr
     )
