@@ -12,7 +12,7 @@ from fastgcn_rec.core.ids import as_texts
 
 ROWS = {
     "dict": lambda table: {name: column.tolist() for name, column in table.items()},
-    "pandas": lambda table: table.to_dict("list"),
+    "pandas": lambda table: {name: table[name].tolist() for name in table},
     "polars": lambda table: table.to_dict(as_series=False),
     "arrow": lambda table: table.to_pydict(),
 }

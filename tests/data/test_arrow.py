@@ -184,8 +184,8 @@ def test_a_uuid_is_refused_by_name():
 
 def test_ids_of_two_kinds_in_two_batches_are_refused():
     batches = [
-        pa.record_batch({"u": pa.array([1]), "i": pa.array([1])}),
-        pa.record_batch({"u": pa.array(["1"]), "i": pa.array([1])}),
+        pa.RecordBatch.from_pydict({"u": pa.array([1]), "i": pa.array([1])}),
+        pa.RecordBatch.from_pydict({"u": pa.array(["1"]), "i": pa.array([1])}),
     ]
     with pytest.raises(TypeError, match="column 'u' for user must be all integers or all strings"):
         events_of(batches, COLUMNS)

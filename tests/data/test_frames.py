@@ -51,7 +51,7 @@ TIMES = st.sampled_from(
     [
         lambda n: list(range(n)),
         lambda n: [1_600_000_000_000 + 500 * row for row in range(n)],
-        lambda n: [row / 4 for row in range(n)],
+        lambda n: [row / 4 + 0.125 for row in range(n)],
         lambda n: [dt.datetime(2020, 1, 1, 12) + dt.timedelta(seconds=row) for row in range(n)],
         lambda n: [dt.datetime(2020, 1, 1, tzinfo=UTC) + dt.timedelta(milliseconds=row) for row in range(n)],
         lambda n: [dt.date(2020, 1, 1 + row % 28) for row in range(n)],
@@ -167,6 +167,17 @@ def test_a_column_of_weights_weighs(tmp_path):
         make_dataset(frame, "none", rating="stars", weight="n")
     with pytest.raises(ValueError, match="user is of tables, but inter is Interactions"):
         make_dataset("x", read_frame(frame), user="user")
+
+
+def test_a_table_that_cannot_be_handed_over_is_named():
+    class Old:  # as of DuckDB 1.1.0
+        def __arrow_c_stream__(self):
+            raise AssertionError
+
+    with pytest.raises(
+        TypeError, match=r"the table \(.* does not give its columns as Arrow asks for them: .*; a newer .* may"
+    ):
+        read_frame(Old(), "user", "item")
 
 
 def test_no_rows_are_no_events():

@@ -302,6 +302,8 @@ def _encoded(column: Any) -> tuple[list[str], Any]:
 
 def _used(column: Any) -> tuple[Any, Array]:
     """(the texts of a dictionary that rows have, codes into them [n])."""
+    import pyarrow
+
     texts, codes = column.dictionary, column.indices.to_numpy(zero_copy_only=False)
     used = np.zeros(len(texts), bool)
     used[codes] = True
@@ -309,7 +311,7 @@ def _used(column: Any) -> tuple[Any, Array]:
         return texts, codes
     if str(texts.type).endswith("_view"):  # which have no filter
         texts = texts.cast("large_string")
-    return texts.filter(used), (np.cumsum(used) - 1)[codes]
+    return texts.filter(pyarrow.array(used)), (np.cumsum(used) - 1)[codes]
 
 
 def _buffers(texts: Any) -> tuple[Array, Array]:

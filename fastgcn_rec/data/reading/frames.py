@@ -5,6 +5,7 @@ Where pyarrow is installed they come as Arrow's batches (the Arrow PyCapsule int
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from functools import cached_property, partial
@@ -224,15 +225,29 @@ class _ArrowTable(_Table):
             frame = arrow.Table.from_batches([frame])
         if isinstance(frame, arrow.Table):
             frame = frame.to_reader(_BATCH_ROWS)
+        self.arrow, self.reader = arrow, self._reader(arrow, frame, what or self.what)
+        self.first = first_batches(self.reader, _HEAD)
+        super().__init__(self.reader.schema.names, self._column, what)
+
+    @staticmethod
+    def _reader(arrow: Any, frame: Any, what: str) -> Any:
+        if isinstance(frame, arrow.RecordBatchReader):
+            return frame
+        if int(arrow.__version__.split(".")[0]) < 18 and hasattr(frame, "to_arrow"):
+            return frame.to_arrow().to_reader(_BATCH_ROWS)  # Polars' views of texts are new to Arrow then
         try:
-            reader = frame if isinstance(frame, arrow.RecordBatchReader) else arrow.RecordBatchReader.from_stream(frame)
+            return arrow.RecordBatchReader.from_stream(frame)
         except arrow.ArrowException as error:
             raise TypeError(
-                f"{what or self.what} has a column that Arrow does not know ({error}); cast it, or leave it out"
+                f"{what} has a column that Arrow does not know ({error}); cast it, or leave it out"
             ) from error
-        self.arrow, self.reader = arrow, reader
-        self.first = first_batches(reader, _HEAD)
-        super().__init__(reader.schema.names, self._column, what)
+        except TypeError as error:
+            package = type(frame).__module__.split(".")[0]
+            version = getattr(sys.modules.get(package), "__version__", "of unknown version")
+            reason = str(error).partition("\n")[0]
+            raise TypeError(
+                f"{what} ({package} {version}) does not give its columns as Arrow asks for them: {reason}; a newer {package} may"
+            ) from error
 
     def close(self) -> None:
         self.reader.close()  # an open one keeps a DuckDB connection from any other query
