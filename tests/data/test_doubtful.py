@@ -79,7 +79,7 @@ def test_the_unit_of_times_is_that_of_files_with_rows(tmp_path):
 
 def test_the_unit_of_times_is_that_of_the_first_batch_with_rows():
     schema = pa.schema([("user", pa.string()), ("item", pa.int64()), ("at", pa.int64())])
-    full = pa.record_batch({"user": ["a", "b"], "item": [1, 2], "at": [S * 1000, S * 1000]}, schema=schema)
+    full = pa.RecordBatch.from_pydict({"user": ["a", "b"], "item": [1, 2], "at": [S * 1000, S * 1000]}, schema=schema)
     reader = pa.RecordBatchReader.from_batches(schema, [full.slice(0, 0), full])
     assert read_frame(reader).time.tolist() == [S, S]
 
@@ -198,8 +198,10 @@ def test_nulls_among_the_values_of_a_dictionary_or_of_runs_are_nulls():
             read_frame(pa.table({"user": column, "item": [1, 2, 3]}), user="user")
 
 
-@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view()], ids=str)
+@pytest.mark.parametrize("kind", ["string", "large_string", "string_view"])
 def test_dictionaries_and_runs_of_all_texts_are_read(kind):
+    if kind == "string_view" and int(pa.__version__.split(".")[0]) < 18:
+        pytest.skip("pyarrow makes no views of texts before 18")
     values = pa.array(["z", "a", "b"]).cast(kind)
     runs = pa.RunEndEncodedArray.from_arrays([1, 4], pa.array([S, S + 1]))
     codes = pa.DictionaryArray.from_arrays(pa.array([1, 2, 1, 1], pa.int8()), values)

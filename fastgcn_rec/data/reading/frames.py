@@ -235,6 +235,8 @@ class _ArrowTable(_Table):
             return frame
         if int(arrow.__version__.split(".")[0]) < 18 and hasattr(frame, "to_arrow"):
             return frame.to_arrow().to_reader(_BATCH_ROWS)  # Polars' views of texts are new to Arrow then
+        if hasattr(frame, "fetchnumpy") and hasattr(frame, "project"):
+            frame = frame.project("*")  # before DuckDB 1.3 a relation is streamed once
         try:
             return arrow.RecordBatchReader.from_stream(frame)
         except arrow.ArrowException as error:
