@@ -40,15 +40,16 @@ class Rows(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Filter:
-    """What may stand in n lists of items, by internal ids: an item that is in ``among``, in ``only`` and not in ``without``; None asks for nothing."""
+    """What may stand in n lists of items, by internal ids: an item that is in ``within``, the same for all lists, and in the list's own row of ``only``,
+    and in none of ``without``; None asks for nothing."""
 
     n_items: int
-    among: Ints | None = None  # ascending, distinct
+    within: Ints | None = None  # ascending, distinct
     only: Rows | None = None
     without: tuple[Rows, ...] = ()
 
     def __bool__(self) -> bool:
-        return self.among is not None or self.only is not None or bool(self.without)
+        return self.within is not None or self.only is not None or bool(self.without)
 
     def leaving_out(self, graph: Graph | None, at: Tensor | None = None) -> Filter:
         """The same, less what row at[n] of ``graph`` has."""
@@ -69,22 +70,17 @@ class Filter:
     def parts(self, n: int, most: int) -> Iterator[slice]:
         """The n lists in blocks of ``most`` at most, fewer where they have many items of their own."""
         own = [rows.sizes() for rows in (*self.without, *([] if self.only is None else [self.only]))]
-        ends = np.cumsum(np.sum(own, 0)) if own else np.zeros(n, np.int64)
-        first = 0
-        while first < max(n, 1):
-            done = ends[first - 1] if first else 0
-            fits = int(np.searchsorted(ends, done + _PAIRS_AT_ONCE, "right"))
-            last = min(max(fits, first + 1), first + most, n)
-            yield slice(first, last)
-            first = max(last, 1)
+        starts = np.zeros(n + 1, np.int64)
+        np.cumsum(np.sum(own, 0) if own else starts[1:], out=starts[1:])
+        yield from in_blocks(starts, most, _PAIRS_AT_ONCE) if n else (slice(0, 0),)
 
     @cached_property
     def mask(self) -> NDArray[np.bool_] | None:
-        """Which items are in ``among``, bool [n_items]."""
-        if self.among is None:
+        """Which items are in ``within``, bool [n_items]."""
+        if self.within is None:
             return None
         mask = np.zeros(self.n_items, bool)
-        mask[self.among] = True
+        mask[self.within] = True
         return mask
 
     def left_out(self, lists: slice) -> Graph | None:
@@ -127,13 +123,13 @@ class Filter:
 
     @cached_property
     def gone(self) -> Ints:
-        """The items that are not in ``among``."""
+        """The items that are not in ``within``."""
         return np.zeros(0, np.int64) if self.mask is None else np.flatnonzero(~self.mask)
 
     @cached_property
     def columns(self) -> Ints:
-        """``among`` in an order in which places tie as the items do: of two items of equal score that with the smaller ``tie_key`` of its place goes first."""
-        items = np.arange(self.n_items) if self.among is None else self.among
+        """``within`` in an order in which places tie as the items do: of two items of equal score that with the smaller ``tie_key`` of its place goes first."""
+        items = np.arange(self.n_items) if self.within is None else self.within
         columns = np.empty_like(items)
         columns[np.argsort(tie_key(np.arange(len(items))))] = items[np.argsort(tie_key(items))]
         return columns
@@ -142,3 +138,14 @@ class Filter:
         rows, items = graph.edges()
         keys: Ints = (rows * self.n_items + items).cpu().numpy()
         return keys
+
+
+def in_blocks(starts: Ints, most: int, together: int) -> Iterator[slice]:
+    """Lists that follow each other, ``most`` at once and no more pairs than ``together``, though one list at least; ``starts`` [n + 1] counts the pairs
+    before each list."""
+    first, n = 0, len(starts) - 1
+    while first < n:
+        fits = int(np.searchsorted(starts, starts[first] + together, "right")) - 1
+        last = min(max(fits, first + 1), first + most, n)
+        yield slice(first, last)
+        first = last

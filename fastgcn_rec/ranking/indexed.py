@@ -84,7 +84,7 @@ class Indexed(Ranker):
 
     def filtered(self, seen: Graph | None, users: Tensor, k: int, wanted: Filter) -> Lists:
         """:meth:`ranked` among what is ``wanted``: users' own items, and few ones, are ranked exactly, without the index."""
-        few = wanted.among is not None and _EXACT_BELOW * len(wanted.among) < self.n_items
+        few = wanted.within is not None and _EXACT_BELOW * len(wanted.within) < self.n_items
         if wanted.only is not None or few:
             yield from by_vectors((*self._vectors, "dot"), seen, users, k, wanted)
             return
@@ -92,7 +92,7 @@ class Indexed(Ranker):
         for part in lists.parts(len(users), _SEARCHED_AT_ONCE):
             block, left = users[part], lists.left_out(part)
             ids, scores = self.index.positions(
-                self._queries[block.cpu().numpy()], k, None if left is None else left.to("cpu").to_scipy(), lists.among
+                self._queries[block.cpu().numpy()], k, None if left is None else left.to("cpu").to_scipy(), lists.within
             )
             yield block, torch.from_numpy(ids).to(block.device), torch.from_numpy(scores).to(block.device)
 

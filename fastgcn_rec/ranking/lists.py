@@ -16,7 +16,7 @@ from ..core.ties import tie_key
 from ..ops.dense import dense
 from ..ops.retrieve import retrieve, unit
 from ..ops.topk import topk
-from .filters import Filter
+from .filters import Filter, in_blocks
 from .protocols import Lists, RowScorer, Scored, Scorer
 
 Tensor = torch.Tensor
@@ -35,23 +35,24 @@ def by_vectors(vectors: Scored, seen: Graph | None, users: Tensor, k: int, wante
     cosine = metric == "cosine"  # as scorers and indices compute it, to the bit
     of_items = unit(of_items) if cosine else of_items
     users, most = users.to(of_users.device), max(1, min(RANKED_AT_ONCE, _LISTED_AT_ONCE // k))
+
+    def queries(block: Tensor) -> Tensor:
+        return unit(of_users[block]) if cosine else of_users[block]
+
     if not wanted:  # with the least to do for a single user
         for block in users.split(most):
-            queries = unit(of_users[block]) if cosine else of_users[block]
-            yield block, *retrieve(queries, of_items, k, seen, exclude_rows=None if seen is None else block)
+            yield block, *retrieve(queries(block), of_items, k, seen, exclude_rows=None if seen is None else block)
         return
     lists = wanted.leaving_out(seen, users)
     for part in lists.parts(len(users), most):
-        block = users[part]
-        queries = unit(of_users[block]) if cosine else of_users[block]
-        yield block, *best_of(queries, of_items, k, lists, part)
+        yield users[part], *best_of(queries(users[part]), of_items, k, lists, part)
 
 
 def best_of(queries: Tensor, items: Tensor, k: int, lists: Filter, part: slice) -> tuple[Tensor, Tensor]:
     """(ids [b, k], scores [b, k]) of the items [n_items, dim] that score highest by inner product with queries [b, dim], those of ``part`` of the lists."""
     if lists.only is not None:
         return _best_pairs(queries, items, k, lists.allowed(part))
-    subset = None if lists.among is None else torch.from_numpy(lists.among).to(items.device)
+    subset = None if lists.within is None else torch.from_numpy(lists.within).to(items.device)
     if len(lists.without) == 1:
         graph, at = lists.without[0]
         whole = at is None and graph.n_users == len(queries)
@@ -65,22 +66,14 @@ def _best_pairs(queries: Tensor, items: Tensor, k: int, keys: Ints) -> tuple[Ten
     """:func:`best_of` among pairs query * n_items + item, ascending: they alone are scored, some queries at a time with all items of theirs."""
     rows, columns = keys // len(items), keys % len(items)
     starts = np.searchsorted(rows, np.arange(len(queries) + 1))
-    ids, scores = (
-        queries.new_full((len(queries), k), -1, dtype=torch.int64),
-        queries.new_full((len(queries), k), -torch.inf),
-    )
-    first = 0
-    while first < len(queries):
-        fits = int(np.searchsorted(starts, starts[first] + _PAIRS_TOGETHER, "right")) - 1
-        last = min(max(fits, first + 1), first + _QUERIES_TOGETHER)
-        own = slice(starts[first], starts[last])
+    ids = queries.new_full((len(queries), k), -1, dtype=torch.int64)
+    scores = queries.new_full((len(queries), k), -torch.inf)
+    for block in in_blocks(starts, _QUERIES_TOGETHER, _PAIRS_TOGETHER):
+        own = slice(starts[block.start], starts[block.stop])
         several, place = np.unique(columns[own], return_inverse=True)
-        table = (
-            dense(queries[first:last], items.index_select(0, torch.from_numpy(several).to(items.device))).cpu().numpy()
-        )
-        row = rows[own] - first
-        ids[first:last], scores[first:last] = _ordered(row, columns[own], table[row, place], last - first, k)
-        first = last
+        theirs = items.index_select(0, torch.from_numpy(several).to(items.device))
+        table, row = dense(queries[block], theirs).cpu().numpy(), rows[own] - block.start
+        ids[block], scores[block] = _ordered(row, columns[own], table[row, place], block.stop - block.start, k)
     if bool(scores.isnan().any()):
         raise ValueError(
             "recommend: a score is NaN, so there is no ranking: vectors hold NaN, or infinities that cancel"

@@ -115,6 +115,8 @@ class Ranker:
 
     def filtered(self, seen: Graph | None, users: Tensor, k: int, wanted: Filter) -> Lists:
         """:meth:`ranked` where the n lists hold what is ``wanted`` alone. A class that ranks by itself is asked for longer lists, until k items are left."""
+        if not wanted:
+            return self.ranked(seen, users, k)
         if type(self).ranked is not Ranker.ranked:
             return widened(lambda some, length: self.ranked(seen, some, length), users, k, wanted)
         return self._by_own(seen, users, k, wanted)
@@ -211,7 +213,7 @@ class Ranker:
         """:meth:`recommend` by internal ids, of users int64 [n] and of items, no more places than items, -1 for none; ``who`` is named in errors."""
         k = max(1, min(check_count(k, f"{who}: k", 1), self.n_items))
         seen = self.graph_for(who) if check_flag(exclude_seen, f"{who}: exclude_seen") else None
-        ids, scores = joined(self.filtered(seen, users, k, wanted) if wanted else self.ranked(seen, users, k))
+        ids, scores = joined(self.filtered(seen, users, k, wanted))
         return ids, scores.cpu().numpy()
 
     def wanted(self, who: str, users: Tensor, items: Any, exclude: Any, *, stream: bool = False) -> Filter:

@@ -150,7 +150,7 @@ class TwoStage(Ranker):
         keys = np.sort(pair_keys(labels.users, labels.items, dataset.n_users, dataset.n_items))
         users = torch.from_numpy(np.unique(labels.users).astype(np.int64)).to(graph.device)
         features, targets, groups = [], [], []
-        for block, ids, x in self._blocks(model, graph, users):
+        for block, ids, x in self._blocks(model, graph, users, Filter(graph.n_items)):
             real = ids >= 0
             wanted = block[:, None] * dataset.n_items + ids
             targets.append(among(keys, wanted)[real].astype(np.int64))
@@ -225,13 +225,13 @@ class TwoStage(Ranker):
         return evaluate(self.serving, test, self.graph, ks=[self.n_candidates], metrics=("recall",))
 
     def _blocks(
-        self, model: Ranker, seen: Graph | None, users: Tensor, wanted: Filter | None = None
+        self, model: Ranker, seen: Graph | None, users: Tensor, wanted: Filter
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]]:
         """(users [b], candidates [b, m], -1 where there are fewer, features [b, m, F]), m = min(n_candidates, n_items); items in ``seen`` are left out."""
         graph = _edges(model, "serving")
         width = min(self.n_candidates, graph.n_items)
         popularity, degree = (in_pieces(torch.log1p, d.float()) for d in (graph.item_degree, graph.user_degree))
-        found = model.filtered(seen, users, width, wanted) if wanted else model.ranked(seen, users, width)
+        found = model.filtered(seen, users, width, wanted)
         for block, ids, scores in (
             part for wide in found for part in zip(*(t.split(_AT_ONCE) for t in wide), strict=True)
         ):

@@ -27,7 +27,9 @@ class Judge:
     Attributes
     ----------
     edges, chosen_on : what an epoch is chosen on, and what :class:`History` calls it
-    own : the data set's validation part, if that is what is chosen on; no edges of train
+    held : those of them that are edges of train; None for none
+    own : the data set's validation part, if that is what is chosen on
+    seen_too : its validation part, if something else is
 
     Raises ValueError where there should be edges to choose on and are not.
     """
@@ -35,14 +37,14 @@ class Judge:
     def __init__(self, dataset: Dataset, config: TrainConfig) -> None:
         self.config, self.name = config, dataset.name
         self.edges, self.chosen_on = _edges_to_judge_by(dataset, config)
-        self.own = dataset.valid if self.edges is dataset.valid else None
-        self.seen_too = dataset.valid if config.protocol == "published" and len(dataset.valid) else None
+        valid = dataset.valid if len(dataset.valid) else None
+        self.own = valid if config.protocol == "validation" else None
+        self.held = self.edges if config.protocol == "validation" and valid is None else None
+        self.seen_too = valid if config.protocol == "published" else None
 
     def training_graph(self, graph: Graph) -> Graph:
         """The graph without the edges that are held out of it."""
-        if self.edges is None or self.own is not None or self.config.protocol != "validation":
-            return graph
-        return graph.without_edges(*_on(graph, self.edges))
+        return graph if self.held is None else graph.without_edges(*_on(graph, self.held))
 
     def base(self, graph: Graph) -> Graph:
         """The graph of the training edges alone, where the model's may have the data set's own validation part too, from a refit before."""

@@ -273,6 +273,19 @@ def test_many_lists_are_taken_in_parts(monkeypatch):
             same(model.recommend(data.user_ids, K, **{option: own}), wanted)
 
 
+@given(st.lists(st.integers(0, 9), max_size=30), st.integers(1, 7), st.integers(1, 20))
+def test_parts_hold_all_lists_and_no_more_pairs_than_they_must(sizes, most, together):
+    starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+    parts = list(filters.in_blocks(starts, most, together))
+    assert [n for part in parts for n in range(part.start, part.stop)] == list(range(len(sizes)))
+    for part in parts:
+        own = sizes[part]
+        assert 1 <= len(own) <= most
+        assert sum(own) <= together or len(own) == 1
+        more = sizes[part.start : part.stop + 1]
+        assert part.stop == len(sizes) or len(own) == most or sum(more) > together  # nor fewer
+
+
 def test_no_matrix_of_scores_is_made_of_vectors(monkeypatch):
     """Users with some items of their own: the products that are made stay few, whatever the number of items."""
     rng = np.random.default_rng(0)
