@@ -34,6 +34,7 @@
 #include "fgr/scatter_rows.h"
 #include "fgr/select_negatives.h"
 #include "fgr/softmax_loss.h"
+#include "fgr/text_lines.h"
 #include "fgr/topk.h"
 #include "fgr/train_step.h"
 

@@ -38,6 +38,22 @@ uint64_t hash_of(std::string_view text) {
   return mixed(h ^ rest);
 }
 
+// Whether a text, not empty, begins or ends with what str.strip() takes away, or may do so: of the others of Unicode's
+// blanks are U+0085 and U+00A0 c2 85 and c2 a0, U+1680 e1 9a 80, U+2000 to U+205F e2 80 .. and e2 81 .., U+3000 e3
+// 80 80.
+bool begins_blank(std::string_view text) {
+  const std::string_view two = text.substr(0, 2);
+  return static_cast<unsigned char>(text[0]) <= ' ' || two == "\xc2\x85" || two == "\xc2\xa0" || two == "\xe1\x9a" ||
+         two == "\xe2\x80" || two == "\xe2\x81" || two == "\xe3\x80";
+}
+
+bool ends_blank(std::string_view text) {
+  if (static_cast<signed char>(text.back()) >= 0) return text.back() <= ' ';
+  const std::string_view two = text.substr(text.size() - std::min<size_t>(text.size(), 2));
+  const std::string_view three = text.substr(text.size() - std::min<size_t>(text.size(), 3));
+  return two == "\xc2\x85" || two == "\xc2\xa0" || begins_blank(three);
+}
+
 // The slot of an id, or the free one in which its search ends. same(code) says whether that code's id is it.
 template <class Same>
 size_t find(const IdSlots& table, uint64_t hash, const Same& same) {
@@ -153,6 +169,27 @@ void TextTable::add(const O* offsets, const char* bytes, int64_t n, int32_t* cod
 }
 template void TextTable::add<int32_t>(const int32_t*, const char*, int64_t, int32_t*, int);
 template void TextTable::add<int64_t>(const int64_t*, const char*, int64_t, int32_t*, int);
+
+bool TextTable::has(std::string_view text) const {
+  if (table_.slots.empty()) return false;
+  const auto same = [&](int32_t code) {
+    return std::string_view(begin(code), static_cast<size_t>(end(code) - begin(code))) == text;
+  };
+  return table_.slots[find(table_, hash_of(text), same)].code >= 0;
+}
+
+TextTable::Forms TextTable::forms() const {
+  Forms found;
+  for (int64_t i = 0; i < size(); ++i) {
+    const std::string_view text(begin(i), static_cast<size_t>(end(i) - begin(i)));
+    if (text.empty()) continue;
+    found.blank = found.blank || begins_blank(text) || ends_blank(text);
+    const size_t point = text.find_first_not_of("-0123456789");
+    found.other = found.other || point != std::string_view::npos;
+    found.decimal = found.decimal || (point != std::string_view::npos && text[point] == '.' && text.back() == '0');
+  }
+  return found;
+}
 
 void TextTable::sorted(int32_t* order) const {
   struct Numbered {

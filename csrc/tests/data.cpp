@@ -2,10 +2,12 @@
 // threads.
 #include <algorithm>
 #include <cmath>
+#include <initializer_list>
 #include <limits>
 #include <map>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <vector>
 
@@ -79,12 +81,39 @@ void test_texts(int64_t n, int threads) {
       CHECK(codes[r] == found.first->second);
     }
   }
+  CHECK(!table.has("none of them") && (n == 0 || table.has("")));
+  for (const auto& [text, number] : known) CHECK(table.has(text));
   Buffer<int32_t> order(table.size());
   table.sorted(order);
   int64_t at = 0;
   for (const auto& [text, number] : known) {
     CHECK(order[at++] == number);
     CHECK(std::string(table.begin(number), table.end(number)) == text);
+  }
+}
+
+void test_forms() {
+  const auto forms = [](std::initializer_list<std::string_view> texts) {
+    cpu::TextTable table;
+    for (const std::string_view text : texts) {
+      const int32_t offsets[] = {0, static_cast<int32_t>(text.size())};
+      int32_t code;
+      table.add(offsets, text.data(), 1, &code, 1);
+    }
+    const cpu::TextTable::Forms found = table.forms();
+    return std::tuple(found.blank, found.decimal, found.other);
+  };
+  CHECK(forms({}) == std::tuple(false, false, false) &&
+        forms({"", "12", "-7", "007"}) == std::tuple(false, false, false));
+  CHECK(forms({"a b", "1.5", "\xc3\xa9", "\xe2\x82\xac"}) == std::tuple(false, false, true));
+  CHECK(forms({"7.0", "7"}) == std::tuple(false, true, true));
+  for (const std::string_view blank :
+       {" ", "\t", "\x1c", "\x1f", "\r", "\xc2\x85", "\xc2\xa0", "\xe1\x9a\x80", "\xe2\x80\x80", "\xe2\x80\x8a",
+        "\xe2\x80\xa8", "\xe2\x80\xaf", "\xe2\x81\x9f", "\xe3\x80\x80"}) {
+    const std::string own(blank);
+    for (const std::string& text : {own, own + "7", "7" + own, own + "\xc3\xa9", "\xc3\xa9" + own}) {
+      CHECK(std::get<0>(forms({"a", text})));
+    }
   }
 }
 
@@ -168,6 +197,7 @@ void test_data() {
       }
     }
   }
+  test_forms();
   test_bad_events();
 }
 

@@ -351,6 +351,7 @@ int main() {
   test_philox();
   test_bad_edges();
   test_data();
+  test_text_lines();
   test_threads();
   cpu::set_grain(grain);
   std::printf("%s, %d levels\n", failures == 0 ? "all C++ tests passed" : "C++ tests FAILED", n_levels);

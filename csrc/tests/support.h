@@ -69,4 +69,7 @@ void test_threads();
 // Raw ids and events.
 void test_data();
 
+// Lines of text to columns and numbers.
+void test_text_lines();
+
 }  // namespace fgr::tests

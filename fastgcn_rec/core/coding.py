@@ -53,15 +53,16 @@ class IdCoder:
             before += codes.size
         raise IndexError(f"no text came as number {number}")
 
-    def finish(self, parse: Callable[[list[str]], Array] | None = None) -> tuple[Array, Ints]:
-        """(sorted distinct ids, int64 code of every id); ``parse`` makes ids of the distinct texts, in the order in which they came. The
-        memory of the batches goes on the way, unless ``parse`` raises."""
+    def finish(self, parse: Callable[[_C.TextTable], Array | None] | None = None) -> tuple[Array, Ints]:
+        """(sorted distinct ids, int64 code of every id); ``parse`` makes ids of the distinct texts, in the order in which they came, or None
+        where they are ids as they stand. The memory of the batches goes on the way, unless ``parse`` raises."""
         if self._texts is not None:
-            if parse is None:
+            ids = None if parse is None else parse(self._texts)
+            if ids is None:
                 ranks = np.empty(len(self._texts), np.int32)
                 space = texts_array(self._texts.sorted(ranks.ctypes.data))
             else:
-                space, wide = factorize(parse(self._texts.texts()))
+                space, wide = factorize(ids)
                 ranks = wide.astype(np.int32)
         elif self._integers is not None:
             space, ranks = np.empty(len(self._integers), np.int64), np.empty(len(self._integers), np.int32)

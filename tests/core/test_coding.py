@@ -1,5 +1,6 @@
 """Codes of ids that come in batches are those of all of them at once."""
 
+import sys
 from itertools import chain
 
 import numpy as np
@@ -54,7 +55,7 @@ def test_parsed_texts_may_become_one_id():
     coder = IdCoder()
     for batch in (["07", "8"], ["7", "07"]):
         coder.add_texts(*encoded(batch, np.int32))
-    space, codes = coder.finish(lambda texts: np.array(list(map(int, texts)), np.int64))
+    space, codes = coder.finish(lambda texts: np.array(list(map(int, texts.texts())), np.int64))
     assert (space.tolist(), codes.tolist()) == ([7, 8], [0, 1, 0, 0])
 
 
@@ -83,3 +84,14 @@ def test_many_ids_have_the_codes_of_one_thread():
             assert np.array_equal(codes, inverse)
     finally:
         torch.set_num_threads(before)
+
+
+def test_blanks_at_an_end_are_those_that_strip_takes_away():
+    for blank in filter(str.isspace, map(chr, range(sys.maxunicode + 1))):
+        for text in (blank, f"{blank}ü", f"ü{blank}", f"7{blank}"):
+            coder, found = IdCoder(), []
+            coder.add_texts(*encoded(["a", text], np.int32))
+            coder.finish(
+                lambda texts, found=found, text=text: found.append((texts.forms(), texts.has(text), texts.has("b")))
+            )
+            assert found == [((True, False, True), True, False)]

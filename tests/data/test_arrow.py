@@ -213,7 +213,7 @@ def test_texts_become_what_a_parser_makes_of_them():
     table = cut(pa.table({"u": ["07", "7", "b", "07"], "i": ["1"] * 4, "r": ["1,5", "2", "1,5", "x"]}), [1, 3])
 
     def whole(texts):
-        return np.array([len(text) for text in texts], np.int64)
+        return np.array([len(text) for text in texts.texts()], np.int64)
 
     def numbers(texts):
         from fastgcn_rec.data.rows import BadValue
@@ -222,7 +222,7 @@ def test_texts_become_what_a_parser_makes_of_them():
             raise BadValue(texts.index("x"), "is no number")
         return np.array([float(text.replace(",", ".")) for text in texts])
 
-    found = events_of(table, COLUMNS, parse={"user": whole})
+    found = events_of(table, COLUMNS, ids={"user": whole})
     assert (found.user_ids.tolist(), found.users.tolist()) == ([1, 2], [1, 0, 0, 1])
     assert events_of(table.slice(0, 3), COLUMNS | {"rating": "r"}, parse={"rating": numbers}).rating.tolist() == [
         1.5,
@@ -235,10 +235,10 @@ def test_texts_become_what_a_parser_makes_of_them():
     def refused(texts):
         from fastgcn_rec.data.rows import BadValue
 
-        raise BadValue(texts.index("b"), "no b")
+        raise BadValue(texts.texts().index("b"), "no b")
 
     with pytest.raises(BadRow, match="column 'u' for user: no b, at row 2"):
-        events_of(table, COLUMNS, parse={"user": refused})
+        events_of(table, COLUMNS, ids={"user": refused})
 
 
 def test_a_dictionary_may_hold_texts_twice_and_texts_that_nobody_has():
@@ -285,12 +285,26 @@ def test_many_files_are_read_as_one(tmp_path):
     ):
         same(read_parquet(path, "u", "i", time="time"), whole)
     same(read_parquet(files, 2, 0, time=1), whole)
-    with pytest.raises(FileNotFoundError, match=r"plays-\*.parquet fits no file"):
+    with pytest.raises(FileNotFoundError, match=r"no file matches .*plays-\*.parquet"):
         read_parquet(tmp_path / "plays-*.parquet")
     with pytest.raises(FileNotFoundError, match=r"nowhere\.parquet does not exist"):
         read_parquet([files[0], tmp_path / "nowhere.parquet"])
-    with pytest.raises(FileNotFoundError, match="empty list"):
+    with pytest.raises(ValueError, match="empty list"):
         read_parquet([])
+
+
+def test_files_are_found_as_those_of_text_are(tmp_path, monkeypatch):
+    table = pa.table({"user": [1, 2], "item": [3, 4]})
+    for name in ("a.parquet", "b.parquet", "_a.parquet", ".b.parquet"):
+        pq.write_table(table, tmp_path / name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for path in (tmp_path, "~/*.parquet", "~", [tmp_path / "a.parquet", "~/b.parquet"]):
+        assert len(read_parquet(path)) == 4
+    with pytest.raises(ValueError, match=r"a\.parquet is named more than once"):
+        read_parquet([tmp_path, tmp_path / "a.parquet"])
+    (tmp_path / "a.csv").write_text("user,item\n1,2\n")
+    with pytest.raises(ValueError, match="files of several kinds"):
+        read_parquet(tmp_path)
 
 
 def test_folders_names_are_columns(tmp_path):

@@ -1,4 +1,4 @@
-"""Text files by Arrow and by the reader in Python: the same events, the same errors, on whatever a file may hold."""
+"""Text files by the kernel and by the reader in Python: the same events, the same errors, on whatever a file may hold."""
 
 import gzip
 import random
@@ -13,22 +13,22 @@ from hypothesis import strategies as st
 from fastgcn_rec.data import read_csv, read_movielens, read_recbole
 from fastgcn_rec.data.reading import plain_text
 
-pytest.importorskip("pyarrow.csv")
+pytest.importorskip("pyarrow")
 
 
 @pytest.fixture
 def blocks(monkeypatch):
-    """Small files go by Arrow too, in small blocks; returns what it made of each."""
+    """Small files go by the kernel too, in small blocks; returns what it made of each."""
     made = []
-    by_arrow = plain_text._by_arrow
+    by_kernel = plain_text._by_kernel
 
     def watched(*arguments):
-        made.append(by_arrow(*arguments))
+        made.append(by_kernel(*arguments))
         return made[-1]
 
     monkeypatch.setattr(plain_text, "SMALL", 0)
     monkeypatch.setattr(plain_text, "BLOCK", 1 << 10)
-    monkeypatch.setattr(plain_text, "_by_arrow", watched)
+    monkeypatch.setattr(plain_text, "_by_kernel", watched)
     return made
 
 
@@ -186,14 +186,14 @@ def drawn_file(draw):
 
 @pytest.mark.parametrize("part", range(8))
 def test_both_readers_agree_on_fuzzed_files(tmp_path, blocks, part):
-    ways = {"arrow": 0, "python": 0, "error": 0}
+    ways = {"kernel": 0, "python": 0, "error": 0}
     for case in range(150):
         draw = random.Random(f"{part} {case}")
         raw, options = drawn_file(draw)
         path = tmp_path / "a.csv"
         path.write_bytes(raw)
         found = both(lambda path=path, options=options: read_csv(path, **options), blocks)
-        ways["arrow" if any(e is not None for e in blocks) else "python" if isinstance(found, list) else "error"] += 1
+        ways["kernel" if any(e is not None for e in blocks) else "python" if isinstance(found, list) else "error"] += 1
     assert min(ways.values()) > 5, ways  # the test says something of each
 
 
@@ -224,7 +224,7 @@ def test_both_readers_agree_on_any_order_of_marks(tmp_path_factory, blocks, line
         (" {0}, i{1}, {2}, {3}", {"strip": True}),
     ],
 )
-def test_plain_files_go_by_arrow_in_many_blocks(tmp_path, blocks, sep, header, row, options):
+def test_plain_files_go_by_the_kernel_in_many_blocks(tmp_path, blocks, sep, header, row, options):
     if '"' in row and sep != ",":
         pytest.skip("only one byte separates quoted fields")
     if options.get("strip") and sep == "\t":
@@ -304,7 +304,7 @@ def test_integers_are_those_that_python_writes(texts):
     assert (None if found is None else found.to_pylist()) == expected
 
 
-def test_files_of_one_table_go_by_arrow_together(tmp_path, blocks):
+def test_files_of_one_table_go_by_the_kernel_together(tmp_path, blocks):
     for name, rows in {"a": ["1,2"], "b": ["x,3", "1,4"], "c": []}.items():
         (tmp_path / f"{name}.csv").write_text("\n".join(["user,item", *rows]))
     both(lambda: read_csv(tmp_path), blocks)
@@ -313,7 +313,7 @@ def test_files_of_one_table_go_by_arrow_together(tmp_path, blocks):
     assert "d.csv, line 2: must have 2 fields" in both(lambda: read_csv(tmp_path), blocks)[1]
 
 
-def test_known_formats_go_by_arrow_too(tmp_path, blocks):
+def test_known_formats_go_by_the_kernel_too(tmp_path, blocks):
     (tmp_path / "ratings.dat").write_text("".join(f"{n % 9}::{n % 7}::{n % 5}::{n}\n" for n in range(300)))
     both(lambda: read_movielens(tmp_path), blocks)
     assert len(blocks[0]) == 300

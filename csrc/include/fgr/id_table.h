@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 namespace fgr::cpu {
@@ -40,6 +41,14 @@ class TextTable {
   template <class O>
   void add(const O* offsets, const char* bytes, int64_t n, int32_t* codes, int threads);
   int64_t size() const { return static_cast<int64_t>(ends_.size()); }
+  bool has(std::string_view text) const;
+  // What some of the texts are, or may be.
+  struct Forms {
+    bool blank = false;    // with a blank at an end
+    bool decimal = false;  // an integer with a fraction of zeros
+    bool other = false;    // no integer
+  };
+  Forms forms() const;
   // order [size]: the numbers by the bytes of their texts, which is the order of code points if they are UTF-8.
   void sorted(int32_t* order) const;
   const char* begin(int64_t number) const {

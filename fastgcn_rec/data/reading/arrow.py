@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..._C import TextTable
 from ...core.blocks import Blocks
 from ...core.coding import IdCoder
 from ...core.ids import Array
@@ -20,6 +21,7 @@ from ..rows import BadValue
 from ..times import UNITS, iso_seconds, joined_seconds, seconds_of, seconds_of_numbers
 
 Parse = Callable[[list[str]], Array]
+ParseIds = Callable[[TextTable], Array | None]
 
 # ISO texts of one form, which Arrow reads as `times.iso_seconds` does; without and with a zone.
 _PLAIN = r"^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?)?$"
@@ -41,6 +43,7 @@ def events_of(
     *,
     time_unit: str | None = None,
     parse: Mapping[str, Parse] | None = None,
+    ids: Mapping[str, ParseIds] | None = None,
 ) -> Interactions:
     """Make `Interactions` of Arrow data, as `Interactions.from_raw` does, a batch at a time.
 
@@ -53,9 +56,11 @@ def events_of(
         timestamps of any unit and zone, or ISO texts.
     time_unit : "s", "ms", "us", "ns" or None
         What numbers count from 1970 on, which then become seconds. None: they stay as they are. Dates and timestamps know their own.
-    parse : mapping of roles to functions, optional
-        What makes values of a role's texts: called with the distinct texts, in the order in which they come, of all batches for ids and of a
-        batch for ratings and times. It may raise `BadValue`, counted in its list.
+    parse : mapping of "rating" and "time" to functions, optional
+        What makes values of a role's texts: called with the distinct texts of a batch, in the order in which they come. It may raise `BadValue`,
+        counted in its list.
+    ids : mapping of "user" and "item" to functions, optional
+        Likewise: called once, with the table of all texts, for ids in its order, or None where the texts are ids as they stand.
 
     Raises
     ------
@@ -77,7 +82,8 @@ def events_of(
     kinds: dict[str, Any] = {"user": IdCoder, "item": IdCoder, "rating": list, "time": list}
     if not {"user", "item"} <= set(columns) <= set(kinds):
         raise ValueError(f"columns must name user and item, and may name rating and time, got {', '.join(columns)}")
-    readers = {role: _Column(role, kinds[role](), (parse or {}).get(role)) for role in columns}
+    parsers = {**(parse or {}), **(ids or {})}
+    readers = {role: _Column(role, kinds[role](), parsers.get(role)) for role in columns}
     stream = iter(_batches(batches))
     n_rows = 0
     for batch in stream:
@@ -164,7 +170,7 @@ def _position(names: list[str], column: str | int, role: str) -> int:
 class _Column:
     """One column while its batches come."""
 
-    def __init__(self, role: str, kept: Any, parse: Parse | None) -> None:
+    def __init__(self, role: str, kept: Any, parse: Any) -> None:
         self.role, self.kept, self.parse = role, kept, parse
         self.name = ""
         self.dates = False
@@ -189,11 +195,11 @@ class _Column:
         kind = column.type
         if pyarrow.types.is_dictionary(kind) and _is_text(kind.value_type) and self.parse is None:
             used, indices = _used(column)
-            self.kept.add_texts(*_buffers(used), indices)
+            self.kept.add_texts(*buffers_of(used), indices)
         elif pyarrow.types.is_dictionary(kind):
             self._add_ids(column.dictionary_decode(), what)
         elif _is_text(kind):
-            self.kept.add_texts(*_buffers(column))
+            self.kept.add_texts(*buffers_of(column))
         elif pyarrow.types.is_integer(kind):
             ids = column.to_numpy(zero_copy_only=False)
             if ids.dtype == np.uint64 and ids.size and int(ids.max()) >= 2**63:
@@ -253,10 +259,10 @@ class _Column:
         return values.astype(np.int64 if values.dtype.kind in "iu" else np.float64, copy=False)
 
     def _parsed(self, column: Any) -> Array:
-        assert self.parse is not None
         texts, codes = _encoded(column)
         try:
-            return self.parse(texts)[codes]
+            values: Array = self.parse(texts)[codes]
+            return values
         except BadValue as bad:
             raise BadValue(int(np.flatnonzero(codes == bad.row)[0]), bad.reason) from None
 
@@ -314,7 +320,7 @@ def _used(column: Any) -> tuple[Any, Array]:
     return texts.filter(pyarrow.array(used)), (np.cumsum(used) - 1)[codes]
 
 
-def _buffers(texts: Any) -> tuple[Array, Array]:
+def buffers_of(texts: Any) -> tuple[Array, Array]:
     """The offsets of texts and their bytes."""
     if str(texts.type).endswith("_view"):
         texts = texts.cast("large_string")

@@ -1,8 +1,9 @@
-"""Text files by Arrow: a fast way where nothing in a file is doubtful, with what the reader of `text` gives; that one reads all others, and says
+"""Text files by a kernel: a fast way where nothing in a file is doubtful, with what the reader of `text` gives; that one reads all others, and says
 what is wrong with them.
 
 A block is doubtful where the two might differ: lone quotation marks, quoted line ends, lone carriage returns, NUL, lines as long as the csv module's
-fields may be, bytes that are no text. Arrow splits lines into texts alone; what they mean is decided by `parse`, which sees each distinct one.
+fields may be, bytes that are no text. The kernel splits lines into Arrow's texts alone; what they mean is decided by `parse`, which sees each
+distinct one, unless nothing about them needs a decision.
 """
 
 from __future__ import annotations
@@ -10,28 +11,28 @@ from __future__ import annotations
 import codecs
 import csv
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
+from ... import _C
 from ...core.ids import Array, is_text
 from ..interactions import Interactions
 from ..rows import BadValue
 from ..times import is_date, seconds_of_numbers
-from .arrow import events_of
+from .arrow import buffers_of, events_of
 from .compressed import archive_of, open_bytes
 from .events import read_events
 from .lines import encoding_of
 from .parse import is_canonical, parse_ids, parse_numbers, parse_times, twice_written
 from .text import TextFormat
 
-BLOCK = 1 << 24
+BLOCK = 1 << 22
 SMALL = 1 << 20  # bytes of files that are read before Arrow is imported
 _WINDOW = 1 << 16
 _LIMIT = 1 << 17  # the csv module's for a field, unless it was changed
-_LEAST = np.array([0, 0, *(10**n for n in range(1, 19))], np.uint64)  # of so many digits
-_UNIT = b"\x1f"  # stands for separators of several bytes
 
 
 def text_events(
@@ -39,27 +40,27 @@ def text_events(
 ) -> Interactions:
     """The events of text files of one table, by the faster of two ways that give the same; parameters as of `events.read_events`."""
     paths = [paths] if isinstance(paths, Path) else list(paths)
-    events = _by_arrow(paths, form, at, width, names) if _may_be_plain(paths, form, width) else None
+    events = _by_kernel(paths, form, at, width, names) if _may_be_plain(paths, form, width) else None
     return read_events(paths, form, at, width, names) if events is None else events
 
 
 def _may_be_plain(paths: list[Path], form: TextFormat, width: int) -> bool:
     if form.newlines or form.comment or form.sep is None or width < 2:
         return False
-    if form.quoted and (len(form.sep) > 1 or form.sep == '"' or csv.field_size_limit() < _LIMIT):
+    if "\0" in form.sep or (form.quoted and (len(form.sep) > 1 or form.sep == '"' or csv.field_size_limit() < _LIMIT)):
         return False
     if form.sep.isspace() and form.strip:
         return False
     if sum((archive_of(path) or path).stat().st_size for path in paths) < SMALL:
         return False
     try:
-        import pyarrow.csv  # noqa: F401
+        import pyarrow  # noqa: F401
     except ImportError:
         return False
     return True
 
 
-def _by_arrow(
+def _by_kernel(
     paths: list[Path], form: TextFormat, at: dict[str, int], width: int, names: Sequence[str | int]
 ) -> Interactions | None:
     """None where something is doubtful or bad."""
@@ -68,9 +69,9 @@ def _by_arrow(
     texts = {"user", "item"} if form.ids == "text" or any(map(is_canonical, form.missing)) else set()
     while True:
         table = _Table(form, at, width, texts, names)
-        parse = {role: table.ids(role) for role in ("user", "item")}
+        ids = {role: partial(table.ids, role=role) for role in ("user", "item")}
         try:
-            events = events_of(table.batches(paths), {role: role for role in at}, parse=parse)
+            events = events_of(table.batches(paths), {role: role for role in at}, ids=ids)
         except _Mixed as mixed:
             texts = {*texts, mixed.role}
         except (_Doubtful, ValueError, TypeError, OSError, pyarrow.ArrowException):
@@ -100,49 +101,34 @@ class _Table:
         self.whole: set[str] = set()  # those that were so far
         self.dates: bool | None = None
 
-    def ids(self, role: str) -> Callable[[list[str]], Array]:
-        name = self.names[self.at[role]] if self.form.header else None
-
-        def parse(texts: list[str]) -> Array:
-            if name in texts:  # perhaps the header again
-                raise _Doubtful
-            ids = parse_ids(texts, role, self.form.ids, self.form.strip, self.form.missing)
-            if self.form.ids == "auto" and is_text(ids) and twice_written(set(ids.tolist())) is not None:
-                raise _Doubtful
-            return ids
-
-        return parse
+    def ids(self, texts: _C.TextTable, role: str) -> Array | None:
+        name = str(self.names[self.at[role]]) if self.form.header else None
+        if name is not None and texts.has(name):  # perhaps the header again
+            raise _Doubtful
+        blank, decimal, other = texts.forms()
+        own = self.form.ids == "text" or (self.form.ids == "auto" and other and not decimal)
+        if own and not blank and not any(map(texts.has, ("", *self.form.missing))):
+            return None
+        ids = parse_ids(texts.texts(), role, self.form.ids, self.form.strip, self.form.missing)
+        if self.form.ids == "auto" and is_text(ids) and twice_written(set(ids.tolist())) is not None:
+            raise _Doubtful
+        return ids
 
     def batches(self, paths: list[Path]) -> Iterator[Any]:
         """Record batches of the roles: ids int64 or texts, ratings float64, times numbers or texts of dates."""
         import pyarrow
 
+        places = sorted(set(self.at.values()))
         for path in paths:
-            for texts in self._texts(path):
-                columns = {role: self._column(role, texts.column(str(place))) for role, place in self.at.items()}
-                yield pyarrow.RecordBatch.from_pydict(columns)
-
-    def _texts(self, path: Path) -> Iterator[Any]:
-        """Record batches of texts, named by their positions."""
-        import pyarrow
-        from pyarrow.csv import ConvertOptions, ParseOptions, ReadOptions, read_csv
-
-        form, sep = self.form, str(self.form.sep)
-        wanted = sorted({str(place) for place in self.at.values()})
-        parsing = ParseOptions(
-            delimiter=sep if len(sep.encode()) == 1 else _UNIT.decode(), quote_char='"' if form.quoted else False
-        )
-        converting = ConvertOptions(column_types=dict.fromkeys(wanted, pyarrow.string()), include_columns=wanted)
-        names = list(map(str, range(self.width)))
-        header = form.header
-        with open_bytes(path) as stream:
-            for block in _blocks(stream, encoding_of(path, form.encoding, whole=False), sep, form.quoted):
-                reading = ReadOptions(column_names=names, block_size=max(len(block) // 4, _WINDOW))
-                table = read_csv(pyarrow.BufferReader(block), reading, parsing, converting)
-                if table.num_rows != block.count(b"\n") + (not block.endswith(b"\n")):
-                    raise _Doubtful
-                yield from (table.slice(1) if header else table).combine_chunks().to_batches()
-                header = False
+            with open_bytes(path) as stream:
+                header = self.form.header
+                for block in _blocks(stream, encoding_of(path, self.form.encoding, whole=False)):
+                    texts = _split(block, self.form, self.width, places)
+                    if header:
+                        texts, header = {place: column[1:] for place, column in texts.items()}, False
+                    if len(texts[places[0]]):
+                        columns = {role: self._column(role, texts[place]) for role, place in self.at.items()}
+                        yield pyarrow.RecordBatch.from_pydict(columns)
 
     def _column(self, role: str, column: Any) -> Any:
         import pyarrow
@@ -178,27 +164,16 @@ class _Table:
 
 def _integers(column: Any) -> Any:
     """int64 where all texts are integers as Python writes them, else None."""
-    import pyarrow
-
-    try:
-        whole = column.cast(pyarrow.int64())
-    except pyarrow.ArrowInvalid:
-        return None
-    values, n = whole.to_numpy(), len(column)
-    _, offsets, data = column.buffers()
-    starts = np.frombuffer(offsets, np.int32)[column.offset : column.offset + n + 1]
-    signs = (values < 0).astype(np.int8)
-    digits = np.diff(starts) - signs
-    leads = np.frombuffer(data, np.uint8)[starts[:-1] + signs] if n else digits
-    # Neither a sign, blanks nor zeros before the first digit, nor "0x": what Arrow takes has as many characters as its number needs.
-    plain = (np.abs(values).view(np.uint64) >= _LEAST[digits.clip(0, 19)]) & ((digits == 1) | (leads != ord("0")))
-    return whole if plain.all() else None
+    return _numbers(column, np.int64, _C.whole_numbers)
 
 
 def _floats(column: Any) -> Any:
     """float64 where Arrow takes all texts for finite numbers, else None. What it takes, Python takes for the same."""
     import pyarrow
 
+    short = _numbers(column, np.float64, _C.short_decimals)
+    if short is not None:
+        return short
     try:
         numbers = column.cast(pyarrow.float64())
     except pyarrow.ArrowInvalid:
@@ -206,6 +181,15 @@ def _floats(column: Any) -> Any:
     if not np.isfinite(numbers.to_numpy()).all():
         raise _Doubtful
     return numbers
+
+
+def _numbers(column: Any, kind: type[np.generic], parse: Callable[[int, int, int, int], bool]) -> Any:
+    import pyarrow
+
+    offsets, data = buffers_of(column)
+    numbers = np.empty(len(column), kind)
+    whole = parse(offsets.ctypes.data, data.ctypes.data, numbers.size, numbers.ctypes.data)
+    return pyarrow.array(numbers) if whole else None
 
 
 def _each(column: Any, parse: Callable[[list[str]], Array]) -> Any:
@@ -220,8 +204,8 @@ def _each(column: Any, parse: Callable[[list[str]], Array]) -> Any:
     return pyarrow.array(values[coded.indices.to_numpy()])
 
 
-def _blocks(stream: IO[bytes], encoding: str, sep: str, quoted: bool) -> Iterator[bytes]:
-    """Whole lines in UTF-8, none of them blank, without a byte order mark; `_Doubtful` where Arrow and the csv module might divide them otherwise."""
+def _blocks(stream: IO[bytes], encoding: str) -> Iterator[bytes]:
+    """Whole lines in UTF-8, without a byte order mark."""
     recoded = codecs.lookup(encoding).name not in ("utf-8", "utf-8-sig")
     decoder = codecs.getincrementaldecoder(encoding)()
     rest, begun, raw = b"", False, b" "
@@ -242,46 +226,28 @@ def _blocks(stream: IO[bytes], encoding: str, sep: str, quoted: bool) -> Iterato
         block, rest = block[:cut], block[cut:]
         if len(rest) > max(BLOCK, _LIMIT):
             raise _Doubtful
-        block = _checked(block, sep.encode(), quoted)
+        if block.startswith(codecs.BOM_UTF8):
+            raise _Doubtful
         if block:
             yield block
 
 
-def _checked(block: bytes, sep: bytes, quoted: bool) -> bytes:
-    if (
-        block.startswith(codecs.BOM_UTF8)
-        or b"\0" in block
-        or (b"\r" in block and block.count(b"\r") != block.count(b"\r\n"))
-    ):
+def _split(block: bytes, form: TextFormat, width: int, places: list[int]) -> dict[int, Any]:
+    """The texts at some places of all lines that are not blank; `_Doubtful` where the csv module might divide them otherwise."""
+    import pyarrow
+
+    most = len(block) // width + 2
+    kept = [(np.empty(most, np.int32), np.empty(len(block), np.uint8)) for _ in places]
+    columns = [
+        (place, offsets.ctypes.data, data.ctypes.data) for place, (offsets, data) in zip(places, kept, strict=True)
+    ]
+    n_rows = _C.split_lines(
+        np.frombuffer(block, np.uint8).ctypes.data, len(block), str(form.sep).encode(), form.quoted, width,
+        _WINDOW if form.quoted else len(block), np.array(columns, np.int64).ctypes.data, len(columns),
+    )  # fmt: skip
+    if n_rows < 0:
         raise _Doubtful
-    if block.startswith((b"\n", b"\r")) or b"\n\n" in block or b"\n\r\n" in block:
-        block = b"".join(line for line in block.splitlines(keepends=True) if line.strip(b"\r\n"))
-    if quoted:
-        if any(block.find(b"\n", at, at + _WINDOW) < 0 for at in range(0, len(block) - _WINDOW, _WINDOW)):
-            raise _Doubtful
-        if b'"' in block and (len(sep) > 1 or not _pairs(block, sep)):
-            raise _Doubtful
-    if len(sep) > 1:
-        if _UNIT in block:
-            raise _Doubtful
-        block = block.replace(sep, _UNIT)
-    return block
-
-
-def _pairs(block: bytes, sep: bytes) -> bool:
-    """Whether all quotation marks of whole lines begin and end fields of one line, or stand twice in such fields."""
-    text = np.frombuffer(b"\n" + block + b"\n", np.uint8)
-    marks = np.flatnonzero(text == ord('"'))
-    if marks.size % 2:
-        return False
-    begins, ends = marks[::2], marks[1::2]
-    twice = begins[1:] == ends[:-1] + 1
-    before, after = text[begins - 1], text[ends + 1]
-    opened = (before == ord("\n")) | (before == sep[0])
-    closed = (after == ord("\n")) | (after == ord("\r")) | (after == sep[0])
-    opened[1:] |= twice
-    closed[:-1] |= twice
-    lines = np.flatnonzero(text == ord("\n"))
-    return bool(
-        opened.all() and closed.all() and (np.searchsorted(lines, begins) == np.searchsorted(lines, ends)).all()
-    )
+    return {
+        place: pyarrow.Array.from_buffers(pyarrow.string(), n_rows, [None, *map(pyarrow.py_buffer, texts)])
+        for place, texts in zip(places, kept, strict=True)
+    }
