@@ -48,12 +48,7 @@ def files_of(source: Source) -> list[Path]:
     >>> [path.name for path in files_of(folder)], [path.name for path in files_of(f"{folder}/b*")]
     (['a.csv', 'b.csv'], ['b.csv'])
     """
-    if isinstance(source, (str, PathLike)):
-        found = _files(source)
-    elif isinstance(source, Sequence):
-        found = [path for one in source for path in _files(one)]
-    else:
-        raise TypeError(f"a source must be a path or a list of paths, got {type(source).__name__}")
+    found = [file for place in places_of(source) for file in _inside(place)]
     if not found:
         raise ValueError("a source must name files, got an empty list")
     known: dict[object, Path] = {}
@@ -75,17 +70,23 @@ def _identity(path: Path) -> object:
     return status.st_dev, status.st_ino
 
 
-def _files(source: FilePath) -> list[Path]:
+def places_of(source: Source) -> list[Path]:
+    """As `files_of`, but folders and archives as they stand, and whatever is named twice."""
+    if isinstance(source, (str, PathLike)):
+        return _places(source)
+    if isinstance(source, Sequence):
+        return [path for one in source for path in _places(one)]
+    raise TypeError(f"a source must be a path or a list of paths, got {type(source).__name__}")
+
+
+def _places(source: FilePath) -> list[Path]:
     if not isinstance(source, (str, PathLike)):
         raise TypeError(f"a source must be a path or a list of paths, got one of {type(source).__name__}")
     if is_pipe(source):
         return [spooled(os.fspath(source))]
     path = Path(source).expanduser()
-    if path.is_dir():
-        return _of_folder(path)
     if path.exists():
-        inner = _of_archive(path)
-        return [path] if inner is None else inner
+        return [path]
     archive = archive_of(path)
     if archive is not None:
         inner = [member for member in members(archive) if fnmatch(str(member), str(path)) or path in member.parents]
@@ -97,11 +98,17 @@ def _files(source: FilePath) -> list[Path]:
         raise FileNotFoundError(f"{path} does not exist")
     matched = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]
     inside = [one for one in matched if one.is_file() or not any(one in other.parents for other in matched)]
-    meant = [one for one in inside if path.name.startswith("_") or not is_hidden(one.name)]
-    found = [file for one in meant for file in _files(one)]
+    found = [one for one in inside if path.name.startswith("_") or not is_hidden(one.name)]
     if not found:
         raise FileNotFoundError(f"no file matches {path}")
     return found
+
+
+def _inside(place: Path) -> list[Path]:
+    if place.is_dir():
+        return _of_folder(place)
+    inner = _of_archive(place) if place.exists() else None  # a file in an archive is none of the system's
+    return [place] if inner is None else inner
 
 
 def _of_folder(folder: Path) -> list[Path]:

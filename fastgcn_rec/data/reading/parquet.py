@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import glob
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +12,8 @@ import numpy as np
 
 from .arrow import BadRow
 from .compressed import archive_of, kind_of
-from .events import existing, naming
-from .files import FilePath
+from .events import naming
+from .files import Source, files_of, places_of
 
 BATCH_ROWS = 1 << 17
 
@@ -27,27 +25,32 @@ class _Nulls(ValueError):
 class ParquetFiles:
     """The files that a path, a pattern, a folder or a list of them stands for."""
 
-    def __init__(self, path: FilePath | Sequence[FilePath]) -> None:
+    def __init__(self, path: Source) -> None:
         try:
             import pyarrow
+            import pyarrow.dataset as dataset
             import pyarrow.parquet as parquet
         except ImportError as error:
             raise ImportError("read_parquet needs pyarrow: pip install 'fastgcn_rec[parquet]'") from error
         self._parquet, self._arrow = parquet, pyarrow
-        named = [path] if isinstance(path, (str, PathLike)) else path
-        paths = [file for one in named for file in _matching(one)]
-        if not paths:
-            raise FileNotFoundError("path must name a Parquet file, got an empty list")
-        self.path, self._sets = paths[0], []
-        for one in paths:
-            packed = "zip" if archive_of(one) else None if one.is_dir() else kind_of(one)
-            if packed is not None:
-                raise ValueError(
-                    f"{one} is compressed by {packed}; Parquet compresses its own columns, so unpack it first"
-                )
-            with naming(one), self._errors():
-                self._sets.append(parquet.ParquetDataset(one))
-        self.names: list[str] = self._sets[0].schema.names
+        files_of(path)  # refuses what is named twice
+        self._sets: list[tuple[Any, Any]] = []  # schema, files
+        for place in places_of(path):
+            files = files_of(place)
+            for one in files:
+                packed = "zip" if archive_of(one) else kind_of(one)
+                if packed is not None:
+                    raise ValueError(
+                        f"{one} is compressed by {packed}; Parquet compresses its own columns, so unpack it first"
+                    )
+            with naming(place), self._errors():
+                if place.is_dir():  # folders in it that are named column=value are a column
+                    whole = dataset.dataset([*map(str, files)], format="parquet", partitioning="hive", partition_base_dir=str(place))  # fmt: skip
+                    self._sets.append((whole.schema, list(whole.get_fragments())))
+                else:
+                    self._sets += [(one.schema, one.fragments) for one in map(parquet.ParquetDataset, files)]
+        self.path = Path(self._sets[0][1][0].path)
+        self.names: list[str] = self._sets[0][0].names
         self._at = self.path  # the file that is being read, and the first row of each that was begun
         self._starts: list[tuple[int, Path]] = []
         self._left_out: list[int] = []  # rows, counted over all files
@@ -74,11 +77,11 @@ class ParquetFiles:
         """The rows of all files, in their order, with the columns that are named or counted."""
         wanted = list(dict.fromkeys(map(self.name, columns.values())))
         n_rows = 0
-        for files in self._sets:
-            for fragment in files.fragments:
+        for schema, fragments in self._sets:
+            for fragment in fragments:
                 self._at = Path(fragment.path)
                 self._starts.append((n_rows, self._at))
-                for batch in self._of_file(fragment, wanted, files.schema):
+                for batch in self._of_file(fragment, wanted, schema):
                     n_rows += batch.num_rows
                     yield batch
         self._at = self.path
@@ -160,13 +163,3 @@ class ParquetFiles:
             if isinstance(error, (FileNotFoundError, IsADirectoryError, PermissionError)):  # not the content
                 raise
             raise ValueError(f"not a Parquet file that can be read ({error})") from error
-
-
-def _matching(path: FilePath) -> list[Path]:
-    """The paths that a pattern stands for, sorted, or the one that is there."""
-    if any(mark in str(path) for mark in "*?[") and not Path(path).exists():
-        found = sorted(map(Path, glob.glob(str(path), recursive=True)))
-        if not found:
-            raise FileNotFoundError(f"{path} fits no file")
-        return found
-    return [existing(path)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -157,7 +157,7 @@ def _one_table(paths: list[Path], form: TextFormat) -> tuple[list[Path], list[st
 
 
 def read_parquet(
-    path: FilePath | Sequence[FilePath],
+    path: Source,
     user: str | int = "user",
     item: str | int = "item",
     rating: str | int | None = None,
