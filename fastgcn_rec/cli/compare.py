@@ -19,7 +19,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         choices=NAMES,
         default=list(DEFAULT_MODELS),
-        help=f"out of {', '.join(NAMES)}",
+        help=f"out of {', '.join(NAMES)}; default: {' '.join(DEFAULT_MODELS)}",
     )
     parser.add_argument("--out", type=folder, help="default: runs/DATA-compare")
     parser.add_argument("--epochs", type=at_least(0), help="of the models that train, instead of their recipes'")

@@ -123,7 +123,7 @@ def _switch(flag: str, about: str) -> Flag:
 _C: dict[str, Any] = {"metavar": "COLUMN"}
 _F: dict[str, Any] = {"metavar": "FILE"}
 _GROUPS: dict[str, dict[str, Flag]] = {
-    "columns of the data, by name or by position from 0; what is not named is guessed, and said": {
+    "columns of the data, by name or position from 0; those left out are guessed": {
         "user": _option("--user", "of users", _column, **_C),
         "item": _option("--item", "of items", _column, **_C),
         "time": _option("--time", "of times; '' for none", _column, **_C),

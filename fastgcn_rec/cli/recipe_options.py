@@ -8,11 +8,11 @@ import dataclasses
 from ..experiments.recipes import EMBEDDINGS, RECIPES, Recipe
 from .arguments import at_least
 
-HELP = "a model and its settings, by default LightGCN with BPR and early stopping; docs/train.md says what each is"
+HELP = f"a model and its settings, by default LightGCN with BPR and early stopping; docs/train.md says what each is: {', '.join(sorted(RECIPES))}"
 
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--recipe", choices=sorted(RECIPES), help=HELP)
+    parser.add_argument("--recipe", choices=sorted(RECIPES), metavar="NAME", help=HELP)
 
 
 def add_sizes(parser: argparse.ArgumentParser) -> None:

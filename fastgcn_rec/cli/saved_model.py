@@ -26,7 +26,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def add_k(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-k", "--k", type=at_least(1), default=10, help="items in a list")
+    parser.add_argument("-k", "--k", type=at_least(1), default=10, help="items in a list; default: 10")
 
 
 def load_model(path: Path) -> Recommender:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import errno
 import os
+import signal
 import sys
 import traceback
 import warnings
@@ -22,6 +25,7 @@ _BAD_INPUT = (
     IsADirectoryError,
     NotADirectoryError,
 )
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FAILURES = (RuntimeError, OSError, ImportError, MemoryError, FloatingPointError)
 
 
@@ -44,6 +48,10 @@ def exit_code(action: Callable[[], int], name: str) -> int:
         _flush()
         print(f"\n{name}: {stop}", file=sys.stderr)
         return 128 + stop.signal
+    finally:
+        atexit.register(
+            signal.signal, signal.SIGINT, signal.SIG_IGN
+        )  # the code stands: Ctrl-C while Python ends is too late
 
 
 @contextmanager
@@ -88,27 +96,18 @@ def _open_streams() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
 
 
-def _flush() -> OSError | None:
-    """What was printed comes before what is said about its end; the error where it cannot."""
+def _flush() -> None:
+    """What was printed comes before what is said about its end."""
     try:
         sys.stdout.flush()
-    except (
-        OSError
-    ) as error:  # nobody reads it, or its disk is full: Python would try again, and complain, while it ends
+    except OSError:  # nobody reads it, or its disk is full: Python would try again, and complain, while it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return error
-    return None
 
 
 def _failed(error: Exception, name: str) -> int:
-    unwritten = _flush()
-    if (
-        unwritten is not None
-        and isinstance(error, OSError)
-        and error.filename is None
-        and error.errno == unwritten.errno
-    ):
-        error = type(error)(error.errno, error.strerror, "standard output")
+    _flush()
+    if isinstance(error, OSError) and error.filename is None and error.errno in _FULL:
+        error = type(error)(error.errno, error.strerror, "standard output")  # what we write to files names them
     if isinstance(error, BrokenPipeError):
         return 128 + 13  # as a program that SIGPIPE ends: `fastgcn-rec ... | head` is no error
     print(f"{name}: {explain(error)}", file=sys.stderr)

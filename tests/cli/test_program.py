@@ -59,6 +59,13 @@ def test_help_names_every_command_and_what_it_does(capsys):
         assert about in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)], ids=str)
+def test_help_fits_a_terminal(capsys, monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert code_of(*command, "--help") == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
 COMMAND = "import sys; from fastgcn_rec_main import main; sys.exit(main())"
 
 

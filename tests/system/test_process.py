@@ -22,7 +22,7 @@ from fastgcn_rec.training import Interrupted
         (IndexError("the rule"), 2),
         (FileNotFoundError(2, "the rule", "x.npz"), 2),
         (RuntimeError("the rule"), 1),
-        (OSError(28, "the rule"), 1),
+        (OSError(5, "the rule"), 1),
         (ImportError("the rule"), 1),
         (MemoryError("the rule"), 1),
         (FloatingPointError("the rule"), 1),
@@ -154,3 +154,23 @@ def test_a_warning_is_a_line_without_the_place_in_the_code(capfd):
     said = capfd.readouterr().err
     assert said.startswith("prog: two lines are left out\n")
     assert "<string>:5: UserWarning: after" in said
+
+
+def _ended(code, **streams):
+    begin = "import atexit, os, signal; from fastgcn_rec.system.process import exit_code\n"
+    return subprocess.run(
+        [sys.executable, "-c", begin + code], stderr=subprocess.PIPE, text=True, check=False, **streams
+    )
+
+
+def test_ctrl_c_while_python_ends_comes_too_late():
+    done = _ended("atexit.register(os.kill, os.getpid(), signal.SIGINT); raise SystemExit(exit_code(lambda: 3, 'x'))")
+    assert (done.returncode, done.stderr) == (3, "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+@pytest.mark.parametrize("much", [1, 100_000])
+def test_a_full_disk_behind_standard_output_has_a_name(much):
+    with open("/dev/full", "w") as full:
+        done = _ended(f"raise SystemExit(exit_code(lambda: print('y' * {much}), 'x'))", stdout=full)
+    assert (done.returncode, done.stderr) == (1, "x: [Errno 28] No space left on device: 'standard output'\n")
