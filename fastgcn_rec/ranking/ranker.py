@@ -244,8 +244,9 @@ class Ranker:
         k = check_count(k, f"similar_{side}: k", 1)
         rows = torch.from_numpy(self.rows_of(side, _listed(raw_ids, side), side)).to(z.device)
         z, wanted = unit(z), self.neighbour_filter(side, rows, among, exclude)
-        ids, cosines = best_of(z[rows], z, k, wanted, slice(0, len(rows)))
-        return ids_at(space, ids.cpu().numpy()), cosines.cpu().numpy()
+        ids, cosines = best_of(z[rows], z, max(1, min(k, len(space))), wanted, slice(0, len(rows)))
+        ids, best = padded(ids, cosines.cpu().numpy(), k)
+        return ids_at(space, ids.cpu().numpy()), best
 
     def neighbour_filter(self, side: Side, rows: Tensor, among: Any, exclude: Any) -> Filter:
         """What may stand among the neighbours of internal ids int64 [n]: not the node itself."""

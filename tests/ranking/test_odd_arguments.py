@@ -269,3 +269,19 @@ def test_a_data_set_after_a_refit_on_a_part_of_ones_own():
         data.graph(parts=[])
     with pytest.raises(ValueError, match="part must be one of 'train', 'valid', 'test', got None"):
         data.graph(parts=None)
+
+
+@pytest.mark.parametrize("kind", [*EVERY, *FOREIGN])
+def test_lists_that_are_longer_than_what_there_is_are_padded(kind):
+    model, n = trained(kind), small_data().n_items
+    new = [[100], [103, 106]]
+    for short, long in (
+        (model.similar_items([100, 103], K), model.similar_items([100, 103], n + 5)),
+        (model.recommend_new(new, K), model.recommend_new(new, n + 5)),
+        (model.recommend(model.user_ids[:2], K), model.recommend(model.user_ids[:2], n + 5)),
+    ):
+        same([lists[:, :K] for lists in long], short)
+        assert long[0].shape == long[1].shape == (2, n + 5)
+        assert (long[0][:, n:] == -1).all()
+        assert np.isneginf(long[1][:, n:]).all()
+        assert long[1].dtype == short[1].dtype == np.float32
