@@ -91,7 +91,7 @@ def check_positive(name: str, inter: Interactions, min_rating: float | None) -> 
         raise ValueError(
             f"{name}: min_rating must be given where ratings are not all above 0, since every event becomes a positive edge; the lowest is "
             f"{inter.rating[at]:g}, of user {inter.user_ids[inter.users[at]]} and item {inter.item_ids[inter.items[at]]}; "
-            f"min_rating=-math.inf takes all"
+            "min_rating=1 (--min-rating 1) leaves out what is below, such as returns and dislikes, min_rating=-math.inf takes all"
         )
 
 

@@ -183,7 +183,9 @@ def split_new_items(
 
 def _times(inter: Interactions, who: str) -> Array:
     if inter.time is None:
-        raise ValueError(f"{who} needs times, but these interactions have none; use a random split")
+        raise ValueError(
+            f"{who} needs times, but these interactions have none; use a random split, or name their column by time= (--time)"
+        )
     return inter.time
 
 

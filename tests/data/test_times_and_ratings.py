@@ -152,7 +152,7 @@ def test_what_may_be_a_negative_becomes_an_edge_only_if_asked_for(tmp_path):
     for events in (read_npz(tmp_path / "m.npz"), read_csv(path, rating="label")):
         with pytest.raises(
             ValueError,
-            match=r"min_rating must be given where ratings are not all above 0.* of user [012] and item [012]",
+            match=r"min_rating must be given where ratings are not all above 0.* of user [012] and item [012]; min_rating=1 \(--min-rating 1\)",
         ):
             make_dataset("a", events, split="none")
         assert len(make_dataset("a", events, split="none", min_rating=1).train) == 2
