@@ -324,6 +324,16 @@ def test_known_formats_go_by_the_kernel_too(tmp_path, blocks):
     assert len(blocks[0]) == 300
 
 
+def test_texts_that_need_no_decision_become_ids_as_they_stand(tmp_path, blocks, monkeypatch):
+    monkeypatch.setattr(plain_text, "parse_ids", lambda *arguments: pytest.fail("was called"))
+    rows = [(user, item) for user in ("ann", "J\u00fcrgen", "a b", "1.5") for item in ("12", "x7", "v1.10", "-")]
+    (tmp_path / "a.csv").write_text("user,item\n" + "".join(f'"{user}",{item}\n' for user, item in rows), "utf-8")
+    found = read_csv(tmp_path / "a.csv")
+    assert blocks == [found]
+    assert found.user_ids.tolist() == sorted({user for user, _ in rows})
+    assert [(found.user_ids[u], found.item_ids[i]) for u, i in zip(found.users, found.items, strict=True)] == rows
+
+
 def test_small_files_do_not_import_arrow(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.setitem(sys.modules, "pyarrow.csv", None)
