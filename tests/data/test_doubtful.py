@@ -176,6 +176,33 @@ def test_triples_in_files_of_lists_are_refused(tmp_path, sep):
         assert len(load_dataset(tmp_path, format="lightgcn").train)
 
 
+def test_a_column_of_a_better_name_is_not_passed_over_in_silence(tmp_path):
+    dates = put(tmp_path, table("customer,sku,session_id", lambda row: f"2011-01-{row % 28 + 1:02d}", item, user))
+    with pytest.raises(ValueError, match=r"which column is the user\? customer has the name of one, but no ids"):
+        events(dates)
+    german = put(
+        tmp_path, table("user,item,at,updated_at", user, item, lambda row: f"{row % 28 + 1}.12.2020", lambda row: S)
+    )
+    with pytest.raises(ValueError, match=r"how are the times of at .* written"):
+        events(german)
+    read = events(german, time_format="%d.%m.%Y")
+    assert read.time[0] == 1_606_780_800
+
+
+def test_decimal_commas_are_seen_beside_ids_that_look_like_numbers(tmp_path):
+    rows = "".join(f"{row % 9}e5;p{row % 11};{row % 5},5\n" for row in range(60))
+    read = events(put(tmp_path, "user;item;rating\n" + rows))
+    assert (read.user_ids[1], read.rating[0]) == ("1e5", 0.5)
+    thousands = "".join(f"u{row % 9};p{row % 11};{row % 5}.5;1,{row:03d}\n" for row in range(60))
+    assert events(put(tmp_path, "user;item;rating;revenue\n" + thousands)).rating[0] == 0.5
+
+
+@pytest.mark.parametrize("role", ["rating", "time"])
+def test_none_is_none_beside_a_column_without_a_name(role):
+    frame = {"user": ["a", "b"], "item": [1, 2], "": [5, 6]}
+    assert getattr(read_frame(frame, **{role: ""}), role) is None
+
+
 # ---- frames
 
 

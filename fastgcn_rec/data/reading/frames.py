@@ -113,7 +113,7 @@ class _Table:
 
     def place(self, column: str | int, role: str) -> str | int:
         """The position of a column that is given by its name or its position; "" stays."""
-        if isinstance(column, str) and column == "" and "" not in self.names:
+        if column == "" and (role in ("rating", "time") or "" not in self.names):
             return column
         if column in self.names:
             if self.names.count(column) > 1:

@@ -132,6 +132,12 @@ class _Guess:
         if role in self.found:
             return
         column = self._best(role, [column for column in self.free if column.may_be_ids or not column.values])
+        named = max(self.free, key=lambda other: grade(str(other.name), role), default=None)
+        if named is not None and grade(str(named.name), role) > (
+            0 if column is None else grade(str(column.name), role)
+        ):
+            why = "numbers the rows" if named.count_rows else "has the name of one, but no ids"
+            self._refuse(role, f"{named.name} {why}")
         if column is not None:
             self._take(role, column)
 
@@ -162,10 +168,13 @@ class _Guess:
             column for column in named if column.are_dates or column.numbers is not None or self._formatted(column)
         ]
         column = self._best("time", readable)
+        least = 0 if column is None else grade(str(column.name), "time")
+        odd = next(
+            (other for other in named if grade(str(other.name), "time") > least and self._other_dates(other)), None
+        )
+        if odd is not None and odd not in readable:
+            self._refuse_dates(odd)
         if column is None:
-            odd = next((column for column in named if self._other_dates(column)), None)
-            if odd is not None:
-                self._refuse_dates(odd)
             unnamed = [column for column in self.free if self._times_by_value(column)]
             if len(unnamed) > 1:
                 self._refuse("time", f"{' and '.join(str(column.name) for column in unnamed)} may be")
@@ -236,9 +245,6 @@ class _Guess:
 
     def _refuse(self, role: str, reason: str = "") -> NoReturn:
         optional = f", {role}='' (--{role} '') says that there is none" if role in ("rating", "time") else ""
-        counting = next((c for c in self.columns if c.count_rows and grade(str(c.name), role)), None)
-        if not reason and counting is not None:
-            reason = f"{counting.name} numbers the rows"
         raise ValueError(
             f"{self.what}: which column is the {role}?{f' {reason}.' if reason else ''} {role}= (--{role}) names it{optional}; "
             f"the columns and their first values are {shown_columns(self.columns)}"

@@ -292,10 +292,10 @@ def _decimal(rows: Rows) -> str:
     """ "," where a column has numbers with commas, and none has points."""
     commas = False
     for at in range(max(map(len, rows), default=0)):
-        column = [row[at] for row in rows if at < len(row) and row[at].strip()]
+        column = [row[at].strip() for row in rows if at < len(row) and row[at].strip()]
         if column and all(map(_COMMAS.fullmatch, column)):
             commas |= any("," in field for field in column)
-        elif column and all(map(_NUMBER.fullmatch, column)):
+        elif column and any("." in field for field in column) and all(map(_NUMBER.fullmatch, column)):
             return "."
     return "," if commas else "."
 
