@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from functools import cached_property
@@ -114,12 +114,7 @@ class DataSpec:
         ValueError
             An option that there is not.
         """
-        listed = [source] if isinstance(source, (str, os.PathLike)) else list(source)
-        if not listed:
-            raise ValueError("source must name a data set or files, got an empty list")
-        for one in listed:
-            if not isinstance(one, (str, os.PathLike)):
-                raise TypeError(f"source must be a name, a path or a list of paths, got {type(one).__name__}")
+        listed = _listed(source)
         given = {name: _plain(name, value) for name, value in options.items() if value is not None}
         every = (*ROLES, *SPLIT, *OPTIONS)
         unknown = [name for name in given if name not in every]
@@ -164,9 +159,8 @@ class DataSpec:
             raise ValueError(f"a data spec has no {', '.join(map(repr, unknown))}; its keys are {', '.join(known)}")
         if not values.get("source"):
             raise ValueError("a data spec needs 'source': a known name, a path, or a list of paths")
-        source = values["source"]
         spec = cls(
-            (source,) if isinstance(source, str) else tuple(source),
+            tuple(map(os.fspath, _listed(values["source"]))),
             **{name: dict(values.get(name, {})) for name in known[1:]},
         )
         return spec if base is None else spec._based(Path(base))
@@ -353,3 +347,15 @@ def _plain(name: str, value: Any) -> Any:
     if not isinstance(value, (str, int, float, bool, list)):
         raise TypeError(f"{name} must be a text, a number or a list of them, got {type(value).__name__}")
     return value
+
+
+def _listed(source: Any) -> list[Any]:
+    """The names of a source. TypeError: something that is none."""
+    alone = isinstance(source, (str, os.PathLike)) or not isinstance(source, Iterable)
+    listed = [source] if alone else list(source)
+    if not listed:
+        raise ValueError("source must name a data set or files, got an empty list")
+    for one in listed:
+        if not isinstance(one, (str, os.PathLike)):
+            raise TypeError(f"source must be a name, a path or a list of paths, got {type(one).__name__}")
+    return listed

@@ -203,6 +203,60 @@ def test_none_is_none_beside_a_column_without_a_name(role):
     assert getattr(read_frame(frame, **{role: ""}), role) is None
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"user": 1, "item": 2}\n{"user": 3, "item": 4}\n', "is JSON, not a table"),
+        (
+            "%%MatrixMarket matrix coordinate real general\n%\n3 3 2\n1 2 1.0\n3 3 2.0\n",
+            "Matrix Market file, not a table",
+        ),
+        ("user,items\nu1,a|b|c\nu2,a|d\n", "items has the name of one, but no ids"),
+        ('user,items\nu1,"[1,2,3]"\nu2,"[4,5]"\n', "items has the name of one, but no ids"),
+    ],
+)
+def test_what_is_no_table_of_events_is_refused(tmp_path, text, said):
+    with pytest.raises(ValueError, match=said):
+        events(put(tmp_path, text))
+
+
+def test_names_above_an_empty_column_are_names(tmp_path):
+    read = events(put(tmp_path, "user,item,rating,at,\n3,4,5,100,\n5,6,1,200,\n"))
+    assert (read.user_ids.tolist(), read.time.tolist()) == ([3, 5], [100, 200])
+
+
+def test_sources_and_separators_of_another_kind_are_named(tmp_path):
+    with pytest.raises(TypeError, match="source must be a name, a path or a list of paths, got int"):
+        DataSpec.from_dict({"source": 5})
+    with pytest.raises(ValueError, match="sep must be a text without line ends, or 'blanks'"):
+        events(put(tmp_path, "user,item\na,b\n"), sep="")
+
+
+def test_users_and_items_cannot_be_none(tmp_path):
+    with pytest.raises(ValueError, match="which column is the user"):
+        events(put(tmp_path, "user,item\na,b\n"), user="")
+
+
+def test_columns_of_one_name_in_parquet_are_refused_where_they_are_meant(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = pa.Table.from_arrays([pa.array(["a"]), pa.array([1]), pa.array(["x"])], names=["user", "item", "user"])
+    parquet.write_table(table, tmp_path / "a.parquet")
+    for given in ({}, {"user": 2}, {"user": 0}):
+        with pytest.raises(
+            ValueError, match=r"a\.parquet: .*user and user may be|several columns are named as that of user is"
+        ):
+            events(tmp_path / "a.parquet", **given)
+
+
+def test_a_damaged_part_is_named_where_the_first_rows_are_looked_at(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    for name in ("a", "b"):
+        parquet.write_table(pa.table({"user": [name], "item": [1]}), tmp_path / f"{name}.parquet")
+    (tmp_path / "b.parquet").write_bytes((tmp_path / "a.parquet").read_bytes()[:-9])
+    with pytest.raises(ValueError, match=r"parquet: not a Parquet file that can be read"):
+        events(tmp_path)
+
+
 # ---- frames
 
 

@@ -96,7 +96,7 @@ class _Guess:
             self._rating()
             self._ids_by_values()
         for role in ("user", "item"):
-            if role not in self.found:
+            if self.found.get(role, "") == "":
                 self._refuse(role)
         self._refuse_one_for_two()
         return {role: self.found[role] for role in ("user", "item", "rating", "weight", "time") if role in self.found}

@@ -226,7 +226,7 @@ def _blocks(stream: IO[bytes], encoding: str) -> Iterator[bytes]:
         block, rest = block[:cut], block[cut:]
         if len(rest) > max(BLOCK, _LIMIT):
             raise _Doubtful
-        if block.startswith(codecs.BOM_UTF8):
+        if codecs.BOM_UTF8 in block:
             raise _Doubtful
         if block:
             yield block

@@ -205,7 +205,10 @@ def read_parquet(
     columns = {argument: column for argument, column in wanted.items() if column is not None}
     files = ParquetFiles(path)
     for argument, column in columns.items():
-        position(files.path, files.names, column, argument)
+        if files.names.count(files.names[position(files.path, files.names, column, argument)]) > 1:
+            raise ValueError(
+                f"{files.path}: several columns are named as that of {argument} is, {column!r}; rename all but one in the file"
+            )
     with files.naming():
         return events_of(
             files.whole_batches(columns, most),

@@ -91,6 +91,10 @@ class SampledColumn:
             return False
         if self.numbers is not None:
             return self.are_whole
+        if 2 * sum(isinstance(value, str) and (value[:1] in "[{" or "|" in value) for value in self.values) > len(
+            self.values
+        ):
+            return False  # lists of ids, in one field
         return all(isinstance(value, (str, int)) and not isinstance(value, bool) for value in self.values)
 
     @property

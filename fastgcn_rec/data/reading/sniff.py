@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from ..times import is_date
 from .lines import open_lines
-from .names import grade
+from .names import grade, title_grade
 from .text import TextFormat
 
 ROWS = 1000
@@ -22,7 +22,16 @@ _SEPARATORS = ("\t", "::", ";", "|", ",", None)  # blanks last: they are in text
 _MARKS = ("#", "%")
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 _COMMAS = re.compile(r"\s*[+-]?\d+(,\d+)?\s*", re.ASCII)
-
+_FOREIGN = {
+    r'\s*(\[\s*)?\{\s*("[^"]*"\s*:|\})': (
+        "JSON",
+        "make_dataset takes the frame that pandas.read_json or polars.read_ndjson makes of it",
+    ),
+    "%%MatrixMarket": (
+        "a Matrix Market file",
+        "scipy.sparse.save_npz saves what scipy.io.mmread reads of it, for read_npz",
+    ),
+}
 _DIGIT = re.compile(r"\d")
 
 Rows = list[list[str]]
@@ -58,6 +67,9 @@ def sniff(path: Path, *, names: Collection[str] = (), **given: Any) -> TextForma
     lines = _lines(path, form)
     if not lines:
         raise ValueError(f"{path}: the file is empty")
+    for begin, (kind, reader) in _FOREIGN.items():
+        if re.match(begin, lines[0]):
+            raise ValueError(f"{path} is {kind}, not a table of delimited text; {reader}")
     if "comment" not in given:
         form = replace(form, comment=_comment(path, lines, form, "sep" in given))
     if form.comment:
@@ -222,6 +234,7 @@ def _header(path: Path, rows: Rows, names: Collection[str]) -> bool:
     if names and set(names) <= set(first):
         return True
     graded = {role: [field for field in first if grade(field, role)] for role in ("user", "item", "rating", "time")}
+    graded["title"] = [field for field in first if title_grade(field)]
     named = bool(graded["user"]) or sum(map(bool, graded.values())) > 1
     if named and any(list(map(str.strip, row)) == first for row in rest):
         return True  # and again, which the reader refuses
@@ -230,7 +243,7 @@ def _header(path: Path, rows: Rows, names: Collection[str]) -> bool:
         return True  # pandas' own names of columns, and none of its index
     kinds = [(_kind(field), _kind_below(rest, at)) for at, field in enumerate(first)]
     doubtful = (len(first) > 2 and first == counted) or (len(rest) > 2 and _are_numbered(kinds, rest))
-    if any(own == below and own != "text" for own, below in kinds) and not doubtful:
+    if any(own == below and own not in ("text", "none") for own, below in kinds) and not doubtful:
         return False  # a number above numbers
     if any(own == "text" and below in ("number", "date") for own, below in kinds):
         return True

@@ -87,6 +87,8 @@ def _text_head(
 ) -> tuple[dict[str, Any], list[SampledColumn]]:
     """The form of a text file, as options of its reader, and its first rows."""
     given = {name: value for name, value in reading.items() if name in _SNIFFED}
+    if given.get("sep") == "":
+        raise ValueError(f"sep must be a text without line ends, or {BLANKS!r} for runs of blanks, got ''")
     if given.get("sep") == BLANKS:
         given["sep"] = None
     paths = files_of(paths_of(source))
@@ -108,11 +110,13 @@ def _text_head(
 
 def _parquet_head(source: Sequence[str]) -> list[SampledColumn]:
     files = ParquetFiles(paths_of(source))
-    batches = first_batches(files.batches({name: name for name in files.names}), _HEAD)
-    return [
-        SampledColumn(name, [value for rows in batches for value in sample_of(rows.column(n), _HEAD)], texts=False)
-        for n, name in enumerate(files.names)
-    ]
+    once = [name for name in files.names if files.names.count(name) == 1]
+    with files.naming():
+        batches = first_batches(files.batches({name: name for name in once}), _HEAD)
+    values = {
+        name: [value for rows in batches for value in sample_of(rows.column(n), _HEAD)] for n, name in enumerate(once)
+    }
+    return [SampledColumn(name, values.get(name, []), texts=False) for name in files.names]
 
 
 def _has_lines(path: Path, least: int, encoding: str | None) -> bool:
