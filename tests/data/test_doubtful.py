@@ -68,11 +68,13 @@ def test_times_of_several_sizes_are_refused_wherever_they_stand(tmp_path, rows, 
         assert read_frame(frame, time_unit="").time[rows - 2] == size
 
 
-def test_the_unit_of_times_is_that_of_files_with_rows(tmp_path):
-    put(tmp_path, "user,item,at\n", "0.csv")
-    put(tmp_path, table("user,item,at", user, item, lambda row: (S + row) * 1000), "1.csv")
+@pytest.mark.parametrize("first", ["", "# by us\n"])
+def test_the_unit_of_times_is_that_of_files_with_rows(tmp_path, first):
+    put(tmp_path, "", "00.csv")
+    for name, rows in (("0.csv", 0), ("1.csv", 60)):
+        put(tmp_path, first + table("user,item,at", user, item, lambda row: (S + row) * 1000, n=rows), name)
     assert events(tmp_path).time.tolist() == [S + row for row in range(60)]
-    put(tmp_path, table("user,item,at", user, item, lambda row: S + row), "2.csv")
+    put(tmp_path, first + table("user,item,at", user, item, lambda row: S + row), "2.csv")
     with pytest.raises(ValueError, match="as seconds of the 'ms' that the first rows seem to count"):
         events(tmp_path)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -92,12 +92,12 @@ def _text_head(
     if given.get("sep") == BLANKS:
         given["sep"] = None
     paths = files_of(paths_of(source))
-    path = next(
-        (path for least in (2, 1) for path in paths if _has_lines(path, least, given.get("encoding"))), paths[0]
-    )
     named = [column for column in columns.values() if isinstance(column, str) and column != ""]
-    form = sniff(path, names=named, **given)
-    names, rows = head(path, form, _HEAD)
+    for path in _filled(paths, given.get("encoding")):
+        form = sniff(path, names=named, **given)
+        names, rows = head(path, form, _HEAD)
+        if rows:
+            break
     found = {
         "sep": BLANKS if form.sep is None else form.sep,
         "header": form.header,
@@ -119,10 +119,16 @@ def _parquet_head(source: Sequence[str]) -> list[SampledColumn]:
     return [SampledColumn(name, values.get(name, []), texts=False) for name in files.names]
 
 
-def _has_lines(path: Path, least: int, encoding: str | None) -> bool:
-    """Whether a text file has so many lines that are not blank; the first may be the header."""
-    with TextFormat(quoted=False, encoding=encoding).rows(path, whole=False) as rows:
-        return len(list(islice(rows, least))) == least
+def _filled(paths: list[Path], encoding: str | None) -> Iterator[Path]:
+    """The files that may have rows first, by how many lines they begin with: a header and a row, one line, none."""
+
+    def has_lines(path: Path, least: int) -> bool:
+        with TextFormat(quoted=False, encoding=encoding).rows(path, whole=False) as rows:
+            return len(list(islice(rows, least))) == least
+
+    for least in (2, 1):
+        yield from (path for path in paths if has_lines(path, least))
+    yield paths[0]
 
 
 def paths_of(source: Sequence[str]) -> list[str]:
