@@ -73,7 +73,7 @@ void test_texts(int64_t n, int threads) {
       offsets[r + 1] = static_cast<O>(bytes.size());
     }
     Buffer<char> data(static_cast<int64_t>(bytes.size()));
-    std::copy(bytes.begin(), bytes.end(), data.data);
+    bytes.copy(data.data, bytes.size());
     Buffer<int32_t> codes(n);
     table.add<O>(offsets, data, n, codes, threads);
     for (int64_t r = 0; r < n; ++r) {
