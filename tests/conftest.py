@@ -1,7 +1,5 @@
 """Fixtures of all tests."""
 
-import signal
-
 import numpy as np
 import pytest
 import support  # first, since it may put another build in place of the module  # noqa: F401
@@ -9,11 +7,6 @@ import torch
 
 from fastgcn_rec.core import native
 from fastgcn_rec.data import download
-
-# Who starts the tests in the background, or under nohup, has them ignore these; what is tested is what they do.
-for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
-    if signal.getsignal(number) is signal.SIG_IGN:
-        signal.signal(number, usual)
 
 gpu = pytest.param(
     "cuda",

@@ -92,7 +92,9 @@ def test_a_signal_in_every_step_and_every_evaluation(kind, same_model, number, d
     )
 
 
-@pytest.mark.filterwarnings("ignore:Exception ignored in.*ZipFile.__del__")  # of one whose making was interrupted
+@pytest.mark.filterwarnings(
+    "ignore:Exception ignored in.*(ZipFile.__del__|_io.FileIO)"
+)  # of what was interrupted as it was made
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_exception_at_any_call(kind, data, tmp_path):
     training = Training(kind, data, tmp_path / "c.npz")
@@ -128,7 +130,7 @@ def test_an_exception_at_any_call(kind, data, tmp_path):
             file.unlink()
         counted(1 + (2 * place + 1) * total // 24)
         training.check(training.run())
-    gc.collect()  # a ZipFile that complains does so here
+    gc.collect()  # what complains does so here
 
 
 @pytest.mark.parametrize("kind", ["no choice", "refit"])
