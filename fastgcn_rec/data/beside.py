@@ -274,7 +274,7 @@ def _aligned(column: Array, rows: Ints) -> Array:
     if is_text(column):
         filled = np.full(rows.size, "", object)
     elif column.dtype.kind == "M":
-        filled = np.full(rows.size, np.datetime64("NaT"), column.dtype)
+        filled = np.full(rows.size, "NaT", column.dtype)
     elif none.any() and column.dtype.kind in "biu":
         filled = np.full(rows.size, np.nan)
     else:

@@ -182,7 +182,7 @@ def typed(texts: Sequence[str], decimal: str = ".") -> Array:
         except BadValue:  # of the form, and none, as the 31st of June
             return as_texts(texts)
         unit = "s" if seconds.dtype.kind == "i" else "us"
-        dates = np.full(len(plain), np.datetime64("NaT"), f"datetime64[{unit}]")
+        dates = np.full(len(plain), "NaT", f"datetime64[{unit}]")
         dates[rows] = (seconds if unit == "s" else np.round(seconds * 1e6).astype(np.int64)).astype(dates.dtype)
         return dates
     return as_texts(texts)
