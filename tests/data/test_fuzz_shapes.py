@@ -164,6 +164,6 @@ def framed(kind, columns):
     if kind == "duckdb":
         import duckdb
 
-        return duckdb.connect().from_arrow(table)
+        return duckdb.from_arrow(table)
     whole = pa.Table.from_batches(batches, table.schema)
     return whole if kind == "arrow" else pa.RecordBatchReader.from_batches(table.schema, batches)
