@@ -43,18 +43,7 @@ void sort_by_key(const Each& each, int64_t n_edges, int64_t n_keys, int64_t* ind
   in_parallel([&](int64_t t, int64_t* count) {
     each(t, stretches, [&](int64_t key, int64_t, float) { ++count[key >> shift]; });
   });
-  std::vector<int64_t> first(static_cast<size_t>(blocks) + 1);
-  int64_t sum = 0;
-  for (int64_t b = 0; b < blocks; ++b) {
-    first[static_cast<size_t>(b)] = sum;
-    for (int64_t t = 0; t < stretches; ++t) {
-      int64_t& count = at[static_cast<size_t>(t * blocks + b)];
-      const int64_t here = count;
-      count = sum;
-      sum += here;
-    }
-  }
-  first[static_cast<size_t>(blocks)] = sum;
+  const std::vector<int64_t> first = first_of_parts(at, stretches, blocks);
 
   const std::unique_ptr<Pair[]> pairs(new Pair[static_cast<size_t>(n_edges)]);
   const std::unique_ptr<float[]> pair_weights(weights != nullptr ? new float[static_cast<size_t>(n_edges)] : nullptr);

@@ -107,18 +107,7 @@ int64_t first_events(const I* users, const I* items, Order time, int64_t n_event
     });
   };
   each_stretch([](int64_t& count, int64_t) { ++count; });
-  std::vector<int64_t> first(static_cast<size_t>(parts) + 1);
-  int64_t sum = 0;
-  for (int64_t p = 0; p < parts; ++p) {
-    first[static_cast<size_t>(p)] = sum;
-    for (int64_t t = 0; t < stretches; ++t) {
-      int64_t& count = at[static_cast<size_t>(t * parts + p)];
-      const int64_t here = count;
-      count = sum;
-      sum += here;
-    }
-  }
-  first[static_cast<size_t>(parts)] = sum;
+  const std::vector<int64_t> first = first_of_parts(at, stretches, parts);
   each_stretch([&](int64_t& to, int64_t r) { rows[to++] = static_cast<R>(r); });
 
   // Within a part by pair; of each the earliest event stays, at the part's head.

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace fgr::cpu {
 
@@ -86,6 +87,24 @@ void parallel_rows(const int64_t* indptr, int64_t n_rows, int64_t cost, int thre
     const int64_t begin = first_row(c), end = c + 1 == chunks ? n_rows : first_row(c + 1);
     if (begin < end) fn(begin, end);
   });
+}
+
+// Where the parts of a stable counting sort begin [parts + 1]. at [stretches, parts], how much each stretch has of each
+// part, becomes where its first goes: parts in order, within a part the stretches in order.
+inline std::vector<int64_t> first_of_parts(std::vector<int64_t>& at, int64_t stretches, int64_t parts) {
+  std::vector<int64_t> first(static_cast<size_t>(parts) + 1);
+  int64_t sum = 0;
+  for (int64_t p = 0; p < parts; ++p) {
+    first[static_cast<size_t>(p)] = sum;
+    for (int64_t t = 0; t < stretches; ++t) {
+      int64_t& count = at[static_cast<size_t>(t * parts + p)];
+      const int64_t here = count;
+      count = sum;
+      sum += here;
+    }
+  }
+  first[static_cast<size_t>(parts)] = sum;
+  return first;
 }
 
 // Throws std::out_of_range unless every id lies in [low, n).
