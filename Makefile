@@ -81,7 +81,7 @@ check-emulated: $(VENV)/.installed-dev
 	find $(EMULATED) -name '*.gcda' -delete
 	$(EMULATED)/gpu_main check --small
 	$(EMULATED)/gpu_main time --seconds 600 --json $(EMULATED)/times.json && $(BIN)/python -m json.tool $(EMULATED)/times.json > /dev/null
-	FASTGCN_REC_EMULATED=$$(ls $(abspath $(EMULATED))/_C*.so) $(SANITIZED_PYTHON) -m pytest -q -rfE -k "not it_learns" $(addprefix tests/,$(addprefix ops/test_,propagate.py half_hop.py dense.py losses.py sample.py adam_step.py topk.py retrieve.py train_step.py random_walk.py neighbor_pool.py ppr.py emulator.py gpu_main.py) core/test_build.py \
+	FASTGCN_REC_EMULATED=$$(ls $(abspath $(EMULATED))/_C*.so) $(SANITIZED_PYTHON) -m pytest -q -rfE -k "not it_learns" $(addprefix tests/,$(addprefix ops/test_,propagate.py half_hop.py dense.py losses.py sample.py adam_step.py topk.py retrieve.py train_step.py columns.py train_step_columns.py row_hops.py row_step.py row_batch.py random_walk.py neighbor_pool.py ppr.py emulator.py gpu_main.py) core/test_build.py \
 	  negatives/test_negatives.py negatives/test_by_score.py algorithms/test_pagerank.py models/test_ngcf.py models/test_lightgcn_options.py)
 	@# gcovr takes counts beyond 2^32 for a fault of gcov's; the inner loop of a product is run more often
 	$(BIN)/gcovr --root . --filter csrc/cuda/ --merge-lines --fail-under-line 90 --gcov-ignore-parse-errors=suspicious_hits.warn_once_per_file $(EMULATED)
@@ -96,13 +96,13 @@ $(DIST)/.built: $(VENV)/.installed-dev $(PACKAGE) $(shell find tests docs benchm
 	FGR_CUDA=OFF FGR_WERROR=ON $(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir $(DIST) $(DIST)/*.tar.gz
 	touch $@
 
-# That wheel in an environment of its own, and the tests of the source distribution there.
+# That wheel in an environment of its own, and there the tests of the source distribution that a build or a package could break.
 check-cpu-only: $(DIST)/.built
 	test -x $(VENV)-cpu/bin/python || $(PYTHON) -m venv $(VENV)-cpu
 	$(VENV)-cpu/bin/python $(INSTALL) -c constraints.txt "torch==2.13.0" "$$(echo $(DIST)/*.whl)[test]"
 	$(VENV)-cpu/bin/python $(INSTALL) --no-deps --force-reinstall $(DIST)/*.whl
 	$(VENV)-cpu/bin/fastgcn-rec doctor | grep -q "CUDA: off: built without it"
-	cd $(DIST)/source/tests && HYPOTHESIS_PROFILE=few $(abspath $(VENV)-cpu/bin/python) -m pytest -q -c ../pyproject.toml --rootdir .. .
+	cd $(DIST)/source/tests && HYPOTHESIS_PROFILE=few $(abspath $(VENV)-cpu/bin/python) -m pytest -q -c ../pyproject.toml --rootdir .. house cli core ops/test_propagate.py models/test_behaviour.py
 
 # The same with the lowest versions that pyproject.toml allows; those of NumPy and SciPy exist for Python 3.10 and 3.11. Old packages may warn;
 # threads and interrupts do not depend on them.

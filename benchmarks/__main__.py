@@ -1,4 +1,4 @@
-"""``python -m benchmarks CASE ...``: times the cases, prints tables, writes JSON. ``report`` draws the pictures."""
+"""``python -m benchmarks CASE ...``: times the cases, prints tables, writes JSON. ``report`` draws the pictures, ``results`` measures the field."""
 
 from __future__ import annotations
 
@@ -30,8 +30,11 @@ CASES = (
     "pinsage",
     "train",
     "scale",
+    "item_scale",
+    "rows",
     "reading",
     "call",
+    "ranks",
 )
 
 
@@ -39,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     if argv[:1] == ["report"]:
         return _report(argv[1:])
+    if argv[:1] == ["results"]:
+        return importlib.import_module(".field", __package__).main(argv[1:])
     args = _parser().parse_args(argv)
     settings = Settings(args.data, torch.device(args.device), args.dim, args.quick, rows=int(args.rows))
     context = run_context(argv, settings)

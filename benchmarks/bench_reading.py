@@ -1,4 +1,7 @@
-"""From a Parquet file to a data set: reading, numbering of ids, each user's random fifth held out; seconds and memory, each run in a process of its own."""
+"""From Parquet files to a data set: reading, numbering of ids, each user's random fifth held out; seconds and memory, each run in a process of its own.
+
+Beyond MOST_COMPARED rows ours alone, of files that are drawn as they are written: ``python -m benchmarks reading --rows 500e6``.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ import numpy as np
 from .harness import Record, Settings, quartiles
 
 FRACTION = 0.2
+MOST_COMPARED = 200_000_000
 Counts = dict[str, int]
 
 
@@ -26,6 +30,8 @@ def records(settings: Settings) -> list[Record]:
     contenders = [name for name in CONTENDERS if importlib.util.find_spec(name) or name == "ours"]
     found: list[Record] = []
     with tempfile.TemporaryDirectory() as folder:
+        if rows > MOST_COMPARED:
+            return [_larger(Path(folder), rows)]
         for ids in ("integers", "texts"):
             path = Path(folder) / f"{ids}.parquet"
             write(path, rows, ids == "texts")
@@ -72,6 +78,59 @@ def _records(case: str, rows: int, runs: dict[str, list[Record]]) -> list[Record
             }
         )
     return found
+
+
+def _larger(folder: Path, rows: int) -> Record:
+    """Of 25 events a user and 250 an item, in files of 2^26 rows: the peak of reading them, and of the graph of the training part."""
+    write_larger(folder, rows, rows // 25, rows // 250)
+    command = [sys.executable, "-m", "benchmarks.bench_reading", "larger", str(folder)]
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    on_disk = sum(file.stat().st_size for file in folder.iterdir())
+    own = {"case": "reading larger", "data": f"synthetic:{rows}", "device": "cpu", "rows": rows}
+    return {**own, "files_mib": round(on_disk / 2**20), **json.loads(output), "load": round(os.getloadavg()[0], 1)}
+
+
+def write_larger(folder: Path, rows: int, n_users: int, n_items: int) -> None:
+    """Events of power-law degrees in the order of their time, a stretch of 2^20 at a time."""
+    import pyarrow
+    import pyarrow.parquet
+
+    names = ("user", "item", "time")
+    schema = pyarrow.schema([(name, pyarrow.int64()) for name in names])
+    for number, first in enumerate(range(0, rows, 1 << 26)):
+        with pyarrow.parquet.ParquetWriter(folder / f"part-{number:03d}.parquet", schema) as file:
+            for begin in range(first, min(rows, first + (1 << 26)), 1 << 20):
+                rng = np.random.default_rng(begin)
+                when = 1_500_000_000 + np.arange(begin, min(rows, begin + (1 << 20)))
+                drawn = [
+                    (n * rng.random(when.size) ** power).astype(np.int64) for n, power in ((n_users, 2), (n_items, 3))
+                ]
+                raw = [(side * 0x9E3779B1 + 7) % 2**40 for side in drawn]
+                file.write_table(pyarrow.table(dict(zip(names, (*raw, when), strict=True)), schema=schema))
+
+
+def _read_larger(folder: str) -> None:
+    from fastgcn_rec.data import load_dataset
+
+    start, before = time.perf_counter(), _memory("VmRSS")
+    data = load_dataset(f"{folder}/*.parquet", split="random", test=FRACTION)
+    seconds, peak = time.perf_counter() - start, _memory("VmHWM")
+    Path("/proc/self/clear_refs").write_text("5")  # a peak of its own for the graph
+    start = time.perf_counter()
+    graph = data.graph()
+    built, graph_peak = time.perf_counter() - start, _memory("VmHWM")
+    rows = len(data.train) + len(data.test) + data.dropped_duplicates
+    found = {
+        "seconds": round(seconds, 1),
+        "peak_mib": round(peak / 2**20),
+        "peak_bytes_per_row": round((peak - before) / rows, 1),
+        "graph_seconds": round(built, 1),
+        "graph_peak_mib": round(graph_peak / 2**20),
+        "edges": graph.n_edges,
+        "repeats": data.dropped_duplicates,
+        **_counts(data.n_users, data.n_items, len(data.train), len(data.test)),
+    }
+    print(json.dumps(found))
 
 
 def write(path: Path, rows: int, texts: bool) -> None:
@@ -168,7 +227,9 @@ def _memory(what: str) -> int:
         return next(int(line.split()[1]) for line in status if line.startswith(what)) * 1024
 
 
-if __name__ == "__main__":
+if __name__ == "__main__" and sys.argv[1] == "larger":
+    _read_larger(sys.argv[2])
+elif __name__ == "__main__":
     job = CONTENDERS[sys.argv[1]](sys.argv[2])
     before, start = _memory("VmRSS"), time.perf_counter()
     counts = job()

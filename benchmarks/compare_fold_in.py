@@ -35,7 +35,7 @@ def without(data: Dataset, side: str, held: np.ndarray) -> Dataset:
 def trained(data: Dataset, args: argparse.Namespace) -> Recommender:
     recipe = RECIPES[args.recipe]
     model = recipe.make_model(data, seed=args.seed)
-    config = dataclasses.replace(recipe.train, protocol="none", refit=False, epochs=args.epochs, seed=args.seed)
+    config = recipe.train.replaced(protocol="none", refit=False, epochs=args.epochs, seed=args.seed)
     start = time.perf_counter()
     fit(model, data, config, progress=False)
     print(f"trained on {len(data.train):,} edges in {time.perf_counter() - start:.0f} s", flush=True)

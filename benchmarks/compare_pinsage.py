@@ -5,6 +5,9 @@ The rest is split as the data set is by default. Each model is trained once a se
 ranks (1) the items it was trained on, against the test part, and (2), grown by ``with_items``, the held-out items, which bring their first
 0 or 5 events as edges and whose other events are to be found, among the held-out items alone and among all. Users whose edges the new items
 bring see these as their own. Nothing is chosen on the test part.
+
+``--contenders "text vectors"`` (and ``"words and text vectors"``) read the titles by the encoder of the extra ``text``. ``--trend 0.07`` ranks with what
+is popular now too, of the same trainings: PinSAGE's ``trend``.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from fastgcn_rec import Graph, PinSAGE, Popularity, evaluate, fit
 from fastgcn_rec.data import Dataset, Edges
 from fastgcn_rec.data.rows import last_ranks
 from fastgcn_rec.experiments.recipes import RECIPES
-from fastgcn_rec.features import Categorical, Features, Numeric, Text
+from fastgcn_rec.features import Categorical, Embedding, Features, Numeric, Text, text_vectors
 
 from .harness import Record, Settings, command_of, dataset_named, run_context, write_results
 
@@ -37,19 +40,42 @@ EPOCHS = {"online-retail": 8, "ml-1m": 4, "ml-100k": 8}
 MODEL = {"linear": True, "top": 20, "n_walks": 1000, "walk_length": 1, "degree_power": 0.5, "history": 30, "round_share": 0.1,
          "cold_share": 0.3}  # fmt: skip
 TRAIN = dataclasses.replace(RECIPES["pinsage"].training(), eval_every=1)
-CONTENDERS = {  # with ids as a column, with the graph
-    "features only": (False, False),
-    "features and ids": (True, False),
-    "features and graph": (False, True),
-    "PinSAGE": (True, True),
+VECTOR = {"title_vector": Embedding()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Contender:
+    """What a model sees: the titles' words (where COLUMNS has them) or their vectors, the ids, the graph."""
+
+    ids: bool = False
+    graph: bool = False
+    words: bool = True
+    vectors: bool = False
+
+    def features(self, data: str) -> Features:
+        left_out = {"id": self.ids, "title": self.words}
+        columns = {name: kind for name, kind in COLUMNS[data].items() if left_out.get(name, True)}
+        return Features(columns | (VECTOR if self.vectors else {}))
+
+
+CONTENDERS = {
+    "features only": Contender(),
+    "features and ids": Contender(ids=True),
+    "features and graph": Contender(graph=True),
+    "PinSAGE": Contender(ids=True, graph=True),
+    "text vectors": Contender(words=False, vectors=True),
+    "words and text vectors": Contender(vectors=True),
+    "PinSAGE, text vectors": Contender(ids=True, graph=True, vectors=True),
 }
 GIVEN = (0, 5)
 KS = (20,)
 
 
-def described(data: Dataset) -> Dataset:
-    """With the items' ids as a column, and the years also in fives, as categories."""
+def described(data: Dataset, vectors: bool = False) -> Dataset:
+    """With the items' ids as a column, the years also in fives, as categories, and the ``vectors`` of their titles."""
     info = {**data.item_info, "id": data.item_ids}
+    if vectors:
+        info["title_vector"] = text_vectors(info["title"])
     if "year" in info:
         known = ~np.isnan(info["year"].astype(float))
         info["period"] = np.array([str(int(y) // 5) if k else "" for y, k in zip(info["year"], known, strict=True)])
@@ -126,10 +152,11 @@ def compare(task: Task, args: argparse.Namespace, seed: int) -> list[Record]:
     records += [judged(task, given, "random", lambda users: chance[users]) for given in GIVEN]
     held_info = {name: column[task.held] for name, column in task.whole.item_info.items()}
     for name in args.contenders:
-        with_ids, with_graph = CONTENDERS[name]
-        columns = {key: kind for key, kind in COLUMNS[args.data].items() if key != "id" or with_ids}
-        layers = args.layers if with_graph else 0
-        model = PinSAGE(task.train, Features(columns), num_layers=layers, seed=seed, **MODEL | {"top": args.top})
+        contender = CONTENDERS[name]
+        layers = args.layers if contender.graph else 0
+        features = contender.features(args.data)
+        options = {"num_layers": layers, "seed": seed, **MODEL, "top": args.top}
+        model = PinSAGE(task.train, features, **options)
         start = time.perf_counter()
         history = fit(model, task.train, TRAIN, epochs=args.epochs, seed=seed, progress=False)
         trained: Record = {
@@ -137,16 +164,21 @@ def compare(task: Task, args: argparse.Namespace, seed: int) -> list[Record]:
             "best_epoch": history.best_epoch,
             "valid": history.best_metric,
         }
-        records.append({"case": "warm", "contender": name, **trained, **evaluate(model, task.train.test, ks=KS)})
-        for given in GIVEN:
-            known, _ = task.edges(given)
-            by_item = Graph.from_edges(known.items, known.users, len(task.held), task.whole.n_users).to_scipy()
-            start = time.perf_counter()
-            grown = model.with_items(held_info, by_item, task.whole.item_ids[task.held])
-            users, items = grown.scoring_vectors()
-            seconds = time.perf_counter() - start
-            record = judged(task, given, name, lambda rows, u=users, i=items: u[rows] @ i.T)
-            records.append(record | {"seconds": seconds})
+        models = {name: model}
+        if args.trend:
+            models[f"{name}, trend"] = PinSAGE(task.train, features, trend=args.trend, **options)
+            models[f"{name}, trend"].load_state_dict(dict(model.named_parameters()), strict=False)
+        for called, one in models.items():
+            records.append({"case": "warm", "contender": called, **trained, **evaluate(one, task.train.test, ks=KS)})
+            for given in GIVEN:
+                known, _ = task.edges(given)
+                by_item = Graph.from_edges(known.items, known.users, len(task.held), task.whole.n_users).to_scipy()
+                start = time.perf_counter()
+                grown = one.with_items(held_info, by_item, task.whole.item_ids[task.held])
+                users, items = grown.scoring_vectors()
+                seconds = time.perf_counter() - start
+                record = judged(task, given, called, lambda rows, u=users, i=items: u[rows] @ i.T)
+                records.append(record | {"seconds": seconds})
         print(f"seed {seed}, {name}: {trained}", flush=True)
     return [{"seed": seed, **record} for record in records]
 
@@ -172,13 +204,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--share", type=float, default=0.1, help="of the items to hold out")
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--top", type=int, default=MODEL["top"], help="neighbours of an item")
-    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
+    parser.add_argument(
+        "--contenders", nargs="+", choices=CONTENDERS, default=[name for name, c in CONTENDERS.items() if not c.vectors]
+    )
+    parser.add_argument("--trend", type=float, default=0.0, help="PinSAGE's trend; needs times. 0: without")
     parser.add_argument("--epochs", type=int, help="default: by data set")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--json", type=Path)
     args = parser.parse_args(argv)
     args.epochs = args.epochs or EPOCHS[args.data]
-    whole = described(dataset_named(args.data))
+    whole = described(dataset_named(args.data), any(CONTENDERS[name].vectors for name in args.contenders))
     records: list[Record] = []
     for seed in args.seeds:
         records += compare(Task.make(whole, args.share, seed), args, seed)
@@ -186,8 +221,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.json:
         context: dict[str, Any] = run_context(argv, Settings(args.data, torch.device("cpu")))
         context["command"] = command_of("benchmarks.compare_pinsage", argv)
-        context["model"] = MODEL | {"top": args.top}
-        context["train"] = dataclasses.asdict(dataclasses.replace(TRAIN, epochs=args.epochs))
+        context["model"] = MODEL | {"top": args.top, "trend": args.trend}
+        context["train"] = dataclasses.asdict(TRAIN.replaced(epochs=args.epochs))
         write_results(args.json, context, records)
         print(f"written: {args.json}")
     return 0

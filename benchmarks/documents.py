@@ -15,11 +15,14 @@ from pathlib import Path
 from .harness import Record, read_results
 from .tables import TABLES as CPU_TABLES
 from .tables import Table, value_text
+from .tables_choices import TABLES as CHOICES_TABLES
+from .tables_field import TABLES as FIELD_TABLES
 from .tables_gpu import TABLES as GPU_TABLES
+from .tables_scale import TABLES as SCALE_TABLES
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-TABLES = {**CPU_TABLES, **GPU_TABLES}
+TABLES = {**CPU_TABLES, **CHOICES_TABLES, **FIELD_TABLES, **GPU_TABLES, **SCALE_TABLES}
 LEVELS = {"v3": "AVX2", "v4": "AVX-512"}
 _MARKED = re.compile(
     r"(?P<open><!-- (?P<kind>table|figure): (?P<what>[^\n]*?) -->)(?P<content>.*?)(?P<close><!-- end -->)", re.DOTALL

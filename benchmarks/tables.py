@@ -146,35 +146,6 @@ def races(*cases: str) -> Table:
     )
 
 
-SCALE = Table(
-    where=lambda r: r["case"] == "scale" and r["device"] == "cpu",
-    same=lambda r: (r["edges"], r["device"]),
-    order=lambda r: r["edges"],
-    columns={
-        "edges": field("edges"),
-        "graph, ns an edge": field("graph_ns_per_edge"),
-        "hop": field("hop_ns_per_edge"),
-        "step, BPR, 3 layers": field("step_ns_per_edge"),
-        "peak, MiB": field("peak_mib"),
-        "predicted, MiB": field("predicted_mib"),
-    },
-    one_machine=True,
-)
-
-TOPK_SCALE = Table(
-    where=lambda r: r["case"] == "topk_scale" and r["device"] == "cpu",
-    same=lambda r: (r["queries"], r["items"], r["device"]),
-    columns={
-        "queries x items": lambda row: f"{row[0]['queries']:,} x {row[0]['items']:,}",
-        "seconds": field("seconds"),
-        "memory added at the peak, MiB": field("peak_mib"),
-        "sorting what is excluded, MiB": field("exclusion_mib"),
-        "the matrix would take, MiB": field("scores_mib"),
-    },
-    one_machine=True,
-)
-
-
 # Quality.
 def recipes(*data: str) -> Table:
     return Table(
@@ -209,19 +180,8 @@ def named(case: str, title: str, column: str = "name", **more: str) -> Table:
     )
 
 
-def choices(group: str, title: str = "setting", **columns: str) -> Table:
-    return Table(
-        where=lambda r: r["case"] == "choice" and r["group"] == group,
-        columns={title: field("setting"), **{head: field(name) for head, name in columns.items()}, **METRICS},
-    )
-
-
-def _without_metric(table: Table, name: str) -> Table:
+def without_metric(table: Table, name: str) -> Table:
     return dataclasses.replace(table, columns={head: cell for head, cell in table.columns.items() if head != name})
-
-
-def recall_only(table: Table) -> Table:
-    return _without_metric(table, "NDCG@20")
 
 
 def _plus_minus(name: str) -> Cell:
@@ -276,7 +236,16 @@ COLD_USERS = Table(
     },
 )
 
-ITEMS = ("popularity", "random", "features only", "features and graph", "features and ids", "PinSAGE")
+SEEN = (
+    "features only",
+    "text vectors",
+    "words and text vectors",
+    "features and graph",
+    "features and ids",
+    "PinSAGE",
+    "PinSAGE, text vectors",
+)
+ITEMS = ("popularity", "random", *SEEN, *(f"{name}, trend" for name in SEEN))
 
 
 def new_items(data: str) -> Table:
@@ -333,9 +302,16 @@ WITHOUT_TRAINING = Table(
 )
 
 
-def _plain(case: str, **columns: str) -> Table:
+def plain(case: str, **columns: str) -> Table:
     return Table(where=lambda r: r["case"] == case, columns={head: field(name) for head, name in columns.items()})
 
+
+PLACES = {  # of held-out items
+    "among new, 0 events": "recall@20 new 0",
+    "among new, 5 events": "recall@20 new 5",
+    "among all, 0": "recall@20 all 0",
+    "among all, 5": "recall@20 all 5",
+}
 
 TABLES: Mapping[str, Table] = {
     "hops and steps": races("propagate", "step", "loss", "adam", "graph"),
@@ -344,50 +320,27 @@ TABLES: Mapping[str, Table] = {
     "pagerank": races("ppr"),
     "ngcf": races("ngcf"),
     "pinsage": races("pinsage"),
-    "scale": SCALE,
-    "retrieve at scale": TOPK_SCALE,
-    "reading": Table(
-        where=lambda r: r["case"].startswith("reading/"),
-        same=lambda r: (r["case"], r["rows"], r["contender"]),
-        columns={
-            "rows, ids": lambda row: f"{row[0]['rows']:,}, {row[0]['case'].split('/')[1].split()[0]}",
-            "who": field("contender"),
-            "seconds": field("seconds"),
-            "time / ours": field("ratio"),
-            "peak, MiB": field("peak_mib"),
-        },
-        one_machine=True,
-    ),
-    "pagerank once": _plain("ppr once", what="what", ms="ms", MiB="mib"),
+    "pagerank once": plain("ppr once", what="what", ms="ms", MiB="mib"),
     "trials": TRIALS,
-    "bfloat16": _plain(
+    "bfloat16": plain(
         "bfloat16",
         seed="seed",
         storage="storage",
         **{"held-out Recall@20": "recall@20", "training, s": "seconds_train"},
     ),
     "recipes": recipes("gowalla", "yelp2018"),
-    "recipes on other data": _without_metric(recipes("ml-1m", "online-retail", "ml-100k"), "the test part was read"),
-    "published on gowalla": named("published", "gowalla, published", data="gowalla"),
-    "published on yelp2018": named("published", "yelp2018, published", data="yelp2018"),
+    "recipes on other data": without_metric(recipes("ml-1m", "online-retail", "ml-100k"), "the test part was read"),
     "demo": named("demo", "`make demo`, ml-100k"),
     "without training": WITHOUT_TRAINING,
     "test before softmax": named("attempt", "before the recipe `softmax`", "setting", name="softmax"),
     "test before yelp2018": named("attempt", "beside the recipe `yelp2018`", "setting", name="yelp2018"),
+    "test before chebycf": named("attempt", "before the recipe `chebycf`", "setting", name="chebycf"),
+    "test before best": Table(
+        where=lambda r: r["case"] == "attempt" and r["name"] in ("gowalla", "best"),
+        columns={"beside the recipe": lambda row: f"`{row[0]['name']}`", "setting": field("setting"), **METRICS},
+    ),
     "test before ngcf": named("attempt", "before the recipe `ngcf`", "setting", name="ngcf"),
     "ngcf as published": named("ngcf as published", "epoch", "epoch"),
-    "choices: gowalla": choices("gowalla softmax"),
-    "choices: yelp2018": choices("yelp2018 softmax"),
-    "choices: schedule": recall_only(choices("softmax schedule")),
-    "choices: filter": choices("filter"),
-    "choices: ngcf": recall_only(choices("ngcf 20")),
-    "choices: ngcf form": recall_only(choices("ngcf form", temperature="temperature")),
-    "choices: ngcf layers": recall_only(choices("ngcf layers")),
-    "choices: lightgcn": choices("lightgcn options", "option"),
-    "choices: pinsage": recall_only(choices("pinsage online-retail")),
-    "choices: pinsage options": recall_only(choices("pinsage options")),
-    "choices: pinsage layers": recall_only(choices("pinsage layers")),
-    "choices: fold in": recall_only(choices("fold in MF", "new user's vector")),
     "samplers": SAMPLERS,
     "fold in": FOLD_IN,
     "cold users": COLD_USERS,

@@ -24,16 +24,20 @@
 #include "fgr/half_hop.h"
 #include "fgr/id_table.h"
 #include "fgr/l2_loss.h"
+#include "fgr/nearest_rows.h"
 #include "fgr/pair_loss.h"
 #include "fgr/ppr.h"
 #include "fgr/ppr_push.h"
 #include "fgr/propagate.h"
 #include "fgr/random_walk.h"
 #include "fgr/retrieve.h"
+#include "fgr/row_step.h"
 #include "fgr/sample.h"
 #include "fgr/scatter_rows.h"
 #include "fgr/select_negatives.h"
+#include "fgr/slim.h"
 #include "fgr/softmax_loss.h"
+#include "fgr/sparse_inverse.h"
 #include "fgr/text_lines.h"
 #include "fgr/topk.h"
 #include "fgr/train_step.h"
@@ -252,6 +256,8 @@ struct RetrievalArgs {
   }
 };
 
+#include "bindings_step.inc"
+
 // On the CPU only; the result holds what only the run can size, Python copies it out.
 void bind_push(py::module_& m) {
   using Push = cpu::PprPush;
@@ -269,7 +275,10 @@ void bind_push(py::module_& m) {
       });
 }
 
+#include "bindings_args.inc"
 #include "bindings_data.inc"
+#include "bindings_inverse.inc"
+#include "bindings_neighbours.inc"
 
 // The ops of one backend: `Where` is the thread count (cpu) or the stream (cuda), always the last argument.
 #define FGR_BACKEND cpu
@@ -278,6 +287,9 @@ void bind_push(py::module_& m) {
 #define FGR_NAME(op) op "_cpu"
 #define FGR_BIND bind_cpu
 #include "bindings_ops.inc"
+#undef FGR_BIND
+#define FGR_BIND bind_rows_cpu
+#include "bindings_rows.inc"
 #undef FGR_BACKEND
 #undef FGR_WHERE
 #undef FGR_WHERE_ARG
@@ -291,6 +303,9 @@ void bind_push(py::module_& m) {
 #define FGR_NAME(op) op "_cuda"
 #define FGR_BIND bind_cuda
 #include "bindings_ops.inc"
+#undef FGR_BIND
+#define FGR_BIND bind_rows_cuda
+#include "bindings_rows.inc"
 
 // How a device builds a graph, which is not how the CPU does.
 void bind_build_cuda(py::module_& m) {
@@ -331,6 +346,7 @@ PYBIND11_MODULE(_C, m) {
         return Graph{n_users,  n_items, indptr, indices, weight,  indptr_t,     indices_t,
                      weight_t, split,   heavy,  n_split, n_heavy, heavy_degree, part_edges};
       }));
+  bind_step(m);
   py::class_<RetrievalArgs>(m, "Retrieval", py::module_local())
       .def(py::init([](Address queries, Address items, int64_t n_queries, int64_t n_items, int64_t dim, bool cosine,
                        Address subset, int64_t n_candidates, Address indptr, Address indices, int64_t n_exclude_rows,
@@ -348,10 +364,14 @@ PYBIND11_MODULE(_C, m) {
   bind_threads(m);
   bind_build(m);
   bind_push(m);
+  bind_neighbours(m);
   bind_events(m);
+  bind_inverse(m);
   bind_cpu(m);
+  bind_rows_cpu(m);
 #if defined(FGR_WITH_CUDA)
   bind_cuda(m);
+  bind_rows_cuda(m);
   bind_build_cuda(m);
 #endif
 #if defined(FGR_EMULATE)

@@ -23,6 +23,31 @@ class Graph:
         part_edges: int,
     ) -> None: ...
 
+class StepShare:
+    def __init__(
+        self,
+        parts: int,
+        *,
+        whole_dim: int = 0,
+        first_column: int = 0,
+        own_z: Address = None,
+        own_ridge: Address = None,
+        z: Address = None,
+        ridge: Address = None,
+        scaled_seed: Address = None,
+        seed: Address = None,
+        direct: Address = None,
+        first_row: int = 0,
+        last_row: int = 0,
+        scores: Address = None,
+        ld: int = 0,
+        factor: Address = None,
+        row_loss: Address = None,
+        grad: Address = None,
+        user_rows: Address = None,
+        item_rows: Address = None,
+    ) -> None: ...
+
 class Retrieval:
     def __init__(
         self,
@@ -57,6 +82,44 @@ class PprPush:
     def n_entries(self) -> int: ...
     def copy(self, indptr: Address, ids: Address, scores: Address) -> None: ...
 
+class Slim:
+    def __init__(
+        self,
+        graph: Graph,
+        l1: float,
+        l2: float,
+        tolerance: float,
+        neighbours: int,
+        most_sweeps: int,
+        threads: int,
+    ) -> None: ...
+    def n_entries(self) -> int: ...
+    def n_open(self) -> int: ...
+    def worst_gap(self) -> float: ...
+    def copy(self, indptr: Address, ids: Address, values: Address) -> None: ...
+
+def nearest_rows(
+    indptr: Address,
+    indices: Address,
+    value: Address,
+    n_rows: int,
+    indptr_t: Address,
+    indices_t: Address,
+    value_t: Address,
+    n_columns: int,
+    n_b: int,
+    law: int,
+    of_a: Address,
+    of_b: Address,
+    shrinkage: float,
+    first: int,
+    k: int,
+    ids: Address,
+    likeness: Address,
+    total: Address,
+    threads: int,
+) -> None: ...
+
 class IntegerTable:
     def __init__(self) -> None: ...
     def __len__(self) -> int: ...
@@ -84,7 +147,7 @@ def split_lines(
 ) -> int: ...
 def whole_numbers(offsets: Address, bytes: Address, n: int, out: Address) -> bool: ...
 def short_decimals(offsets: Address, bytes: Address, n: int, out: Address) -> bool: ...
-def take(table: Address, codes: Address, n: int, out: Address, threads: int) -> None: ...
+def take(table: Address, codes: Address, n: int, wide: bool, out: Address, threads: int) -> None: ...
 def first_events(
     wide: bool,
     users: Address,
@@ -142,12 +205,32 @@ def merge_duplicates(indptr: Address, indices: Address, weight: Address, n_rows:
 def alias_table(
     indptr: Address, indices: Address, weight: Address, n_rows: int, n_cols: int, alias: Address, threads: int
 ) -> None: ...
+def gram_sizes(g: Graph, most: int, sizes: Address, threads: int) -> None: ...
+def gram_rows(
+    g: Graph, diagonal: Address, indptr: Address, indices: Address, values: Address, threads: int
+) -> None: ...
+def inverse_factor(
+    a_indptr: Address,
+    a_indices: Address,
+    a_values: Address,
+    diagonal: Address,
+    n_rows: int,
+    least: float,
+    most: int,
+    indptr: Address,
+    indices: Address,
+    values: Address,
+    threads: int,
+) -> None: ...
+def factor_scores(
+    rows: Graph, factor: Graph, before: Address, after: Address, own: Address, scores: Address, threads: int
+) -> None: ...
 def check_csr(indptr: Address, indices: Address, n_rows: int, n_cols: int, n_edges: int) -> None: ...
 def pair_loss_workspace_bytes(batch: int) -> int: ...
 def parallel_regions() -> int: ...
 def grain() -> int: ...
 def set_grain(work: int) -> None: ...
-def l2_loss_workspace_bytes(n: int) -> int: ...
+def l2_loss_workspace_bytes(n: int, dim: int) -> int: ...
 def select_negatives_workspace_bytes(batch: int, m: int) -> int: ...
 
 # Each op of csrc/bindings_ops.inc, as <op>_cpu and, where CUDA is built, <op>_cuda, and how a device builds a graph; fastgcn_rec.core.native.call names them.

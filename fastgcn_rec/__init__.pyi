@@ -22,6 +22,8 @@ from .features import guess_columns as guess_columns
 from .models import EASE as EASE
 from .models import MF as MF
 from .models import NGCF as NGCF
+from .models import SLIM as SLIM
+from .models import Blend as Blend
 from .models import GraphFilter as GraphFilter
 from .models import ItemKNN as ItemKNN
 from .models import LightGCN as LightGCN
@@ -29,6 +31,8 @@ from .models import PinSAGE as PinSAGE
 from .models import Popularity as Popularity
 from .models import Recommender as Recommender
 from .models import RP3beta as RP3beta
+from .models import SparseEASE as SparseEASE
+from .models import UserKNN as UserKNN
 from .ops import Adam as Adam
 from .ops import TrainStep as TrainStep
 from .ops import adam_step as adam_step
@@ -57,9 +61,12 @@ from .ops import unseen_mask as unseen_mask
 from .ranking import FoldIn as FoldIn
 from .ranking import Index as Index
 from .ranking import Indexed as Indexed
+from .ranking import Recommendations as Recommendations
 from .ranking import TwoStage as TwoStage
 from .ranking import Vectors as Vectors
 from .ranking import evaluate as evaluate
+from .ranking import evaluate_users as evaluate_users
+from .ranking import read_recommendations as read_recommendations
 from .ranking import write_recommendations as write_recommendations
 from .ranking import write_vectors as write_vectors
 from .training import TrainConfig as TrainConfig

@@ -33,13 +33,17 @@ class Objective(Checked):
     1.0
     >>> Objective(loss="bpr", logq=1)
     Traceback (most recent call last):
-    ValueError: Objective: logq and negative_weight are the softmax's, got 1.0 and 1.0 with loss='bpr'; leave them at 0 and 1
+    ValueError: Objective: logq, logq_density and negative_weight are the softmax's, got 1.0, 0.0 and 1.0 with loss='bpr'; leave them at 0, 0 and 1
     """
 
     rules: ClassVar[tuple[Rule, ...]] = (
         (("batch_size",), "be >= 1", lambda value: value >= 1),
         (("temperature",), "be > 0 and finite", lambda value: 0 < value < math.inf),
-        (("reg", "margin", "negative_weight"), "be >= 0 and finite", lambda value: 0 <= value < math.inf),
+        (
+            ("reg", "margin", "negative_weight", "logq_density"),
+            "be >= 0 and finite",
+            lambda value: 0 <= value < math.inf,
+        ),
         (("logq",), "be finite", math.isfinite),
         (("seed",), "lie in [0, 2^63)", lambda value: 0 <= value < 1 << 63),
     )
@@ -48,6 +52,7 @@ class Objective(Checked):
     temperature: float = 0.1
     negative_weight: float = 1.0
     logq: float = 0.0
+    logq_density: float = 0.0
     margin: float = 1.0
     reg: float = 1e-4
     sampler: Literal["user", "edge"] = "edge"
@@ -56,13 +61,18 @@ class Objective(Checked):
 
     def problems(self) -> Iterator[str]:
         yield from super().problems()
-        if self.loss != "softmax" and (self.logq, self.negative_weight) != (0, 1):
+        if self.loss != "softmax" and (self.logq, self.logq_density, self.negative_weight) != (0, 0, 1):
             yield (
-                f"logq and negative_weight are the softmax's, got {self.logq} and {self.negative_weight} with loss={self.loss!r}; "
-                "leave them at 0 and 1"
+                f"logq, logq_density and negative_weight are the softmax's, got {self.logq}, {self.logq_density} and {self.negative_weight} "
+                f"with loss={self.loss!r}; leave them at 0, 0 and 1"
             )
         if self.loss == "softmax" and self.batch_size < 2:
             yield f"the softmax ranks an item above the batch's others, so batch_size must be >= 2, got {self.batch_size}"
+
+    def logq_on(self, graph: Graph) -> float:
+        """max(logq, min(1, logq_density * density)), density the part of all pairs that are edges, of the users and items that have any."""
+        pairs = int((graph.user_degree > 0).sum()) * int((graph.item_degree > 0).sum())
+        return max(self.logq, min(1.0, self.logq_density * graph.n_edges / pairs)) if self.logq_density else self.logq
 
 
 def loss_of(
@@ -88,8 +98,9 @@ def loss_of(
 
 
 def item_bias(objective: Objective, graph: Graph) -> Tensor | None:
-    """-logq * log q of every item, float64 [n_items], q the probability that ``objective.sampler`` draws it as a positive; None for logq = 0."""
-    if objective.logq == 0:
+    """-logq * log q of every item, float64 [n_items], logq that on ``graph``, q the probability that ``objective.sampler`` draws it as a positive;
+    None for logq = 0."""
+    if (logq := objective.logq_on(graph)) == 0:
         return None
 
     def made() -> Tensor:
@@ -103,4 +114,4 @@ def item_bias(objective: Objective, graph: Graph) -> Tensor | None:
         law = degree.clamp(min=degree[degree > 0].min()) / outer_sum(degree[:, None], degree[:, None])[1]
         return -in_pieces(torch.log, law)
 
-    return objective.logq * graph.cached(("item_bias", objective.sampler), made)
+    return logq * graph.cached(("item_bias", objective.sampler), made)

@@ -1,5 +1,6 @@
 """A file of each kind that is read again: its bytes, and how it is read and used."""
 
+import dataclasses
 import functools
 import importlib.util
 import io
@@ -20,7 +21,8 @@ from fastgcn_rec import Graph, Index
 from fastgcn_rec.algorithms.pagerank import PprRanks
 from fastgcn_rec.features import Categorical, Features, Numeric, Text, Vector
 from fastgcn_rec.models import Recommender
-from fastgcn_rec.system.archives import load_arrays, save_arrays
+from fastgcn_rec.system.archives import load_arrays, load_meta, save_arrays
+from fastgcn_rec.system.shards import Block, Collector, write_shard
 
 CASES = 6 if FEW else 25
 META = "meta.json"
@@ -65,6 +67,23 @@ def checkpoint():
     return file.getvalue()
 
 
+SHARD = Block(((0, 3), (5, 7)), (0, 2))
+
+
+@functools.cache
+def shard():
+    """(its bytes, what a manifest says of it)."""
+    tables = {
+        "now.embedding.weight": np.arange(10, dtype=np.float32).reshape(5, 2),
+        "exp_avg": np.zeros((5, 2), np.float32),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        named = write_shard(
+            pathlib.Path(folder, "c.npz"), 1, 0, 1, {"kind": "checkpoint shard", "format": 1}, SHARD, tables
+        )
+        return pathlib.Path(folder, named.file).read_bytes(), named
+
+
 def ranks(folder):
     return PprRanks.build(GRAPH, lo=1, hi=6, cache_dir=folder, progress=False)
 
@@ -83,7 +102,7 @@ MODELS = {kind: functools.partial(make, GRAPH) for kind, make in EVERY.items() i
 }  # fmt: skip
 VECTORS = np.random.default_rng(0).normal(size=(9, 3)).astype(np.float32)
 INDEXES = {"exact": {"ids": [f"i{n}" for n in range(9)]}, "faiss": {}}
-KINDS = [*MODELS, "exact", "faiss", "ranks", "checkpoint"]
+KINDS = [*MODELS, "exact", "faiss", "ranks", "checkpoint", "shard"]
 
 
 @functools.cache
@@ -95,6 +114,8 @@ def content_of(kind):
         return saved(MODELS[kind]())
     if kind in INDEXES:
         return saved(Index.build(VECTORS, kind, **INDEXES[kind]))
+    if kind == "shard":
+        return shard()[0]
     return checkpoint() if kind == "checkpoint" else ranks_file()
 
 
@@ -118,6 +139,14 @@ def read(kind, path):
         meta, arrays = load_arrays(path, "checkpoint")
         file = io.BytesIO()
         save_arrays(file, meta, arrays)
+        return file.getvalue(), lambda: None
+    if kind == "shard":
+        named = dataclasses.replace(shard()[1], file=path.name)
+        others = dataclasses.replace(named, file="not read", block=Block(((3, 5),), (0, 2)))
+        found = Collector(SHARD, (7, 2), {"now.embedding.weight": "float32", "exp_avg": "float32"})
+        found.read(path.with_name("manifest.npz"), "checkpoint shard", [named, others])
+        file = io.BytesIO()
+        save_arrays(file, load_meta(path, "checkpoint shard"), found.tables)
         return file.getvalue(), lambda: None
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")

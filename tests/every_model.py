@@ -47,17 +47,37 @@ TRAINED = {
     "LightGCN contrast": lambda data: fgr.LightGCN(data, 8, 2, noise=0.1, contrast=0.1, contrast_layer=None),
     "LightGCN cosine": lambda data: fgr.LightGCN(data, 8, 2, similarity="cosine"),
     "NGCF": lambda data: fgr.NGCF(data, 8, 2, message_dropout=0.3, node_dropout=0.1),
-    "NGCF cosine": lambda data: fgr.NGCF(data, 8, 2, similarity="cosine"),
+    "LightGCN popularity": lambda data: fgr.LightGCN(data, 8, 1, similarity="cosine", popularity=0.1),
+    "NGCF cosine": lambda data: fgr.NGCF(data, 8, 2, similarity="cosine", popularity=-0.2),
     "NGCF lecture": lambda data: fgr.NGCF(data, 8, 2, form="lecture", message_dropout=0.2, node_dropout=0.1),
     "PinSAGE": pinsage,
     "PinSAGE users": pinsage_with_users,
 }
+
+
+def blend(data, normalize="none", kinds=("MF cosine", "LightGCN popularity")):
+    """Weights 1, 2, ..."""
+    parts = [EVERY[kind](data) for kind in kinds]
+    return fgr.Blend(data, parts, [1.0 + n for n in range(len(parts))], normalize)
+
+
 MADE = {
+    "Blend": lambda data: blend(data, "z", ("GraphFilter", "LightGCN", "Popularity")),
+    "Blend ranks": lambda data: blend(data, "rank", ("ItemKNN", "MF")),
+    "Blend vectors": blend,
     "EASE": lambda data: fgr.EASE(data, reg=10.0),
     "GraphFilter": lambda data: fgr.GraphFilter(data, rank=4, polynomial=(1.0, -0.5), user_power=0.4),
+    "GraphFilter response": lambda data: fgr.GraphFilter(
+        data, rank=4, response="sharpened", ideal_power=0.3, response_power=0.2
+    ),
     "ItemKNN": lambda data: fgr.ItemKNN(data, 10),
     "ItemKNN jaccard": lambda data: fgr.ItemKNN(data, 10, "jaccard", 1.0),
+    "ItemKNN sapling": lambda data: fgr.ItemKNN(data, 10, "sapling"),
+    "UserKNN": lambda data: fgr.UserKNN(data, 10),
+    "UserKNN bm25": lambda data: fgr.UserKNN(data, 10, "bm25", k1=0.5),
+    "SLIM": lambda data: fgr.SLIM(data, 0.1, 1.0),
     "RP3beta": lambda data: fgr.RP3beta(data, 10, 0.8, 0.3),
+    "SparseEASE": lambda data: fgr.SparseEASE(data, 10.0, 6, user_power=0.2, item_power=0.1, row_power=0.1, feedback=3),
     "Popularity": fgr.Popularity,
 }
 EVERY = TRAINED | MADE

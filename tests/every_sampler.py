@@ -42,6 +42,7 @@ SAMPLERS = {
     "semi_hard": lambda n_items: SemiHard(2, 1.0, candidates=6),
     "distance_weighted": lambda n_items: DistanceWeighted(2, candidates=6),
     "ppr": lambda n_items: PPRHard(2, ranks=Band(n_items)),
+    "ppr of items": lambda n_items: PPRHard(2, of="item", ranks=Band(n_items)),
     "sum": lambda n_items: Uniform(1) + Shared(3) + PPRHard(1, ranks=Band(n_items)),
     "curriculum": lambda n_items: Curriculum(Uniform(1), Dynamic(1, candidates=6)) + Popularity(1),
 }

@@ -9,7 +9,12 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[1]
 KERNELS = ROOT / "csrc/cuda"
 # A header is compiled with a file that includes it, and finds the changed one before the real one.
-HOMES = {"product.cuh": "softmax_loss.cu", "adam.cuh": "adam_step.cu", "hop.cuh": "propagate.cu"}
+HOMES = {
+    "product.cuh": "softmax_loss.cu",
+    "adam.cuh": "adam_step.cu",
+    "hop.cuh": "propagate.cu",
+    "panel_sums.cuh": "l2_loss.cu",
+}
 
 
 class Fault(NamedTuple):

@@ -1,5 +1,6 @@
 """What all tests share: graphs drawn by hypothesis, tolerances, several orders of threads. To be imported before the package."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -38,6 +39,10 @@ if EMULATED:
 FEW = (
     bool(EMULATED) or os.environ.get("HYPOTHESIS_PROFILE") == "few"
 )  # tens of times slower: fewer draws, smaller graphs
+
+# A gradient is checked element by element, but by random projections where every call takes a thousand times as long.
+gradcheck = functools.partial(torch.autograd.gradcheck, fast_mode=bool(EMULATED))
+gradgradcheck = functools.partial(torch.autograd.gradgradcheck, fast_mode=bool(EMULATED))
 
 on_the_cpu = pytest.mark.skipif(bool(EMULATED), reason="about the CPU's kernels")
 

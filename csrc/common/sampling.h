@@ -181,6 +181,28 @@ FGR_HOST_DEVICE UserItem positive_by_user(const Csr& r, const int32_t* active, i
   return {user, r.indices[begin + k]};
 }
 
+enum class BatchLaw : int { by_edge = 0, by_user = 1 };
+
+// The t-th positive where `r` holds the rows of users from first_user on alone, of a graph of n_edges edges, of which
+// edges_before are of users before; {-1, -1} where its user is another.
+FGR_HOST_DEVICE UserItem own_positive(const Csr& r, BatchLaw law, int64_t first_user, int64_t edges_before,
+                                      int64_t n_edges, const int32_t* active, int64_t n_active, uint64_t seed,
+                                      int64_t t) {
+  if (law == BatchLaw::by_edge) {
+    const int64_t epoch = t / n_edges;
+    const int64_t e = permute(seed, static_cast<uint64_t>(epoch), n_edges, t - epoch * n_edges) - edges_before;
+    if (e < 0 || e >= r.indptr[r.n_rows]) return {-1, -1};
+    return {first_user + row_of_edge(r.indptr, r.n_rows, e), r.indices[e]};
+  }
+  const uint64_t element = static_cast<uint64_t>(t);
+  const int64_t rank = uniform_below(random_u64(seed, Stream::positive, element, 0), n_active);
+  const int64_t user = active == nullptr ? rank : active[rank], row = user - first_user;
+  if (row < 0 || row >= r.n_rows) return {-1, -1};
+  const int64_t begin = r.indptr[row];
+  return {user,
+          r.indices[begin + uniform_below(random_u64(seed, Stream::positive, element, 1), r.indptr[row + 1] - begin)]};
+}
+
 // Four columns of a row of `uniform_rows`, from column 4 * block on: 24 bits each, on [0, 1). `place` < 2^24 takes the
 // bits of the counter above the stream.
 struct Uniform4 {

@@ -21,9 +21,13 @@ struct Pair {
 // MiB. Beyond most_blocks of them the blocks grow instead, for the first pass has a stream for each.
 constexpr int64_t block_keys = 1 << 13, most_blocks = 1 << 11;
 constexpr int64_t most_of_a_stretch = 1 << 22, rows_of_a_look = 1 << 16;  // edges, rows: some milliseconds
+// Pairs that lie beside the result at a time: 2^26 (512 MiB), an eighth of all, or a block that is larger. All edges
+// are gone through once for each such round.
+constexpr int64_t grains_of_a_round = 1 << 10, most_rounds = 8;
 
 // Stable counting sort of edges by key, in two passes that write where the cache holds it: to blocks of keys, then by
-// key within a block. each(t, n, fn) calls fn(key, value, weight) for every edge of the t-th of n stretches, in order.
+// key within a block, as many blocks in a round as have few enough edges. each(t, n, fn) calls fn(key, value, weight)
+// for every edge of the t-th of n stretches, in order.
 //   indptr [n_keys + 1], values [n_edges], weights [n_edges] or null: overwritten. The result does not depend on
 //   threads.
 template <class Each>
@@ -45,46 +49,63 @@ void sort_by_key(const Each& each, int64_t n_edges, int64_t n_keys, int64_t* ind
   });
   const std::vector<int64_t> first = first_of_parts(at, stretches, blocks);
 
-  const std::unique_ptr<Pair[]> pairs(new Pair[static_cast<size_t>(n_edges)]);
-  const std::unique_ptr<float[]> pair_weights(weights != nullptr ? new float[static_cast<size_t>(n_edges)] : nullptr);
-  in_parallel([&](int64_t t, int64_t* to) {
-    each(t, stretches, [&](int64_t key, int64_t value, float weight) {
-      const int64_t e = to[key >> shift]++;
-      pairs[static_cast<size_t>(e)] = {static_cast<int32_t>(key), static_cast<int32_t>(value)};
-      if (weights != nullptr) pair_weights[static_cast<size_t>(e)] = weight;
-    });
-  });
+  // Rounds of blocks, and the pairs of the largest one.
+  const int64_t most_pairs = std::max(grain() * grains_of_a_round, n_edges / most_rounds);
+  std::vector<int64_t> rounds{0};
+  int64_t room = 0;
+  while (rounds.back() < blocks) {
+    const int64_t* begin = &first[static_cast<size_t>(rounds.back())];
+    const int64_t* end = std::upper_bound(begin + 2, first.data() + blocks + 1, *begin + most_pairs) - 1;
+    rounds.push_back(end - first.data());
+    room = std::max(room, *end - *begin);
+  }
+  const std::unique_ptr<Pair[]> pairs(new Pair[static_cast<size_t>(room)]);
+  const std::unique_ptr<float[]> pair_weights(weights != nullptr ? new float[static_cast<size_t>(room)] : nullptr);
 
   indptr[0] = 0;
-  parallel_for(blocks, (n_edges + n_keys) / std::max<int64_t>(blocks, 1), threads, [&](int64_t begin, int64_t end) {
-    for (int64_t b = begin; b < end; ++b) {
-      const int64_t key = b << shift, last_key = std::min(n_keys, (b + 1) << shift);
-      const Pair *from = pairs.get() + first[static_cast<size_t>(b)],
-                 *to = pairs.get() + first[static_cast<size_t>(b) + 1];
-      // indptr[k + 1] counts key k's edges, then is where its next one goes, and so in the end where it stops.
-      std::memset(indptr + key + 1, 0, static_cast<size_t>(last_key - key) * sizeof(int64_t));
-      const auto each_pair = [&](const auto& fn) {  // false: interrupted
-        for (const Pair* p = from; p != to;) {
-          if (interrupted()) return false;
-          for (const Pair* stop = p + std::min<int64_t>(to - p, most_of_a_stretch); p != stop; ++p) fn(p);
-        }
-        return true;
-      };
-      if (!each_pair([&](const Pair* p) { ++indptr[p->key + 1]; })) return;
-      int64_t next = from - pairs.get();
-      for (int64_t k = key; k < last_key; ++k) {
-        const int64_t count = indptr[k + 1];
-        indptr[k + 1] = next;
-        next += count;
-      }
-      const bool done = each_pair([&](const Pair* p) {
-        const int64_t e = indptr[p->key + 1]++;
-        values[e] = p->value;
-        if (weights != nullptr) weights[e] = pair_weights[static_cast<size_t>(p - pairs.get())];
+  for (size_t round = 0; round + 1 < rounds.size(); ++round) {
+    const int64_t from_block = rounds[round], to_block = rounds[round + 1];
+    const int64_t base = first[static_cast<size_t>(from_block)], n = first[static_cast<size_t>(to_block)] - base;
+    in_parallel([&](int64_t t, int64_t* to) {
+      each(t, stretches, [&](int64_t key, int64_t value, float weight) {
+        const int64_t block = key >> shift;
+        if (block < from_block || block >= to_block) return;
+        const int64_t e = to[block]++ - base;
+        pairs[static_cast<size_t>(e)] = {static_cast<int32_t>(key), static_cast<int32_t>(value)};
+        if (weights != nullptr) pair_weights[static_cast<size_t>(e)] = weight;
       });
-      if (!done) return;
-    }
-  });
+    });
+    const int64_t of_round = to_block - from_block;
+    parallel_for(of_round, (n + (of_round << shift)) / of_round, threads, [&](int64_t begin, int64_t end) {
+      for (int64_t b = from_block + begin; b < from_block + end; ++b) {
+        const int64_t key = b << shift, last_key = std::min(n_keys, (b + 1) << shift);
+        const Pair *from = pairs.get() + (first[static_cast<size_t>(b)] - base),
+                   *to = pairs.get() + (first[static_cast<size_t>(b) + 1] - base);
+        // indptr[k + 1] counts key k's edges, then is where its next one goes, and so in the end where it stops.
+        std::memset(indptr + key + 1, 0, static_cast<size_t>(last_key - key) * sizeof(int64_t));
+        const auto each_pair = [&](const auto& fn) {  // false: interrupted
+          for (const Pair* p = from; p != to;) {
+            if (interrupted()) return false;
+            for (const Pair* stop = p + std::min<int64_t>(to - p, most_of_a_stretch); p != stop; ++p) fn(p);
+          }
+          return true;
+        };
+        if (!each_pair([&](const Pair* p) { ++indptr[p->key + 1]; })) return;
+        int64_t next = first[static_cast<size_t>(b)];
+        for (int64_t k = key; k < last_key; ++k) {
+          const int64_t count = indptr[k + 1];
+          indptr[k + 1] = next;
+          next += count;
+        }
+        const bool done = each_pair([&](const Pair* p) {
+          const int64_t e = indptr[p->key + 1]++;
+          values[e] = p->value;
+          if (weights != nullptr) weights[e] = pair_weights[static_cast<size_t>(p - pairs.get())];
+        });
+        if (!done) return;
+      }
+    });
+  }
 }
 
 }  // namespace

@@ -218,10 +218,13 @@ void TextTable::sorted(int32_t* order) const {
   for (size_t i = 0; i < ends_.size(); ++i) order[i] = all[i].number;
 }
 
-void take(const int32_t* table, const int32_t* codes, int64_t n, int64_t* out, int threads) {
+template <class O>
+void take(const int32_t* table, const int32_t* codes, int64_t n, O* out, int threads) {
   parallel_for(n, 4, threads, [&](int64_t begin, int64_t end) {
     for (int64_t e = begin; e < end; ++e) out[e] = table[codes[e]];
   });
 }
+template void take<int32_t>(const int32_t*, const int32_t*, int64_t, int32_t*, int);
+template void take<int64_t>(const int32_t*, const int32_t*, int64_t, int64_t*, int);
 
 }  // namespace fgr::cpu

@@ -2,11 +2,9 @@
 
 #include <cmath>
 #include <deque>
-#include <exception>
-#include <memory>
-#include <mutex>
 
 #include "cpu/parallel.h"
+#include "cpu/pool.h"
 
 namespace fgr::cpu {
 namespace {
@@ -90,39 +88,6 @@ class Push {
   std::deque<int32_t> queue_;
 };
 
-// Objects that threads take and give back: making one costs as much as the graph has nodes.
-class Pool {
- public:
-  template <class Make>
-  std::unique_ptr<Push> take(const Make& make) {
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      if (!free_.empty()) {
-        std::unique_ptr<Push> push = std::move(free_.back());
-        free_.pop_back();
-        return push;
-      }
-    }
-    return make();
-  }
-  void give(std::unique_ptr<Push> push) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    free_.push_back(std::move(push));
-  }
-  void fail() {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    if (failure_ == nullptr) failure_ = std::current_exception();
-  }
-  void rethrow() const {
-    if (failure_ != nullptr) std::rethrow_exception(failure_);
-  }
-
- private:
-  std::mutex mutex_;
-  std::vector<std::unique_ptr<Push>> free_;
-  std::exception_ptr failure_;
-};
-
 }  // namespace
 
 void PprPush::copy(int64_t* indptr, int64_t* ids, double* scores) const {
@@ -142,18 +107,15 @@ PprPush ppr_push(const Bipartite& graph, const double* inv_degree, const int64_t
   check_ids("nodes", nodes, n_sources, 0, graph.n_nodes());
   PprPush result;
   result.rows.resize(static_cast<size_t>(n_sources));
-  Pool pool;
+  Pool<Push> pool;
   // A source takes at most 1 / (restart * epsilon) edges, and on a small graph a number of rounds over all of them.
   const double edges = static_cast<double>(graph.users.indptr[graph.users.n_rows]);
   const double cost = std::min(1 / (restart * epsilon), 2 * edges * (1 - std::log(epsilon)) / restart);
   parallel_for(n_sources, static_cast<int64_t>(std::min(cost, 1e15)), threads, [&](int64_t begin, int64_t end) {
-    try {
-      auto push = pool.take([&] { return std::make_unique<Push>(graph, inv_degree, restart, epsilon); });
-      for (int64_t s = begin; s < end; ++s) result.rows[static_cast<size_t>(s)] = push->run(nodes[s]);
-      pool.give(std::move(push));
-    } catch (...) {  // out of memory
-      pool.fail();
-    }
+    pool.with([&] { return std::make_unique<Push>(graph, inv_degree, restart, epsilon); },
+              [&](Push& push) {
+                for (int64_t s = begin; s < end; ++s) result.rows[static_cast<size_t>(s)] = push.run(nodes[s]);
+              });
   });
   pool.rethrow();
   return result;

@@ -4,6 +4,7 @@
 
 #include "common/bf16.h"
 #include "cpu/hops.h"
+#include "cpu/panel_sums.h"
 
 namespace fgr::cpu {
 template <class T>
@@ -34,10 +35,8 @@ void propagate(const Bipartite& graph, const T* x, int64_t dim, const acc_t<T>* 
 
 template <class T>
 void propagate_dots(const Bipartite& graph, const T* x, const T* g, int64_t dim, int64_t n_alphas, const acc_t<T>* left,
-                    const acc_t<T>* right, acc_t<T>* dots, void* workspace, int threads) {
-  const int64_t n_nodes = graph.n_nodes();
+                    const acc_t<T>* right, double* panels, acc_t<T>* dots, void* workspace, int threads) {
   const PropagateSpace<T> space(workspace, graph, dim, 2);
-  const int64_t blocks = (n_nodes + dots_block_rows - 1) / dots_block_rows;
   const T* power = x;
   for (int64_t k = 0; k < n_alphas; ++k) {
     if (k > 0) {
@@ -51,18 +50,10 @@ void propagate_dots(const Bipartite& graph, const T* x, const T* g, int64_t dim,
       for (const Side side : {Side::users, Side::items}) run_half(graph, hop, side, kernels<T>().hop, threads);
       power = out;
     }
-    parallel_for(blocks, dots_block_rows * dim, threads, [&](int64_t begin, int64_t end) {
-      for (int64_t b = begin; b < end; ++b) {
-        double sum = 0;
-        for (int64_t r = b * dots_block_rows; r < std::min(n_nodes, (b + 1) * dots_block_rows); ++r) {
-          sum += static_cast<double>(kernels<T>().dot(g + r * dim, power + r * dim, dim));
-        }
-        space.dots[b] = sum;
-      }
-    });
-    double total = 0;
-    for (int64_t b = 0; b < blocks; ++b) total += space.dots[b];
-    dots[k] = static_cast<acc_t<T>>(total);
+    double* sums = panels + k * column_panels(dim);
+    const auto row = [&](int64_t r) { return RowProduct<T>{g + r * dim, power + r * dim, 1.0}; };
+    panel_sums<T>(graph.n_nodes(), dim, row, space.dots, sums, threads);
+    dots[k] = static_cast<acc_t<T>>(sum_in_order(sums, column_panels(dim)));
   }
 }
 
@@ -70,7 +61,7 @@ void propagate_dots(const Bipartite& graph, const T* x, const T* g, int64_t dim,
   template void propagate<T>(const Bipartite&, const T*, int64_t, const acc_t<T>*, int64_t, const acc_t<T>*, \
                              const acc_t<T>*, T*, void*, int);                                               \
   template void propagate_dots<T>(const Bipartite&, const T*, const T*, int64_t, int64_t, const acc_t<T>*,   \
-                                  const acc_t<T>*, acc_t<T>*, void*, int);
+                                  const acc_t<T>*, double*, acc_t<T>*, void*, int);
 FGR_INSTANTIATE(float)
 FGR_INSTANTIATE(double)
 FGR_INSTANTIATE(bf16)

@@ -11,7 +11,8 @@ void select_negatives(const SelectOptions& options, const T* user_emb, int64_t n
                       int64_t* out, void* workspace, int threads) {
   check_ids("users", batch.users, batch.batch, 0, n_users);
   check_ids("pos", batch.pos, batch.batch, 0, n_items);
-  check_ids("candidates", batch.candidates, batch.batch * batch.m, -1, n_items);
+  const int64_t* rows = batch.rows_of_items();
+  check_ids(batch.rows != nullptr ? "rows" : "candidates", rows, batch.batch * batch.m, -1, n_items);
   const auto dot = [&](const T* a, const T* b) { return static_cast<double>(kernels<T>().dot(a, b, dim)); };
   parallel_for(batch.batch, 2 * dim * batch.m, threads, [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b) {
@@ -24,7 +25,7 @@ void select_negatives(const SelectOptions& options, const T* user_emb, int64_t n
       };
       double* value = static_cast<double*>(workspace) + b * batch.m;
       for (int64_t j = 0; j < batch.m; ++j) {
-        const int64_t item = batch.candidates[b * batch.m + j];
+        const int64_t item = rows[b * batch.m + j];
         value[j] = item < 0 ? 0.0 : value_of(item);
       }
       pick(options, batch, value, score ? 0.0 : value_of(batch.pos[b]), dim, draws, b, n, out + b * n);

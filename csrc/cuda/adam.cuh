@@ -27,10 +27,10 @@ __device__ __forceinline__ AdamRates<A> adam_rates(const AdamOptions& o, double 
 
 template <class A>
 __device__ __forceinline__ void adam_update(A& param, A grad, A& exp_avg, A& exp_avg_sq, const AdamRates<A>& r) {
-  const A g = grad + r.weight_decay * param;
-  exp_avg = r.beta1 * exp_avg + r.one_minus_beta1 * g;
-  exp_avg_sq = r.beta2 * exp_avg_sq + r.one_minus_beta2 * g * g;
-  param -= r.step_size * exp_avg / (sqrt(exp_avg_sq) * r.inv_sqrt_bias2 + r.eps);
+  const A g = fused(r.weight_decay, param, grad);
+  exp_avg = fused(r.beta1, exp_avg, r.one_minus_beta1 * g);
+  exp_avg_sq = fused(r.beta2, exp_avg_sq, r.one_minus_beta2 * g * g);
+  param -= r.step_size * exp_avg / fused(static_cast<A>(sqrt(exp_avg_sq)), r.inv_sqrt_bias2, r.eps);
 }
 
 }  // namespace fgr::cuda

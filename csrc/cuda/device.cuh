@@ -147,6 +147,17 @@ __device__ __forceinline__ void store_whole(P* to, const P& value) {
   __stcg(reinterpret_cast<Word*>(to), word);
 }
 
+// a b + c, rounded once. Of a b + c d the compiler may fuse either product, and another one in a kernel for another
+// width.
+template <class A>
+__device__ __forceinline__ A fused(A a, A b, A c) {
+  if constexpr (sizeof(A) == sizeof(float)) {
+    return fmaf(a, b, c);
+  } else {
+    return fma(a, b, c);
+  }
+}
+
 // The sum over a warp, in a fixed tree: the same bits every run; every lane gets it.
 template <class A>
 __device__ __forceinline__ A warp_sum(A x) {

@@ -12,54 +12,12 @@
 // The longest rows start first. No atomics: the same bits every run.
 #pragma once
 
-#include "cuda/device.cuh"
+#include "cuda/pack.cuh"
 
 namespace fgr::cuda {
 
 constexpr int hop_threads = 256;
 constexpr int64_t most_hop_dim = int64_t{1} << 27;  // a row of x has less than 2^31 bytes
-
-// V values of T in one access.
-template <class T, int V>
-struct alignas(sizeof(T) * V) Pack {
-  T v[V];
-};
-
-// V values of S between memory and registers, 16 bytes an access at most; once: see load_once.
-template <class S, int V>
-constexpr int access = V * sizeof(S) > 16 ? 16 / sizeof(S) : V;
-template <bool once = false, class S, int V>
-__device__ __forceinline__ void read(const S* from, S (&to)[V]) {
-  constexpr int n = access<S, V>;
-#pragma unroll
-  for (int i = 0; i < V; i += n) {
-    const auto* at = reinterpret_cast<const Pack<S, n>*>(from + i);
-    Pack<S, n> pack;
-    if constexpr (once) {
-      pack = load_once(at);
-    } else {
-      pack = *at;
-    }
-#pragma unroll
-    for (int j = 0; j < n; ++j) to[i + j] = pack.v[j];
-  }
-}
-template <bool once = false, class S, int V>
-__device__ __forceinline__ void write(S* to, const S (&from)[V]) {
-  constexpr int n = access<S, V>;
-#pragma unroll
-  for (int i = 0; i < V; i += n) {
-    Pack<S, n> pack;
-#pragma unroll
-    for (int j = 0; j < n; ++j) pack.v[j] = from[i + j];
-    auto* at = reinterpret_cast<Pack<S, n>*>(to + i);
-    if constexpr (once) {
-      store_once(at, pack);
-    } else {
-      store_whole(at, pack);
-    }
-  }
-}
 
 // masked: only some rows are computed, or some columns are other than zero; else the members that say so are not read.
 template <class T, class B = T, bool masked = false>
@@ -81,6 +39,7 @@ struct Hop {
   int64_t first_node = 0, last_node = INT64_MAX;  // only the nodes in [first_node, last_node)
   acc_t<T>* partial = nullptr;                    // [n_split, dim]
   int64_t dim = 0;
+  int64_t whole_dim = 0;  // of rows of which x, base and the results are some columns; 0: dim
 };
 // What becomes of a result: stored in row r of y.
 template <class T>
@@ -235,7 +194,7 @@ __device__ __forceinline__ void finish(const Hop<T, B, masked>& h, const Sink& s
   if (factors.base >= 0) read(h.base + factors.base * h.dim + c, addend);
   A value[V];
 #pragma unroll
-  for (int j = 0; j < V; ++j) value[j] = factors.out * (factors.left * acc[j] + beta * load(addend[j]));
+  for (int j = 0; j < V; ++j) value[j] = factors.out * fused(factors.left, acc[j], beta * load(addend[j]));
   sink(r, node, c, value);
 }
 
@@ -294,12 +253,13 @@ __device__ __forceinline__ void long_row(const Hop<T, B, masked>& h, int width, 
 }
 
 template <Columns columns, class T, class B, bool masked, int V, class Sink>
-__global__ void __launch_bounds__(hop_threads, Sink::blocks) hop_kernel(Hop<T, B, masked> h, Share share, Sink sink) {
+__global__ void __launch_bounds__(hop_threads, Sink::blocks)
+    hop_kernel(Hop<T, B, masked> h, Share share, int long_width, Sink sink) {
   using A = acc_t<T>;
   const Schedule& schedule = h.graph.schedule;
   const int64_t n_long = schedule.n_split + schedule.n_heavy, block = blockIdx.x;
   if (block < n_long) {
-    long_row<columns, T, B, masked, V>(h, share.width, sink);
+    long_row<columns, T, B, masked, V>(h, long_width, sink);
     return;
   }
   int64_t r = (block - n_long) * (hop_threads / share.lanes) + threadIdx.x / share.lanes, node = -1;
@@ -355,6 +315,8 @@ inline int hop_width(int64_t dim, int values) {
   return width;
 }
 
+// `width` covers the whole row: it decides in how many groups edges are added up where a row's lanes are a warp, so
+// that sums do not depend on how many of the columns are here. A light row has one group, whatever covers its columns.
 template <int V, class T, class B, bool masked, class Sink>
 void launch_hop(const char* op, const Hop<T, B, masked>& h, int width, const Sink& sink, void* stream, int lanes = 0) {
   if (h.dim > most_hop_dim) throw std::runtime_error(std::string(op) + ": more columns than a hop takes");
@@ -362,9 +324,12 @@ void launch_hop(const char* op, const Hop<T, B, masked>& h, int width, const Sin
   const int64_t last = h.last_node < h.graph.n_nodes() ? h.last_node : h.graph.n_nodes();
   const int64_t rows = masked && h.rows != nullptr ? h.most_rows : last - h.first_node;
   const bool few = masked && h.rows != nullptr;  // a batch's rows leave most of a GPU idle: two halves of a row at once
-  const Share share{width, lanes > 0 ? lanes : few ? warp : width};
+  const int covering = hop_width(h.dim, V), own = few || lanes > 0 || covering > width ? width : covering;
+  const Share share{own, lanes > 0 ? lanes : few ? warp : own};
   const int64_t blocks = schedule.n_split + schedule.n_heavy + blocks_for(rows, hop_threads / share.lanes);
-  const auto launch_for = [&](auto kernel) { launch(op, kernel, blocks, hop_threads, 0, stream, h, share, sink); };
+  const auto launch_for = [&](auto kernel) {
+    launch(op, kernel, blocks, hop_threads, 0, stream, h, share, width, sink);
+  };
   const bool scaled = h.col_scale != nullptr || h.graph.users.weight != nullptr || h.graph.items.weight != nullptr;
   if constexpr (masked) {
     if (h.col_slot != nullptr) {
@@ -389,7 +354,8 @@ template <class T, class B, bool masked, class Sink>
 void hop(const char* op, const Hop<T, B, masked>& h, const Sink& sink, bool wide, void* stream) {
   if (h.dim == 0) return;
   constexpr int most = 16 / sizeof(T);
-  const int width = hop_width(h.dim, h.dim % most == 0 ? most : 1);  // of dim alone: it decides the order of sums
+  const int64_t whole = h.whole_dim > 0 ? h.whole_dim : h.dim;
+  const int width = hop_width(whole, whole % most == 0 ? most : 1);  // of that alone: it decides the order of sums
   if (wide && h.dim % most == 0 && aligned(h.x) && aligned(h.base)) {
     launch_hop<most>(op, h, width, sink, stream);
   } else {

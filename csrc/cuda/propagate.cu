@@ -1,4 +1,5 @@
 #include "cuda/hop.cuh"
+#include "cuda/panel_sums.cuh"
 #include "fgr/propagate.h"
 
 namespace fgr::cuda {
@@ -12,25 +13,16 @@ __global__ void scale_kernel(const T* x, const acc_t<T>* alpha, T* y, int64_t n)
   if (i < n) store(y[i], *alpha * load(x[i]));
 }
 
-// partial[b] = <g, power> over the block's dots_block_rows rows.
+// What propagate_dots adds up.
 template <class T>
-__global__ void dot_kernel(const T* g, const T* power, int64_t n, int64_t per_block, double* partial) {
-  FGR_SHARED(double, warps, [block_threads / warp]);
-  const int64_t begin = static_cast<int64_t>(blockIdx.x) * per_block;
-  const int64_t end = begin + per_block < n ? begin + per_block : n;
-  double sum = 0;
-  for (int64_t i = begin + threadIdx.x; i < end; i += blockDim.x) {
-    sum += static_cast<double>(load(g[i])) * static_cast<double>(load(power[i]));
+struct RowsOfBoth {
+  const T *g, *power;
+  int64_t dim;
+
+  __device__ double operator()(int64_t r, int64_t c) const {
+    return static_cast<double>(load(g[r * dim + c])) * static_cast<double>(load(power[r * dim + c]));
   }
-  sum = warp_sum(sum);
-  if (lane() == 0) warps[threadIdx.x / warp] = sum;
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    double total = 0;
-    for (int w = 0; w < block_threads / warp; ++w) total += warps[w];
-    partial[blockIdx.x] = total;
-  }
-}
+};
 
 }  // namespace
 
@@ -64,8 +56,7 @@ void propagate(const Bipartite& graph, const T* x, int64_t dim, const acc_t<T>* 
 
 template <class T>
 void propagate_dots(const Bipartite& graph, const T* x, const T* g, int64_t dim, int64_t n_alphas, const acc_t<T>* left,
-                    const acc_t<T>* right, acc_t<T>* dots, void* workspace, void* stream) {
-  const int64_t n_nodes = graph.n_nodes(), blocks = blocks_for(n_nodes, dots_block_rows);
+                    const acc_t<T>* right, double* panels, acc_t<T>* dots, void* workspace, void* stream) {
   const PropagateSpace<T> space(workspace, graph, dim, 2);
   Hop<T> h;
   h.graph = graph;
@@ -80,10 +71,8 @@ void propagate_dots(const Bipartite& graph, const T* x, const T* g, int64_t dim,
       hop("propagate_dots", h, StoreRow<T>{to, dim}, true, stream);
       h.x = to;
     }
-    launch("propagate_dots", dot_kernel<T>, blocks, block_threads, 0, stream, g, h.x, n_nodes * dim,
-           dots_block_rows * dim, space.dots);
-    launch("propagate_dots", ordered_sum<acc_t<T>>, 1, block_threads, 0, stream, space.dots, blocks, 1.0, dots + k,
-           false);
+    panel_sums("propagate_dots", graph.n_nodes(), dim, RowsOfBoth<T>{g, h.x, dim}, space.dots,
+               panels + k * column_panels(dim), 1.0, dots + k, false, stream);
   }
 }
 
@@ -91,7 +80,7 @@ void propagate_dots(const Bipartite& graph, const T* x, const T* g, int64_t dim,
   template void propagate<T>(const Bipartite&, const T*, int64_t, const acc_t<T>*, int64_t, const acc_t<T>*, \
                              const acc_t<T>*, T*, void*, void*);                                             \
   template void propagate_dots<T>(const Bipartite&, const T*, const T*, int64_t, int64_t, const acc_t<T>*,   \
-                                  const acc_t<T>*, acc_t<T>*, void*, void*);
+                                  const acc_t<T>*, double*, acc_t<T>*, void*, void*);
 FGR_INSTANTIATE(float)
 FGR_INSTANTIATE(double)
 FGR_INSTANTIATE(bf16)

@@ -35,7 +35,7 @@ __global__ void __launch_bounds__(block_threads) select_kernel(SelectArgs<T> a) 
   };
   double* value = a.value + b * m;
   for (int64_t j = 0; j < m; ++j) {
-    const int64_t item = checked_id(a.batch.candidates[b * m + j], -1, a.n_items, "candidates");
+    const int64_t item = checked_id(a.batch.rows_of_items()[b * m + j], -1, a.n_items, "candidates");
     const double v = item < 0 ? 0.0 : value_of(item);
     if (lane() == 0) value[j] = v;
   }

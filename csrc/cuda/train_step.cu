@@ -2,8 +2,9 @@
 #include <cub/device/device_scan.cuh>
 #include <type_traits>
 
-#include "cuda/adam.cuh"
+#include "cuda/adam_row.cuh"
 #include "cuda/hop.cuh"
+#include "cuda/panel_sums.cuh"
 #include "cuda/sort.cuh"
 #include "fgr/softmax_loss.h"
 #include "fgr/train_step.h"
@@ -33,18 +34,18 @@ struct Space {
   int32_t* slot;               // [n_nodes] compact row of a node, or -1
   int32_t *rows, *n_rows;      // [most], [1]
   int32_t* first;              // [most + 1] where a compact row's sorted positions begin
-  T *z, *scaled_seed;          // [most, dim]
+  T *z, *scaled_seed;          // [most, dim]; z where no others have columns of it
   A *seed, *direct;            // [most, dim]
   int64_t *users, *pos, *neg;  // the batch, as compact rows
-  A *user_rows, *item_rows;    // [batch, dim]
+  A *user_rows, *item_rows;    // [batch, whole_dim]
   A *pos_coef, *neg_coef, *neg_rows, *bias;
-  double* ridge;        // [most]
-  AdamRates<A>* rates;  // [1]
-  A* partial;           // [n_split, dim]
+  double *ridge, *ridge_blocks;  // [panels], [panels, panel_blocks(most)]
+  AdamRates<A>* rates;           // [1]
+  A* partial;                    // [n_split, dim]
   void* loss_space;
 
-  Space(void* workspace, const Bipartite& graph, int64_t dim, int64_t n_alphas, int64_t batch, int64_t n_neg,
-        bool shared)
+  Space(void* workspace, const Bipartite& graph, int64_t dim, int64_t whole_dim, int64_t n_alphas, int64_t batch,
+        int64_t n_neg, bool shared)
       : arena{reinterpret_cast<uintptr_t>(workspace)},
         sorting(arena, 2 * batch + (shared ? 1 : batch) * n_neg, graph.n_nodes()) {
     const int64_t n_nodes = graph.n_nodes(), negatives = (shared ? 1 : batch) * n_neg, hops = n_alphas - 1;
@@ -59,23 +60,24 @@ struct Space {
     rows = arena.take<int32_t>(most);
     n_rows = arena.take<int32_t>(1);
     first = arena.take<int32_t>(most + 1);
-    z = arena.take<T>(most * dim);
+    z = arena.take<T>(whole_dim == dim ? most * dim : 0);
     scaled_seed = arena.take<T>(most * dim);
     seed = arena.take<A>(most * dim);
     direct = arena.take<A>(most * dim);
     users = arena.take<int64_t>(batch);
     pos = arena.take<int64_t>(batch);
     neg = arena.take<int64_t>(negatives);
-    user_rows = arena.take<A>(batch * dim);
-    item_rows = arena.take<A>(n_neg == 0 ? batch * dim : 0);
+    user_rows = arena.take<A>(batch * whole_dim);
+    item_rows = arena.take<A>(n_neg == 0 ? batch * whole_dim : 0);
     pos_coef = arena.take<A>(batch);
     neg_coef = arena.take<A>(batch * n_neg);
     bias = arena.take<A>(n_neg == 0 ? batch : 0);
-    neg_rows = arena.take<A>(shared ? n_neg * dim : 0);
-    ridge = arena.take<double>(most);
+    neg_rows = arena.take<A>(shared ? n_neg * whole_dim : 0);
+    ridge = arena.take<double>(column_panels(dim));
+    ridge_blocks = arena.take<double>(panel_blocks(most) * column_panels(dim));
     rates = arena.take<AdamRates<A>>(1);
     partial = arena.take<A>(graph.schedule.n_split * dim);
-    const int64_t softmax = n_neg == 0 ? softmax_loss_workspace_bytes(batch, dim, sizeof(A)) : 0;
+    const int64_t softmax = n_neg == 0 ? softmax_loss_workspace_bytes(batch, whole_dim, sizeof(A)) : 0;
     loss_space = arena.take<char>(std::max(softmax, pair_loss_workspace_bytes(batch)));
   }
 
@@ -129,97 +131,85 @@ __global__ void number_kernel(Space<T> s, Positions p, int64_t count, int64_t n_
   if (item_bias != nullptr && position >= n && position < 2 * n) s.bias[position - n] = item_bias[node - p.n_users];
 }
 
-template <class A>
-__global__ void rates_kernel(AdamOptions options, const double* lr, const int64_t* step, AdamRates<A>* rates) {
-  *rates = adam_rates<A>(options, *lr, *step);
-}
-
 // Without a hop: z = alphas[0] * E at the batch's nodes.
 template <class T>
-__global__ void rows_kernel(Space<T> s, const acc_t<T>* emb, const acc_t<T>* alpha, int64_t dim) {
+__global__ void rows_kernel(Space<T> s, const acc_t<T>* emb, const acc_t<T>* alpha, int64_t dim, T* z) {
   const int64_t r = global_warp();
   if (r >= *s.n_rows) return;
-  for (int64_t c = lane(); c < dim; c += warp) store(s.z[r * dim + c], *alpha * emb[s.rows[r] * dim + c]);
+  for (int64_t c = lane(); c < dim; c += warp) store(z[r * dim + c], *alpha * emb[s.rows[r] * dim + c]);
 }
 
-// dL/d z of the loss at position p, column c.
+// What the ridge adds up: the squares of the batch's nodes, repeats counted.
 template <class T>
-__device__ __forceinline__ acc_t<T> gradient_at(const Space<T>& s, const PairBatch& batch, bool softmax, int64_t p,
-                                                int64_t dim, int64_t c) {
-  const int64_t n = batch.batch;
-  if (p < n) return s.user_rows[p * dim + c];
+struct RidgeRows {
+  const acc_t<T>* emb;
+  const int32_t *rows, *n_rows, *first;
+  int64_t dim;
+
+  __device__ double operator()(int64_t r, int64_t c) const {
+    if (r >= *n_rows) return 0;
+    const double x = static_cast<double>(emb[rows[r] * dim + c]);
+    return static_cast<double>(first[r + 1] - first[r]) * x * x;
+  }
+};
+
+// What the seed is made of: whole rows, of which this process takes columns from `first` on.
+template <class T>
+struct WholeRows {
+  const T* z;
+  int64_t dim, first;
+};
+
+// dL/d z of the loss at position p, own column c.
+template <class T>
+__device__ __forceinline__ acc_t<T> gradient_at(const Space<T>& s, const WholeRows<T>& whole, const PairBatch& batch,
+                                                bool softmax, int64_t p, int64_t c) {
+  const int64_t n = batch.batch, dim = whole.dim, at = whole.first + c;
+  if (p < n) return s.user_rows[p * dim + at];
   if (p < 2 * n) {
     const int64_t b = p - n;
-    return softmax ? s.item_rows[b * dim + c] : s.pos_coef[b] * load(s.z[s.users[b] * dim + c]);
+    return softmax ? s.item_rows[b * dim + at] : s.pos_coef[b] * load(whole.z[s.users[b] * dim + at]);
   }
   const int64_t j = p - 2 * n;
-  return batch.shared ? s.neg_rows[j * dim + c] : s.neg_coef[j] * load(s.z[s.users[j / batch.n_neg] * dim + c]);
+  return batch.shared ? s.neg_rows[j * dim + at] : s.neg_coef[j] * load(whole.z[s.users[j / batch.n_neg] * dim + at]);
 }
 
-// The gradient's compact rows and the ridge penalty of each; a warp a row.
+// The gradient's compact rows; a warp a row.
 template <class T>
-__global__ void seed_kernel(Space<T> s, StepModel<T> model, PairBatch batch, bool softmax, double reg, int64_t most) {
+__global__ void seed_kernel(Space<T> s, StepModel<T> model, WholeRows<T> whole, PairBatch batch, bool softmax,
+                            double reg) {
   using A = acc_t<T>;
   const int64_t r = global_warp(), dim = model.dim;
-  if (r >= most) return;
-  if (r >= *s.n_rows) {
-    if (lane() == 0) s.ridge[r] = 0;
-    return;
-  }
+  if (r >= *s.n_rows) return;
   const int64_t node = s.rows[r], begin = s.first[r], end = s.first[r + 1];
   const double per_row = reg / static_cast<double>(batch.batch), count = static_cast<double>(end - begin);
   const A ridge = static_cast<A>(per_row * count), scale = model.left != nullptr ? model.left[node] : A(1);
   const A* e = model.emb + node * dim;
   for (int64_t c = lane(); c < dim; c += warp) {
     A sum = 0;
-    for (int64_t i = begin; i < end; ++i) sum += gradient_at(s, batch, softmax, s.sorting.sorted_position[i], dim, c);
+    for (int64_t i = begin; i < end; ++i) sum += gradient_at(s, whole, batch, softmax, s.sorting.sorted_position[i], c);
     s.seed[r * dim + c] = sum;
     s.direct[r * dim + c] = *model.alphas * sum + ridge * e[c];
     store(s.scaled_seed[r * dim + c], scale * sum);
   }
-  const A square = reg != 0 ? warp_dot(e, e, dim) : A(0);
-  if (lane() == 0) s.ridge[r] = count * static_cast<double>(square);
 }
-
-// A hop's sink that takes the result as the gradient of param.
-template <class T>
-struct AdamRow {
-  static constexpr int ahead = 4, blocks = sizeof(T) == 4 ? 4 : sizeof(T) == 2 ? 3 : 2;
-  StepModel<T> model;
-  const AdamRates<acc_t<T>>* rates;
-
-  template <int V>
-  __device__ void operator()(int64_t, int64_t node, int64_t c, const acc_t<T> (&grad)[V]) const {
-    using A = acc_t<T>;
-    const int64_t at = node * model.dim + c;
-    const AdamRates<A> now = *rates;
-    A param[V], exp_avg[V], exp_avg_sq[V];
-    read(model.emb + at, param);
-    read<true>(model.exp_avg + at, exp_avg);
-    read<true>(model.exp_avg_sq + at, exp_avg_sq);
-#pragma unroll
-    for (int j = 0; j < V; ++j) adam_update(param[j], grad[j], exp_avg[j], exp_avg_sq[j], now);
-    write(model.emb + at, param);
-    write<true>(model.exp_avg + at, exp_avg);
-    write<true>(model.exp_avg_sq + at, exp_avg_sq);
-    if (model.shadow == nullptr) return;
-    const A scale = model.right != nullptr ? model.right[node] : A(1);
-    T row[V];
-#pragma unroll
-    for (int j = 0; j < V; ++j) store(row[j], scale * param[j]);
-    write(model.shadow + at, row);
-  }
-};
 
 template <class T>
 struct Step {
   using A = acc_t<T>;
   const Bipartite& graph;
   const StepModel<T>& model;
+  const StepShare<T>& share;
   const PairBatch& batch;
   const StepOptions& options;
   Space<T> s;
   void* stream;
+
+  int64_t whole_dim() const { return share.whole_dim > 0 ? share.whole_dim : model.dim; }
+  T* own_z() const { return share.own_z != nullptr ? share.own_z : s.z; }
+  const T* z() const { return share.z != nullptr ? share.z : s.z; }
+  double* own_ridge() const { return share.own_ridge != nullptr ? share.own_ridge : s.ridge; }
+  const double* ridge() const { return share.ridge != nullptr ? share.ridge : s.ridge; }
 
   int64_t hops() const { return model.n_alphas - 1; }
   int64_t most() const { return std::min(s.sorting.n, graph.n_nodes()); }
@@ -244,6 +234,7 @@ struct Step {
     h.graph = graph;
     h.partial = s.partial;
     h.dim = model.dim;
+    h.whole_dim = whole_dim();
     return h;
   }
 
@@ -265,7 +256,7 @@ struct Step {
   void forward() const {
     if (hops() == 0) {
       launch(op, rows_kernel<T>, blocks_for(most() * warp, block_threads), block_threads, 0, stream, s, model.emb,
-             model.alphas, model.dim);
+             model.alphas, model.dim, own_z());
       return;
     }
     Hop<T, A, true> h = whole();
@@ -285,26 +276,33 @@ struct Step {
     h.row_slot = s.slot;
     h.n_rows = s.n_rows;
     h.most_rows = most();
-    hop(op, h, StoreRow<T>{s.z, model.dim}, true, stream);
+    hop(op, h, StoreRow<T>{own_z(), model.dim}, aligned(own_z()), stream);
+  }
+
+  void ridge_panels() const {
+    if (options.reg == 0) return;
+    const RidgeRows<T> rows{model.emb, s.rows, s.n_rows, s.first, model.dim};
+    panel_sums<A>(op, most(), model.dim, rows, s.ridge_blocks, own_ridge(), 1.0, nullptr, false, stream);
   }
 
   void batch_loss(A* loss) const {
     if (softmax()) {
-      softmax_loss(s.z, most(), s.z, most(), model.dim, s.users, s.pos, batch.batch,
+      softmax_loss(z(), most(), z(), most(), whole_dim(), s.users, s.pos, batch.batch,
                    {options.temperature, options.negative_weight, model.item_bias != nullptr ? s.bias : nullptr}, loss,
                    s.user_rows, s.item_rows, s.loss_space, stream);
     } else {
-      pair_loss(static_cast<PairLoss>(options.loss), options.margin, s.z, most(), s.z, most(), model.dim,
+      pair_loss(static_cast<PairLoss>(options.loss), options.margin, z(), most(), z(), most(), whole_dim(),
                 {s.users, s.pos, s.neg, batch.batch, batch.n_neg, batch.shared, batch.mask}, loss, s.user_rows,
                 s.pos_coef, s.neg_coef, s.neg_rows, s.loss_space, stream);
     }
+    if (options.reg == 0) return;
+    launch(op, add_panels_kernel<A>, 1, 1, 0, stream, ridge(), column_panels(whole_dim()),
+           0.5 * options.reg / static_cast<double>(batch.batch), loss, true);
   }
 
-  void seed_gradient(A* loss) const {
-    launch(op, seed_kernel<T>, blocks_for(most() * warp, block_threads), block_threads, 0, stream, s, model, batch,
-           softmax(), options.reg, most());
-    launch(op, ordered_sum<A>, 1, block_threads, 0, stream, s.ridge, most(),
-           0.5 * options.reg / static_cast<double>(batch.batch), loss, true);
+  void seed_gradient() const {
+    launch(op, seed_kernel<T>, blocks_for(most() * warp, block_threads), block_threads, 0, stream, s, model,
+           WholeRows<T>{z(), whole_dim(), share.first_column}, batch, softmax(), options.reg);
   }
 
   void backward_and_update(const double* lr, const int64_t* step) const {
@@ -332,31 +330,39 @@ struct Step {
 }  // namespace
 
 template <class T>
-void train_step(const Bipartite& graph, const StepModel<T>& model, const PairBatch& batch, const StepOptions& options,
-                const double* lr, const int64_t* step, acc_t<T>* loss, StepTimes*, void* workspace, void* stream) {
-  Step<T> s{graph,
-            model,
-            batch,
-            options,
-            Space<T>(workspace, graph, model.dim, model.n_alphas, batch.batch, batch.n_neg, batch.shared),
-            stream};
-  s.number_rows();
-  s.forward();
-  s.batch_loss(loss);
-  s.seed_gradient(loss);
-  s.backward_and_update(lr, step);
+int64_t train_step(const Bipartite& graph, const StepModel<T>& model, const StepShare<T>& share, const PairBatch& batch,
+                   const StepOptions& options, const double* lr, const int64_t* step, acc_t<T>* loss, StepTimes*,
+                   void* workspace, void* stream) {
+  const int64_t whole_dim = share.whole_dim > 0 ? share.whole_dim : model.dim;
+  Space<T> space(workspace, graph, model.dim, whole_dim, model.n_alphas, batch.batch, batch.n_neg, batch.shared);
+  if (share.seed != nullptr) {
+    space.scaled_seed = share.scaled_seed;
+    space.seed = share.seed;
+    space.direct = share.direct;
+  }
+  Step<T> s{graph, model, share, batch, options, space, stream};
+  if (share.parts & step_number) s.number_rows();
+  if (share.parts & step_forward) {
+    s.forward();
+    s.ridge_panels();
+  }
+  if (share.parts & step_loss) s.batch_loss(loss);
+  if (share.parts & step_seed) s.seed_gradient();
+  if (share.parts & step_update) s.backward_and_update(lr, step);
+  return s.most();
 }
 
 template <class T>
-int64_t train_step_workspace_bytes(const Bipartite& graph, int64_t dim, int64_t n_alphas, int64_t batch, int64_t n_neg,
-                                   bool shared) {
-  return Space<T>(nullptr, graph, dim, n_alphas, batch, n_neg, shared).arena.used;
+int64_t train_step_workspace_bytes(const Bipartite& graph, int64_t dim, int64_t whole_dim, int64_t n_alphas,
+                                   int64_t batch, int64_t n_neg, bool shared) {
+  return Space<T>(nullptr, graph, dim, whole_dim, n_alphas, batch, n_neg, shared).arena.used;
 }
 
-#define FGR_INSTANTIATE(T)                                                                                 \
-  template void train_step<T>(const Bipartite&, const StepModel<T>&, const PairBatch&, const StepOptions&, \
-                              const double*, const int64_t*, acc_t<T>*, StepTimes*, void*, void*);         \
-  template int64_t train_step_workspace_bytes<T>(const Bipartite&, int64_t, int64_t, int64_t, int64_t, bool);
+#define FGR_INSTANTIATE(T)                                                                                        \
+  template int64_t train_step<T>(const Bipartite&, const StepModel<T>&, const StepShare<T>&, const PairBatch&,    \
+                                 const StepOptions&, const double*, const int64_t*, acc_t<T>*, StepTimes*, void*, \
+                                 void*);                                                                          \
+  template int64_t train_step_workspace_bytes<T>(const Bipartite&, int64_t, int64_t, int64_t, int64_t, int64_t, bool);
 FGR_INSTANTIATE(float)
 FGR_INSTANTIATE(double)
 FGR_INSTANTIATE(bf16)

@@ -208,8 +208,8 @@ void add_data(Kernels& kernels) {
     cpu::IntegerTable table;
     for (int times = 0; times < 2; ++times) table.add(ids.data(), codes.size, codes, threads);
     Buffer<int64_t> wide(codes.size);
-    cpu::take(codes, codes, 0, wide, threads);
-    cpu::take(codes, codes, codes.size, wide, threads);
+    cpu::take<int64_t>(codes, codes, 0, wide, threads);
+    cpu::take<int64_t>(codes, codes, codes.size, wide, threads);
     Result result;
     result.add(codes), result.add(wide);
     return result;

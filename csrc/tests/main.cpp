@@ -52,15 +52,48 @@ void test_propagate(int64_t dim, int threads) {
     Buffer<char> space(propagate_workspace_bytes<T>(g.both, dim, n_alphas));
     cpu::propagate<T>(g.both, x, dim, alphas, n_alphas, scale, scale, y, space.data, threads);
     CHECK(all_finite(y));
+    Buffer<double> panels(4 * column_panels(dim));
     Buffer<char> dot_space(propagate_dots_workspace_bytes<T>(g.both, dim));
-    cpu::propagate_dots<T>(g.both, x, y, dim, n_alphas, scale, nullptr, dots, dot_space.data, threads);
+    cpu::propagate_dots<T>(g.both, x, y, dim, n_alphas, scale, nullptr, panels, dots, dot_space.data, threads);
     CHECK(std::isfinite(static_cast<double>(dots[0])));
   }
   Buffer<T> users(g.both.users.n_rows * dim), items(g.both.items.n_rows * dim);
   fill(items, 3);
-  cpu::half_hop<T>(g.both, Side::users, items, dim, scale, nullptr, users, nullptr, threads);
-  cpu::half_hop<T>(g.both, Side::items, users, dim, nullptr, scale, items, nullptr, threads);
+  cpu::half_hop<T>(g.both, Side::users, items, dim, scale, nullptr, nullptr, users, nullptr, threads);
+  cpu::half_hop<T>(g.both, Side::items, users, dim, nullptr, scale, items, items, nullptr, threads);
   CHECK(all_finite(users) && all_finite(items));
+}
+
+// Two processes that share a batch's softmax out find the bits of one.
+template <class T>
+void check_shared_softmax(const T* user_emb, const T* item_emb, int64_t dim, const int64_t* users, const int64_t* pos,
+                          int64_t batch, const SoftmaxOptions<acc_t<T>>& options, acc_t<T> loss,
+                          const Buffer<acc_t<T>>& user_rows, const Buffer<acc_t<T>>& item_rows, int threads) {
+  using A = acc_t<T>;
+  const int64_t n_bytes = cpu::softmax_loss_workspace_bytes(batch, dim, sizeof(A)), middle = batch / 3;
+  Buffer<char> spaces[] = {Buffer<char>(n_bytes), Buffer<char>(n_bytes)};
+  Buffer<A> scores(batch * batch), factor(batch), grad(batch * dim), value(1);
+  Buffer<double> row_loss(batch);
+  const int64_t bounds[] = {0, middle, batch};
+  const auto same = [&](const Buffer<A>& expected) {
+    return std::equal(expected.data, expected.data + expected.size, grad.data);
+  };
+  for (int rank = 0; rank < 2; ++rank) {
+    const int64_t first = bounds[rank];
+    cpu::softmax_users<T>(
+        user_emb, item_emb, dim, users, pos, batch, options,
+        {first, bounds[rank + 1], scores + first * batch, batch, factor + first, row_loss + first, grad + first * dim},
+        spaces[rank].data, threads);
+  }
+  CHECK(same(user_rows));
+  for (int rank = 0; rank < 2; ++rank) {
+    const int64_t first = bounds[rank];
+    cpu::softmax_items<T>(dim, batch, options,
+                          {first, bounds[rank + 1], scores + first, batch, factor, row_loss, grad + first * dim}, value,
+                          spaces[rank].data, threads);
+    CHECK(value[0] == loss);
+  }
+  CHECK(same(item_rows));
 }
 
 template <class T>
@@ -93,8 +126,11 @@ void test_losses(int64_t batch, int64_t n_neg, bool shared, int64_t dim, int thr
   cpu::softmax_loss<T>(user_emb, n_users, item_emb, n_items, dim, users, pos, batch, {0.1, 1.5, pos_coef}, loss,
                        user_rows, item_rows, softmax_space.data, threads);
   CHECK(std::isfinite(static_cast<double>(loss[0])) && all_finite(user_rows) && all_finite(item_rows));
-  Buffer<char> l2_space(l2_loss_workspace_bytes(batch));
-  cpu::l2_loss<T>(user_emb, n_users, dim, users, batch, loss, l2_space.data, threads);
+  check_shared_softmax<T>(user_emb, item_emb, dim, users, pos, batch, {0.1, 1.5, pos_coef}, loss[0], user_rows,
+                          item_rows, threads);
+  Buffer<double> panels(column_panels(dim));
+  Buffer<char> l2_space(l2_loss_workspace_bytes(batch, dim));
+  cpu::l2_loss<T>(user_emb, n_users, dim, users, batch, panels, loss, l2_space.data, threads);
   CHECK(loss[0] >= 0);
 }
 
@@ -191,13 +227,13 @@ void test_train_step(StepLoss loss_kind, int64_t n_alphas, int64_t n_neg, bool s
     fill(bias, 11);
     for (int64_t i = 0; i < n * dim; ++i) exp_avg[i] = exp_avg_sq[i] = 0;
     for (int64_t i = 0; i < shadow.size; ++i) store(shadow[i], scale[i / dim] * emb[i]);
-    Buffer<char> space(cpu::train_step_workspace_bytes<T>(g.both, dim, n_alphas, batch, n_neg, shared));
+    Buffer<char> space(cpu::train_step_workspace_bytes<T>(g.both, dim, dim, n_alphas, batch, n_neg, shared));
     const StepModel<T> model{dim, alphas, n_alphas, scale, scale, emb, exp_avg, exp_avg_sq, bias, shadow};
     StepTimes times{};
     const double lr = 0.01;
     for (int64_t step = 1; step <= 2; ++step) {
       cpu::train_step<T>(
-          g.both, model, {users, pos, neg, batch, n_neg, shared},
+          g.both, model, {}, {users, pos, neg, batch, n_neg, shared},
           {loss_kind, 0.2, 1.0, loss_kind == StepLoss::max_margin ? 0.5 : 0.0, 0.01, {0.9, 0.999, 1e-8, 0}}, &lr, &step,
           loss, &times, space, threads);
       CHECK(std::isfinite(loss[0]) && loss[0] > 0);
@@ -352,6 +388,7 @@ int main() {
   test_bad_edges();
   test_data();
   test_text_lines();
+  test_sparse_inverse();
   test_threads();
   cpu::set_grain(grain);
   std::printf("%s, %d levels\n", failures == 0 ? "all C++ tests passed" : "C++ tests FAILED", n_levels);

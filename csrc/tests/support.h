@@ -72,4 +72,7 @@ void test_data();
 // Lines of text to columns and numbers.
 void test_text_lines();
 
+// The sparse factor of an inverse.
+void test_sparse_inverse();
+
 }  // namespace fgr::tests

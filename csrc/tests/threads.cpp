@@ -75,16 +75,17 @@ void add_products(Inputs& in, Kernels& kernels) {
   }
   kernels["propagate_dots"] = [&in](int threads) {
     Buffer<float> dots(4);
+    Buffer<double> panels(4 * column_panels(dim));
     Buffer<char> space(propagate_dots_workspace_bytes<float>(in.graph.both, dim));
-    cpu::propagate_dots<float>(in.graph.both, in.table, in.table, dim, 4, in.scale, in.scale, dots, space.data,
+    cpu::propagate_dots<float>(in.graph.both, in.table, in.table, dim, 4, in.scale, in.scale, panels, dots, space.data,
                                threads);
     Result result;
-    result.add(dots);
+    result.add(dots), result.add(panels);
     return result;
   };
   kernels["half_hop"] = [&in](int threads) {
     Buffer<float> y(n_users * dim);
-    cpu::half_hop<float>(in.graph.both, Side::users, in.table, dim, in.scale, nullptr, y, nullptr, threads);
+    cpu::half_hop<float>(in.graph.both, Side::users, in.table, dim, in.scale, nullptr, in.table, y, nullptr, threads);
     Result result;
     result.add(y);
     return result;
@@ -138,11 +139,14 @@ void add_losses(Inputs& in, Kernels& kernels) {
     return result;
   };
   kernels["l2_loss"] = [&in](int threads) {
+    Buffer<int64_t> ids(3 * panel_block_rows);
+    for (int64_t i = 0; i < ids.size; ++i) ids[i] = i % n_nodes;
     Buffer<float> loss(1);
-    Buffer<char> space(l2_loss_workspace_bytes(batch));
-    cpu::l2_loss<float>(in.table, n_nodes, dim, in.users, batch, loss, space.data, threads);
+    Buffer<double> panels(column_panels(dim));
+    Buffer<char> space(l2_loss_workspace_bytes(ids.size, dim));
+    cpu::l2_loss<float>(in.table, n_nodes, dim, ids, ids.size, panels, loss, space.data, threads);
     Result result;
-    result.add(loss);
+    result.add(loss), result.add(panels);
     return result;
   };
   kernels["scatter_rows"] = [&in](int threads) {
@@ -170,10 +174,10 @@ void add_losses(Inputs& in, Kernels& kernels) {
       Buffer<float> emb(n_nodes * dim), exp_avg(n_nodes * dim), exp_avg_sq(n_nodes * dim), value(1);
       fill(emb, 9);
       for (int64_t i = 0; i < emb.size; ++i) exp_avg[i] = exp_avg_sq[i] = 0;
-      Buffer<char> space(cpu::train_step_workspace_bytes<float>(in.graph.both, dim, n_alphas, batch, m, false));
+      Buffer<char> space(cpu::train_step_workspace_bytes<float>(in.graph.both, dim, dim, n_alphas, batch, m, false));
       const StepModel<float> model{dim, in.alphas, n_alphas,   in.scale, in.scale,
                                    emb, exp_avg,   exp_avg_sq, nullptr,  nullptr};
-      cpu::train_step<float>(in.graph.both, model, {in.users, in.items, in.negatives, batch, m, false, nullptr},
+      cpu::train_step<float>(in.graph.both, model, {}, {in.users, in.items, in.negatives, batch, m, false, nullptr},
                              {loss, 0.2, 1.0, 0, 0.01, {0.9, 0.999, 1e-8, 0}}, &in.lr, &in.step, value, nullptr, space,
                              threads);
       Result result;
@@ -245,6 +249,7 @@ void test_threads() {
   add_sampling(in, kernels);
   add_ranking(in, kernels);
   add_data(kernels);
+  add_inverse(in, kernels);
   for (const auto& [name, kernel] : kernels) test_kernel(name, kernel);
   test_calls_side_by_side(kernels);
 }

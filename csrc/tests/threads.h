@@ -68,5 +68,7 @@ void add_sampling(Inputs& in, Kernels& kernels);
 void add_ranking(Inputs& in, Kernels& kernels);
 // Of data.cpp.
 void add_data(Kernels& kernels);
+// Of sparse_inverse.cpp.
+void add_inverse(Inputs& in, Kernels& kernels);
 
 }  // namespace fgr::tests

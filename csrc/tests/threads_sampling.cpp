@@ -1,11 +1,13 @@
 // Kernels that draw or rank, for threads.cpp.
 #include "common/sampling.h"
+#include "fgr/nearest_rows.h"
 #include "fgr/ppr.h"
 #include "fgr/ppr_push.h"
 #include "fgr/random_walk.h"
 #include "fgr/retrieve.h"
 #include "fgr/sample.h"
 #include "fgr/select_negatives.h"
+#include "fgr/slim.h"
 #include "fgr/topk.h"
 #include "tests/threads.h"
 
@@ -110,6 +112,32 @@ void add_ranking(Inputs& in, Kernels& kernels) {
     push.copy(indptr, ids, scores);
     Result result;
     result.add(indptr), result.add(ids), result.add(scores);
+    return result;
+  };
+  for (const bool turned : {false, true}) {
+    kernels[turned ? "nearest_rows, sapling" : "nearest_rows"] = [&in, turned](int threads) {
+      const Csr &items = in.graph.both.items, &users = in.graph.both.users;
+      Buffer<double> of(n_items), likeness(n_items * 5), total(n_items);
+      Buffer<int32_t> ids(n_items * 5);
+      for (int64_t i = 0; i < n_items; ++i) of[i] = static_cast<double>(items.indptr[i + 1] - items.indptr[i]);
+      const cpu::Alike alike{turned ? cpu::Likeness::sapling_turned : cpu::Likeness::jaccard, of, of,
+                             turned ? static_cast<double>(n_users) : 1.0};
+      cpu::nearest_rows({items.indptr, items.indices, nullptr, n_items},
+                        {users.indptr, users.indices, nullptr, n_users}, n_items, alike, 0, 5, ids, likeness, total,
+                        threads);
+      Result result;
+      result.add(ids), result.add(likeness), result.add(total);
+      return result;
+    };
+  }
+  kernels["slim"] = [&in](int threads) {
+    const cpu::Slim slim = cpu::slim(in.graph.both, {0.5, 1.0, 1e-6, 0, 1000}, threads);
+    Buffer<int64_t> indptr(n_items + 1);
+    Buffer<int32_t> ids(slim.n_entries());
+    Buffer<float> values(slim.n_entries());
+    slim.copy(indptr, ids, values);
+    Result result;
+    result.add(indptr), result.add(ids), result.add(values);
     return result;
   };
   for (const int64_t k : {5, 60}) {

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -16,6 +16,7 @@ import torch
 
 from ..core.graph import Graph, edges_of
 from ..core.tensors import check_ids
+from ..core.world import World, as_world
 from ..ops.ppr import check_nodes, check_sources, plan, size_text, source_blocks
 from ..ops.registration import accepts_arrays, count_of
 from ..ops.sample import sample_listed
@@ -27,6 +28,7 @@ from ..system.values import json_value, same_values
 
 Tensor = torch.Tensor
 Target = Literal["items", "users", "all"]
+Sources = Literal["users", "items"]
 
 
 class PprTopK(NamedTuple):
@@ -89,7 +91,8 @@ def ppr_topk(
     )
     ids = torch.empty((len(nodes), k), dtype=torch.int64, device=graph.device)
     scores = torch.empty((len(nodes), k), dtype=dtype, device=graph.device)
-    for rows, block_ids, block_scores in _ranked(graph, nodes, k, columns, restart, tol, dtype, n, exclude_seen):
+    left_out = _neighbours if exclude_seen else None
+    for rows, block_ids, block_scores in _ranked(graph, nodes, k, columns, restart, tol, dtype, n, left_out):
         ids[rows], scores[rows] = block_ids, block_scores
     return PprTopK(ids, scores)
 
@@ -148,17 +151,18 @@ def ppr_rank_band(
 
 
 class PprRanks:
-    """Every user's items of PPR rank in [lo, hi), kept to draw hard negatives from; made by :meth:`build`.
+    """Every user's items of PPR rank in [lo, hi), or every item's, kept to draw hard negatives from; made by :meth:`build`.
 
     Attributes
     ----------
     lists : int32 [U, width], a user's band, best rank first, padded with -1
     counts : int32 [U], its length
-    users : int64 [U], the users
+    users : int64 [U], the users; the items where ``of`` is "items"
+    of : "users" or "items"
     """
 
-    def __init__(self, lists: Tensor, counts: Tensor, users: Tensor, n_users: int) -> None:
-        self.lists, self.counts, self.users = lists, counts, users
+    def __init__(self, lists: Tensor, counts: Tensor, users: Tensor, n_users: int, of: Sources = "users") -> None:
+        self.lists, self.counts, self.users, self.of = lists, counts, users, of
         self._row = torch.full((n_users,), -1, dtype=torch.int64, device=users.device)
         self._row[users] = torch.arange(len(users), device=users.device)
 
@@ -175,8 +179,14 @@ class PprRanks:
         cache_dir: str | os.PathLike[str] | None = None,
         progress: bool = True,
         memory_budget: int = 1 << 30,
+        world: World | None = None,
+        of: Sources = "users",
     ) -> PprRanks:
         """Ranks once for all users (or for ``users``, distinct integer ids), on the graph's device.
+
+        of : "users" or "items"
+            Whose PPR. "items": ``users`` are ids of items, and ranked are all items but the one that the walks begin from: PinSAGE's hard negatives,
+            which are of a query item.
 
         Takes 4 (hi - lo) bytes a user. Where that exceeds the budget, each user's band is thinned to as many ranks as fit, evenly spread
         (entry i of m is entry floor(i * count / m) of the whole band), and a warning says so.
@@ -184,19 +194,26 @@ class PprRanks:
         cache_dir : a folder
             Where the result is kept as an .npz, named after the graph's fingerprint and every parameter, and looked for first. A file that
             is damaged or cannot be read is made anew, with a warning; one that cannot be written is one too.
+        world : the ranks that share the users out, such as ``World.current()``
+            Each ranks a part of them and gets the whole result, to the bit what one process gets; rank 0 keeps the file. Default: this process alone.
 
         Other parameters as for :func:`ppr_rank_band`. ``progress``: a bar.
 
         >>> graph = Graph.from_edges([0, 1, 1, 1], [0, 0, 1, 2])
         >>> PprRanks.build(graph, lo=0, hi=2, progress=False).lists[0]
         tensor([2, 1], dtype=torch.int32)
+        >>> PprRanks.build(graph, [1], 0, 2, of="items", progress=False).lists
+        tensor([[0, 2]], dtype=torch.int32)
         """
-        every = users is None
-        users = torch.arange(graph.n_users, device=graph.device) if every else users
-        users = check_nodes("PprRanks", "users", users, graph, graph.n_users)
+        world, every = as_world(world, "PprRanks"), users is None
+        if of not in ("users", "items"):
+            raise ValueError(f"PprRanks: of must be 'users' or 'items', got {of!r:.80}")
+        first, last = (0, graph.n_users) if of == "users" else (graph.n_users, graph.n_nodes)
+        users = torch.arange(last - first, device=graph.device) if every else users
+        users = check_nodes("PprRanks", of, users, graph, last - first)
         if not every and len(users.unique()) != len(users):
-            raise ValueError("PprRanks: users must be distinct; pass users.unique()")
-        check_sources("PprRanks", graph, users, restart, tol, torch.float32)
+            raise ValueError(f"PprRanks: {of} must be distinct; pass {of}.unique()")
+        check_sources("PprRanks", graph, users + first, restart, tol, torch.float32)
         low, high = _band(graph, lo, hi)
         width = high - low
         n, working = plan(
@@ -206,53 +223,62 @@ class PprRanks:
         kept = min(width, (memory_budget - working) // max(4 * len(users), 1))
         if kept == 0 < width:
             raise ValueError(
-                f"PprRanks: memory_budget must hold a rank of each of {len(users)} users, got {size_text(memory_budget)}; raise it"
+                f"PprRanks: memory_budget must hold a rank of each of {len(users)} {of}, got {size_text(memory_budget)}; raise it"
             )
-        if kept < width:
+        if kept < width and world.first:
             warnings.warn(
-                f"PprRanks: {width} ranks of {len(users)} users take {size_text(width * len(users) * 4)}; the memory_budget of "
+                f"PprRanks: {width} ranks of {len(users)} {of} take {size_text(width * len(users) * 4)}; the memory_budget of "
                 f"{size_text(memory_budget)} holds {kept} of each, evenly spread; raise it to keep all",
                 stacklevel=2,
             )
         key = json_value({
             "kind": "ppr-ranks", "format": 2, "graph": graph.fingerprint(), "lo": low, "hi": high, "kept": kept,
-            "restart": restart, "tol": tol, "users": hashlib.sha256(users.cpu().numpy().tobytes()).hexdigest(),
+            "restart": restart, "tol": tol, of: hashlib.sha256(users.cpu().numpy().tobytes()).hexdigest(),
         })  # fmt: skip
+        world.agree("PprRanks.build", call=key)
         path = None if cache_dir is None else Path(cache_dir) / f"ppr-ranks-{_digest(key)}.npz"
-        stored = None if path is None else _load(path, key, len(users), graph.n_items)
-        if stored is not None:
-            return cls(stored[0].to(graph.device), stored[1].to(graph.device), users, graph.n_users)
-        lists = torch.full((len(users), kept), -1, dtype=torch.int32, device=graph.device)
-        counts = torch.zeros(len(users), dtype=torch.int32, device=graph.device)
+        stored = None if path is None else _load(path, key, len(users), graph.n_items, world.first)
+        to_make = world.any(stored is None)
+        if stored is not None and not to_make:
+            return cls(stored[0].to(graph.device), stored[1].to(graph.device), users, last - first, of)
+        shares = world.shares(len(users))
+        own = users[shares[world.rank] : shares[world.rank + 1]] + first
+        lists = torch.full((len(own), kept), -1, dtype=torch.int32, device=graph.device)
+        counts = torch.zeros(len(own), dtype=torch.int32, device=graph.device)
         columns = (graph.n_users, graph.n_nodes)
-        blocks = _ranked(graph, users, high, columns, restart, tol, torch.float32, n, True) if width else ()
-        with progress_bar(len(users), "user", "PPR ranks", shown=progress) as bar:
+        left_out = _neighbours if of == "users" else _themselves
+        blocks = (
+            _ranked(graph, own, high, columns, restart, tol, torch.float32, n, left_out) if width and len(own) else ()
+        )
+        with world.together(), progress_bar(len(own), of[:-1], "PPR ranks", shown=progress and world.first) as bar:
             for rows, ids, _ in blocks:
                 lists[rows], counts[rows] = _thin(ids[:, low:], kept)
                 bar.update(len(rows))
-        if path is not None:
+        lists, counts = world.joined(lists, shares), world.joined(counts, shares)
+        if path is not None and world.first:
             try:
                 save_arrays(path, key, {"lists": lists.cpu().numpy(), "counts": counts.cpu().numpy()})
             except (OSError, ValueError) as error:  # the ranks are made: nothing is lost but their copy
                 warnings.warn(f"PprRanks: the ranks are not kept for the next time: {error}", stacklevel=2)
-        return cls(lists, counts, users, graph.n_users)
+        return cls(lists, counts, users, last - first, of)
 
     @accepts_arrays
     def sample(self, users: Any, n: int, seed: int | Tensor, offset: int | Tensor = 0) -> Any:
-        """``n`` items of every user's band, int64 [B, n], by :func:`sample_listed`: with offset 0 what :func:`ppr_rank_band` draws.
+        """``n`` items of every user's band (every item's, where ``of`` is "items"), int64 [B, n], by :func:`sample_listed`: with offset 0 what
+        :func:`ppr_rank_band` draws.
 
         Draw j of row b depends on (seed, offset + b, j) and the band alone. ValueError (CPU) for a user that was not built.
         """
-        users = check_ids("PprRanks", "users", users, (None,), self.users)
+        users = check_ids("PprRanks", self.of, users, (None,), self.users)
         if users.device.type == "cpu":
             known = (users >= 0) & (users < len(self._row))
             missing = torch.nonzero(~known | (self._row[users.clamp(0, len(self._row) - 1)] < 0))
             if len(missing):
-                raise ValueError(f"PprRanks: user {int(users[missing[0]])} was not among those of build()")
+                raise ValueError(f"PprRanks: {self.of[:-1]} {int(users[missing[0]])} was not among those of build()")
         return sample_listed(self.lists, self.counts, self._row[users], n, seed, offset)
 
     def __repr__(self) -> str:
-        return f"PprRanks({self.lists.shape[0]} users, {self.lists.shape[1]} items each, {self.lists.device})"
+        return f"PprRanks({self.lists.shape[0]} {self.of}, {self.lists.shape[1]} items each, {self.lists.device})"
 
 
 def _columns(op: str, graph: Graph, target: str) -> tuple[int, int]:
@@ -276,12 +302,12 @@ def _ranked(
     tol: float,
     dtype: torch.dtype,
     n: int,
-    exclude_seen: bool,
+    left_out: Callable[[Graph, Tensor], tuple[Tensor, Tensor]] | None,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """(positions in ``nodes``, ids, scores) of the k best of ``columns``, n sources at a time."""
+    """(positions in ``nodes``, ids, scores) of the k best of ``columns`` but those ``left_out``, n sources at a time."""
     for rows, scores, _ in source_blocks(graph, nodes, restart, tol, dtype, n, columns, False):
-        if exclude_seen:
-            row, node = _neighbours(graph, nodes[rows])
+        if left_out is not None:
+            row, node = left_out(graph, nodes[rows])
             inside = (node >= columns[0]) & (node < columns[1])
             scores[row[inside], node[inside] - columns[0]] = float("nan")
         yield rows, *best_columns(graph, scores, k)
@@ -293,6 +319,10 @@ def _neighbours(graph: Graph, nodes: Tensor) -> tuple[Tensor, Tensor]:
     indptr, indices = (graph.indptr, graph.indices) if is_user else (graph.indptr_t, graph.indices_t)
     row, edge = edges_of(indptr, nodes if is_user else nodes - graph.n_users)
     return row, indices[edge] + (graph.n_users if is_user else 0)
+
+
+def _themselves(graph: Graph, nodes: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.arange(len(nodes), device=nodes.device), nodes
 
 
 def check_band(lo: int | float, hi: int | float) -> None:
@@ -327,7 +357,7 @@ def _digest(key: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
 
 
-def _load(path: Path, key: dict[str, Any], n_users: int, n_items: int) -> tuple[Tensor, Tensor] | None:
+def _load(path: Path, key: dict[str, Any], n_users: int, n_items: int, loud: bool) -> tuple[Tensor, Tensor] | None:
     try:
         meta, arrays = load_arrays(path, key["kind"], key["format"])
         with refusing(path):
@@ -341,6 +371,7 @@ def _load(path: Path, key: dict[str, Any], n_users: int, n_items: int) -> tuple[
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        warnings.warn(f"PprRanks: {error}; it is made anew", stacklevel=3)
+        if loud:
+            warnings.warn(f"PprRanks: {error}; it is made anew", stacklevel=3)
         return None
     return torch.from_numpy(lists), torch.from_numpy(counts)

@@ -76,7 +76,7 @@ def said(spec: DataSpec) -> DataSpec:
     return spec
 
 
-def _column(text: str) -> str | int:
+def column(text: str) -> str | int:
     return int(text) if text.isascii() and text.isdecimal() else text
 
 
@@ -124,11 +124,11 @@ _C: dict[str, Any] = {"metavar": "COLUMN"}
 _F: dict[str, Any] = {"metavar": "FILE"}
 _GROUPS: dict[str, dict[str, Flag]] = {
     "columns of the data, by name or position from 0; those left out are guessed": {
-        "user": _option("--user", "of users", _column, **_C),
-        "item": _option("--item", "of items", _column, **_C),
-        "time": _option("--time", "of times; '' for none", _column, **_C),
-        "rating": _option("--rating", "of ratings; '' for none", _column, **_C),
-        "weight": _option("--weight", "of counts or amounts > 0 that weigh the edges; never guessed", _column, **_C),
+        "user": _option("--user", "of users", column, **_C),
+        "item": _option("--item", "of items", column, **_C),
+        "time": _option("--time", "of times; '' for none", column, **_C),
+        "rating": _option("--rating", "of ratings; '' for none", column, **_C),
+        "weight": _option("--weight", "of counts or amounts > 0 that weigh the edges; never guessed", column, **_C),
     },
     "how the data are read; what is not given is found out": {
         "format": _option("--format", "of DATA", choices=get_args(Format)),

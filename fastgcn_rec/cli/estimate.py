@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ..data import available_datasets
 from ..experiments.estimate import estimate_memory
-from ..experiments.recipes import EMBEDDINGS, RECIPES
+from ..experiments.recipe_file import named_recipe
+from ..experiments.recipes import EMBEDDINGS
 from .arguments import at_least
 from .data_options import PROJECT, add_data, data_spec, given, said
 from .recipe_options import add_recipe, add_sizes, changed
@@ -19,12 +20,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_recipe(parser)
     add_sizes(parser)
     parser.add_argument("--batch-size", type=at_least(1), help="instead of the recipe's")
+    parser.add_argument(
+        "--ranks",
+        type=at_least(1),
+        default=1,
+        dest="of_ranks",
+        metavar="P",
+        help="that share the training out: what each takes (default: 1)",
+    )
     add_data(parser, more=f"{PROJECT}; or USERS,ITEMS,PAIRS. Files are read, to count")
 
 
 def run(args: argparse.Namespace) -> int:
-    name = args.recipe or "default"
-    recipe = changed(RECIPES[name], name, None, args.dim, args.layers)
+    name, recipe = named_recipe(args.recipe or "default")
+    recipe = changed(recipe, name, None, args.dim, args.layers)
     if recipe.model not in EMBEDDINGS:
         raise ValueError(
             f"the memory of {' and '.join(EMBEDDINGS)} is known, not that of {recipe.model}, which recipe {name!r} makes"
@@ -33,8 +42,9 @@ def run(args: argparse.Namespace) -> int:
     config = recipe.training()
     config = dataclasses.replace(config, batch_size=args.batch_size or config.batch_size)
     dim, layers = recipe.model_options["embedding_dim"], recipe.model_options.get("num_layers", 0)
-    estimate = estimate_memory(n_users, n_items, n_pairs, dim, layers, config)
-    print(f"{n_users:,} users, {n_items:,} items, {n_pairs:,} pairs; {layers} layers, dim {dim}, recipe {name}")
+    estimate = estimate_memory(n_users, n_items, n_pairs, dim, layers, config, args.of_ranks)
+    each = f"; each of {args.of_ranks} ranks" if args.of_ranks > 1 else ""
+    print(f"{n_users:,} users, {n_items:,} items, {n_pairs:,} pairs; {layers} layers, dim {dim}, recipe {name}{each}")
     print(estimate)
     return 0
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import io
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from ..system.launched import Launched
 from ..system.process import TRACEBACK, exit_code
 
 # A file of this folder each, which has ``arguments(parser)`` and ``run(args) -> int``, and what --help says of it. Its file is imported when the
@@ -15,7 +18,8 @@ from ..system.process import TRACEBACK, exit_code
 COMMANDS = {
     "inspect": "what a file or data set holds: columns, first rows, counts, degrees, times, what a split would hold",
     "train": "train a model, evaluate it once on test, write everything to a folder",
-    "evaluate": "evaluate a saved model on a part of its data, or of others: test, unless another is named",
+    "tune": "search a model's options and settings on held-out edges of train, for some minutes; the best as a recipe file",
+    "evaluate": "evaluate a saved model, or lists of any library, on a part of its data, or of others: test, unless another is named",
     "recommend": "the best unseen items of some users",
     "similar": "the items nearest to some items, by cosine",
     "export": "the vectors with their ids, for an index of another program",
@@ -37,11 +41,27 @@ def main(argv: list[str] | None = None) -> int:
                 stream.reconfigure(
                     errors="backslashreplace"
                 )  # an id, or a file's name, that the terminal's encoding does not have
-        args = parser(words).parse_args(words)
-        code: int = args.run(args)
-        return code
+        launched = Launched.of()
+        with _silent(launched is not None and launched.rank > 0):
+            args = parser(words).parse_args(words)
+            if "ranks" in args:
+                ranks = importlib.import_module(".ranks", __package__)
+                code: int = ranks.run_on_ranks(args, words, launched)
+                return code
+            return args.run(args) if launched is None or launched.rank == 0 else 0  # one process's work
 
     return exit_code(run, "fastgcn-rec")
+
+
+@contextlib.contextmanager
+def _silent(wanted: bool) -> Iterator[None]:
+    """Where several processes run one command the first one speaks for all; what ends another one is said by :func:`exit_code`."""
+    if not wanted:
+        yield
+        return
+    nothing = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    with nothing, contextlib.redirect_stdout(nothing), contextlib.redirect_stderr(nothing):
+        yield
 
 
 def parser(words: Sequence[str]) -> argparse.ArgumentParser:

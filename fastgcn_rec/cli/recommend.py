@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from ..core.ids import UnknownIds
+from ..core.world import World
 from ..models.base import Recommender
 from ..ranking.export import write_recommendations
 from ..ranking.writers import FORMATS
 from .arguments import add_quiet, file
+from .ranks import add_ranks
 from .saved_model import (
     DASH,
     add_filters,
@@ -54,6 +56,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--format", choices=tuple(FORMATS), help="of --out -; default: csv")
     add_quiet(parser)
+    add_ranks(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -61,16 +64,21 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("name the users either as arguments or by --users FILE (or --users all)")
     if args.format is not None and args.out != _STREAM:
         raise ValueError("--format is that of --out -; a file's suffix says its own")
-    model = load_model(args.model)
+    world = World.current()
+    with world.together():
+        model = load_model(args.model)
     try:
-        return _recommend(args, model)
+        return _recommend(args, model, world)
     except UnknownIds as error:
         raise ValueError(f"{error}; --skip-unknown leaves them out") from None
 
 
-def _recommend(args: argparse.Namespace, model: Recommender) -> int:
-    only, without = known_items(model, args.only, "--only"), known_items(model, args.without, "--without")
-    columns = shown_columns(args.model, model, args.show)
+def _recommend(args: argparse.Namespace, model: Recommender, world: World) -> int:
+    only, without = world.by_first(
+        lambda: (known_items(model, args.only, "--only"), known_items(model, args.without, "--without"))
+    )
+    with world.together():
+        columns = shown_columns(args.model, model, args.show) if world.first else {}
     if args.out is None:
         users = model.user_ids.tolist() if args.users == "all" else list(_users(args, model))
         print_lists("user", users, *model.recommend(users, args.k, items=only, exclude=without), model, columns)
@@ -86,6 +94,7 @@ def _recommend(args: argparse.Namespace, model: Recommender) -> int:
         columns=columns,
         format=(args.format or "csv") if args.out == _STREAM else None,
         progress=not args.quiet,
+        world=world,
     )
     said = f"{n:,} recommendations to {'all' if args.users == 'all' else format(counted.n, ',')} users"
     print(

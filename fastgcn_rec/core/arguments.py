@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,27 @@ def check_number(value: Any, name: str) -> float:
     value = as_python(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} must be a number, got {type(value).__name__}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(
+            f"{name} must be a number that float64 holds, got an integer of {int(value).bit_length()} bits"
+        ) from None
+
+
+def check_each(values: Any, name: str) -> list[float]:
+    """Return several numbers, in a list, an array or a tensor, as floats."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise TypeError(f"{name} must be a list of numbers, got {values!r:.80}")
+    return [check_number(value, name) for value in values]
+
+
+def check_size(value: Any, name: str, most: float = 1e30) -> float:
+    """Return a number that is finite, and so far from float32's end that its products are too, as a float."""
+    number = check_number(value, name)
+    if not abs(number) <= most:
+        raise ValueError(f"{name} must be finite, and {most:g} or less in size, got {number}")
+    return number
 
 
 def check_numbers(who: str, **values: Any) -> list[float]:

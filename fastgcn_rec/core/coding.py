@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from .. import _C
 from . import native
 from .blocks import Blocks
-from .ids import Array, Ints, factorize, texts_array
+from .ids import Array, Codes, Ints, factorize, texts_array
 
 
 class IdCoder:
-    """Takes batches of int64 ids, or of texts, and gives what `factorize` gives of them all."""
+    """Takes batches of int64 ids, or of texts, and gives what `factorize` gives of them all, the codes as int32."""
 
     def __init__(self) -> None:
         self._integers: _C.IntegerTable | None = None
@@ -39,6 +39,14 @@ class IdCoder:
         if indices is not None:
             self._codes.room(indices.size)[:] = codes[indices]
 
+    def last(self, n: int) -> Codes:
+        """Of the n ids that came last, how many distinct ones had come before each."""
+        return self._codes.last(n)
+
+    def thin(self, n: int, kept: NDArray[np.bool_]) -> None:
+        """Of the n ids that came last give codes for those alone that ``kept`` [n] names; all count among the distinct ones."""
+        self._codes.thin(n, kept)
+
     def is_mixed(self) -> bool:
         """Whether some of the ids are integers and others texts."""
         return self._integers is not None and self._texts is not None
@@ -53,8 +61,8 @@ class IdCoder:
             before += codes.size
         raise IndexError(f"no text came as number {number}")
 
-    def finish(self, parse: Callable[[_C.TextTable], Array | None] | None = None) -> tuple[Array, Ints]:
-        """(sorted distinct ids, int64 code of every id); ``parse`` makes ids of the distinct texts, in the order in which they came, or None
+    def finish(self, parse: Callable[[_C.TextTable], Array | None] | None = None) -> tuple[Array, Codes]:
+        """(sorted distinct ids, int32 code of every id); ``parse`` makes ids of the distinct texts, in the order in which they came, or None
         where they are ids as they stand. The memory of the batches goes on the way, unless ``parse`` raises."""
         if self._texts is not None:
             ids = None if parse is None else parse(self._texts)
@@ -70,11 +78,11 @@ class IdCoder:
         else:
             space, ranks = np.zeros(0, np.int64), np.zeros(0, np.int32)
         self._texts = self._integers = None
-        out, at, parts = np.empty(self._codes.size, np.int64), 0, self._codes.taken()
+        out, at, parts = np.empty(self._codes.size, np.int32), 0, self._codes.taken()
         while parts:
             codes = parts.pop()
             part = out[at : at + codes.size]
-            _C.take(ranks.ctypes.data, codes.ctypes.data, codes.size, part.ctypes.data, native.threads())
+            _C.take(ranks.ctypes.data, codes.ctypes.data, codes.size, False, part.ctypes.data, native.threads())
             at += codes.size
             del codes
         return space, out

@@ -68,7 +68,7 @@ def csr_of_edges(
         raise ValueError(
             f"Graph: {kind} id {of} at edge {at} is outside [0, {n}); ids must run from 0, raise n_users/n_items or renumber them"
         )
-    build = _sorted if native.runs_cuda(device) else _bucketed
+    build = _sorted if native.runs_cuda(device) else rows_of_edges
     by_user = build(users, items, values, n_users, n_items)
     return n_users, n_items, by_user, transposed(*by_user, n_items)
 
@@ -110,8 +110,10 @@ def _sorted(users: torch.Tensor, items: torch.Tensor, weight: torch.Tensor | Non
     return by_user
 
 
-def _bucketed(users: torch.Tensor, items: torch.Tensor, weight: torch.Tensor | None, n_users: int, n_items: int) -> Csr:
-    """R, built on the CPU: bucketed by item in edge order, so that the stable transpose has sorted rows."""
+def rows_of_edges(
+    users: torch.Tensor, items: torch.Tensor, weight: torch.Tensor | None, n_users: int, n_items: int
+) -> Csr:
+    """R, built on the CPU of ids that are not checked: bucketed by item in edge order, so that the stable transpose has sorted rows."""
     n_edges = len(users)
     by_item = _empty(n_items, n_edges, weight, users.device)
     _C.bucket_edges(

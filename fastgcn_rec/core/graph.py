@@ -17,6 +17,7 @@ from .arguments import as_python, check_number
 from .csr import MOST_WEIGHT, Csr, alias_table, check_nodes, csr_of_edges, transposed
 from .elementwise import power
 from .links import Links
+from .schedule import schedule_of
 from .tensors import check_ids, check_range
 from .watch import is_transformed
 
@@ -99,7 +100,7 @@ class Graph:
 
         ``device`` is where the graph is built and lies; default: the CUDA device of the tensors, which must be one, else the CPU. The
         graph is the same, to the bit. On the CPU by counting sort, O(edges + nodes), with 16 bytes an edge beside the input (28 with
-        weights); on a GPU by radix sort, with 24 (40), and the host waits for it twice.
+        weights), beyond 2^26 edges with less, down to 9 (18); on a GPU by radix sort, with 24 (40), and the host waits for it twice.
 
         >>> Graph.from_edges([0, 0, 1], [2, 2, 0]).n_edges
         2
@@ -115,7 +116,7 @@ class Graph:
         self._normalised_as: Graph | None = None  # whose degrees scales() takes, if not its own
         self._cache: dict[Hashable, Any] = {}
         self._check_sums()
-        self._schedule = self._make_schedule()
+        self._schedule = schedule_of(torch.cat([self.user_degree, self.item_degree]))
 
     def _check_sums(self) -> None:
         """Every node's sum of weights is a float, and so is its inverse, which normalises."""
@@ -188,31 +189,12 @@ class Graph:
         return self.indptr, self.indices, self.weight, self.indptr_t, self.indices_t, self.weight_t
 
     def schedule(self) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-        """How a GPU shares out the rows of a hop (csrc/cuda/hop.cuh); None on the CPU, which balances by edges.
-
-        split : int32 [2, n_split], each node of more than PART_EDGES edges once for every part, and the part's number
-        heavy : int32 [n_heavy], the other nodes of more than HEAVY_DEGREE edges
-        Both by degree, descending.
-        """
+        """How a GPU shares out the nodes in a hop: see :func:`schedule_of`; None on the CPU."""
         return self._schedule
 
     def links(self) -> Links:
         """The six tensors and the schedule as one argument of an op."""
         return self.cached("links", lambda: Links(*self.tensors(), *self.schedule()))
-
-    def _make_schedule(self) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-        if not native.runs_cuda(self.device):
-            return None, None
-        degree = torch.cat([self.user_degree, self.item_degree])
-        long = torch.nonzero(degree > native.HEAVY_DEGREE).flatten()
-        long = long[degree[long].argsort(descending=True, stable=True)]
-        parts = (degree[long] - 1) // native.PART_EDGES + 1
-        n_split = int((parts > 1).sum())
-        parts = parts[:n_split]
-        first = (parts.cumsum(0) - parts).repeat_interleave(parts)
-        part = torch.arange(len(first), device=self.device) - first
-        split = torch.stack([long[:n_split].repeat_interleave(parts), part])
-        return split.to(torch.int32), long[n_split:].to(torch.int32)
 
     def scales(self, norm: Norm, dtype: torch.dtype) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """(left, right), [n_nodes] each or None (= 1), such that the normalised adjacency is diag(left) A diag(right).
@@ -273,7 +255,7 @@ class Graph:
 
     def degrees(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Sums of edge weights of the users and of the items, float64: the diagonal of D."""
-        return _row_sums(self.indptr, self.weight), _row_sums(self.indptr_t, self.weight_t)
+        return row_sums(self.indptr, self.weight), row_sums(self.indptr_t, self.weight_t)
 
     def item_law(self, power: float) -> torch.Tensor:
         """Running sums of degree^power over the items, int64 [n_items]: the law of drawing items by popularity.
@@ -327,7 +309,7 @@ class Graph:
             setattr(moved, name, None if t is None else t.to(device))
         moved._cache = {}
         moved._normalised_as = None if self._normalised_as is None else self._normalised_as.to(device)
-        moved._schedule = moved._make_schedule()
+        moved._schedule = schedule_of(torch.cat([moved.user_degree, moved.item_degree]))
         return moved
 
     def to_scipy(self) -> sp.csr_array:
@@ -389,7 +371,7 @@ def exponents(norm: Norm) -> tuple[float, float]:
     return float(pair[0]), float(pair[1])
 
 
-def _row_sums(indptr: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+def row_sums(indptr: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
     if weight is None:
         return indptr.diff().to(torch.float64)
     return torch.segment_reduce(weight.to(torch.float64), "sum", offsets=indptr, axis=0)

@@ -14,6 +14,7 @@ from . import native
 
 Array: TypeAlias = NDArray[Any]
 Ints: TypeAlias = NDArray[np.int64]
+Codes: TypeAlias = NDArray[np.int32]
 
 
 def is_text(ids: Array) -> bool:
@@ -103,7 +104,7 @@ def factorize(ids: Array) -> tuple[Array, Ints]:
         unique, ranks = np.empty(len(table), np.int64), np.empty(len(table), np.int32)
         table.sorted(unique.ctypes.data, ranks.ctypes.data)
         codes = np.empty(ids.size, np.int64)
-        _C.take(ranks.ctypes.data, numbers.ctypes.data, ids.size, codes.ctypes.data, threads)
+        _C.take(ranks.ctypes.data, numbers.ctypes.data, ids.size, True, codes.ctypes.data, threads)
         return unique, codes
     ordered = as_texts(sorted(set(ids.tolist())))
     return ordered, _hashed(ordered, ids)[0]

@@ -97,6 +97,16 @@ def graph(indptr: Tensor, indices: Tensor, weight: Tensor | None, indptr_t: Tens
     )  # fmt: skip
 
 
+def rows(indptr: Tensor, indices: Tensor, weight: Tensor | None, n_cols: int, split: Tensor | None = None,
+         heavy: Tensor | None = None) -> Any:  # fmt: skip
+    """A native view of some rows of one side, as users, with their schedule."""
+    return _C.Graph(
+        indptr.numel() - 1, n_cols, indptr, indices, weight, None, None, None,
+        split, 0 if split is None else split.shape[1], heavy, 0 if heavy is None else heavy.numel(),
+        HEAVY_DEGREE, PART_EDGES,
+    )  # fmt: skip
+
+
 def shape(n_users: int, n_items: int) -> Any:
     """A native graph of this size without tensors, to ask what an op needs."""
     return _C.Graph(n_users, n_items, *[0] * 12)
@@ -113,9 +123,45 @@ def retrieval(queries: Tensor, items: Tensor, cosine: bool, subset: Tensor | Non
     )  # fmt: skip
 
 
+def step_share(parts: int, **given: Any) -> Any:
+    """What csrc/include/fgr/train_step.h asks of a step in parts; the tensors must outlive it."""
+    return _C.StepShare(parts, **given)
+
+
 def ppr_push(native_graph: Any, inv_degree: Tensor | None, nodes: Tensor, restart: float, epsilon: float) -> Any:
     """The rows of csrc/include/fgr/ppr_push.h, which know their size and copy themselves out; on the CPU."""
     return _C.PprPush(native_graph, inv_degree, nodes, len(nodes), restart, epsilon, threads())
+
+
+def nearest_rows(rows: tuple[Any, Any, Any, int], columns: tuple[Any, Any, Any, int], n_b: int, law: int, of_a: Tensor, of_b: Tensor,
+                 shrinkage: float, first: int, k: int, ids: Tensor, likeness: Tensor, total: Tensor | None) -> None:  # fmt: skip
+    """What csrc/include/fgr/nearest_rows.h asks, on the CPU; ``rows`` and ``columns`` are (indptr, indices, values, their number)."""
+    _C.nearest_rows(
+        *rows, *columns, n_b, law, of_a, of_b, shrinkage, first, k, ids, likeness, total, threads()
+    )  # fmt: skip
+
+
+def slim(native_graph: Any, l1: float, l2: float, tolerance: float, neighbours: int, most_sweeps: int) -> Any:
+    """The columns of csrc/include/fgr/slim.h, which know their size and copy themselves out; on the CPU."""
+    return _C.Slim(native_graph, l1, l2, tolerance, neighbours, most_sweeps, threads())
+
+
+def gram_sizes(native_graph: Any, most: int, sizes: Tensor) -> None:
+    """This and the next three: csrc/include/fgr/sparse_inverse.h; on the CPU."""
+    _C.gram_sizes(native_graph, most, sizes, threads())
+
+
+def gram_rows(native_graph: Any, diagonal: Tensor, indptr: Tensor, indices: Tensor, values: Tensor) -> None:
+    _C.gram_rows(native_graph, diagonal, indptr, indices, values, threads())
+
+
+def inverse_factor(lower: tuple[Tensor, Tensor, Tensor], diagonal: Tensor, least: float, most: int, indptr: Tensor, indices: Tensor,
+                   values: Tensor) -> None:  # fmt: skip
+    _C.inverse_factor(*lower, diagonal, len(diagonal), least, most, indptr, indices, values, threads())
+
+
+def factor_scores(native_rows: Any, factor: Any, before: Tensor, after: Tensor, own: Tensor, scores: Tensor) -> None:
+    _C.factor_scores(native_rows, factor, before, after, own, scores, threads())
 
 
 def runs_cuda(device: torch.device) -> bool:

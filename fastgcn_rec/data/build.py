@@ -81,7 +81,8 @@ def build_dataset(
         valid = valid.select(~among(np.sort(known), wanted)) if wanted.size else valid
     dropped, columns = rows - len(train) - len(valid) - len(test), (dict(item_info or {}), dict(user_info or {}))
     data = Dataset(name, train, test, spaces["users"], spaces["items"], columns[0], dropped, columns[1], valid=valid)
-    return data.renumbered(_by_degree(train.users, data.n_users), _by_degree(train.items, data.n_items))
+    degrees = degrees_of(train.users, data.n_users), degrees_of(train.items, data.n_items)
+    return data.renumbered(*map(by_degree, degrees))
 
 
 def check_positive(name: str, inter: Interactions, min_rating: float | None) -> None:
@@ -100,9 +101,14 @@ def _without_repeats(part: Edges, n_users: int, n_items: int) -> Edges:
     return part if rows.size == len(part) else part.select(np.sort(rows))
 
 
-def _by_degree(codes: NDArray[np.int32], n: int) -> Ints:
-    """Return the codes by descending degree, ties ascending."""
+def degrees_of(codes: NDArray[np.int32], n: int) -> Ints:
+    """How often each code below n occurs."""
     degrees = np.zeros(n, np.int64)
     for begin in range(0, codes.size, DRAWN):  # bincount counts a copy in int64
         degrees += np.bincount(codes[begin : begin + DRAWN], minlength=n)
+    return degrees
+
+
+def by_degree(degrees: Ints) -> Ints:
+    """Return the codes by descending degree, ties ascending."""
     return np.argsort(-degrees, kind="stable").astype(np.int64, copy=False)

@@ -288,7 +288,7 @@ class Dataset:
                 raise ValueError(f"valid.{side} must lie in [0, {n}), the internal ids of {self.name}, got {ids.max()}")
 
     def split_valid(
-        self, fraction: float = 0.1, seed: int = 0, by: Literal["random", "temporal"] = "random"
+        self, fraction: float = 0.1, seed: int = 0, by: Literal["random", "temporal", "order"] = "random"
     ) -> tuple[Dataset, Edges]:
         """Cut a validation part from the training edges, user by user.
 
@@ -301,8 +301,8 @@ class Dataset:
             Share of each user's training edges, strictly between 0 and 1.
         seed : int
             Decides which edges, for ``by="random"``; the row order does not matter.
-        by : "random" or "temporal"
-            Any edges, or each user's latest (ties by row order).
+        by : "random", "temporal" or "order"
+            Any edges; each user's latest (ties by row order); each user's last ones in the order of rows, for data that are in the order of time and do not have it.
 
         Returns
         -------
@@ -329,11 +329,13 @@ class Dataset:
             if self.train.time is None:
                 raise ValueError(f"by='temporal' needs times, but {self.name} has none; use by='random'")
             rank_by = self.train.time
+        elif by == "order":
+            rank_by = np.zeros(users.size)
         elif by == "random":
             rank_by = np.empty(users.size)
             rank_by[np.argsort(self._keys(self.train))] = generator(seed).random(users.size)
         else:
-            raise ValueError(f"by must be 'random' or 'temporal', got {by!r}")
+            raise ValueError(f"by must be 'random', 'temporal' or 'order', got {by!r}")
         quota = held_out(np.bincount(users, minlength=self.n_users), fraction)
         valid = last_ranks(users, rank_by, self.n_users) < quota[users]
         return replace(self, train=self.train.select(~valid)), self.train.select(valid)
@@ -364,7 +366,7 @@ class Dataset:
 
     def renumbered(self, users: Ints, items: Ints) -> Dataset:
         """The same data, where the internal ids 0, 1, ... are those of what had users[0], users[1], ... and items[0], ..."""
-        new_u, new_i = _places_of(users), _places_of(items)
+        new_u, new_i = places_of(users), places_of(items)
 
         def renumbered(part: Edges) -> Edges:
             return replace(part, users=new_u[part.users], items=new_i[part.items])
@@ -385,7 +387,7 @@ class Dataset:
         return pair_keys(part.users, part.items, self.n_users, self.n_items)
 
 
-def _places_of(order: Ints) -> NDArray[np.int32]:
+def places_of(order: Ints) -> NDArray[np.int32]:
     """The inverse of a permutation."""
     places = np.empty(order.size, np.int32)
     places[order] = np.arange(order.size, dtype=np.int32)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.arguments import check_count
-from ..core.ids import Array, IdIndex, Ints, among, as_ids, codes_of, factorize, pair_keys
+from ..core.ids import Array, Codes, IdIndex, Ints, among, as_ids, codes_of, factorize, pair_keys
 from .columns import infos, ratings, times
 from .rows import first_events
 from .timeforms import check_times
@@ -24,9 +24,9 @@ class Interactions:
 
     Attributes
     ----------
-    users : int64 [E]
+    users : int32 [E]
         Codes into `user_ids`.
-    items : int64 [E]
+    items : int32 [E]
         Codes into `item_ids`.
     user_ids, item_ids : int64, or str (dtype object) [U], [I]
         Raw ids, sorted and unique. An id may have no event.
@@ -49,8 +49,8 @@ class Interactions:
     Interactions(3 events, 2 users, 2 items, time)
     """
 
-    users: Ints
-    items: Ints
+    users: Codes
+    items: Codes
     user_ids: Array
     item_ids: Array
     rating: Array | None = None
@@ -273,23 +273,24 @@ class Interactions:
         return self.select(keep_u[self.users] & keep_i[self.items]).compact()
 
 
-def _renumbered(codes: Ints, n: int) -> tuple[Ints, Ints]:
+def _renumbered(codes: Codes, n: int) -> tuple[Ints, Codes]:
     """(the codes below n that occur, the place of each code among them)."""
     occurs = np.zeros(n, bool)
     occurs[codes] = True
-    return np.flatnonzero(occurs), (np.cumsum(occurs) - 1)[codes]
+    return np.flatnonzero(occurs), (np.cumsum(occurs, dtype=np.int32) - 1)[codes]
 
 
 def _code(
     values: Iterable[Any] | Array, space: Iterable[Any] | Array | None, name: str, space_name: str
-) -> tuple[Array, Ints, Ints | None]:
+) -> tuple[Array, Codes, Ints | None]:
     """Return (sorted id space, codes, order that sorts the id space as passed or None)."""
     ids = as_ids(values, name)
     if space is None:
-        return *factorize(ids), None
+        found, codes = factorize(ids)
+        return found, codes.astype(np.int32), None
     given = as_ids(space, space_name)
     _, order, ordered = IdIndex.of(given)
     repeated = ordered[1:][ordered[1:] == ordered[:-1]].tolist()
     if repeated:
         raise ValueError(f"{space_name} must be unique, got {repeated[0]!r} more than once")
-    return ordered, codes_of(ids, ordered, name, space_name), order
+    return ordered, codes_of(ids, ordered, name, space_name).astype(np.int32), order

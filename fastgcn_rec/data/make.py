@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from inspect import signature
 from typing import Any
@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.ids import Array, Ints, codes_of
+from ..core.ids import Array, codes_of
 from .build import build_dataset, check_positive
 from .dataset import Dataset
 from .edges import Edges
 from .interactions import Interactions
 from .reading.frames import is_frame, read_frame
-from .rows import taken
+from .rows import Parts
 from .splits import SPLITS
 
 BESIDE = ("items", "users", "item_columns", "user_columns", "keep_items")  # that load_dataset takes
@@ -88,19 +88,65 @@ def make_dataset(
     }
     if is_frame(inter):
         columns["rating"], weight = weights_of(rating, weight)
-        inter = read_frame(inter, **columns)  # type: ignore[arg-type]
-    elif not isinstance(inter, Interactions):
+        held = [read_frame(inter, **columns)]  # type: ignore[arg-type]
+        return dataset_of(name, held, split, weight=weight, min_rating=min_rating, k_core=k_core, **options)
+    if not isinstance(inter, Interactions):
         raise TypeError(
             f"make_dataset: inter must be Interactions or a table, got {type(inter).__name__}; Interactions.from_raw(users, items) makes them of "
             "raw ids, read_csv and the other readers of files"
         )
-    elif any(value is not None for value in columns.values()):
+    if any(value is not None for value in columns.values()):
         raise ValueError(
             f"{next(key for key, value in columns.items() if value is not None)} is of tables, but inter is Interactions, which have their columns"
         )
+    return dataset_of(name, [inter], split, weight=weight, min_rating=min_rating, k_core=k_core, **options)
+
+
+def dataset_of(
+    name: str,
+    held: list[Interactions],
+    split: str = "random",
+    *,
+    weight: str | int | None = None,
+    min_rating: float | None = None,
+    k_core: int | tuple[int, int] | None = None,
+    **options: Any,
+) -> Dataset:
+    """`make_dataset` of the one entry of ``held``, which is taken out: where nobody else holds it, its columns go one by one as the parts' are made."""
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(map(repr, SPLITS))}, got {split!r}")
     function = SPLITS[split]
+    check_options(options, split)
+    if weight not in (None, "rating"):
+        raise ValueError(f"weight must be 'rating' or None, got {weight!r}")
+    inter = held.pop()
+    if weight and inter.rating is None:
+        raise ValueError(f"weight='rating' needs ratings, but {name} has none; leave weight at None")
+    rows, low = len(inter), None
+    check_positive(name, inter, min_rating)
+    if min_rating is not None:
+        low = inter.disliked(min_rating)
+        inter = inter.filter_rating(min_rating).compact()
+    if k_core is not None:
+        inter = inter.k_core(*k_core) if isinstance(k_core, tuple) else inter.k_core(k_core)
+    if rows and not len(inter):
+        raise ValueError(f"min_rating={min_rating}, k_core={k_core} leave none of {rows} events of {name}; relax them")
+    parts = function(inter, **options)
+    duplicates = len(inter) - sum(parts.sizes)
+    spaces = inter.user_ids, inter.item_ids, inter.item_info, True, inter.user_info
+    columns = {"users": inter.users, "items": inter.items, "time": inter.time}
+    if weight:
+        columns["weight"] = inter.rating
+    del inter
+    train, *valid, test = edges_of_parts(columns, parts)
+    del parts
+    data = build_dataset(name, train, test, *spaces, *valid)
+    disliked = data.disliked if low is None else _disliked(low, data)
+    return replace(data, dropped_duplicates=duplicates, disliked=disliked)
+
+
+def check_options(options: Iterable[str], split: str) -> None:
+    """ValueError: one of the options is none of this split."""
     known = options_of(split)
     unknown = [option for option in options if option not in known]
     if unknown:
@@ -108,33 +154,18 @@ def make_dataset(
             f"split={split!r} has no option {unknown[0]!r}; it has {', '.join(known) if known else 'none'}"
             + ("; load_dataset takes what is known beside the events, of a table too" if unknown[0] in BESIDE else "")
         )
-    if weight not in (None, "rating"):
-        raise ValueError(f"weight must be 'rating' or None, got {weight!r}")
-    if weight and inter.rating is None:
-        raise ValueError(f"weight='rating' needs ratings, but {name} has none; leave weight at None")
-    rows, everything = len(inter), inter
-    check_positive(name, inter, min_rating)
-    if min_rating is not None:
-        inter = inter.filter_rating(min_rating).compact()
-    if k_core is not None:
-        inter = inter.k_core(*k_core) if isinstance(k_core, tuple) else inter.k_core(k_core)
-    if rows and not len(inter):
-        raise ValueError(f"min_rating={min_rating}, k_core={k_core} leave none of {rows} events of {name}; relax them")
-    parts = function(inter, **options)
 
-    def edges(which: Ints) -> Edges:
-        users, items = taken(inter.users, which, np.int32), taken(inter.items, which, np.int32)
-        time = None if inter.time is None else inter.time[which]
-        return Edges(users, items, time, inter.rating[which] if weight and inter.rating is not None else None)
 
-    duplicates = len(inter) - sum(part.size for part in parts)
-    train, *valid, test = map(edges, parts)
-    del parts
-    data = build_dataset(
-        name, train, test, inter.user_ids, inter.item_ids, inter.item_info, True, inter.user_info, *valid
-    )  # fmt: skip
-    disliked = data.disliked if min_rating is None else _disliked(everything.disliked(min_rating), data)
-    return replace(data, dropped_duplicates=duplicates, disliked=disliked)
+def edges_of_parts(columns: dict[str, Array | None], parts: Parts) -> list[Edges]:
+    """Each part's events; of the columns none is left."""
+    cut: list[dict[str, Any]] = [{} for _ in range(parts.n_parts)]
+    for name in tuple(columns):
+        column = columns.pop(name)
+        if column is not None:
+            for own, values in zip(cut, parts.cut(column), strict=True):
+                own[name] = values
+        del column
+    return [Edges(**own) for own in cut]
 
 
 def split_options(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,7 +186,7 @@ def options_of(split: str) -> dict[str, Any]:
     {'test': 0.2, 'valid': None}
     """
     known = signature(SPLITS[split]).parameters if split in SPLITS else {}
-    return {name: one.default for name, one in known.items() if name != "inter"}
+    return {name: one.default for name, one in known.items() if name not in ("inter", "draw")}
 
 
 def weights_of(rating: str | int | None, weight: str | int | None) -> tuple[str | int | None, str | int | None]:

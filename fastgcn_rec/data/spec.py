@@ -15,7 +15,7 @@ from .beside import with_beside
 from .catalogue import ENTRIES
 from .dataset import Dataset
 from .interactions import Interactions
-from .make import BESIDE, make_dataset, split_options, weights_of
+from .make import BESIDE, dataset_of, split_options, weights_of
 from .presplit import parts_of, read_split
 from .reading.events import existing
 from .reading.sources import COLUMNS, READING, ROLES, TIMES, events_from, format_for, refuse, resolved
@@ -263,11 +263,11 @@ class DataSpec:
 
     def load(self, say: Callable[[str], None] | None = None) -> Dataset:
         """Read, filter and split: the `Dataset`. `say` is told how many of the items and users there is something of in the files beside."""
-        return with_beside(self._split(self._read()), self.beside, self.resolved().columns, say)
+        return with_beside(self._split([self._read()]), self.beside, self.resolved().columns, say)
 
     def made_of(self, found: Interactions | Dataset) -> Dataset:
         """Filter and split what was read from it."""
-        return with_beside(self._split(found), self.beside, self.resolved().columns)
+        return with_beside(self._split([found]), self.beside, self.resolved().columns)
 
     def completed(self, data: Dataset) -> DataSpec:
         """Return :meth:`resolved` with the defaults of the split that made `data` of it, so that it loads the same where defaults are others."""
@@ -280,7 +280,9 @@ class DataSpec:
             return spec
         return replace(spec, split=split_options(spec.split if "split" in spec.split else {**default, **spec.split}))
 
-    def _split(self, found: Interactions | Dataset) -> Dataset:
+    def _split(self, held: list[Interactions | Dataset]) -> Dataset:
+        """Of the one entry, which is taken out."""
+        found = held.pop()
         spec = self.resolved() if isinstance(found, Dataset) else self._completed(found.time is not None)
         split: dict[str, Any] = {
             name: tuple(value) if name == "k_core" and isinstance(value, list) else value
@@ -299,7 +301,9 @@ class DataSpec:
             return found
         if spec.columns.get("weight", "") != "":
             split["weight"] = "rating"
-        return make_dataset(self.name, found, **split)
+        events = [found]
+        del found
+        return dataset_of(self.name, events, **split)
 
     def _read(self) -> Interactions | Dataset:
         spec = self.resolved()

@@ -17,7 +17,7 @@ from ..core.arguments import check_count, check_fraction
 from ..core.ids import Array, Ints
 from ..core.philox import generator
 from .interactions import Interactions
-from .rows import Distinct, first_events, held_out, share_out
+from .rows import Distinct, Parts, first_events, held_out, latest, share_out
 
 
 def split_random(inter: Interactions, test: float = 0.2, seed: int = 0, valid: float | None = None) -> tuple[Ints, ...]:
@@ -50,9 +50,7 @@ def split_random(inter: Interactions, test: float = 0.2, seed: int = 0, valid: f
     >>> [len(part) for part in split_random(events)], [len(part) for part in split_random(events, 0.1, valid=0.1)]
     ([8, 2], [8, 1, 1])
     """
-    shares = _shares(test, valid)
-    found = _distinct(inter)  # in the order of pairs, whatever their order in the file
-    return share_out(found, len(inter), _quotas(found.degrees, shares), generator(seed).random)
+    return _random(inter, test, seed, valid).rows()
 
 
 def split_temporal(
@@ -87,15 +85,9 @@ def split_temporal(
     >>> [part.tolist() for part in split_temporal(events, test=0.4)]
     [[1, 2, 3], [0, 4]]
     """
-    shares = _shares(test, valid)
-    time = _times(inter, "split_temporal")
     if by not in ("global", "user"):
         raise ValueError(f"by must be 'global' or 'user', got {by!r}")
-    found = _distinct(inter)
-    if by == "user":
-        return share_out(found, len(inter), _quotas(found.degrees, shares), time)
-    whole = Distinct(found.rows, np.array([0, found.rows.size]))  # as of one user
-    return share_out(whole, len(inter), _quotas(whole.degrees, shares), time)
+    return (_temporal_user if by == "user" else _temporal)(inter, test, valid).rows()
 
 
 def split_leave_k_out(
@@ -133,13 +125,7 @@ def split_leave_k_out(
     >>> [part.tolist() for part in split_leave_k_out(events)]
     [[1, 2], [0]]
     """
-    counts = [check_count(k, "k", 1), *([] if valid is None else [check_count(valid, "valid", 1)])]
-    if by not in ("time", "random"):
-        raise ValueError(f"by must be 'time' or 'random', got {by!r}")
-    order = _times(inter, "split_leave_k_out(by='time')") if by == "time" else generator(seed).random
-    found, most = _distinct(inter), np.cumsum(counts)
-    quotas = [np.where(found.degrees > m, n, 0) for n, m in zip(counts, most, strict=True)]
-    return share_out(found, len(inter), quotas, order)
+    return _leave_k_out(inter, k, by, seed, valid).rows()
 
 
 def split_new_items(
@@ -171,14 +157,73 @@ def split_new_items(
     >>> len(train) + len(test)
     4
     """
+    return _new_items(inter, test, seed, valid).rows()
+
+
+Draw = Callable[[Distinct, int], Callable[[int], Array]]
+"""Of the first events of some users, and a seed: what draws the numbers of the next n of them."""
+
+
+def _drawn(found: Distinct, seed: int) -> Callable[[int], Array]:
+    return generator(seed).random
+
+
+def _random(
+    inter: Interactions, test: float = 0.2, seed: int = 0, valid: float | None = None, *, draw: Draw = _drawn
+) -> Parts:
     shares = _shares(test, valid)
-    rows = _all(inter)
-    items = np.flatnonzero(np.bincount(inter.items[rows], minlength=inter.n_items))
+    found = _distinct(inter)  # in the order of pairs, whatever their order in the file
+    return share_out(found, len(inter), _quotas(found.degrees, shares), draw(found, seed))
+
+
+def _temporal(inter: Interactions, test: float = 0.2, valid: float | None = None) -> Parts:
+    shares, time = _shares(test, valid), _times(inter, "split_temporal")
+    first = share_out(_distinct(inter), len(inter), [])
+    quotas = [int(quota[0]) for quota in _quotas(np.array(first.sizes), shares)]
+    return latest(first, time, quotas)
+
+
+def _temporal_user(inter: Interactions, test: float = 0.2, valid: float | None = None) -> Parts:
+    shares, time = _shares(test, valid), _times(inter, "split_temporal")
+    found = _distinct(inter)
+    return share_out(found, len(inter), _quotas(found.degrees, shares), time)
+
+
+def _leave_k_out(
+    inter: Interactions,
+    k: int = 1,
+    by: Literal["time", "random"] = "time",
+    seed: int = 0,
+    valid: int | None = None,
+    *,
+    draw: Draw = _drawn,
+) -> Parts:
+    counts = [check_count(k, "k", 1), *([] if valid is None else [check_count(valid, "valid", 1)])]
+    if by not in ("time", "random"):
+        raise ValueError(f"by must be 'time' or 'random', got {by!r}")
+    time = _times(inter, "split_leave_k_out(by='time')") if by == "time" else None
+    found, most = _distinct(inter), np.cumsum(counts)
+    quotas = [np.where(found.degrees > m, n, 0) for n, m in zip(counts, most, strict=True)]
+    return share_out(found, len(inter), quotas, draw(found, seed) if time is None else time)
+
+
+def _new_items(inter: Interactions, test: float = 0.1, seed: int = 0, valid: float | None = None) -> Parts:
+    shares, first = _shares(test, valid), _none(inter).labels
+    occurs = np.zeros(inter.n_items, bool)
+    occurs[inter.items] = True
+    items = np.flatnonzero(occurs)
     drawn = items[np.argsort(generator(seed).random(items.size))]
-    part_of = np.zeros(inter.n_items, np.int8)
+    label_of = np.zeros(inter.n_items, np.uint8)
     for number, part in enumerate(_cut(drawn[::-1], shares)):
-        part_of[part] = number
-    return tuple(rows[part_of[inter.items[rows]] == number] for number in range(1 + len(shares)))
+        label_of[part] = 1 + len(shares) - number
+    labels = label_of[inter.items]
+    labels[first == 0] = 0
+    return Parts(labels, 1 + len(shares))
+
+
+def _none(inter: Interactions) -> Parts:
+    """All distinct pairs in the first part, and an empty test part."""
+    return Parts(2 * share_out(_distinct(inter), len(inter), []).labels, 2)
 
 
 def _times(inter: Interactions, who: str) -> Array:
@@ -191,11 +236,6 @@ def _times(inter: Interactions, who: str) -> Array:
 
 def _distinct(inter: Interactions) -> Distinct:
     return first_events(inter.users, inter.items, inter.n_users, inter.n_items, inter.time)
-
-
-def _all(inter: Interactions) -> Ints:
-    """The rows of all distinct pairs, sorted."""
-    return share_out(_distinct(inter), len(inter), [])[0]
 
 
 def _shares(test: float, valid: float | None) -> list[float]:
@@ -223,23 +263,11 @@ def _cut(rows: Ints, shares: Sequence[float]) -> list[Ints]:
     return np.split(rows, rows.size - np.cumsum(quotas)[::-1])
 
 
-def _split_none(inter: Interactions) -> tuple[Ints, ...]:
-    return _all(inter), np.zeros(0, np.int64)
-
-
-def _split_temporal_user(inter: Interactions, test: float = 0.2, valid: float | None = None) -> tuple[Ints, ...]:
-    return split_temporal(inter, test, "user", valid)
-
-
-def _split_temporal_global(inter: Interactions, test: float = 0.2, valid: float | None = None) -> tuple[Ints, ...]:
-    return split_temporal(inter, test, "global", valid)
-
-
-SPLITS: dict[str, Callable[..., tuple[Ints, ...]]] = {
-    "random": split_random,
-    "temporal": _split_temporal_global,
-    "temporal-user": _split_temporal_user,
-    "leave-k-out": split_leave_k_out,
-    "new-items": split_new_items,
-    "none": _split_none,
+SPLITS: dict[str, Callable[..., Parts]] = {
+    "random": _random,
+    "temporal": _temporal,
+    "temporal-user": _temporal_user,
+    "leave-k-out": _leave_k_out,
+    "new-items": _new_items,
+    "none": _none,
 }

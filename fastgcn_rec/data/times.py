@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..core.ids import Array, Ints
-from .rows import BadValue
+from ..core.ids import Array
+from .rows import DRAWN, BadValue
 
 _ISO = re.compile(
     r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?))?(?: ?(Z|[+-](?:[01]\d|2[0-3])(?::?[0-5]\d)?))?",
@@ -93,11 +93,19 @@ def _fits_seconds(moments: Array) -> bool:
 
 
 def _seconds(moments: Array) -> Array:
-    whole = moments.astype("datetime64[s]")
-    if (whole == moments).all():
-        seconds: Ints = whole.astype(np.int64)
-        return seconds
-    return moments.astype("datetime64[us]").astype(np.int64) / 1e6
+    whole = np.empty(moments.size, np.int64)
+    for begin in range(0, moments.size, DRAWN):
+        piece = moments[begin : begin + DRAWN]
+        seconds = piece.astype("datetime64[s]")
+        if not (seconds == piece).all():
+            break
+        whole[begin : begin + DRAWN] = seconds.astype(np.int64)
+    else:
+        return whole
+    parts = whole.view(np.float64)
+    for begin in range(0, moments.size, DRAWN):
+        parts[begin : begin + DRAWN] = moments[begin : begin + DRAWN].astype("datetime64[us]").astype(np.int64) / 1e6
+    return parts
 
 
 UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # that numbers count, and how many a second has

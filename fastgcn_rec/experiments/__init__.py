@@ -2,7 +2,23 @@
 
 from .compare import compare
 from .estimate import MemoryEstimate, estimate_memory
+from .measured import read_users
+from .recipe_file import read_recipe, write_recipe
 from .recipes import RECIPES, Recipe
-from .rows import Row
+from .rows import Comparison, Row
+from .tune import Tuned, tune
 
-__all__ = ["RECIPES", "MemoryEstimate", "Recipe", "Row", "compare", "estimate_memory"]
+__all__ = [
+    "RECIPES",
+    "Comparison",
+    "MemoryEstimate",
+    "Recipe",
+    "Row",
+    "Tuned",
+    "compare",
+    "estimate_memory",
+    "read_recipe",
+    "read_users",
+    "tune",
+    "write_recipe",
+]

@@ -8,42 +8,39 @@ import sys
 import time
 from typing import Any
 
+import numpy as np
 import torch
 
-from ..data import Dataset
 from ..data.spec import DataSpec
-from ..ranking.evaluate import evaluate
-from ..ranking.ranker import Ranker
+from ..ranking.evaluate import evaluate_users
+from ..system.archives import save_arrays
 from ..system.process import explain
-from ..training.loop import fit
-from .als import als
-from .compare import ALIASES
-from .recipes import RECIPES
-from .rows import Row
+from .contenders import How, contender
+from .devices import require_cuda
+from .rows import METRICS, Row
 
 
-def run(data: dict[str, Any], model: str, epochs: int | None = None) -> Row:
-    """One model, in this process; ``data``: a DataSpec as values of JSON."""
-    loaded = DataSpec.from_dict(data).load()
+def run(data: dict[str, Any], model: str, users: str | None = None, **how: Any) -> Row:
+    """One model, in this process.
+
+    data : a DataSpec as values of JSON; model : for :func:`contender`; users : a file for the metrics of each user, "values" [metrics, users] of "users";
+    how : fields of :class:`How`
+    """
+    given = How(**how)
+    if given.device != "cpu":
+        require_cuda(torch.device(given.device))
+    loaded, one = DataSpec.from_dict(data).load(), contender(model)
     before = _reset_peak()
-    start = time.perf_counter()
-    ranker = _trained(loaded, model, epochs)
-    trained = time.perf_counter()
-    found = evaluate(ranker, loaded)
+    ranker, seconds = one.make(loaded, given)
+    made = time.perf_counter()
+    found = evaluate_users(ranker, loaded)
     ranked = time.perf_counter()
     peak = None if before is None else _status("VmHWM") - before
-    return Row(model, found["recall@20"], found["ndcg@20"], trained - start, ranked - trained, peak)
-
-
-def _trained(data: Dataset, name: str, epochs: int | None) -> Ranker:
-    if name == "als":
-        return als(data)
-    recipe = RECIPES[ALIASES.get(name, name)]
-    model = recipe.make_model(data)
-    if recipe.train is not None:
-        config = recipe.train if epochs is None else dataclasses.replace(recipe.train, epochs=epochs)
-        fit(model, data, config, progress=False)
-    return model
+    if users is not None:
+        values = np.stack([found.values[name] for name in METRICS])
+        save_arrays(users, {"kind": "compared", "format": 1}, {"users": loaded.user_ids[found.users], "values": values})
+    means = found.means()
+    return Row(one.name, means["recall@20"], means["ndcg@20"], seconds, ranked - made, peak, note=one.note(ranker))
 
 
 def _status(name: str) -> int:

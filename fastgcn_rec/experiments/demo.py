@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,7 @@ def demo(out: Path) -> None:
             f"{name}: training until a held-out part grows no better, then anew on all of train for as many epochs"
         ):
             best = RECIPES[recipe].make_model(data)
-            config = dataclasses.replace(RECIPES[recipe].training(), **small, **own[name])
+            config = RECIPES[recipe].training().replaced(**small, **own[name])
             table[name] = train_and_write(best, data, config, out / name.lower())
     print(f"{'temporal test split':20s} Recall@20  NDCG@20")
     for name, metrics in table.items():

@@ -162,7 +162,7 @@ def _columns(spec: DataSpec) -> list[dict[str, Any]]:
 
 def _events_of(data: Dataset) -> Interactions:
     parts = [data.train, data.valid, data.test]
-    users, items = (np.concatenate([getattr(part, side) for part in parts]).astype(np.int64) for side in ("users", "items"))  # fmt: skip
+    users, items = (np.concatenate([getattr(part, side) for part in parts]) for side in ("users", "items"))
     return Interactions(users, items, data.user_ids, data.item_ids)
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
-from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +13,20 @@ from ..data.make import BESIDE, options_of
 from ..data.reading.events import naming
 from ..data.reading.sources import ROLES
 from ..data.spec import OF_EVENTS, OPTIONS, PARTS, SPLIT, DataSpec
-from ..models import Recommender
 from ..system.files import write_atomically
 from ..system.toml import read_toml, toml_text
 from ..system.values import same_values
-from ..training.config import TrainConfig
-from .recipes import RECIPES, Recipe
+from .recipes import SETTINGS, Recipe
+from .tables import check_keys
 
 FILE = "run.toml"
 _DATA = ("source", *ROLES, *BESIDE, *OPTIONS)
-_KEYS = {  # of each table; "" is the file itself
+KEYS = {  # of each table; "" is the file itself
     "": ("version", "device", "data", "split", "recipe", "train"),
     "data": _DATA,
     "split": SPLIT,
-    "recipe": ("name", "model", "options"),
-    "train": tuple(field.name for field in dataclasses.fields(TrainConfig)),
+    "recipe": ("name", "model", "expected", "options", "parts"),
+    "train": SETTINGS,
 }
 HEAD = "# Written by fastgcn-rec"
 
@@ -42,7 +39,7 @@ class Project:
     ----------
     data : DataSpec
     name : str
-        Of the recipe that it came from.
+        Of the recipe that it came from, or of its file.
     recipe : Recipe
         The model, its options, and its settings where it is trained.
     device : str
@@ -51,6 +48,7 @@ class Project:
 
     Examples
     --------
+    >>> from fastgcn_rec.experiments import RECIPES
     >>> project = Project(DataSpec.of("ml-100k", split="random"), "mf", RECIPES["mf"])
     >>> print(project.text()[-len("valid"):].isspace(), project.to_dict()["split"])
     False {'split': 'random'}
@@ -79,9 +77,10 @@ class Project:
         """As tables of the file."""
         spec, whole = self.data, self.data.to_dict()
         data = {"source": whole["source"], **spec.columns, **spec.reading, **spec.beside}
-        recipe = {"name": self.name, "model": self.recipe.model, "options": self.recipe.model_options}
-        found = {"version": self.version, "device": self.device, "data": data, "split": spec.split, "recipe": recipe}  # fmt: skip
-        return found if self.recipe.train is None else {**found, "train": dataclasses.asdict(self.recipe.train)}
+        recipe = {"name": self.name, **self.recipe.to_dict()}
+        del recipe["expected"]  # a run says what it reached
+        train = {"train": recipe.pop("train")} if "train" in recipe else {}
+        return {"version": self.version, "device": self.device, "data": data, "split": spec.split, "recipe": recipe, **train}  # fmt: skip
 
     def text(self, name: str = FILE) -> str:
         """What the file holds; nothing else is needed to repeat the run."""
@@ -115,13 +114,13 @@ class Project:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], base: Path | None = None) -> Project:
-        _known("", values, _KEYS[""])
+        check_keys("", values, KEYS[""], KEYS)
         tables: dict[str, dict[str, Any]] = {}
         for table in ("data", "split", "recipe", "train"):
             tables[table] = values.get(table, {})
             if not isinstance(tables[table], Mapping):
                 raise TypeError(f"[{table}] must be a table, got {tables[table]!r}")
-            _known(table, tables[table], _KEYS[table])
+            check_keys(table, tables[table], KEYS[table], KEYS)
         for key in ("version", "device"):
             if not isinstance(values.get(key, ""), str):
                 raise TypeError(f"{key} must be a text, got {values[key]!r}")
@@ -131,11 +130,8 @@ class Project:
         spec = DataSpec.of(data.pop("source"), **data, **tables["split"])
         if base is not None:
             spec = DataSpec.from_dict(spec.to_dict(), base=base)
-        for key in ("name", "model"):
-            if not isinstance(tables["recipe"].get(key, ""), str):
-                raise TypeError(f"[recipe] {key} must be a text, got {tables['recipe'][key]!r}")
+        recipe = Recipe.from_dict({**tables["recipe"], "train": tables["train"]})
         name = tables["recipe"].get("name", "default")
-        recipe = _recipe(name, tables["recipe"], tables["train"])
         return cls(spec, name, recipe, values.get("device", "cpu"), values.get("version", native.__version__))
 
     def same_work(self, other: Project) -> list[str]:
@@ -154,46 +150,6 @@ def project_file(path: Path) -> Path | None:
     if path.suffix == ".toml":
         return path
     return path / FILE if (path / FILE).is_file() else None
-
-
-def _recipe(name: str, given: Mapping[str, Any], train: Mapping[str, Any]) -> Recipe:
-    """Options beside a model are all of its options; else they change the recipe's. So do settings."""
-    if name not in RECIPES:
-        raise ValueError(f"[recipe] name must be one of {', '.join(sorted(RECIPES))}, got {name!r}{_near(name, RECIPES)}")  # fmt: skip
-    recipe, options = RECIPES[name], given.get("options", {})
-    model = given.get("model", recipe.model)
-    kind = Recommender.registry.get(model)
-    if kind is None:
-        known = sorted(Recommender.registry)
-        raise ValueError(f"[recipe] model must be one of {', '.join(known)}, got {model!r}{_near(model, known)}")
-    if not isinstance(options, Mapping):
-        raise TypeError(f"[recipe] options must be a table, got {options!r}")
-    _known("recipe.options", options, [key for key in inspect.signature(kind).parameters if key != "data"])
-    whole = "model" in given and "options" in given
-    options = dict(options) if whole else {**(recipe.model_options if model == recipe.model else {}), **options}
-    config = recipe.train
-    if train and config is None and model == recipe.model:
-        raise ValueError(f"[train] does not apply to recipe {name!r}, which is made without training; leave the table out")  # fmt: skip
-    if train:
-        try:
-            config = dataclasses.replace(config or TrainConfig(), **train)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"[train] {error}") from None
-    return Recipe(model, options, config, recipe.expected)
-
-
-def _known(table: str, values: Mapping[str, Any], known: Iterable[str]) -> None:
-    names = list(known)
-    for key in values:
-        if key not in names:
-            where = f"[{table}] has" if table else "there is"
-            home = next((f"; it belongs to [{t}]" for t, keys in _KEYS.items() if t and t != table and key in keys), "")
-            raise ValueError(f"{where} no key {key!r}{home or _near(key, names) or '; its keys are ' + ', '.join(names)}")  # fmt: skip
-
-
-def _near(word: Any, known: Iterable[str]) -> str:
-    near = get_close_matches(str(word), list(known), 1)
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _flat(values: Mapping[str, Any], name: str = "") -> dict[str, Any]:

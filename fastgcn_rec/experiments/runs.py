@@ -8,15 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..core.world import World
 from ..data import Dataset
 from ..models import Popularity, Recommender
 from ..ranking.evaluate import evaluate
 from ..system.files import check_target
 from ..system.values import write_json
-from ..training.checkpoint import refit_checkpoint
+from ..training.checkpoint import refit_checkpoint, remove_checkpoint
 from ..training.config import TrainConfig
 from ..training.history import History
 from ..training.loop import fit
+from .blended import METRIC, blended, check_targets, forget
 from .items import write_items
 from .plots import plot_curves
 from .recipes import Recipe
@@ -31,11 +33,20 @@ METRICS = ("recall", "ndcg", "precision", "hit", "mrr", "map", "coverage")
 def train_and_write(
     model: Recommender, data: Dataset, config: TrainConfig, out: Path, progress: bool = True, tensorboard: bool = False
 ) -> dict[str, Any]:
-    """Trains, evaluates once on test, and on a validation part that was not trained on, writes OUT/model.npz, metrics.json and curves.png; returns the metrics."""
-    _check(out)
-    out.mkdir(parents=True, exist_ok=True)
+    """Trains, evaluates once on test, and on a validation part that was not trained on, writes OUT/model.npz, metrics.json and curves.png; returns the metrics.
+
+    Within a group of several ranks all of them call it, the first one writes."""
+    world = World.current()
+    world.by_first(lambda: _check(out))
     checkpoint = out / CHECKPOINT
-    history = fit(model, data, config, checkpoint=checkpoint, progress=progress, on_epoch=_logger(out, tensorboard))
+    history = fit(
+        model,
+        data,
+        config,
+        checkpoint=checkpoint,
+        progress=progress,
+        on_epoch=_logger(out, tensorboard and world.first),
+    )
     metrics = {
         "seconds_train": history.seconds_train,
         "best_epoch": history.best_epoch,
@@ -46,12 +57,16 @@ def train_and_write(
         "epochs": history.epochs,
         "refit": history.refit,
     }
-    metrics = _written(model, data, out, metrics)
-    _plot(history, out / "curves.png", f"{type(model).__name__} on {data.name}", config.metric)
-    refit_checkpoint(checkpoint).unlink(missing_ok=True)
-    checkpoint.unlink(missing_ok=True)  # last: until all is written the same command does not train anew
-    _say(metrics, out, f"; epoch {history.best_epoch} chosen on {history.chosen_on}", "of training")
-    return metrics
+    written = _written(model, data, out, metrics, world)
+
+    def finish() -> None:
+        _plot(history, out / "curves.png", f"{type(model).__name__} on {data.name}", config.metric)
+        remove_checkpoint(refit_checkpoint(checkpoint))
+        remove_checkpoint(checkpoint)  # last: until all is written the same command does not train anew
+        _say(written, out, f"; epoch {history.best_epoch} chosen on {history.chosen_on}", "of training")
+
+    world.by_first(finish)
+    return written
 
 
 def make_and_write(recipe: Recipe, data: Dataset, out: Path, device: str = "cpu") -> dict[str, Any]:
@@ -59,22 +74,41 @@ def make_and_write(recipe: Recipe, data: Dataset, out: Path, device: str = "cpu"
     _check(out)
     start = time.perf_counter()
     model = recipe.make_model(data).to(device)
-    metrics = _written(model, data, out, {"seconds_train": time.perf_counter() - start})
+    metrics = _written(model, data, out, {"seconds_train": time.perf_counter() - start}, World())
     _say(metrics, out, "", "to make it")
     return metrics
 
 
-def _written(model: Recommender, data: Dataset, out: Path, known: dict[str, Any]) -> dict[str, Any]:
-    """Writes the model, and what it reaches on test beside what is known of it."""
-    model.save(out / MODEL)
-    write_items(data, out)
-    metrics: dict[str, Any] = evaluate(model, data, ks=KS, metrics=METRICS) if len(data.test) else {}
+def blend_and_write(
+    recipe: Recipe, data: Dataset, out: Path, device: str = "cpu", progress: bool = True
+) -> dict[str, Any]:
+    """Trains the parts of a blend and weighs them, evaluates it once on test, writes OUT/model.npz and metrics.json; returns the metrics."""
+    _check(out)
+    check_targets(recipe, out)
+    made = blended(recipe, data, device=device, folder=out, progress=progress)
+    metrics = _written(made.model, data, out, made.report(), World())
+    forget(recipe, out)  # last: until all is written the same command does not train anew
+    names = dict(zip(recipe.parts, made.weighed.alone, strict=True))
+    alone = ", ".join(f"{name} {value:.4f}" for name, value in names.items())
+    print(f"{METRIC} on what was held out: {made.weighed.value:.4f}, of the parts alone: {alone}")
+    _say(metrics, out, "", "of training")
+    return metrics
+
+
+def _written(model: Recommender, data: Dataset, out: Path, known: dict[str, Any], world: World) -> dict[str, Any]:
+    """Writes the model, and what it reaches on test beside what is known of it; ranks share the users out."""
+    if model.columns is None:
+        world.by_first(lambda: model.save(out / MODEL))
+    else:
+        model.save(out / MODEL)
+    world.by_first(lambda: write_items(data, out))
+    metrics: dict[str, Any] = evaluate(model, data, ks=KS, metrics=METRICS, world=world) if len(data.test) else {}
     if metrics and not isinstance(model, Popularity):
-        metrics["popularity"] = evaluate(Popularity(data), data, ks=(20,), metrics=("recall", "ndcg"))
+        metrics["popularity"] = evaluate(Popularity(data), data, ks=(20,), metrics=("recall", "ndcg"), world=world)
     if len(data.valid) and not _has_seen(model, data):
-        metrics["valid"] = evaluate(model, data, part="valid", ks=KS, metrics=METRICS)
+        metrics["valid"] = evaluate(model, data, part="valid", ks=KS, metrics=METRICS, world=world)
     metrics |= known | {"fingerprint": data.fingerprint(), "model": {"class": type(model).__name__, **model.config()}}
-    write_json(out / "metrics.json", metrics)
+    world.by_first(lambda: write_json(out / "metrics.json", metrics))
     return metrics
 
 
@@ -107,6 +141,7 @@ def _check(out: Path) -> None:
     """That the files can be written is known before the work."""
     for name in WRITTEN:
         check_target(out / name)
+    out.mkdir(parents=True, exist_ok=True)
 
 
 def _logger(out: Path, tensorboard: bool) -> Callable[[dict[str, float]], None] | None:

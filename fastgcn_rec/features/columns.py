@@ -217,7 +217,7 @@ class Vector(Column):
     """
 
     def _values(self, values: Sequence[Any]) -> NDArray[np.float64]:
-        x = np.asarray(values, np.float64)
+        x = _numbers(values)
         if x.ndim != 2:
             raise ValueError(f"must be finite numbers [n, width], got shape {list(x.shape)}")
         if not (finite := np.isfinite(x)).all():
@@ -228,7 +228,8 @@ class Vector(Column):
 
     def fit(self, values: Sequence[Any]) -> list[float]:
         x = self._values(values)
-        return [float(x.mean()), float(x.std()) or 1.0, x.shape[1]] if x.size else [0.0, 1.0, x.shape[1]]
+        with np.errstate(over="ignore", invalid="ignore"):
+            return [float(x.mean()), _finite(x.std(), x), x.shape[1]] if x.size else [0.0, 1.0, x.shape[1]]
 
     def check(self, learnt: Any) -> None:
         _check_scaling("Vector", learnt, 3)
@@ -243,6 +244,78 @@ class Vector(Column):
         if x.shape[1] != learnt[2]:
             raise ValueError(f"must have width {int(learnt[2])} as the fitted items, got {x.shape[1]}")
         return ((x - learnt[0]) / learnt[1]).astype(np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Embedding(Column):
+    """A vector that an encoder gave, [n, width], such as :func:`fastgcn_rec.features.text_vectors`: minus the mean of the fitted items, divided by the
+    root of the mean of what is left, squared; and whether it is missing (a row of NaN, then 0). So it weighs as a column of texts does, whatever
+    the encoder's scale and width (:class:`Vector` gives every entry the deviation 1).
+
+    Examples
+    --------
+    >>> learnt = Embedding().fit([[1.0, 5.0], [1.0, 1.0]])
+    >>> Embedding().dense([[1.0, 5.0], [3.0, 3.0], [float("nan")] * 2], learnt).tolist()
+    [[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
+    """
+
+    def _values(self, values: Sequence[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """(vectors, which are missing)."""
+        x = _numbers(values)
+        if x.ndim != 2:
+            raise ValueError(f"must be numbers [n, width], got shape {list(x.shape)}")
+        missing: NDArray[np.bool_] = np.asarray(np.isnan(x).all(1) & bool(x.shape[1]))
+        if not (finite := np.isfinite(x) | missing[:, None]).all():
+            raise ValueError(
+                f"must be finite numbers [n, width], or a row of NaN where missing, got NaN or infinity among numbers in row {np.argwhere(~finite)[0, 0]}"
+            )
+        return x, missing
+
+    def fit(self, values: Sequence[Any]) -> list[Any]:
+        x, missing = self._values(values)
+        x = x[~missing]
+        if not len(x):
+            return [[0.0] * x.shape[1], 1.0]
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = x.mean(0)
+            return [mean.tolist(), _finite(np.sqrt(np.square(x - mean).sum(1).mean()), x)]
+
+    def check(self, learnt: Any) -> None:
+        if not isinstance(learnt, list) or len(learnt) != 2 or not isinstance(learnt[0], list):
+            raise ValueError(f"Embedding learns a mean vector and a scale, got {learnt!r:.80}")
+        numbers = [*learnt[0], learnt[1]]
+        if any(type(v) not in (int, float) for v in numbers) or not np.isfinite(numbers).all() or learnt[1] <= 0:
+            raise ValueError(f"Embedding learns a mean vector and a scale > 0, finite, got {learnt!r:.80}")
+
+    def n_dense(self, learnt: Any) -> int:
+        return len(learnt[0]) + 1
+
+    def dense(self, values: Sequence[Any], learnt: Any) -> NDArray[np.float32]:
+        x, missing = self._values(values)
+        mean, scale = learnt
+        if x.shape[1] != len(mean):
+            raise ValueError(
+                f"must have width {len(mean)} as the fitted items, got {x.shape[1]}; take the same encoder"
+            )
+        x = np.where(missing[:, None], 0, (x - np.array(mean)) / scale)
+        return np.concatenate([x, missing[:, None]], 1).astype(np.float32)
+
+
+def _numbers(values: Sequence[Any]) -> NDArray[np.float64]:
+    try:
+        x = np.asarray(values)
+    except ValueError:
+        raise ValueError("must be numbers [n, width], got rows of different lengths") from None
+    if x.dtype.kind == "c":
+        raise ValueError(f"must be real numbers, got dtype {x.dtype}")
+    return x.astype(np.float64, copy=False)
+
+
+def _finite(scale: Any, x: NDArray[np.float64]) -> float:
+    """What divides the numbers, 1 in place of 0."""
+    if not np.isfinite(scale):
+        raise ValueError(f"must be numbers whose squares are finite in float64, got {np.abs(x).max():.3g}")
+    return float(scale) or 1.0
 
 
 def _check_scaling(kind: str, learnt: Any, length: int) -> None:

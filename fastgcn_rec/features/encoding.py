@@ -92,7 +92,7 @@ class Features:
 
     Parameters
     ----------
-    columns : mapping of names to :class:`Numeric`, :class:`Categorical`, :class:`Text` or :class:`Vector`
+    columns : mapping of names to :class:`Numeric`, :class:`Categorical`, :class:`Text`, :class:`Embedding` or :class:`Vector`
 
     Examples
     --------
@@ -228,7 +228,7 @@ class Features:
         missing = [name for name in self.columns if name not in columns]
         if missing:
             raise ValueError(f"Features: no column {missing[0]!r}; there are {', '.join(map(repr, columns)) or 'none'}")
-        lengths = {name: len(columns[name]) for name in self.columns}
+        lengths = {name: length_of(name, columns[name]) for name in self.columns}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"Features: columns must have one length, got {lengths}")
         taken = {name: columns[name] for name in self.columns}
@@ -237,6 +237,16 @@ class Features:
         which = np.asarray(rows)
         index = np.flatnonzero(which) if which.dtype == bool else which
         return {name: [values[i] for i in index.tolist()] for name, values in taken.items()}
+
+
+def length_of(name: str, values: Any) -> int:
+    """How many rows a column has; a TypeError names one without a length, such as a sparse matrix."""
+    try:
+        return len(values)
+    except TypeError:
+        raise TypeError(
+            f"Features: column {name!r}: must be a list or an array with a value a row, got a {type(values).__name__}; of a sparse matrix pass toarray()"
+        ) from None
 
 
 def _naming(name: str, run: Any, *args: Any) -> Any:

@@ -18,6 +18,7 @@ from ..ops.half_hop import half_hop
 from ..system.available import available_memory
 from ..system.contents import check_arrays
 from .item_item import ItemItem, State
+from .space import Tunable
 
 Tensor = torch.Tensor
 PRECISIONS = ("auto", "float32", "float64")
@@ -55,6 +56,7 @@ class EASE(ItemItem):
     """
 
     weights: Tensor
+    tuning_space = (Tunable("reg", 10.0, 10000.0, log=True),)
 
     def __init__(
         self, data: Dataset | Graph, reg: float = 500.0, precision: str = "auto", *, state: State | None = None

@@ -1,4 +1,4 @@
-"""What models share that score a user by the row of his items: a function of it, linear, made without training."""
+"""What models share that score a user by the row of his items: a function of it, most often linear, made without training."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from .saved import configured
 
 Tensor = torch.Tensor
 State = Mapping[str, Tensor]
+_CHECKED_AT_ONCE = 1024  # rows
 
 
 class ItemItem(Recommender):
@@ -94,32 +95,16 @@ class ItemItem(Recommender):
             scores[bare] = (self.graph.item_degree / max(known, 1)).to(scores)
         return scores
 
-    @torch.no_grad()
     def forward(self, edge_label_index: Tensor) -> Tensor:
         """Scores of pairs of nodes int64 [2, n], users first, items from n_users on."""
-        pairs = self._pairs(edge_label_index)
-        users, place = pairs[0].unique(return_inverse=True)
-        items, score = pairs[1] - self.n_users, self.scorer()
-        check_range(f"{type(self).__name__}.forward", "edge_label_index, less n_users", items, self.n_items)
-        result = torch.empty(len(items), device=items.device)
-        for first in range(0, len(users), SCORED_AT_ONCE):
-            own = torch.nonzero((place >= first) & (place < first + SCORED_AT_ONCE)).flatten()
-            scores = score(users[first : first + SCORED_AT_ONCE])
-            result[own] = scores[place[own] - first, items[own]]
-        return result
+        return pair_scores(self, self._pairs(edge_label_index))
 
-    @torch.no_grad()
     def similar_items(
         self, items: Any, k: int = 20, among: Any = None, exclude: Any = None
     ) -> tuple[NDArray[Any], NDArray[np.float32]]:
         """The k items that score highest for a user who has this item alone, itself left out: (raw ids [n, k], scores [n, k]), padded as
         :meth:`recommend` does. ``among`` and ``exclude`` as for :meth:`Ranker.similar_items`."""
-        k, rows = check_count(k, "similar_items: k", 1), self.item_rows(items)
-        weight = None if self.graph.weight is None else np.ones(len(rows), np.float32)
-        single = Graph.from_edges(np.arange(len(rows)), rows, len(rows), self.n_items, weight, device=self.graph.device)
-        wanted = self.neighbour_filter("items", torch.from_numpy(rows), among, exclude)
-        ids, scores = joined(by_rows(self.score_rows, single, k, exclude_seen=False, wanted=wanted))
-        return self.raw_items(ids), scores.cpu().numpy()
+        return neighbours_by_rows(self, self.score_rows, items, k, among, exclude)
 
     def similar_users(
         self, users: Any, k: int = 20, among: Any = None, exclude: Any = None
@@ -128,3 +113,43 @@ class ItemItem(Recommender):
 
     def get_embedding(self) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__} scores by items and has no vectors; use scorer()")
+
+
+def check_finite(who: str, made: State, options: Mapping[str, Any]) -> None:
+    """ValueError where an option, or a weight of the graph, was so large or so small that what is made of it is beyond float32."""
+    for tensor in made.values():
+        if tensor.is_floating_point() and not all(
+            bool(part.isfinite().all()) for part in tensor.split(_CHECKED_AT_ONCE)
+        ):
+            told = ", ".join(f"{name}={value}" for name, value in options.items())
+            raise ValueError(
+                f"{who}: what it scores by is beyond float32 with {told}; take smaller numbers, and weights of edges nearer to 1"
+            )
+
+
+@torch.no_grad()
+def pair_scores(model: Recommender, pairs: Tensor) -> Tensor:
+    """Scores of pairs of nodes int64 [2, n], by ``scorer``, of some users at a time."""
+    users, place = pairs[0].unique(return_inverse=True)
+    items, score = pairs[1] - model.n_users, model.scorer()
+    check_range(f"{type(model).__name__}.forward", "edge_label_index, less n_users", items, model.n_items)
+    result = torch.empty(len(items), device=items.device)
+    for first in range(0, len(users), SCORED_AT_ONCE):
+        own = torch.nonzero((place >= first) & (place < first + SCORED_AT_ONCE)).flatten()
+        scores = score(users[first : first + SCORED_AT_ONCE])
+        result[own] = scores[place[own] - first, items[own]]
+    return result
+
+
+@torch.no_grad()
+def neighbours_by_rows(
+    model: Recommender, score: RowScorer, items: Any, k: int, among: Any, exclude: Any
+) -> tuple[NDArray[Any], NDArray[np.float32]]:
+    """:meth:`ItemItem.similar_items` of whatever scores rows."""
+    k, rows = check_count(k, "similar_items: k", 1), model.item_rows(items)
+    graph = model.graph
+    weight = None if graph.weight is None else np.ones(len(rows), np.float32)
+    single = Graph.from_edges(np.arange(len(rows)), rows, len(rows), model.n_items, weight, device=graph.device)
+    wanted = model.neighbour_filter("items", torch.from_numpy(rows), among, exclude)
+    ids, scores = joined(by_rows(score, single, k, exclude_seen=False, wanted=wanted))
+    return model.raw_items(ids), scores.cpu().numpy()

@@ -9,15 +9,17 @@ from typing import Any, Literal
 
 import torch
 
-from ..core.arguments import as_python, check_count, check_numbers
+from ..core.arguments import as_floats, as_python, check_count, check_flag, check_numbers, check_size
 from ..core.graph import Graph, Norm, Side, exponents
 from ..core.native import accumulator
+from ..core.world import World
 from ..data import Dataset
 from ..ops.half_hop import half_hop
 from ..ops.propagate import propagate
 from ..ops.softmax_loss import softmax_loss
 from ..ranking.protocols import Fold
 from .mf import MF
+from .space import Tunable
 from .step_noise import check_dropout
 
 DROPOUT_NORMS = ("rescale", "renormalise")
@@ -54,7 +56,7 @@ class LightGCN(MF):
     contrast_layer : int in [1, K], or None
         z' is the view that the batch's own loss is of, z'' its layer ``contrast_layer`` (XSimGCL). None: that loss is of z without noise, and
         there are two views beside it (SimGCL).
-    init_std, seed, similarity : as for :class:`MF`
+    init_std, seed, similarity, popularity, world : as for :class:`MF`
 
     The state_dict has the keys "embedding.weight" and "alpha" and loads into torch_geometric.nn.LightGCN.
 
@@ -68,6 +70,8 @@ class LightGCN(MF):
     >>> sorted(model.state_dict())
     ['alpha', 'embedding.weight']
     """
+
+    tuning_space = (*MF.tuning_space, Tunable("num_layers", 1, 3))
 
     def __init__(
         self,
@@ -88,10 +92,16 @@ class LightGCN(MF):
         init_std: float = 0.1,
         seed: int = 0,
         similarity: str = "dot",
+        popularity: float = 0.0,
+        world: World | None = None,
     ) -> None:
-        super().__init__(data, embedding_dim, init_std=init_std, seed=seed, similarity=similarity)
+        super().__init__(
+            data, embedding_dim, init_std=init_std, seed=seed, similarity=similarity, popularity=popularity, world=world
+        )
         num_layers, norm = check_count(num_layers, "LightGCN: num_layers", 0), as_python(norm)
-        gamma, contrast_layer, learn_alpha = as_python(gamma), as_python(contrast_layer), as_python(learn_alpha)
+        check_flag(learn_alpha, "LightGCN: learn_alpha")
+        learn_alpha = as_python(learn_alpha)
+        contrast_layer = None if contrast_layer is None else check_count(contrast_layer, "LightGCN: contrast_layer")
         edge_dropout, noise, contrast, contrast_temperature = check_numbers(
             "LightGCN",
             edge_dropout=edge_dropout,
@@ -100,6 +110,7 @@ class LightGCN(MF):
             contrast_temperature=contrast_temperature,
         )
         if gamma is not None:
+            gamma = check_size(gamma, "LightGCN: gamma")
             if alpha is not None or num_layers == 0:
                 raise ValueError(
                     f"LightGCN: gamma={gamma} stands in place of alpha and needs num_layers >= 1; leave one out"
@@ -126,13 +137,16 @@ class LightGCN(MF):
         self.contrast_temperature = contrast_temperature
         self._views: tuple[torch.Tensor, torch.Tensor] | None = None
         value = 1 / (num_layers + 1) if alpha is None else alpha
-        values = torch.as_tensor(value, dtype=torch.float32)
+        numbers = value if isinstance(value, torch.Tensor) else as_floats(value, "LightGCN: alpha")
+        values = torch.as_tensor(numbers, dtype=torch.float32)
         if values.dim() == 0:
             values = values.repeat(num_layers + 1)
         if values.shape != (num_layers + 1,):
             raise ValueError(
                 f"LightGCN: alpha must be one number or num_layers + 1 = {num_layers + 1}, got {list(values.shape)}"
             )
+        if not bool(values.isfinite().all()):
+            raise ValueError(f"LightGCN: alpha must be finite, as float32, got {values.tolist()}")
         self.num_layers, self.learn_alpha = num_layers, learn_alpha
         if learn_alpha:
             self.alpha = torch.nn.Parameter(values)
@@ -156,7 +170,7 @@ class LightGCN(MF):
             views = self._noisy(graph, 0)
             self._views = views if self.contrast > 0 else None
             return views[0]
-        result: torch.Tensor = propagate(graph, self.embedding.weight, self.alpha, self.norm)
+        result: torch.Tensor = propagate(graph, self.embedding.weight, self.alpha, self.norm, self.columns)
         return result
 
     def _noise_enters(self) -> bool:
@@ -170,11 +184,11 @@ class LightGCN(MF):
         """(z, layer ``contrast_layer``) with the noise of a view."""
         assert self.step_noise is not None
         x = self.embedding.weight
-        z, kept = self.alpha[0] * x, x
+        z, kept = propagate(graph, x, self.alpha[:1], self.norm, self.columns), x
         for k in range(1, self.num_layers + 1):
             x = propagate(graph, x, [0.0, 1.0], self.norm)
-            x = x + self.step_noise.noise(x, self.noise, _NOISE + view * self.num_layers + k)
-            z = z + self.alpha[k] * x
+            x = x + self.step_noise.noise(x, self.noise, _NOISE + view * self.num_layers + k, self.columns)
+            z = z + propagate(graph, x, self.alpha[k : k + 1], self.norm, self.columns)
             if k == self.contrast_layer:
                 kept = x
         return z, kept
@@ -189,7 +203,11 @@ class LightGCN(MF):
             (a, b), self._views = self._views, None
         total = a.new_zeros(())
         for nodes in (users.unique(), pos.unique() + self.n_users):
-            total = total + softmax_loss(a, b, nodes, nodes, self.contrast_temperature)
+            rows_a, rows_b, at = a, b, nodes
+            if self.columns is not None:
+                rows_a, rows_b = self.columns.at(a, nodes), self.columns.at(b, nodes)
+                at = torch.arange(len(nodes), device=nodes.device)
+            total = total + softmax_loss(rows_a, rows_b, at, at, self.contrast_temperature)
         return self.contrast * total
 
     def diffusion(self) -> torch.Tensor | None:
@@ -224,6 +242,7 @@ class LightGCN(MF):
         right = self.graph.scales(self.norm, accumulator(weight.dtype))[1]
         sent = propagate(self.graph, weight, self.alpha[1:], self.norm)
         sent = sent if right is None else sent * right[:, None]
+        sent = sent if self.columns is None else self.columns.table(sent)
         by_users, by_items = sent.split([self.n_users, self.n_items])
         return _Received(by_users, by_items, self.norm)
 

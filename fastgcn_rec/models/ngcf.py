@@ -17,6 +17,7 @@ from ..ops.half_hop import half_hop
 from ..ops.propagate import propagate
 from ..ranking.protocols import Fold
 from .base import Recommender
+from .space import TRAINING, Tunable
 from .step_noise import check_dropout
 
 Tensor = torch.Tensor
@@ -51,6 +52,8 @@ class NGCF(Recommender):
     seed : int
         Of the initial values (Xavier, the users' table and the items' apart as published).
     similarity : "dot" or "cosine"
+    popularity : float
+        What log d_i adds to a score (:class:`Recommender`).
 
     Dropout takes place within :meth:`at_step` only, which ``fit`` sets; nowhere else is anything random.
 
@@ -72,6 +75,13 @@ class NGCF(Recommender):
     (torch.Size([4, 24]), torch.Size([4, 8]))
     """
 
+    tuning_space = (
+        *TRAINING,
+        Tunable("num_layers", 1, 3),
+        Tunable("message_dropout", 0.0, 0.3),
+        Tunable("popularity", 0.0, 0.2),
+    )
+
     def __init__(
         self,
         data: Dataset | Graph,
@@ -84,8 +94,9 @@ class NGCF(Recommender):
         init: Literal["xavier", "identity"] = "xavier",
         seed: int = 0,
         similarity: str = "dot",
+        popularity: float = 0.0,
     ) -> None:
-        super().__init__(data, similarity)
+        super().__init__(data, similarity, popularity)
         if form not in FORMS:
             raise ValueError(f"NGCF: form must be one of {FORMS}, got {form!r}")
         if init not in INITS:

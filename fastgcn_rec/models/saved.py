@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..core.columns import Columns
 from ..core.graph import Graph
+from ..core.world import World
 from ..system.archives import load_arrays, name_of, refusing, save_arrays
 from ..system.contents import Spec, check_arrays, check_csr, check_distinct, check_keys, like
 from ..system.values import json_value, same_values
@@ -29,9 +31,13 @@ class Savable(Protocol):
     item_ids: NDArray[Any]
     has_raw_ids: bool
 
+    columns: Columns | None
+
     def config(self) -> dict[str, Any]: ...
 
-    def state_dict(self) -> dict[str, Any]: ...
+    def whole_state(self) -> dict[str, Tensor]: ...
+
+    def know_ids(self, user_ids: NDArray[Any], item_ids: NDArray[Any], raw: bool) -> None: ...
 
     @classmethod
     def restored(cls, graph: Graph, config: dict[str, Any], state: dict[str, Tensor]) -> Any: ...
@@ -41,9 +47,17 @@ Kind = TypeVar("Kind", bound=Savable)
 
 
 def save_model(model: Savable, path: Path) -> None:
+    world = World() if model.columns is None else model.columns.world
+    state = _as_stored(model.whole_state())
+    with world.together():
+        if world.first:
+            _write(model, state, path)
+
+
+def _write(model: Savable, state: Mapping[str, Tensor], path: Path) -> None:
     meta = {"kind": "model", "format": 1, "class": type(model).__name__, "config": model.config(),
             "raw_ids": model.has_raw_ids, "weighted": model.graph.weight is not None}  # fmt: skip
-    arrays = {f"state.{name}": t.numpy() for name, t in _stored(model).items()}
+    arrays = {f"state.{name}": t.numpy() for name, t in state.items()}
     graph = model.graph.to("cpu")
     arrays |= {"graph.indptr": graph.indptr.numpy(), "graph.indices": graph.indices.numpy()}
     if graph.weight is not None:
@@ -71,13 +85,13 @@ def load_model(path: Path, registry: Mapping[str, type[Kind]]) -> Kind:
             raise ValueError(
                 f"its {meta['class']} has other options than it says: {model.config()}, not {meta['config']}"
             )
-        model.user_ids, model.item_ids, model.has_raw_ids = users, items, meta["raw_ids"]
+        model.know_ids(users, items, meta["raw_ids"])
     return model
 
 
 def load_state(model: torch.nn.Module, state: dict[str, Tensor]) -> None:
     """Fills a model with what a file says is its state; ValueError if that does not fit."""
-    check_arrays(state, like(_stored(model)))
+    check_arrays(state, like(_as_stored(model.state_dict())))
     model.load_state_dict(state)
     for part in model.modules():
         check = getattr(part, "check_state", None)  # what its numbers must be, beside their shapes
@@ -85,9 +99,9 @@ def load_state(model: torch.nn.Module, state: dict[str, Tensor]) -> None:
             check()
 
 
-def _stored(model: Savable | torch.nn.Module) -> dict[str, Tensor]:
-    """``state_dict`` as files hold it: on the CPU, its floating-point numbers as float32."""
-    state = {name: t.detach().cpu() for name, t in model.state_dict().items()}
+def _as_stored(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A ``state_dict`` as files hold it: on the CPU, its floating-point numbers as float32."""
+    state = {name: t.detach().cpu() for name, t in state.items()}
     return {name: t.float() if t.is_floating_point() else t for name, t in state.items()}
 
 

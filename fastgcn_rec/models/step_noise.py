@@ -7,10 +7,12 @@ from typing import NamedTuple
 import torch
 from torch.nn.functional import normalize
 
+from ..core.columns import Columns
 from ..core.graph import Graph
 from ..ops.uniform_rows import uniform_rows
 
 Tensor = torch.Tensor
+_ROWS = 1 << 14  # of noise drawn at once
 
 
 class StepNoise(NamedTuple):
@@ -25,11 +27,19 @@ class StepNoise(NamedTuple):
         u = uniform_rows(ids, dim, seed=self.seed, step=self.step, place=place)
         return (u >= drop).to(dtype).mul_(1 / (1 - drop))
 
-    def noise(self, x: Tensor, size: float, place: int) -> Tensor:
+    def noise(self, x: Tensor, size: float, place: int, columns: Columns | None = None) -> Tensor:
         """Like x, rows of length ``size`` with x's signs: size * sign(x) * u / |u| by elements, u uniform on [0, 1) (SimGCL's, Yu et al. 2022,
-        section 3.1)."""
-        u = uniform_rows(torch.arange(len(x), device=x.device), x.shape[1], seed=self.seed, step=self.step, place=place)
-        return x.detach().sign() * normalize(u, dim=1).to(x.dtype).mul_(size)
+        section 3.1). Of ``columns`` of x a rank draws whole rows, some at a time, and keeps its own part."""
+        dim, first, last = (
+            (x.shape[1], 0, x.shape[1]) if columns is None else (columns.dim, columns.first, columns.last)
+        )
+        noise = x.detach().sign()
+        for at in range(0, len(x), _ROWS):
+            rows = noise[at : at + _ROWS]
+            ids = torch.arange(at, at + len(rows), device=x.device)
+            u = uniform_rows(ids, dim, seed=self.seed, step=self.step, place=place)
+            rows.mul_(normalize(u, dim=1)[:, first:last].to(x.dtype).mul_(size))
+        return noise
 
     def drop_edges(self, graph: Graph, drop: float, place: int, renormalise: bool) -> Graph:
         """The graph without the edges that the draw takes, each with probability ``drop``, in both directions alike.

@@ -10,11 +10,15 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 
 from ..core.arguments import as_python
+from ..core.columns import Columns
 from ..core.graph import Graph
 from ..ops.sample import NEGATIVE_OF_BATCH, draw_negatives
+from ..ops.uniform_rows import uniform_rows
 
 Tensor = torch.Tensor
 DRAWS = 1 << 24  # random numbers that a row has for every place in a sum
+QUERIES = 1 << 20  # the place of uniform_rows that query items are drawn at
+UNSAID = {"unsaid": True}  # metadata of a field that a sampler's text names only where it is not the default
 
 
 class Negatives(NamedTuple):
@@ -48,6 +52,8 @@ class Embeddings:
     Parameters
     ----------
     compute : returns the vectors [n_nodes, dim], users first; ``model.get_embedding`` is one
+    columns : Columns, optional
+        Those of the vectors that ``compute`` returns, [n_nodes, width], where ranks share them out; ``model.columns``.
 
     Examples
     --------
@@ -56,8 +62,11 @@ class Embeddings:
     (torch.Size([3, 2]), ['2'])
     """
 
-    def __init__(self, compute: Callable[[], Tensor]) -> None:
-        self.compute = compute
+    def __init__(self, compute: Callable[[], Tensor], columns: Columns | None = None) -> None:
+        self.compute, self.columns = compute, columns
+        self.shared: dict[
+            Any, Any
+        ] = {}  # what samplers have computed together with the other ranks, kept as long as the training
         self.kept: dict[int, tuple[int, Tensor]] = {}  # by refresh: the step they are of, the vectors
 
     def at(self, step: int, refresh: int = 1) -> Tensor:
@@ -70,6 +79,16 @@ class Embeddings:
             if refresh > 1:  # a copy: the vectors may be parameters, which the step changes
                 self.kept[refresh] = since, self.kept[1][1].clone()
         return self.kept[refresh][1]
+
+    def of(
+        self, graph: Graph, step: int, refresh: int, users: Tensor, items: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """(vectors of users, of items, users, items): tables with all columns of :meth:`at`, in which these ids (-1: none) find their rows by the last
+        two; whole ones and the ids as they are, where this process holds all columns."""
+        table = self.at(step, refresh)
+        if self.columns is None:
+            return *table.split([graph.n_users, graph.n_items]), users, items
+        return self.columns.pairs(table, graph.n_users, users, items)
 
     def state(self) -> dict[str, Tensor]:
         """What going on after an interruption needs: the stale vectors, by refresh."""
@@ -98,6 +117,8 @@ class Batch:
     embeddings : Embeddings or None
     part : int
         The place in a sum, from 0, which has random numbers of its own.
+    queries : function or None
+        Gives the items int64 [B] that the positives are predicted from, -1: none; see :meth:`query_items`.
 
     Examples
     --------
@@ -116,6 +137,7 @@ class Batch:
     epoch: int = 1
     embeddings: Embeddings | None = None
     part: int = 0
+    queries: Callable[[], Tensor | None] | None = None
 
     def at(self, part: int) -> Batch:
         return dataclasses.replace(self, part=part)
@@ -125,6 +147,23 @@ class Batch:
         return draw_negatives(
             self.graph, self.users, n, self.seed, self.offset, NEGATIVE_OF_BATCH, self.part * DRAWS, cumulative, anybody
         )
+
+    def query_items(self) -> Tensor:
+        """The item that each positive is predicted from, int64 [B], -1: none. Where no model says so, one of the user's others, uniform, the same
+        for all samplers of a sum."""
+        given = None if self.queries is None else self.queries()
+        if given is not None:
+            return given
+        graph, others = self.graph, self.graph.user_degree[self.users].long() - 1
+        at = torch.arange(len(self.users), device=graph.device) + self.offset
+        u = uniform_rows(at, 1, seed=self.seed, place=QUERIES)[:, 0]
+        first, has = graph.indptr[self.users].long(), others > 0
+        drawn, last = (
+            graph.indices[where.where(has, 0)].long()
+            for where in (first + (u.double() * others).long(), first + others)
+        )
+        items = torch.where(drawn == self.pos, last, drawn)
+        return items.where(has, -1)
 
 
 class Sampler:
@@ -180,6 +219,7 @@ class Sampler:
         step: int = 0,
         epoch: int = 1,
         embeddings: Embeddings | Callable[[], Tensor] | None = None,
+        queries: Tensor | None = None,
     ) -> Negatives:
         """Negatives of one batch in a loop of one's own, ``fit``'s for the same seed, step and batch size.
 
@@ -193,6 +233,8 @@ class Sampler:
         embeddings : Embeddings, or a function without arguments that returns the vectors [n_nodes, dim], such as
             ``model.get_embedding``; for the samplers that read them. Stale vectors (``refresh`` > 1) need one Embeddings object for
             the whole loop.
+        queries : int64 [B], optional
+            The items that the positives are predicted from, -1: none; for ``PPRHard(of="item")``.
 
         Returns
         -------
@@ -219,7 +261,8 @@ class Sampler:
         """
         if embeddings is not None and not isinstance(embeddings, Embeddings):
             embeddings = Embeddings(embeddings)
-        return self.draw(Batch(graph, users, pos, seed, step * len(users), step, epoch, embeddings))
+        of = None if queries is None else lambda: queries
+        return self.draw(Batch(graph, users, pos, seed, step * len(users), step, epoch, embeddings, queries=of))
 
     def __add__(self, other: Sampler) -> Sum:
         if not isinstance(other, Sampler):
@@ -227,11 +270,12 @@ class Sampler:
         return Sum(_terms(self) + _terms(other))
 
     def __repr__(self) -> str:
-        shown = [f for f in dataclasses.fields(self) if f.repr]  # type: ignore[arg-type]
-        values = [
-            (f.name if f.default is not dataclasses.MISSING else "", as_python(getattr(self, f.name))) for f in shown
+        shown = [
+            (f.name if f.default is not dataclasses.MISSING else "", as_python(getattr(self, f.name)))
+            for f in dataclasses.fields(self)  # type: ignore[arg-type]
+            if f.repr and not (f.metadata.get("unsaid") and getattr(self, f.name) == f.default)
         ]
-        return f"{self.name}({', '.join(f'{key}={value}' if key else f'{value}' for key, value in values)})"
+        return f"{self.name}({', '.join(f'{key}={value!r}' if key else f'{value!r}' for key, value in shown)})"
 
 
 def _terms(sampler: Sampler) -> tuple[Sampler, ...]:
@@ -317,17 +361,19 @@ def parse(text: str | Sampler) -> Sampler:
         raise ValueError(f"negatives: cannot read {text!r}: {error}; it is a sum of {known}") from None
 
 
-def _read(node: ast.expr) -> Any:
+def _read(node: ast.expr, text: bool = False) -> Any:
+    """``text``: whether it may be one."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         return _read(node.left) + _read(node.right)
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         if node.func.id not in Sampler.registry:
             raise ValueError(f"no sampler is called {node.func.id!r}")
-        keywords = {str(k.arg): _read(k.value) for k in node.keywords}
-        return Sampler.registry[node.func.id](*map(_read, node.args), **keywords)
+        kind = Sampler.registry[node.func.id]
+        keywords = {str(k.arg): _read(k.value, isinstance(getattr(kind, str(k.arg), None), str)) for k in node.keywords}
+        return kind(*map(_read, node.args), **keywords)
     if isinstance(node, ast.Name) and node.id in Sampler.registry:
         raise ValueError(f"a sampler takes its arguments in brackets, as in uniform(1), got {node.id}")
     value = ast.literal_eval(node)
-    if not isinstance(value, (int, float)):
+    if not isinstance(value, (int, float)) and not (text and isinstance(value, str)):
         raise ValueError(f"{value!r} is no number")
     return value

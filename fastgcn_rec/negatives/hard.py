@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar, Protocol
+import functools
+from typing import ClassVar, Literal, Protocol
 
 import torch
 
-from ..algorithms.pagerank import PprRanks, check_band
+from ..algorithms.pagerank import PprRanks, Sources, check_band
 from ..core.graph import Graph
 from ..ops.sample import unseen_mask
 from ..ops.select_negatives import Law, select_negatives
-from .base import DRAWS, Batch, Negatives, Sampler, check_field
+from .base import DRAWS, UNSAID, Batch, Embeddings, Negatives, Sampler, check_field
 
 Tensor = torch.Tensor
 
@@ -43,11 +44,13 @@ class Scored(Sampler):
     def draw(self, batch: Batch) -> Negatives:
         if batch.embeddings is None:
             raise ValueError(f"{self.name}: it picks by the current vectors; pass embeddings=model.get_embedding")
-        graph = batch.graph
-        users, items = batch.embeddings.at(batch.step, self.refresh).split([graph.n_users, graph.n_items])
+        candidates = batch.draw(self.candidates)
+        items = torch.cat([batch.pos, candidates.flatten()])
+        of_users, of_items, users, at = batch.embeddings.of(batch.graph, batch.step, self.refresh, batch.users, items)
+        pos, rows = at[: len(batch.pos)], at[len(batch.pos) :].view_as(candidates)
         ids = select_negatives(
-            users, items, batch.users, batch.pos, batch.draw(self.candidates), self.n, self.law, seed=batch.seed,
-            offset=batch.offset, first=batch.part * DRAWS, **self.options(),
+            of_users, of_items, users, pos, candidates, self.n, self.law, seed=batch.seed, offset=batch.offset,
+            first=batch.part * DRAWS, rows=rows, **self.options(),
         )  # fmt: skip
         return Negatives(ids)
 
@@ -144,8 +147,11 @@ class DistanceWeighted(Scored, name="distance_weighted"):
         return {"lo": self.lo, "hi": self.hi}
 
 
+SOURCES: dict[str, Sources] = {"user": "users", "item": "items"}
+
+
 class DrawsRanked(Protocol):
-    """What draws a user's items out of a ranking that it holds, such as :class:`fastgcn_rec.PprRanks`."""
+    """What draws a user's items out of a ranking that it holds, such as :class:`fastgcn_rec.PprRanks`; or an item's, for ``of="item"``."""
 
     def sample(self, users: Tensor, n: int, seed: int | Tensor, offset: int | Tensor) -> Tensor:
         """int64 [B, n] for users int64 [B]; -1: none. Row b is a function of (seed, offset + b) alone."""
@@ -154,8 +160,8 @@ class DrawsRanked(Protocol):
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class PPRHard(Sampler, name="ppr"):
-    """n items from ranks lo to hi of the user's personalised PageRank: related, but not what the user wants (PinSAGE's hard
-    negatives). -1 where there is none, and for one that the user has an edge to.
+    """n items from ranks lo to hi of a personalised PageRank: related, but not what the user wants. -1 where there is none, and for one
+    that the user has an edge to.
 
     Parameters
     ----------
@@ -164,7 +170,10 @@ class PPRHard(Sampler, name="ppr"):
     ranks : optional
         An object with ``sample`` (:class:`fastgcn_rec.negatives.hard.DrawsRanked`), such as :class:`fastgcn_rec.PprRanks`; not part of the text.
         Without one the ranks of a graph are built when first needed and kept as long as the graph: 4 (hi - lo) bytes
-        a user.
+        a user, or an item.
+    of : "user" or "item"
+        Whose PageRank. "item": the query item's, that the positive is predicted from, as in PinSAGE (Ying et al. 2018, section 3.3). A model that
+        predicts from single items says which (``query_items``); otherwise it is one of the user's other items, uniform.
 
     Examples
     --------
@@ -172,34 +181,50 @@ class PPRHard(Sampler, name="ppr"):
     >>> PPRHard(2, lo=0, hi=1)(graph, users, pos, seed=0).ids
     tensor([[3, 3],
             [0, 0]])
+    >>> PPRHard(1, lo=0, hi=2, of="item")
+    ppr(1, lo=0, hi=2, of='item')
     """
 
     n: int
     lo: int | float = 2000
     hi: int | float = 5000
     ranks: DrawsRanked | None = dataclasses.field(default=None, repr=False)
+    of: Literal["user", "item"] = dataclasses.field(default="user", metadata=UNSAID)
 
     def __post_init__(self) -> None:
         check_field(self, "n", 1)
         check_band(self.lo, self.hi)
+        if self.of not in SOURCES:
+            raise ValueError(f"ppr: of must be {' or '.join(map(repr, SOURCES))}, got {self.of!r:.80}")
 
     @property
     def capturable(self) -> bool:
         return False  # nothing is known of the object that draws
 
-    def ranks_of(self, graph: Graph) -> DrawsRanked:
+    def ranks_of(self, graph: Graph, vectors: Embeddings | None = None) -> DrawsRanked:
+        """``vectors``: of the training that asks, whose ranks, if there are several, build them together."""
         if self.ranks is not None:
             return self.ranks
-        return graph.cached(("ppr", self.lo, self.hi), lambda: PprRanks.build(graph, lo=self.lo, hi=self.hi))
+        columns = None if vectors is None else vectors.columns
+        key = ("ppr", self.lo, self.hi, self.of)
+        build = functools.partial(PprRanks.build, graph, lo=self.lo, hi=self.hi, of=SOURCES[self.of])
+        if vectors is None or columns is None:
+            return graph.cached(key, build)
+        if key not in vectors.shared:
+            vectors.shared[key] = build(world=columns.world)
+        built: DrawsRanked = vectors.shared[key]
+        return built
 
     def prepare(self, graph: Graph) -> None:
         self.ranks_of(graph)
 
     def draw(self, batch: Batch) -> Negatives:
         # the place in the sum goes into the seed: the object knows of no other way to tell two samplers apart
-        seed = batch.seed ^ (batch.part << 40)
-        ids = self.ranks_of(batch.graph).sample(batch.users, self.n, seed, batch.offset)
-        return Negatives(torch.where(unseen_mask(batch.graph, batch.users, ids), ids, -1))
+        seed, ranks = batch.seed ^ (batch.part << 40), self.ranks_of(batch.graph, batch.embeddings)
+        sources = batch.users if self.of == "user" else batch.query_items()
+        ids = ranks.sample(sources.clamp(min=0), self.n, seed, batch.offset)
+        unseen = unseen_mask(batch.graph, batch.users, ids) & (sources >= 0)[:, None]
+        return Negatives(torch.where(unseen, ids, -1))
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

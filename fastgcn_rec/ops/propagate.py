@@ -8,12 +8,14 @@ from typing import Any, Literal
 import torch
 
 from ..core import native
+from ..core.columns import PANEL, Columns
 from ..core.graph import Graph, Norm
 from ..core.links import Links
 from .half_hop import half_hop
 from .registration import (
     LINKS,
     accepts_arrays,
+    check_columns,
     check_float,
     check_graph_device,
     check_matrix,
@@ -33,15 +35,29 @@ def _propagate(x: Tensor, alphas: Tensor, links: Links, left: Tensor | None, rig
     return y
 
 
+def _dots(
+    x: Tensor, g: Tensor, n_alphas: int, links: Links, left: Tensor | None, right: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """The dots, and these of each panel of columns: float64 [n_alphas, panels]."""
+    x, g = x.contiguous(), g.contiguous()
+    graph, code, dim = links.native(), native.DTYPE_CODE[x.dtype], x.shape[1]
+    dots = torch.empty(n_alphas, dtype=native.accumulator(x.dtype), device=x.device)
+    panels = torch.empty(n_alphas, -(-dim // PANEL), dtype=torch.float64, device=x.device)
+    space = native.workspace(native.size("propagate_dots", x.device, code, graph, dim), x.device)
+    native.call("propagate_dots", x.device, code, graph, x, g, dim, n_alphas, left, right, panels, dots, space)
+    return dots, panels
+
+
 def _propagate_dots(
     x: Tensor, g: Tensor, n_alphas: int, links: Links, left: Tensor | None, right: Tensor | None
 ) -> Tensor:
-    x, g = x.contiguous(), g.contiguous()
-    dots = torch.empty(n_alphas, dtype=native.accumulator(x.dtype), device=x.device)
-    graph, code, dim = links.native(), native.DTYPE_CODE[x.dtype], x.shape[1]
-    space = native.workspace(native.size("propagate_dots", x.device, code, graph, dim), x.device)
-    native.call("propagate_dots", x.device, code, graph, x, g, dim, n_alphas, left, right, dots, space)
-    return dots
+    return _dots(x, g, n_alphas, links, left, right)[0]
+
+
+def _dots_panels(
+    x: Tensor, g: Tensor, n_alphas: int, links: Links, left: Tensor | None, right: Tensor | None
+) -> Tensor:
+    return _dots(x, g, n_alphas, links, left, right)[1]
 
 
 # The two ops' gradients are made of the two: with B^T for B when left and right are swapped,
@@ -87,8 +103,38 @@ _dots_op = register(
 )
 
 
+_panels_op = register(
+    f"propagate_panels(Tensor x, Tensor g, int n_alphas, {LINKS}, Tensor? left, Tensor? right) -> Tensor",
+    _dots_panels,
+    lambda x, g, n_alphas, *rest: x.new_empty((n_alphas, -(-x.shape[1] // PANEL)), dtype=torch.float64),
+)
+
+
+class _Shared(torch.autograd.Function):
+    """Of columns that several ranks share out: each has its own, and the whole gradient of alphas."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, alphas: Tensor, links: Links, left: Any, right: Any, columns: Columns) -> Any:
+        ctx.columns = columns
+        _save(ctx, (x, alphas, links, left, right), None)
+        return _propagate_op(x, alphas, links, left, right)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+        x, alphas = ctx.saved_tensors
+        dx = _propagate_op(grad, alphas, ctx.links, ctx.right, ctx.left) if ctx.needs_input_grad[0] else None
+        da = None
+        if x is not None:
+            panels = _panels_op(x, grad, alphas.numel(), ctx.links, ctx.left, ctx.right)
+            da = ctx.columns.sum(panels).to(alphas.dtype)
+        return dx, da, None, None, None, None
+
+
 @accepts_arrays
-def propagate(graph: Graph, x: Any, alphas: Any, norm: Norm | Literal["gcn"] = "sym") -> Any:
+def propagate(
+    graph: Graph, x: Any, alphas: Any, norm: Norm | Literal["gcn"] = "sym", columns: Columns | None = None
+) -> Any:
     """Multi-scale diffusion: y = sum_k alphas[k] A~^k x.
 
     A~ is the normalised adjacency of the bipartite graph (LightGCN: He et al. 2020, "LightGCN", eqs. 4, 7 and 8, with
@@ -103,6 +149,9 @@ def propagate(graph: Graph, x: Any, alphas: Any, norm: Norm | Literal["gcn"] = "
         One-hot at K it is SGC (Wu et al. 2019, "Simplifying graph convolutional networks"): the last layer alone.
     norm : "sym" D^-1/2 A D^-1/2, "left" D^-1 A, "right" A D^-1, "none" A, exponents (p, q) D^-p A D^-q, or
         "gcn" (D + I)^-1/2 (A + I) (D + I)^-1/2 (Kipf and Welling 2017, "Semi-supervised classification with graph convolutional networks", eq. 2)
+    columns : Columns, optional
+        ``x`` is [n_nodes, columns.width], this rank's columns of rows that several ranks share out. Nothing is sent for y, nor for the gradient of
+        x; that of alphas, which sums across columns, is collective, the whole one and the same bits as in one process. Differentiable once then.
 
     Returns
     -------
@@ -114,7 +163,7 @@ def propagate(graph: Graph, x: Any, alphas: Any, norm: Norm | Literal["gcn"] = "
 
     Notes
     -----
-    The same bits for any number of threads. Nodes without edges keep alphas[0] * x; with "gcn" their loop keeps sum(alphas) * x.
+    The same bits for any number of threads. The gradient of alphas is added up in float64 by panels of 16 columns, and panels in order. Nodes without edges keep alphas[0] * x; with "gcn" their loop keeps sum(alphas) * x.
 
     Examples
     --------
@@ -128,13 +177,21 @@ def propagate(graph: Graph, x: Any, alphas: Any, norm: Norm | Literal["gcn"] = "
     check_graph_device("propagate", "x", x, graph)
     dtype = native.accumulator(x.dtype)
     alphas = checked_alphas("propagate", alphas, dtype, x.device)
+    shared = check_columns("propagate", "x", x, columns)
     if norm == "gcn":
+        if shared is not None and alphas.requires_grad:
+            raise ValueError(
+                f'propagate: with norm="gcn" the gradient of alphas is not shared out, and {shared.world.size} ranks share the columns; '
+                'take norm="sym", or alphas that are not learned'
+            )
         wide = (
             x.float() if x.dtype is torch.float16 else x
         )  # which kernels do not store, so that hops are not rounded to it
         return _with_loops(graph, wide, alphas).to(x.dtype)
     left, right = graph.scales(norm, dtype)
-    return _propagate_op(x, alphas, graph.links(), left, right)
+    if shared is None or not alphas.requires_grad:
+        return _propagate_op(x, alphas, graph.links(), left, right)
+    return _Shared.apply(x, alphas, graph.links(), left, right, shared)
 
 
 def _with_loops(graph: Graph, x: Tensor, alphas: Tensor) -> Tensor:

@@ -43,10 +43,18 @@ def propagate(graph: Graph, x: Tensor, alphas: Tensor, norm: Norm | Literal["gcn
     return y
 
 
-def half_hop(graph: Graph, x: Tensor, to: str, left: Tensor | None = None, right: Tensor | None = None) -> Tensor:
+def half_hop(
+    graph: Graph,
+    x: Tensor,
+    to: str,
+    left: Tensor | None = None,
+    right: Tensor | None = None,
+    base: Tensor | None = None,
+) -> Tensor:
     r = torch.from_numpy(graph.to("cpu").to_scipy().toarray()).to(x.dtype)
     y = (r if to == "users" else r.T) @ (x if right is None else right[:, None] * x)
-    return y if left is None else left[:, None] * y
+    y = y if left is None else left[:, None] * y
+    return y if base is None else y + base
 
 
 def dense(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:

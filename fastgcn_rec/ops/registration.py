@@ -14,6 +14,7 @@ import torch
 import torch.utils.dlpack
 
 from ..core.arguments import check_count, check_number
+from ..core.columns import Columns
 from ..core.graph import Graph
 from ..core.links import Links
 from ..core.native import DTYPE_CODE, NoKernel, current_stream, is_captured
@@ -205,6 +206,22 @@ def check_matrix(op: str, name: str, t: Tensor, rows: int | None, rows_name: str
     if len(shape) != 2 or (rows is not None and shape[0] != rows) or (cols is not None and shape[1] != cols):
         want = f"[{rows if rows is not None else rows_name}, {cols if cols is not None else 'dim'}]"
         raise ValueError(f"{op}: {name} must have shape [{rows_name}, dim] = {want}, got {list(shape)}")
+
+
+def check_columns(op: str, name: str, t: Tensor, columns: Columns | None) -> Columns | None:
+    """The columns of which ``t`` has this rank's; None where this process has all."""
+    if columns is None:
+        return None
+    if not isinstance(columns, Columns):
+        raise TypeError(
+            f"{op}: columns must be a Columns, such as Columns(World.current(), dim), got {type(columns).__name__}"
+        )
+    if t.shape[1] != columns.width:
+        raise ValueError(
+            f"{op}: {name} must have the {columns.width} columns [{columns.first}, {columns.last}) of {columns.dim} that rank "
+            f"{columns.world.rank} of {columns.world.size} holds, got {t.shape[1]}; take columns.own(...)"
+        )
+    return None if columns.world.size == 1 else columns
 
 
 def mask_of(op: str, name: str, values: Any, n: int, device: torch.device) -> Tensor | None:

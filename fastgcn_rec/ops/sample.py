@@ -12,7 +12,7 @@ from ..core.tensors import check_device, check_ids
 from .registration import accepts_arrays, count_of, offset_of, register, scalar
 
 Tensor = torch.Tensor
-_LAWS = {"edge": 0, "user": 1}
+LAWS = {"edge": 0, "user": 1}
 NEGATIVE, NEGATIVE_OF_BATCH = 1, 4  # of Stream in csrc/common/philox.h
 
 
@@ -231,7 +231,7 @@ def sample_batch(
     >>> sorted(users.tolist()), (pos + neg.flatten()).tolist()
     ([0, 1], [1, 1])
     """
-    if by not in _LAWS:
+    if by not in LAWS:
         raise ValueError(f"sample_batch: by must be 'edge' or 'user', got {by!r}")
     batch_size, n_neg = (
         count_of("sample_batch", "batch_size", batch_size),
@@ -243,7 +243,7 @@ def sample_batch(
     offset = offset_of(offset, batch_size, graph.device, "sample_batch")
     active = graph.active_users() if by == "user" else None
     result: tuple[Tensor, Tensor, Tensor] = _batch_op(
-        graph.indptr, graph.indices, graph.indptr_t, active, seed, offset, batch_size, n_neg, _LAWS[by]
+        graph.indptr, graph.indices, graph.indptr_t, active, seed, offset, batch_size, n_neg, LAWS[by]
     )
     return result
 

@@ -18,27 +18,28 @@ _LAWS: dict[Law, int] = {"hardest": 0, "semi_hard": 1, "distance_weighted": 2}
 
 
 def _select(
-    user_emb: Tensor, item_emb: Tensor, users: Tensor, pos: Tensor, candidates: Tensor, n: int, law: int, margin: float,
-    lo: float, hi: float, seed: Tensor, offset: Tensor, first: int,
+    user_emb: Tensor, item_emb: Tensor, users: Tensor, pos: Tensor, candidates: Tensor, rows: Tensor | None, n: int, law: int,
+    margin: float, lo: float, hi: float, seed: Tensor, offset: Tensor, first: int,
 ) -> Tensor:  # fmt: skip
     user_emb, item_emb = user_emb.contiguous(), item_emb.contiguous()
     users, pos, candidates = users.contiguous(), pos.contiguous(), candidates.contiguous()
+    rows = None if rows is None else rows.contiguous()
     batch, m = candidates.shape
     out = users.new_empty((batch, n))
     space = native.workspace(_C.select_negatives_workspace_bytes(batch, m), users.device)
     native.call(
         "select_negatives", users.device, native.DTYPE_CODE[user_emb.dtype], law, margin, lo, hi, user_emb,
-        user_emb.shape[0], item_emb, item_emb.shape[0], user_emb.shape[1], users, pos, candidates, batch, m, seed, offset,
+        user_emb.shape[0], item_emb, item_emb.shape[0], user_emb.shape[1], users, pos, candidates, rows, batch, m, seed, offset,
         NEGATIVE_OF_BATCH, first, n, out, space,
     )  # fmt: skip
     return out
 
 
 _op = register(
-    "select_negatives(Tensor user_emb, Tensor item_emb, Tensor users, Tensor pos, Tensor candidates, int n, int law, float margin,"
+    "select_negatives(Tensor user_emb, Tensor item_emb, Tensor users, Tensor pos, Tensor candidates, Tensor? rows, int n, int law, float margin,"
     " float lo, float hi, Tensor seed, Tensor offset, int first) -> Tensor",
     _select,
-    lambda user_emb, item_emb, users, pos, candidates, n, *rest: users.new_empty((users.shape[0], n)),
+    lambda user_emb, item_emb, users, pos, candidates, rows, n, *rest: users.new_empty((users.shape[0], n)),
 )
 
 
@@ -58,6 +59,7 @@ def select_negatives(
     seed: int | Tensor = 0,
     offset: int | Tensor = 0,
     first: int = 0,
+    rows: Any = None,
 ) -> Any:
     """n negatives a row from its candidates, by a law of scores or distances.
 
@@ -79,6 +81,9 @@ def select_negatives(
     margin : float > 0; lo, hi : floats, 0 < lo <= hi < 2
     seed, offset : int, or one-element int64 tensors; first : int
         Of distance_weighted: draw k of row b is a function of (seed, offset + b, first + M + k).
+    rows : integer ids [B, M], optional
+        Where ``item_emb`` has the candidates, if it has no row for every item: each candidate, which is what is picked and breaks ties, is the row
+        beside it here, -1 = none. ``pos`` and ``users`` are rows in any case.
 
     Returns
     -------
@@ -97,6 +102,9 @@ def select_negatives(
     op = "select_negatives"
     user_emb, item_emb, users, pos = check_pairs(op, user_emb, item_emb, users, pos)
     candidates = check_ids(op, "candidates", candidates, (users.shape[0], None), user_emb)
+    if rows is not None:
+        rows = check_ids(op, "rows", rows, tuple(candidates.shape), user_emb)
+        candidates = candidates.masked_fill(rows < 0, -1)
     if law not in _LAWS:
         raise ValueError(f"{op}: law must be one of {tuple(_LAWS)}, got {law!r}")
     n, first = count_of(op, "n", n), count_of(op, "first", first)
@@ -107,4 +115,4 @@ def select_negatives(
         raise ValueError(f"{op}: lo and hi are distances on the unit sphere, 0 < lo <= hi < 2, got {lo} and {hi}")
     seed = scalar(seed, torch.int64, user_emb.device, op, "seed")
     offset = offset_of(offset, len(users), user_emb.device, op)
-    return _op(user_emb, item_emb, users, pos, candidates, n, _LAWS[law], margin, lo, hi, seed, offset, first)
+    return _op(user_emb, item_emb, users, pos, candidates, rows, n, _LAWS[law], margin, lo, hi, seed, offset, first)

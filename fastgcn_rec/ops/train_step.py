@@ -1,23 +1,50 @@
-"""A whole training step in one native call."""
+"""A whole training step in one native call, or in two where ranks share the columns out."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 
 from ..core import native
+from ..core.columns import Columns
 from ..core.graph import Graph, Norm
 from ..core.tensors import check_ids
 from .pair_loss import check_margin, masked
 from .propagate import checked_alphas
-from .registration import check_float, check_graph, check_graph_device, check_matrix, number_of
+from .registration import check_columns, check_float, check_graph, check_graph_device, check_matrix, number_of
+from .shared_softmax import shared_softmax
 from .softmax_loss import check_bias, check_negative_weight, check_temperature
 
 Tensor = torch.Tensor
-_LOSSES = {"bpr": 0, "binary": 1, "max_margin": 2, "softmax": 3}
+STEP_LOSSES = {"bpr": 0, "binary": 1, "max_margin": 2, "softmax": 3}
 _PARTS = ("forward", "loss", "seed", "backward", "update")
+# StepPart of csrc/include/fgr/train_step.h, where the parts that follow each other are one: number, forward; loss; seed, update.
+_ROWS, _LOSS, _UPDATE, _SOFTMAX_USERS, _SOFTMAX_ITEMS = 1 + 2, 4, 8 + 16, 32, 64
+
+
+class StepBatch(NamedTuple):
+    """As the native step takes it."""
+
+    users: Tensor
+    pos: Tensor
+    neg: Tensor
+    size: int
+    n_neg: int
+    shared: bool
+    mask: Tensor | None
+
+
+def check_step(who: str, loss: str, storage: torch.dtype | None, embedding: Tensor) -> None:
+    """Raises unless a step has this loss, and keeps layers of this embedding in this dtype."""
+    if loss not in STEP_LOSSES:
+        raise ValueError(f"{who}: loss must be one of {tuple(STEP_LOSSES)}, got {loss!r}")
+    if storage not in (None, embedding.dtype) and (storage, embedding.dtype) != (torch.bfloat16, torch.float32):
+        raise TypeError(
+            f"{who}: storage must be bfloat16 with a float32 embedding, got {storage} with {embedding.dtype}"
+        )
 
 
 class TrainStep:
@@ -33,7 +60,7 @@ class TrainStep:
     ----------
     graph : Graph
     embedding : float32 or float64 [n_nodes, dim], contiguous, on the graph's device
-        E, users first; updated in place by every call.
+        E, users first; updated in place by every call. With ``columns``, this rank's: [n_nodes, columns.width].
     alphas : K + 1 floats
         (1.0,) is matrix factorization.
     norm : as for ``propagate``
@@ -46,6 +73,9 @@ class TrainStep:
     storage : torch.bfloat16, optional
         Keep the layers between hops in bfloat16 (sums, parameters and Adam stay float32). With it, call ``refresh`` after changing
         the embedding from outside.
+    columns : Columns, optional
+        Several ranks share the columns out (docs/ranks.md). Calls are collective: all ranks give the same batch, and each updates its own
+        columns. They send each other the rows of z of the batch's nodes; loss and parameters are the same bits as of one process.
 
     Attributes
     ----------
@@ -95,6 +125,7 @@ class TrainStep:
         eps: float = 1e-8,
         weight_decay: float = 0.0,
         storage: torch.dtype | None = None,
+        columns: Columns | None = None,
     ) -> None:
         check_graph("TrainStep", graph)
         if not isinstance(embedding, Tensor):
@@ -106,8 +137,8 @@ class TrainStep:
         check_graph_device("TrainStep", "embedding", embedding, graph)
         if not embedding.is_contiguous() or embedding.is_neg():
             raise ValueError("TrainStep: embedding is updated in place and must be contiguous")
-        if loss not in _LOSSES:
-            raise ValueError(f"TrainStep: loss must be one of {tuple(_LOSSES)}, got {loss!r}")
+        self.columns = check_columns("TrainStep", "embedding", embedding, columns)
+        check_step("TrainStep", loss, storage, embedding)
         temperature, margin = check_temperature("TrainStep", temperature), check_margin("TrainStep", margin)
         negative_weight = check_negative_weight("TrainStep", negative_weight)
         if item_bias is not None:
@@ -115,11 +146,7 @@ class TrainStep:
             item_bias = item_bias.detach().to(embedding.dtype).contiguous().resolve_neg()
         options = {"reg": reg, "lr": lr, "eps": eps, "weight_decay": weight_decay}
         reg, lr, eps, weight_decay = (number_of("TrainStep", name, value) for name, value in options.items())
-        betas = tuple(number_of("TrainStep", "betas", beta) for beta in betas)  # type: ignore[assignment]
-        if storage not in (None, embedding.dtype) and (storage, embedding.dtype) != (torch.bfloat16, torch.float32):
-            raise TypeError(
-                f"TrainStep: storage must be bfloat16 with a float32 embedding, got {storage} with {embedding.dtype}"
-            )
+        betas = check_betas("TrainStep", betas)
         self.graph, self.embedding = graph, embedding.detach()
         self.alphas = checked_alphas("TrainStep", alphas, embedding.dtype, embedding.device).detach().clone()
         self.loss, self.temperature, self.reg = loss, temperature, reg
@@ -131,7 +158,8 @@ class TrainStep:
         self._next_step = torch.ones((), dtype=torch.int64, device=embedding.device)
         self._last_lr = lr
         self._scales = graph.scales(norm, embedding.dtype)
-        self._code = native.DTYPE_CODE[storage or embedding.dtype]
+        self._storage = storage or embedding.dtype
+        self._code = native.DTYPE_CODE[self._storage]
         self._shadow = None
         if storage == torch.bfloat16 and len(self.alphas) > 1:
             self._shadow = torch.empty_like(self.embedding, dtype=storage)
@@ -174,40 +202,90 @@ class TrainStep:
 
         Returns the loss before the step, penalty included: one element.
         """
-        users = check_ids("TrainStep", "users", users, (None,), self.embedding).contiguous()
-        batch, dim = len(users), self.embedding.shape[1]
-        pos = check_ids("TrainStep", "pos", pos, (batch,), self.embedding).contiguous()
-        if batch == 0:
-            raise ValueError("TrainStep: the batch is empty")
-        if self.loss == "softmax":
-            neg = users.new_empty((batch, 0))
-        elif neg is None:
-            raise ValueError(f"TrainStep: the {self.loss} loss needs neg, [B, M] or [1, M]")
-        neg = check_ids("TrainStep", "neg", neg, ("batch or 1", "n_neg"), self.embedding).contiguous()
-        if neg.shape[0] not in (1, batch) or (neg.shape[1] == 0) != (self.loss == "softmax"):
-            raise ValueError(
-                f"TrainStep: neg must have shape [{batch}, M] or [1, M] with M >= 1, got {list(neg.shape)}"
-            )
-        neg, mask = masked("TrainStep", neg, mask, batch)
-        mask = None if mask is None else mask.contiguous()
-        n_neg, shared = neg.shape[1], neg.shape[0] != batch
-        native_graph = self.graph.links().native()
-        n_bytes = native.size(
-            "train_step", self.embedding.device, self._code, native_graph, dim, len(self.alphas), batch, n_neg, shared
-        )
-        if n_bytes > len(self._workspace):
-            if self.embedding.device.type == "cuda":
-                self._outgrown.append(self._workspace)  # a captured graph may still write to it
-            self._workspace = native.workspace(n_bytes, self.embedding.device)
+        job = step_batch("TrainStep", self.loss, self.embedding, users, pos, neg, mask)
+        self._make_workspace(job)
         loss = self.embedding.new_empty(())
         try:
-            native.call(
-                "train_step", self.embedding.device, self._code, native_graph, dim, self.alphas, len(self.alphas), *self._scales,
-                self.embedding, self.exp_avg, self.exp_avg_sq, self.item_bias, self._shadow, users, pos, neg, batch, n_neg, shared, mask,
-                _LOSSES[self.loss], self.temperature, self.negative_weight, self.margin, self.reg, *self.betas, self.eps,
-                self.weight_decay, self._lr, self._next_step, loss, self._times, self._workspace,
-            )  # fmt: skip
+            if self.columns is None:
+                self._run(_alone(), job, loss)
+            else:
+                self._run_shared(self.columns, job, loss)
         finally:  # an interrupt leaves some rows updated
             torch.autograd.graph.increment_version(self.embedding)
         self._next_step.add_(1)
         return loss
+
+    def _make_workspace(self, job: StepBatch) -> None:
+        width = self.embedding.shape[1]
+        whole = width if self.columns is None else self.columns.dim
+        n_bytes = native.size(
+            "train_step", self.embedding.device, self._code, self.graph.links().native(), width, whole, len(self.alphas),
+            job.size, job.n_neg, job.shared,
+        )  # fmt: skip
+        if n_bytes > len(self._workspace):
+            if self.embedding.device.type == "cuda":
+                self._outgrown.append(self._workspace)  # a captured graph may still write to it
+            self._workspace = native.workspace(n_bytes, self.embedding.device)
+
+    def _run(self, share: Any, job: StepBatch, loss: Tensor) -> int:
+        """The parts that ``share`` names; returns how many rows of z there are."""
+        return native.call(
+            "train_step", self.embedding.device, self._code, self.graph.links().native(), share, self.embedding.shape[1], self.alphas,
+            len(self.alphas), *self._scales, self.embedding, self.exp_avg, self.exp_avg_sq, self.item_bias, self._shadow, *job,
+            STEP_LOSSES[self.loss], self.temperature, self.negative_weight, self.margin, self.reg, *self.betas, self.eps,
+            self.weight_decay, self._lr, self._next_step, loss, self._times, self._workspace,
+        )  # fmt: skip
+
+    def _run_shared(self, columns: Columns, job: StepBatch, loss: Tensor) -> None:
+        z, ridge = self._whole_rows(columns, job, loss)
+        at = {"whole_dim": columns.dim, "first_column": columns.first, "z": z, "ridge": ridge}
+        if self.loss != "softmax" or native.runs_cuda(z.device):
+            self._run(native.step_share(_LOSS + _UPDATE, **at), job, loss)
+        else:
+
+            def run(part: int, **given: Any) -> None:
+                self._run(native.step_share(part, **at, **given), job, loss)
+
+            of_users, of_items = functools.partial(run, _SOFTMAX_USERS), functools.partial(run, _SOFTMAX_ITEMS)
+            user_rows, item_rows = shared_softmax(columns, job.size, loss.dtype, of_users, of_items)
+            self._run(native.step_share(_UPDATE, **at, user_rows=user_rows, item_rows=item_rows), job, loss)
+
+    def _whole_rows(self, columns: Columns, job: StepBatch, loss: Tensor) -> tuple[Tensor, Tensor | None]:
+        """All columns of z at the batch's nodes, and all panels of the ridge, if there is one."""
+        most = min(2 * job.size + job.neg.numel(), self.graph.n_nodes)
+        z = self.embedding.new_empty((most, columns.width), dtype=self._storage)
+        ridge = self.embedding.new_empty((1, columns.panels()[columns.world.rank]), dtype=torch.float64)
+        share = native.step_share(_ROWS, whole_dim=columns.dim, first_column=columns.first, own_z=z, own_ridge=ridge)
+        z = z[: self._run(share, job, loss)]
+        return (columns.whole(z), None) if self.reg == 0 else columns.whole_and_panels(z, ridge)
+
+
+@functools.cache
+def _alone() -> Any:
+    """One process, whose columns are all: every part in one call."""
+    return native.step_share(_ROWS + _LOSS + _UPDATE)
+
+
+def check_betas(op: str, betas: Any) -> tuple[float, float]:
+    if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+        raise TypeError(f"{op}: betas must be two floats, got {betas!r:.80}")
+    return number_of(op, "betas", betas[0]), number_of(op, "betas", betas[1])
+
+
+def step_batch(op: str, loss: str, like: Tensor, users: Any, pos: Any, neg: Any, mask: Any) -> StepBatch:
+    """A batch of this loss, checked, on the device of ``like``."""
+    users = check_ids(op, "users", users, (None,), like).contiguous()
+    batch = len(users)
+    pos = check_ids(op, "pos", pos, (batch,), like).contiguous()
+    if batch == 0:
+        raise ValueError(f"{op}: the batch is empty")
+    if loss == "softmax":
+        neg = users.new_empty((batch, 0))
+    elif neg is None:
+        raise ValueError(f"{op}: the {loss} loss needs neg, [B, M] or [1, M]")
+    neg = check_ids(op, "neg", neg, ("batch or 1", "n_neg"), like).contiguous()
+    if neg.shape[0] not in (1, batch) or (neg.shape[1] == 0) != (loss == "softmax"):
+        raise ValueError(f"{op}: neg must have shape [{batch}, M] or [1, M] with M >= 1, got {list(neg.shape)}")
+    neg, mask = masked(op, neg, mask, batch)
+    mask = None if mask is None else mask.contiguous()
+    return StepBatch(users, pos, neg, batch, neg.shape[1], neg.shape[0] != batch, mask)

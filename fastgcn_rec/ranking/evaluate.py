@@ -2,78 +2,60 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 
 from ..core.arguments import check_count, check_fraction
 from ..core.graph import Graph
-from ..core.grown import with_edges
+from ..core.world import World
 from ..data import Dataset, Edges
 from ..data.dataset import Part
 from ..ops.sample import unseen_mask
 from ..system import stopping
+from .content import Contents
+from .groups import Groups, ItemKinds, user_groups, wants_kinds
 from .lists import SCORED_AT_ONCE
-from .metrics import LIST_METRICS, METRICS, USER_METRICS, bootstrap, list_metrics, ranking_metrics
-from .rank import as_ranker, own_graph
+from .metrics import (
+    CONTENT_METRICS,
+    LIST_METRICS,
+    METRICS,
+    USER_METRICS,
+    bootstrap,
+    list_metrics,
+    ranking_metrics,
+)
 from .ranker import Ranker
-from .same_data import check_same_data, check_same_ids
+from .relevant import known_edges, of_part, ranker_for, relevant_edges
+from .shared import SharedVectors, world_of
 
 
-def _of_part(data: Dataset, name: Part, known: Graph) -> tuple[Edges, Graph]:
-    """The edges of this part, and what is left out when it is to be found; ``known``: the model's edges, or the training ones."""
-    edges = data.part(name)
-    if name == "train":
-        return edges, Graph.from_edges([], [], known.n_users, known.n_items, device=known.device)
-    valid = [torch.from_numpy(side).long().to(known.device) for side in (data.valid.users, data.valid.items)]
-    if not len(data.valid):
-        return edges, known
-    return edges, with_edges(known, *valid) if name == "test" else known.without_edges(*valid)
+@dataclasses.dataclass(frozen=True)
+class UserMetrics:
+    """The metrics of each user by itself.
 
+    Attributes
+    ----------
+    users : int64 [U], internal ids, ascending: those with a test item
+    values : dict of float64 [U], such as "recall@20", in the order of ``users``
 
-def _ranker_for(model: Any, test: Any, exclude: Graph) -> Ranker:
-    """The model as a ranker, of the data set that it is to be evaluated on."""
-    knows_edges = own_graph(model) is not None
-    if isinstance(test, Dataset) and not knows_edges:
-        _check_sizes(exclude, test, test.name)
-    ranker = as_ranker(model, exclude, "evaluate")
-    if isinstance(test, Dataset) and knows_edges:
-        check_same_data("evaluate", ranker, test, part=True)
-    _check_sizes(exclude, ranker, "the model")
-    return ranker
+    Examples
+    --------
+    >>> UserMetrics(np.array([3, 7]), {"recall@20": np.array([0.5, 1.0])}).means()
+    {'recall@20': 0.75}
+    """
 
+    users: NDArray[np.int64]
+    values: dict[str, NDArray[np.float64]]
 
-def _check_sizes(exclude: Graph, of: Dataset | Ranker, name: str) -> None:
-    if (of.n_users, of.n_items) != (exclude.n_users, exclude.n_items):
-        raise ValueError(
-            f"evaluate: exclude must be [n_users, n_items] = [{of.n_users}, {of.n_items}] as {name} is, got "
-            f"[{exclude.n_users}, {exclude.n_items}]"
-        )
-
-
-def _relevant(ranker: Ranker, test: Any, exclude: Graph) -> Graph:
-    """The edges to be found."""
-    if isinstance(test, Edges):
-        check_same_ids("evaluate", ranker, test.ids, "test")
-        test = Graph.from_edges(test.users, test.items, exclude.n_users, exclude.n_items, device=exclude.device)
-    elif sp.issparse(test):
-        test = Graph(test)
-    elif not isinstance(test, Graph):
-        raise TypeError(
-            "evaluate: test must be Edges (such as dataset.test), a Dataset, a Graph or a SciPy sparse matrix [n_users, n_items], got "
-            f"{type(test).__name__}; for arrays of internal ids write Edges(users, items)"
-        )
-    if (test.n_users, test.n_items) != (exclude.n_users, exclude.n_items):
-        raise ValueError(
-            f"evaluate: test must be [n_users, n_items] = [{exclude.n_users}, {exclude.n_items}] as exclude is, got "
-            f"[{test.n_users}, {test.n_items}]"
-        )
-    return test.to(exclude.device)
+    def means(self) -> dict[str, float]:
+        """What :func:`evaluate` returns of these metrics, to the bit; NaN without users."""
+        return _means(np.column_stack(list(self.values.values())), list(self.values))
 
 
 @torch.no_grad()
@@ -87,9 +69,12 @@ def evaluate(
     metrics: str | Sequence[str] = ("recall", "ndcg"),
     batch_users: int = SCORED_AT_ONCE,
     degrees: Sequence[int] = (),
+    groups: Groups = (),
+    vectors: Any = None,
     resamples: int = 0,
     confidence: float = 0.95,
     seed: int = 0,
+    world: World | None = None,
 ) -> dict[str, float]:
     """Rank all items for every user with a test item and average the metrics over those users.
 
@@ -113,14 +98,25 @@ def evaluate(
     degrees : ascending ints, such as (10, 30)
         Averages also over the users with 0 to 9, 10 to 29, and 30 or more edges in ``exclude``, or where that is left out, in its default but for
         the validation part.
+    groups : names, or one; or a mapping of names to labels [n_users] by internal ids
+        Averages also over the users of each value of a column of the Dataset's users, such as "gender" (of numbers of many kinds, of each quarter), and over
+        each quarter of "activity", their edges in ``exclude``. "popularity": the recall also of popular items to be found, "head", of those in the "tail", and
+        of the "mid", see :class:`fastgcn_rec.ranking.groups.ItemKinds`, over the users to whom some are to be found.
+    vectors : numbers [n_items, dim], an array or a SciPy sparse matrix; or the name of a column of texts of the Dataset's items
+        What "diversity" compares items by, see :func:`fastgcn_rec.ranking.diversity`; of texts such as "Drama|War" a column for each word. Default: the users
+        that an item has in ``exclude``.
     resamples, confidence, seed : int >= 0, float in (0, 1), int
         With resamples > 0, such as 1000: a bootstrap interval for every metric of users, see :func:`bootstrap`.
+    world : World, optional
+        The ranks that share the users out, such as ``World.current()``: each ranks a part of them, with the same model and arguments, and gets the
+        result for all, to the bit what one process gets. Default: those that share the model out by columns, or this process alone.
 
     Returns
     -------
     dict
         "recall@20", ... and "n_users_evaluated". Ties go as in :func:`fastgcn_rec.topk`, by chance as it were; sums in float64. What is averaged over nobody is NaN.
-        For ``degrees`` also "recall@20[10,30)", ..., "n_users_evaluated[10,30)"; for ``resamples`` "recall@20.low" and "recall@20.high".
+        Users with too few items in their list are left out of the means of novelty and diversity.
+        For ``degrees`` also "recall@20[10,30)", ..., "n_users_evaluated[10,30)"; for ``groups`` "recall@20[gender=F]", ..., "recall@20[items=head]" likewise; for ``resamples`` "recall@20.low" and "recall@20.high".
 
     Raises
     ------
@@ -137,85 +133,215 @@ def evaluate(
     >>> evaluate((np.ones((1, 1)), np.array([[9.0], [0.0], [1.0]])), test, train, ks=[1])["recall@1"]  # vectors of users and items
     1.0
     """
-    metrics = [metrics] if isinstance(metrics, str) else list(metrics)
-    unknown = [m for m in metrics if m not in METRICS]
-    if unknown:
-        raise ValueError(f"evaluate: metrics must be among {METRICS}, got {unknown}")
-    ks, degrees = _counts("ks", ks), _counts("degrees", degrees)
-    if not ks:
-        raise ValueError("evaluate: ks must be cut-offs >= 1, got none")
-    whole = test if isinstance(test, Dataset) else None
-    if whole is None and part != "test":
-        raise ValueError(
-            f"evaluate: part={part!r} is of a Dataset, got {type(test).__name__}; pass the Dataset, or leave part out"
-        )
-    known = exclude
-    if exclude is None:
-        own = own_graph(model) or whole
-        known = own.graph() if isinstance(own, Dataset) else own
-        if known is None:
-            raise ValueError("evaluate: pass exclude=Graph(...), the edges that count as seen; a plain scorer has none")
-    if not isinstance(known, Graph):
-        raise TypeError(
-            f"evaluate: exclude must be a Graph, got {type(exclude).__name__}; dataset.graph(), Graph(matrix) and Graph.from_edges make one"
-        )
+    metrics, ks, degrees = _names(metrics, METRICS), _counts("ks", ks), _counts("degrees", degrees)
     if degrees != sorted(set(degrees)):
         raise ValueError(f"evaluate: degrees must be ascending, got {degrees}")
-    batch_users = check_count(batch_users, "evaluate: batch_users", 1)
     resamples, seed = check_count(resamples, "evaluate: resamples", 0), check_count(seed, "evaluate: seed", 0)
     confidence = check_fraction(confidence, "evaluate: confidence")
-    ranker = _ranker_for(model, test, known)
-    wanted, seen = (test, known) if whole is None else _of_part(whole, part, known)
-    exclude = seen if exclude is None else exclude
-    relevant = _relevant(ranker, wanted, exclude)
-    users = torch.nonzero(relevant.user_degree).flatten()
-    of_users = [m for m in metrics if m in USER_METRICS]
     of_lists = [m for m in metrics if m in LIST_METRICS]
-    names = [f"{m}@{k}" for k in ks for m in of_users]
-    values = np.empty((len(users), len(names)))
-    shown = {k: np.zeros(exclude.n_items, np.int64) for k in ks}
+    asked = _Asked(part, ks, metrics, batch_users, vectors, wants_kinds(groups), groups)
+    found = _of_all(model, test, exclude, asked, world)
+    result = _means(found.values, found.names)
+    item_degree = found.known.item_degree.cpu().numpy()
+    for k, in_lists in zip(ks, found.shown, strict=True):
+        found_lists = list_metrics(in_lists, item_degree, of_lists, len(found.users))
+        result |= {f"{m}@{k}": value for m, value in found_lists.items()}
+    result["n_users_evaluated"] = len(found.users)
+    for name, inside in found.groups(degrees).items():
+        result |= _means(found.values[inside], [one + name for one in found.names])
+        result["n_users_evaluated" + name] = int(inside.sum())
+    for name, column in zip(found.kinds, found.of_kinds.T, strict=True):
+        result |= _means(np.ascontiguousarray(column)[:, None], [name])
+        result["n_users_evaluated" + name[name.index("[") :]] = int((~np.isnan(column)).sum())
+    if resamples and len(found.users):
+        low_end, high_end = bootstrap(found.values, resamples, confidence, seed)
+        for name, low, high in zip(found.names, low_end, high_end, strict=True):
+            result |= {f"{name}.low": float(low), f"{name}.high": float(high)}
+    return result
+
+
+@torch.no_grad()
+def evaluate_users(
+    model: Any,
+    test: Edges | Dataset | Graph | Any,
+    exclude: Graph | None = None,
+    *,
+    part: Part = "test",
+    ks: int | Sequence[int] = (20,),
+    metrics: str | Sequence[str] = ("recall", "ndcg"),
+    batch_users: int = SCORED_AT_ONCE,
+    vectors: Any = None,
+    world: World | None = None,
+) -> UserMetrics:
+    """What :func:`evaluate` averages: the metrics of every user with a test item, for tests between models and groups of one's own.
+
+    Parameters
+    ----------
+    model, test, exclude, part, ks, batch_users, vectors, world : those of :func:`evaluate`
+    metrics : names out of :data:`USER_METRICS` and :data:`CONTENT_METRICS`, or one; of the latter a value is NaN where a list has too few items
+
+    Returns
+    -------
+    :class:`UserMetrics`
+
+    Raises
+    ------
+    TypeError, ValueError : those of :func:`evaluate`
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fastgcn_rec.data import Edges
+    >>> train, test = Graph.from_edges([0, 1], [0, 1], 2, 3), Edges([0, 1], [2, 0])
+    >>> found = evaluate_users(lambda users: torch.tensor([[0.0, 1.0, 2.0]]).expand(len(users), 3), test, train, ks=1)
+    >>> found.users.tolist(), found.values["recall@1"].tolist()
+    ([0, 1], [1.0, 0.0])
+    """
+    metrics, ks = _names(metrics, USER_METRICS + CONTENT_METRICS), _counts("ks", ks)
+    found = _of_all(model, test, exclude, _Asked(part, ks, metrics, batch_users, vectors), world)
+    columns = {name: found.values[:, at].copy() for at, name in enumerate(found.names)}
+    return UserMetrics(found.users.cpu().numpy(), columns)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Asked:
+    """What is asked of the lists."""
+
+    part: Part
+    ks: list[int]
+    metrics: list[str]
+    batch_users: int
+    vectors: Any
+    with_kinds: bool = False
+    groups: Groups = ()
+
+    @property
+    def of_users(self) -> list[str]:
+        return [name for name in self.metrics if name not in LIST_METRICS]
+
+    @property
+    def with_shown(self) -> bool:
+        return any(name in LIST_METRICS for name in self.metrics)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Found:
+    """``values`` [U, names]: a user's metrics in a row; ``of_kinds`` [U, kinds]: the recall of kinds of items; ``shown`` [ks, n_items]: in how many lists
+    an item stands; ``known``: the edges that degrees are of."""
+
+    asked: _Asked
+    data: Dataset | None
+    known: Graph
+    users: torch.Tensor
+    names: list[str]
+    values: NDArray[np.float64]
+    kinds: list[str]
+    of_kinds: NDArray[np.float64]
+    shown: NDArray[np.int64]
+
+    def groups(self, degrees: list[int]) -> dict[str, NDArray[np.bool_]]:
+        """Which users are in each group, by what stands behind a metric's name."""
+        found: dict[str, NDArray[np.bool_]] = {}
+        degree = self.known.user_degree[self.users].cpu().numpy()
+        for low, high in itertools.pairwise([0, *degrees, np.inf]) if degrees else ():
+            found[f"[{low},{high})"] = (degree >= low) & (degree < high)
+        of_users = user_groups(self.asked.groups, self.data, self.known, self.users)
+        return found | {f"[{name}]": inside for name, inside in of_users.items()}
+
+
+def _of_all(model: Any, test: Any, exclude: Graph | None, asked: _Asked, world: World | None) -> _Found:
+    known = known_edges(model, test, exclude, asked.part)
+    whole = test if isinstance(test, Dataset) else None
+    batch_users = check_count(asked.batch_users, "evaluate: batch_users", 1)
+    ranker = ranker_for(model, test, known)
+    wanted, seen = (test, known) if whole is None else of_part(whole, asked.part, known)
+    exclude = seen if exclude is None else exclude
+    relevant = relevant_edges(ranker, wanted, exclude)
+    users = torch.nonzero(relevant.user_degree).flatten()
+    user_groups(asked.groups, whole, known, users[:0])  # what cannot be is said before anything is ranked
+    names = [f"{m}@{k}" for k in asked.ks for m in asked.of_users]
+    contents = Contents(asked.metrics, known, asked.vectors, whole)
+    kinds = ItemKinds(known, relevant) if asked.with_kinds else None
+    world = world_of(ranker, world, "evaluate")
+    edges = {"users": len(users), "test": relevant.n_edges, "exclude": exclude.n_edges, "groups": list(asked.groups)}
+    told = {"ks": asked.ks, "metrics": asked.metrics, "batch_users": batch_users}
+    world.agree("evaluate", model=type(ranker).__name__, **told, **edges)
+    shares = world.shares(len(users), 1 if ranker.ranks_by_vectors else batch_users)
+    each = [users[a:b] for a, b in itertools.pairwise(shares)]
+    if ranker.columns is not None and ranker.ranks_by_vectors:
+        ranker = SharedVectors(ranker).ranker(each)
+    with world.together():
+        values, shown = _measured(ranker, relevant, exclude, each[world.rank], asked, contents, kinds)
+    values = world.joined(torch.from_numpy(values), shares).numpy()
+    shown = world.gather(torch.from_numpy(shown)).sum(0).numpy() if asked.with_shown else shown
+    own, more = np.ascontiguousarray(values[:, : len(names)]), values[:, len(names) :]
+    of_kinds = [f"recall@{k}[items={name}]" for k in asked.ks for name in kinds.masks] if kinds else []
+    return _Found(asked, whole, known, users, names, own, of_kinds, more, shown)
+
+
+def _measured(
+    ranker: Ranker,
+    relevant: Graph,
+    exclude: Graph,
+    users: torch.Tensor,
+    asked: _Asked,
+    contents: Contents,
+    kinds: ItemKinds | None,
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """(the metrics of ``users`` at each of ks, a user in a row, and behind them the recall of each kind of items at each of ks; in how many of their lists each
+    item stands, of each of ks, where it is asked for)."""
+    ks, metrics = asked.ks, [name for name in asked.metrics if name in USER_METRICS]
+    n_kinds = len(kinds.masks) if kinds else 0
+    values = np.empty((len(users), len(ks) * (len(asked.of_users) + n_kinds)))
+    shown = np.zeros((len(ks), exclude.n_items), np.int64)
     done, depth = 0, min(max(ks), exclude.n_items)  # a longer list holds no more
-    for block, ids, _ in ranker.ranked(exclude, users, depth, batch_users) if len(users) else ():
+    for block, ids, _ in ranker.ranked(exclude, users, depth, asked.batch_users) if len(users) else ():
         stopping.check()
         hits = (~unseen_mask(relevant, block, ids) & (ids >= 0)).cpu().numpy()
         n_relevant = relevant.user_degree[block].cpu().numpy()
         rows = values[done : done + len(block)]
+        places = ids.cpu().numpy() if kinds or contents.names else None
         for at, k in enumerate(ks):
-            found = ranking_metrics(hits, n_relevant, k, of_users)
-            for m, name in enumerate(of_users):
-                rows[:, at * len(of_users) + m] = found[name]
-            if of_lists:
-                shown[k] += torch.bincount(ids[:, :k].flatten() + 1, minlength=exclude.n_items + 1)[1:].cpu().numpy()
+            found = ranking_metrics(hits, n_relevant, k, metrics)
+            if places is not None:
+                found |= contents.of(places[:, :k])
+            for m, name in enumerate(asked.of_users):
+                rows[:, at * len(asked.of_users) + m] = found[name]
+            if kinds and places is not None:
+                of_kinds = kinds.recall(block.cpu().numpy(), places[:, :k], hits[:, :k])
+                first = len(ks) * len(asked.of_users) + at * n_kinds
+                rows[:, first : first + n_kinds] = np.stack(of_kinds, 1)
+            if asked.with_shown:
+                shown[at] += torch.bincount(ids[:, :k].flatten() + 1, minlength=exclude.n_items + 1)[1:].cpu().numpy()
         done += len(block)
-    result = _means(values, names)
-    item_degree = known.item_degree.cpu().numpy()
-    for k in ks:
-        found_lists = list_metrics(shown[k], item_degree, of_lists)
-        result |= {f"{m}@{k}": value for m, value in found_lists.items()}
-    result["n_users_evaluated"] = len(users)
-    if len(degrees):
-        degree = known.user_degree[users].cpu().numpy()
-        bounds = [0, *degrees, np.inf]
-        for low, high in itertools.pairwise(bounds):
-            inside, bucket = (degree >= low) & (degree < high), f"[{low},{high})"
-            result |= _means(values[inside], [name + bucket for name in names])
-            result["n_users_evaluated" + bucket] = int(inside.sum())
-    if resamples and len(users):
-        low_end, high_end = bootstrap(values, resamples, confidence, seed)
-        for name, low, high in zip(names, low_end, high_end, strict=True):
-            result |= {f"{name}.low": float(low), f"{name}.high": float(high)}
-    return result
+    return values, shown
+
+
+def _names(given: str | Sequence[str], known: Sequence[str]) -> list[str]:
+    names = [given] if isinstance(given, str) else list(given)
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ValueError(f"evaluate: metrics must be among {known}, got {unknown}")
+    return names
 
 
 def _counts(name: str, given: Any) -> list[int]:
     """Integers >= 1, or one."""
     single = isinstance(given, (int, float, str)) or getattr(given, "ndim", 1) == 0
     counts = [check_count(value, f"evaluate: {name}", 1) for value in ([given] if single else given)]
+    if name == "ks" and not counts:
+        raise ValueError("evaluate: ks must be cut-offs >= 1, got none")
     if counts and max(counts) >= 2**31:
         raise ValueError(f"evaluate: {name} must be below 2**31, got {max(counts)}")
     return counts
 
 
 def _means(values: NDArray[np.float64], names: Sequence[str]) -> dict[str, float]:
-    means = values.mean(0).tolist() if len(values) else [float("nan")] * len(names)
-    return dict(zip(names, means, strict=True))
+    """Of the users that have a value; NaN where none has."""
+    missing = np.isnan(values)
+    if not missing.any():
+        means = values.mean(0) if len(values) else np.full(len(names), np.nan)
+    else:
+        count = (~missing).sum(0)
+        means = np.where(count > 0, np.where(missing, 0, values).sum(0) / np.maximum(count, 1), np.nan)
+    return dict(zip(names, means.tolist(), strict=True))

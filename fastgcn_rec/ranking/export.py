@@ -9,16 +9,23 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ..core.arguments import check_count, check_flag
 from ..core.ids import is_text
+from ..core.world import World
 from ..system.files import check_target, write_atomically
 from ..system.progress import progress_bar
+from .filters import Filter
 from .rank import as_ranker
+from .ranker import Ranker
+from .rounds import Rounds
+from .shared import world_of
 from .user_blocks import user_blocks
 from .writers import FORMATS, SUFFIXES, Columns, Lists, Whole, check_utf8, pyarrow, suffix_of, write_tables, writer_of
 
+Tensor = torch.Tensor
 _VECTOR_SUFFIXES = (".npz", ".parquet")
 _MOST_UNICODE = 1 << 30  # bytes of ids in an .npz
 
@@ -36,6 +43,7 @@ def write_recommendations(
     format: Literal["csv", "jsonl", "parquet"] | None = None,
     block_users: int = 4096,
     progress: bool = True,
+    world: World | None = None,
 ) -> int:
     """Writes the k best items of each user to a file, or into an open one, and returns the number of recommendations.
 
@@ -58,6 +66,9 @@ def write_recommendations(
     format : "csv", "jsonl" or "parquet", for an open file
     block_users : int >= 1
     progress : a bar
+    world : World, optional
+        The ranks that share the blocks out, such as ``World.current()``: all call this with the same model and arguments, rank 0 reads the stream of users
+        and writes, byte for byte what one process does, and all get the number. Default: those that share the model out by columns, or this process alone.
 
     Raises
     ------
@@ -89,25 +100,32 @@ def write_recommendations(
     of_items = {"item": model.item_ids, **_columns(columns, model.n_items, who)}
     for column_name, column in of_items.items():
         check_utf8(column, "item id" if column_name == "item" else column_name, name)
-    blocks, n_users = user_blocks(model, users, items, exclude, block_users, who, name)
+    world = world_of(model, world, who)
+    blocks, n_users = user_blocks(model, users, items, exclude, block_users, who, name, world)
+    asked = "a stream" if n_users is None else n_users
+    world.agree(who, model=type(model).__name__, k=k, exclude_seen=exclude_seen, block_users=block_users, users=asked)
+
+    def places(of: Ranker, rows: Tensor, wanted: Filter) -> tuple[Tensor, NDArray[np.float32]]:
+        return of.places(rows, k, exclude_seen, wanted, who)
+
+    rounds = Rounds(world, model, blocks, max(1, min(k, model.n_items)), places)
     count = 0
 
     def lists() -> Iterator[Lists]:
         nonlocal count
         with progress_bar(n_users, "user", name, shown=progress) as bar:
-            for rows, wanted in blocks:
-                ids, scores = model.places(rows, k, exclude_seen, wanted, who)
-                block = Lists(model.user_ids[rows.cpu().numpy()], ids.cpu().numpy(), scores, of_items)
+            for rows, ids, scores in rounds:
+                block = Lists(model.user_ids[rows.cpu().numpy()], ids, scores, of_items)
                 count += int((block.ids >= 0).sum())
                 yield block
                 bar.update(len(rows))
 
     if isinstance(path, str | os.PathLike):
-        write_atomically(path, lambda file: write(file, lists()))
+        rounds.written(lambda: write_atomically(path, lambda file: write(file, lists())))
     else:
         file: Any = Whole(path) if isinstance(path, io.RawIOBase) else path
-        write(file, lists())
-    return count
+        rounds.written(lambda: write(file, lists()))
+    return int(world.of_first(count))
 
 
 def _open_name(file: Any, who: str, format: str | None) -> str:
@@ -142,6 +160,8 @@ def _columns(given: Mapping[str, Any] | None, n_items: int, who: str) -> Columns
 
 def write_vectors(model: Any, path: str | os.PathLike[str], side: Literal["items", "users"] = "items") -> int:
     """Writes the vectors of one side, whose inner products are the scores, with their raw ids, and returns their number.
+
+    Where ranks share the model out by columns, all call it, and rank 0 writes.
 
     What an index of any library takes: hnswlib's ``add_items(vectors)`` labels by position, and ``ids`` is the map from there. The
     file is there whole or not at all.
@@ -179,16 +199,22 @@ def write_vectors(model: Any, path: str | os.PathLike[str], side: Literal["items
         raise TypeError(f"write_vectors: {type(model).__name__} does not score by vectors")
     users, items = model.scoring_vectors()
     vectors, ids = (items, model.item_ids) if side == "items" else (users, model.user_ids)
-    table = np.ascontiguousarray(vectors.cpu().numpy())
+    world = world_of(model, None, "write_vectors")
+    with world.together():
+        if world.first:
+            _write_table(path, np.ascontiguousarray(vectors.cpu().numpy()), ids, f"{side.removesuffix('s')} id")
+    return len(vectors)
+
+
+def _write_table(path: Path, table: NDArray[np.float32], ids: NDArray[Any], name: str) -> None:
     if path.suffix == ".npz":
         ids = _unicode(ids, path) if is_text(ids) else ids
         write_atomically(path, lambda file: np.savez(file, allow_pickle=False, ids=ids, vectors=table))
-        return len(table)
-    check_utf8(ids, f"{side.removesuffix('s')} id", str(path))
+        return
+    check_utf8(ids, name, str(path))
     arrow = pyarrow()
     lists = arrow.FixedSizeListArray.from_arrays(arrow.array(table.ravel()), table.shape[1])
     write_atomically(path, lambda file: write_tables(file, iter([{"id": ids, "vector": lists}])))
-    return len(table)
 
 
 def _unicode(ids: NDArray[Any], path: Path) -> NDArray[Any]:

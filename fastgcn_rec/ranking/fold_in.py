@@ -19,8 +19,8 @@ class FoldIn(Folded):
     model : Recommender, or anything that :func:`fastgcn_rec.ranking.as_ranker` takes, such as :class:`fastgcn_rec.Vectors`
     calibrate : bool
         Multiply new vectors by one number a side, the c that minimises |Z - c F|^2 for the trained vectors Z of up to 1,024 of the graph's own nodes,
-        evenly spaced by degree, and the vectors F that folding in gives them. Rankings of one user do not depend on it, but whether new items
-        get among the old ones does (docs/serve.md).
+        evenly spaced by degree, and the vectors F that folding in gives them. Rankings of one user do not depend on it, unless items have a bias
+        beside an inner product (``popularity``), but whether new items get among the old ones does (docs/serve.md).
     options : of the model's ``folding``; see :meth:`MF.folding` (which holds for vectors of any origin) and :meth:`LightGCN.folding` for the formulas
 
     Raises

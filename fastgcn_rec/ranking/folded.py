@@ -14,6 +14,7 @@ from ..core.arguments import check_count, check_flag
 from ..core.frames import FrameKind, check_frame_kind, to_frame
 from ..core.graph import Graph, Side
 from ..core.ids import pair_keys
+from ..ops.dense import dense
 from .asked import Asked, flattened, in_plain, lists_in
 from .guesses import typical_user, with_guesses
 from .lists import best_of, by_rows, columns_of, joined, padded
@@ -39,7 +40,7 @@ class Folded:
         self._fold = model.folding(**options)
         users, items = model.node_vectors()
         self._items, self._typical = (
-            model.as_scored(items).contiguous(),
+            model.as_answers(items).contiguous(),
             typical_user(users, model.graph, model.as_scored),
         )
         self._scale = {"users": 1.0, "items": 1.0}
@@ -105,7 +106,7 @@ class Folded:
         if self._score is not None:
             ids, best = joined(by_rows(self._score, edges, width, exclude_seen, wanted))
         else:
-            vectors = model.as_scored(self._vectors(edges, "users").float())
+            vectors = self._queries(edges)
             lists = wanted.leaving_out(edges if exclude_seen else None)
             ids, best = best_of(vectors, self._items, width, lists, slice(0, n))
         scores = best.cpu().numpy()
@@ -113,6 +114,16 @@ class Folded:
             ids, scores = padded(ids, scores, k)
             return model.raw_items(ids), scores
         return to_frame(columns_of(np.arange(n), model.item_ids, ids, scores), as_frame)
+
+    @torch.no_grad()
+    def scores(self, edges: Graph) -> Tensor:
+        """Scores float32 [n, n_items] of new users by their edges, a Graph [n, n_items]."""
+        if self._score is not None:
+            return self._score(edges)
+        return dense(self._queries(edges), self._items)
+
+    def _queries(self, edges: Graph) -> Tensor:
+        return self.model.as_queries(self._vectors(edges, "users").float(), edges.user_degree == 0)
 
     @torch.no_grad()
     def _vectors(self, edges: Graph, side: Side) -> Tensor:

@@ -55,15 +55,21 @@ class Indexed(Ranker):
             raise TypeError(
                 f"Indexed: {type(model).__name__} does not score by vectors, so that no index can hold them"
             )
-        self._vectors = model.scoring_vectors()
+        self._vectors, self._bias = model.scoring_vectors(), model.item_bias()
         self.index = Index.build(self._vectors[1], kind, ids=model.item_ids, **options)
         self._queries = self._vectors[0].cpu().numpy()
         self.graph, self.similarity = model.graph, model.similarity
         self.user_ids, self.item_ids, self.has_raw_ids = model.user_ids, model.item_ids, model.has_raw_ids
 
     def node_vectors(self) -> tuple[Tensor, Tensor]:
-        """As they enter a score."""
-        return self._vectors
+        """As they enter a score, without what is the items' alone."""
+        if self._bias is None:
+            return self._vectors
+        users, items = self._vectors
+        return users[:, :-1], items[:, :-1]
+
+    def item_bias(self) -> Tensor | None:
+        return self._bias
 
     def scoring_vectors(self) -> tuple[Tensor, Tensor]:
         return self._vectors

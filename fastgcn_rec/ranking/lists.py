@@ -29,23 +29,32 @@ _QUERIES_TOGETHER, _PAIRS_TOGETHER = 128, 1024
 _MANY = 8  # items for one that may not stand in any list
 
 
-def by_vectors(vectors: Scored, seen: Graph | None, users: Tensor, k: int, wanted: Filter | None = None) -> Lists:
-    """By :func:`fastgcn_rec.retrieve`, for internal user ids int64 [n]; ``seen`` lies where the vectors do, ``wanted`` is of these n lists."""
+def by_vectors(
+    vectors: Scored,
+    seen: Graph | None,
+    users: Tensor,
+    k: int,
+    wanted: Filter | None = None,
+    rows: Tensor | None = None,
+) -> Lists:
+    """By :func:`fastgcn_rec.retrieve`, for internal user ids int64 [n], whose vectors are ``rows`` int64 [n], if not those of their ids; ``seen`` lies where
+    the vectors do, ``wanted`` is of these n lists."""
     of_users, of_items, metric = vectors
     cosine = metric == "cosine"  # as scorers and indices compute it, to the bit
     of_items = unit(of_items) if cosine else of_items
     users, most = users.to(of_users.device), max(1, min(RANKED_AT_ONCE, _LISTED_AT_ONCE // k))
+    rows = users if rows is None else rows.to(of_users.device)
 
     def queries(block: Tensor) -> Tensor:
         return unit(of_users[block]) if cosine else of_users[block]
 
     if not wanted:  # with the least to do for a single user
-        for block in users.split(most):
-            yield block, *retrieve(queries(block), of_items, k, seen, exclude_rows=None if seen is None else block)
+        for block, row in zip(users.split(most), rows.split(most), strict=True):
+            yield block, *retrieve(queries(row), of_items, k, seen, exclude_rows=None if seen is None else block)
         return
     lists = wanted.leaving_out(seen, users)
     for part in lists.parts(len(users), most):
-        yield users[part], *best_of(queries(users[part]), of_items, k, lists, part)
+        yield users[part], *best_of(queries(rows[part]), of_items, k, lists, part)
 
 
 def best_of(queries: Tensor, items: Tensor, k: int, lists: Filter, part: slice) -> tuple[Tensor, Tensor]:

@@ -10,15 +10,20 @@ from numpy.typing import NDArray
 
 USER_METRICS = ("recall", "ndcg", "precision", "hit", "mrr", "map")
 
-LIST_METRICS = ("coverage", "gini", "popularity")
+CONTENT_METRICS = ("novelty", "diversity")
+"""Of what stands in a user's list, whether he wants it or not; NaN where a list has too few items."""
 
-METRICS = USER_METRICS + LIST_METRICS
+LIST_METRICS = ("coverage", "gini", "popularity", "personalization")
+
+METRICS = USER_METRICS + CONTENT_METRICS + LIST_METRICS
 
 LOWER_IS_BETTER = ("gini", "popularity")
 
 
 def parse_metric(text: str) -> tuple[str, int]:
     """("recall", 20) of "recall@20"."""
+    if not isinstance(text, str):
+        raise TypeError(f"metric must be a text such as 'recall@20', got {type(text).__name__}")
     name, _, k = text.partition("@")
     if name not in METRICS or not re.fullmatch("[1-9][0-9]{0,8}", k):
         raise ValueError(f"metric must be NAME@K with K >= 1 and NAME out of {', '.join(METRICS)}, got {text!r}")
@@ -80,7 +85,10 @@ def ranking_metrics(
 
 
 def list_metrics(
-    shown: NDArray[np.int64], degree: NDArray[np.int64], names: Sequence[str] = LIST_METRICS
+    shown: NDArray[np.int64],
+    degree: NDArray[np.int64],
+    names: Sequence[str] = ("coverage", "gini", "popularity"),
+    n_lists: int = 0,
 ) -> dict[str, float]:
     """Metrics of all lists together.
 
@@ -88,6 +96,7 @@ def list_metrics(
     ----------
     shown, degree : int [I], in how many lists an item stands, and its number of training users
     names : those to compute
+    n_lists : int n, how many lists there are, for personalization alone
 
     Returns
     -------
@@ -96,6 +105,8 @@ def list_metrics(
     - coverage = share of items with c > 0
     - gini = sum_i (2 i - I - 1) c_i / (I C), i = 1 .. I: 0 if all items are shown alike, near 1 if a few take all places
     - popularity = sum_i c_i degree_i / C, the mean number of training users of what is shown
+    - personalization = 1 - sum_i c_i (c_i - 1) / ((n - 1) C), for lists of the same length the mean over pairs of lists of the share of one that is not in the
+      other (Zhou et al. 2010): 0 where all lists are the same; NaN for n < 2
 
     Examples
     --------
@@ -111,6 +122,9 @@ def list_metrics(
         "coverage": lambda: float((shown > 0).mean()),
         "gini": lambda: float((rank * np.sort(shown)).sum() / (n_items * total)),
         "popularity": lambda: float((degree * shown).sum() / total),
+        "personalization": lambda: (
+            float(1 - (shown * (shown - 1)).sum() / ((n_lists - 1) * total)) if n_lists > 1 else float("nan")
+        ),
     }
     return {name: formulas[name]() for name in names}
 
@@ -118,7 +132,8 @@ def list_metrics(
 def bootstrap(values: NDArray[np.float64], n: int, confidence: float = 0.95, seed: int = 0) -> NDArray[np.float64]:
     """Percentile intervals of means over users (Efron 1979): [2, M], the ends that leave (1 - confidence) / 2 on either side.
 
-    values : float64 [U, M], a user's metrics in a row, U >= 1; n >= 1 resamples of all users, drawn by ``seed``, the same for every metric.
+    values : float64 [U, M], a user's metrics in a row, U >= 1, NaN where a user has none, who does not count then; n >= 1 resamples of all users, drawn by
+    ``seed``, the same for every metric.
 
     Examples
     --------
@@ -127,9 +142,14 @@ def bootstrap(values: NDArray[np.float64], n: int, confidence: float = 0.95, see
     [[0.25], [0.25]]
     """
     rng, n_users = np.random.default_rng(seed), len(values)
-    means = np.empty((n, values.shape[1]))
+    means, missing = np.empty((n, values.shape[1])), np.isnan(values)
+    real = ~missing if missing.any() else None
+    values = values if real is None else np.where(real, values, 0)
     for mean in means:
         drawn = np.bincount(rng.integers(n_users, size=n_users), minlength=n_users)
-        mean[:] = np.einsum("u,um->m", drawn, values) / n_users
+        with np.errstate(invalid="ignore"):  # of nobody
+            mean[:] = np.einsum("u,um->m", drawn, values) / (
+                n_users if real is None else np.einsum("u,um->m", drawn, real)
+            )
     tail = (1 - confidence) / 2
     return np.quantile(means, [tail, 1 - tail], axis=0)

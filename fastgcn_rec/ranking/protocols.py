@@ -88,6 +88,12 @@ class TakesNew(KnowsIds, ScoresRows, Folds, Protocol):
 
     def as_scored(self, vectors: Tensor) -> Tensor: ...  # rows as they enter a score
 
+    def as_queries(
+        self, users: Tensor, guessed: Tensor | None
+    ) -> Tensor: ...  # users' rows, whose inner products with items' are the scores
+
+    def as_answers(self, items: Tensor) -> Tensor: ...  # all items' rows
+
     def rows_of(self, side: Side, raw_ids: NDArray[Any], name: str) -> NDArray[Any]: ...  # internal ids
 
     def raw_items(self, ids: Tensor) -> NDArray[Any]: ...

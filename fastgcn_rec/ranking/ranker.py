@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..core.arguments import as_python, check_count, check_flag
+from ..core.columns import Columns
 from ..core.frames import FrameKind, check_frame_kind, to_frame
 from ..core.graph import Graph, Side
 from ..core.ids import IdIndex, as_ids, ids_at
@@ -22,12 +23,13 @@ from .filters import Filter
 from .folded import Folded
 from .lists import SCORED_AT_ONCE, best_of, by_scores, by_vectors, columns_of, joined, padded, widened
 from .protocols import Fold, Ids, Lists, RowScorer, Scored, Scorer
+from .scoring import ByVectors
 
 Tensor = torch.Tensor
 Best = tuple[NDArray[Any], NDArray[np.float32]]
 
 
-class Ranker:
+class Ranker(ByVectors):
     """Recommends by what a subclass gives, one of :meth:`node_vectors`, :meth:`scorer` or :meth:`ranked`; to be mixed into any class that sets the
     attributes. It has every protocol of this room.
 
@@ -36,13 +38,13 @@ class Ranker:
     graph : Graph, or None where it knows no edges
     user_ids, item_ids : raw ids [n_users], [n_items]; has_raw_ids : whether they are more than 0, 1, ...
     similarity : "dot" or "cosine", how vectors make a score
+    columns : Columns, those of its vectors that this rank holds, where ranks share them out; None: all of them
     """
 
-    graph: Graph | None
     user_ids: NDArray[Any]
     item_ids: NDArray[Any]
     has_raw_ids: bool
-    similarity: str
+    columns: Columns | None = None
     _indices: dict[Side, IdIndex] | None = None
 
     def _know(self, data: Graph | Dataset) -> None:
@@ -77,16 +79,22 @@ class Ranker:
 
     # --- vectors and scores -----------------------------------------------------------------------------------------
 
-    def node_vectors(self) -> tuple[Tensor, Tensor]:
-        """(users [n_users, dim], items [n_items, dim]), float32, computed now."""
-        raise NotImplementedError(f"{type(self).__name__} has no vectors")
+    def own_vectors(self) -> tuple[Tensor, Tensor]:
+        """:meth:`node_vectors` in the ``columns`` that this rank holds."""
+        return self.node_vectors()
 
     def vectors(self) -> Scored | None:
-        """(users [n_users, dim], items [n_items, dim], similarity) that rank the items: :meth:`node_vectors`; None where there are
+        """(users [n_users, dim], items [n_items, dim], similarity) that rank the items: :meth:`node_vectors`, :meth:`scored`; None where there are
         none, or another :meth:`scorer` ranks them."""
-        if type(self).scorer is not Ranker.scorer or type(self).node_vectors is Ranker.node_vectors:
-            return None
-        return *self.node_vectors(), self.similarity
+        return self.scored(*self.node_vectors(), self.guessed) if self._has_vectors() else None
+
+    def _has_vectors(self) -> bool:
+        return type(self).scorer is Ranker.scorer and type(self).node_vectors is not ByVectors.node_vectors
+
+    @property
+    def ranks_by_vectors(self) -> bool:
+        """Whether :meth:`vectors` make the lists: then a user's is the same bits whoever is ranked beside him."""
+        return type(self).ranked is Ranker.ranked and self._has_vectors()
 
     def scorer(self) -> Scorer:
         """A function from internal user ids int64 [b] to scores [b, n_items]; the vectors are computed once, now."""
@@ -96,15 +104,6 @@ class Ranker:
     def row_scorer(self) -> RowScorer | None:
         """For what scores a user by his items alone: from edges, a Graph [b, n_items], to scores [b, n_items]. None for any other."""
         return None
-
-    def scoring_vectors(self) -> tuple[Tensor, Tensor]:
-        """(users [n_users, dim], items [n_items, dim]), float32, whose inner products are the scores: :meth:`node_vectors`, :meth:`as_scored`."""
-        users, items = self.node_vectors()
-        return self.as_scored(users), self.as_scored(items)
-
-    def as_scored(self, vectors: Tensor) -> Tensor:
-        """Vectors as they enter a score: of length 1 where ``similarity`` is "cosine"."""
-        return unit(vectors) if self.similarity == "cosine" else vectors
 
     # --- recommending -----------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..core.arguments import as_floats, check_count
+from ..core.arguments import as_floats, check_count, check_flag
 from ..core.elementwise import in_pieces
 from ..core.graph import Graph
 from ..core.grown import with_edges
@@ -115,7 +115,7 @@ class TwoStage(Ranker):
                 f"{candidates.n_users} and {candidates.n_items}; make both from one data set"
             )
         self.item_features = _item_features(item_features, candidates.n_items)
-        self.use_ppr, self.group_argument = use_ppr, group
+        self.use_ppr, self.group_argument = check_flag(use_ppr, "TwoStage: use_ppr"), group
         _edges(candidates, "candidates")
         self.graph: Graph = _edges(self.serving, "serving")
         own = self.serving

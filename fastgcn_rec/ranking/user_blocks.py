@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..core.ids import as_ids, is_text
+from ..core.world import World
 from .asked import is_list
 from .filters import Filter
 from .ranker import Ranker
@@ -21,11 +22,12 @@ Blocks = Iterator[tuple[torch.Tensor, Filter]]
 
 
 def user_blocks(
-    model: Ranker, users: Any, items: Any, exclude: Any, size: int, who: str, where: str
+    model: Ranker, users: Any, items: Any, exclude: Any, size: int, who: str, where: str, world: World
 ) -> tuple[Blocks, int | None]:
     """(``size`` users at a time, how many there are, None for a stream); where there is nobody, one empty block.
 
-    ``users`` and errors: :func:`fastgcn_rec.write_recommendations`; ``where`` is what ids that UTF-8 does not have are refused for.
+    ``users`` and errors: :func:`fastgcn_rec.write_recommendations`; ``where`` is what ids that UTF-8 does not have are refused for. Of a stream rank 0
+    reads, and all ranks get what it has read.
     """
 
     def internal(rows: NDArray[np.int64]) -> torch.Tensor:
@@ -35,12 +37,25 @@ def user_blocks(
     if hasattr(users, "readline") or isinstance(users, Iterator):
         nobody = model.on_device(np.zeros(0, np.int64))
         wanted = model.wanted(f"{who}, of a stream of users", nobody, items, exclude, stream=True)
-        streamed = (internal(model.user_rows(ids)) for ids in _chunks(_ids_of(users, model.user_ids), size))
+        streamed = (
+            internal(model.user_rows(ids)) for ids in _of_first(world, _chunks(_ids_of(users, model.user_ids), size))
+        )
         return ((rows, wanted.of_users(rows)) for rows in streamed), None
     rows = internal(np.arange(model.n_users) if users is None else model.user_rows(users))
     wanted = model.wanted(who, rows, items, exclude)
     parts = (slice(first, min(first + size, len(rows))) for first in range(0, max(len(rows), 1), size))
     return ((rows[part], wanted.part(part)) for part in parts), len(rows)
+
+
+def _of_first(world: World, chunks: Iterator[NDArray[Any]]) -> Iterator[NDArray[Any]]:
+    """What rank 0's iterator gives."""
+    while True:
+        with world.together():
+            some = next(chunks, None) if world.first else None
+        some = world.of_first(some)
+        if some is None:
+            return
+        yield some
 
 
 def _chunks(ids: Iterator[Any], size: int) -> Iterator[NDArray[Any]]:

@@ -13,13 +13,14 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TypeVar
 
 _SUFFIX = ".part"  # of temporary files
 _STALE = 86_400  # seconds without a change after which another machine's temporary file is taken for left over
 _SPECIAL = {stat.S_ISFIFO: "a FIFO", stat.S_ISSOCK: "a socket", stat.S_ISCHR: "a device", stat.S_ISBLK: "a device"}
 
 StrPath = str | os.PathLike[str]
+_T = TypeVar("_T")
 
 
 def check_target(path: StrPath) -> Path:
@@ -55,8 +56,8 @@ def _check_kind(path: StrPath, mode: int) -> None:
             raise ValueError(f"{path} is {kind}; name a regular file")
 
 
-def write_atomically(path: StrPath, write: Callable[[IO[bytes]], Any]) -> None:
-    """Calls ``write`` on a temporary file beside ``path`` and moves it there once it is safely on disk.
+def write_atomically(path: StrPath, write: Callable[[IO[bytes]], _T]) -> _T:
+    """Calls ``write`` on a temporary file beside ``path`` and moves it there once it is safely on disk; returns what ``write`` does.
 
     The umask holds for a new file; one that is replaced keeps its mode and, where that is allowed, its owner. Of a symlink the target is
     replaced. Temporary files that killed writers of the same file have left are removed first. Errors of :func:`check_target`, before
@@ -70,12 +71,13 @@ def write_atomically(path: StrPath, write: Callable[[IO[bytes]], Any]) -> None:
         handle, temporary = _temporary(real, 0o666 if old is None else old.st_mode & 0o777)
         try:
             with os.fdopen(handle, "wb") as file:
-                write(file)
+                result = write(file)
                 file.flush()
                 if old is not None:
                     _take_over(handle, old)
                 os.fsync(handle)
                 os.replace(temporary, real)  # while the lock is held
+            return result
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
@@ -104,6 +106,20 @@ def _temporary(real: Path, mode: int) -> tuple[int, Path]:
         if os.fstat(handle).st_nlink:
             return handle, path
         os.close(handle)
+
+
+@contextlib.contextmanager
+def beside(path: StrPath) -> Iterator[Path]:
+    """A new, empty file in the folder of ``path``, which is made where it is not there, for as long as the caller is within."""
+    real = check_target(path)
+    with _naming(path):
+        real.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = _temporary(real, 0o666)
+    try:
+        yield temporary
+    finally:
+        os.close(handle)
+        temporary.unlink(missing_ok=True)
 
 
 def _sweep(real: Path) -> None:

@@ -12,7 +12,7 @@ import itertools
 import math
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any
 
 import numpy as np
@@ -29,31 +29,43 @@ _AT_ONCE = 1 << 20
 # Of a zip's parts, in bytes: a member's header with its zip64 field, what follows a member in a file that cannot be sought, and the end's record.
 _LOCAL, _DESCRIPTOR, _END = 30 + 20, 24, 22
 
+Sink = Callable[
+    [int, NDArray[Any]], None
+]  # takes an array's rows as they come: the number of the first, and some of them
+Sinks = Callable[[str, np.dtype[Any], tuple[int, ...]], Sink | None]  # by name, dtype and shape; None: it is kept whole
 
-def write_npz(file: IO[bytes], arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Writes the arrays, in this order, and their checksum: the same bytes for the same arrays."""
+
+def write_npz(file: IO[bytes], arrays: Mapping[str, NDArray[Any]]) -> str:
+    """Writes the arrays, in this order, and their checksum, which it returns: the same bytes for the same arrays."""
     digest = _digest()
     with zipfile.ZipFile(file, "w") as archive:
         for name, array in arrays.items():
             _write(archive, name, np.asarray(array, array.dtype.newbyteorder("<"), order="C"), digest)
-        _write(archive, CHECKSUM, np.frombuffer(digest.digest(), np.uint8), digest)
+        checksum = digest.digest()
+        _write(archive, CHECKSUM, np.frombuffer(checksum, np.uint8), digest)
+    return str(checksum.hex())
 
 
-def read_npz(file: IO[bytes]) -> Iterator[tuple[str, NDArray[Any]]]:
-    """The arrays, one after the other; whether the checksum fits is known at the end. Raises almost anything for a file that is not ours."""
+def read_npz(
+    file: IO[bytes], sinks: Sinks | None = None, checksum: str | None = None
+) -> Iterator[tuple[str, NDArray[Any]]]:
+    """The arrays, one after the other; whether the checksum fits, and is the given one, is known at the end. Raises almost anything for a file that is
+    not ours. In place of those that have a sink come zeros of their dtype and shape, which take no memory."""
     digest = _digest()
     with zipfile.ZipFile(file) as archive:
         members = _members(archive, file.seek(0, io.SEEK_END))
         _check_layout(archive, file)
         for name, info in members.items():
             wanted = digest.digest()
-            array = _read(archive, name, info, digest)
+            array = _read(archive, name, info, digest, sinks)
             if name == CHECKSUM:
                 if array.tobytes() != wanted:
                     raise ValueError(
                         "its content does not fit its checksum, so it was damaged or changed after it was written; take a copy of it or "
                         "make it anew"
                     )
+                if checksum not in (None, wanted.hex()):
+                    raise ValueError("it is whole, but not the file that was written with those that name it")
                 return
             yield name, array
     raise ValueError("it has no checksum, as all files of this version have; make it anew")
@@ -111,7 +123,7 @@ def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
     return found
 
 
-def _read(archive: zipfile.ZipFile, name: str, info: zipfile.ZipInfo, digest: Any) -> NDArray[Any]:
+def _read(archive: zipfile.ZipFile, name: str, info: zipfile.ZipInfo, digest: Any, sinks: Sinks | None) -> NDArray[Any]:
     digest.update(f"{len(name)} {name}".encode())
     with archive.open(info) as stream:
         start = stream.read(len(_MAGIC) + 2)
@@ -122,15 +134,24 @@ def _read(archive: zipfile.ZipFile, name: str, info: zipfile.ZipInfo, digest: An
         dtype, shape = np.dtype(found[1].decode()), tuple(map(int, re.findall(rb"\d+", found[2])))
         if not dtype.itemsize or math.prod(shape) * dtype.itemsize != info.file_size - len(start) - len(text):
             raise ValueError(f"{name} does not have the bytes that its shape {list(shape)} and dtype {dtype} take")
-        array = np.empty(shape, dtype)
         digest.update(start + text)
-        data = _bytes(array)
-        for begin in range(0, len(data), _AT_ONCE):
-            part = data[begin : begin + _AT_ONCE]
-            if stream.readinto(part) != len(part):  # type: ignore[attr-defined]
-                raise EOFError(f"{name} is cut short")
-            digest.update(part)
-    return array
+
+        def fill(array: NDArray[Any]) -> NDArray[Any]:
+            data = _bytes(array)
+            for begin in range(0, len(data), _AT_ONCE):
+                part = data[begin : begin + _AT_ONCE]
+                if stream.readinto(part) != len(part):  # type: ignore[attr-defined]
+                    raise EOFError(f"{name} is cut short")
+                digest.update(part)
+            return array
+
+        sink = None if sinks is None else sinks(name, dtype, shape)
+        if sink is None:
+            return fill(np.empty(shape, dtype))
+        at_once = max(1, _AT_ONCE // max(1, math.prod(shape[1:]) * dtype.itemsize))
+        for first in range(0, shape[0], at_once):
+            sink(first, fill(np.empty((min(at_once, shape[0] - first), *shape[1:]), dtype)))
+        return np.broadcast_to(np.zeros((), dtype), shape)
 
 
 def _bytes(array: NDArray[Any]) -> memoryview:

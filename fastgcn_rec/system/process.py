@@ -46,7 +46,8 @@ def exit_code(action: Callable[[], int], name: str) -> int:
     except KeyboardInterrupt as error:  # Ctrl-C, SIGTERM or SIGHUP; once more while the first is dealt with, too
         stop = error if isinstance(error, stopping.Signalled) else stopping.Signalled(str(error))
         _flush()
-        print(f"\n{name}: {stop}", file=sys.stderr)
+        if not _said(error):
+            print(f"\n{name}: {stop}", file=sys.stderr)
         return 128 + stop.signal
     finally:
         atexit.register(
@@ -110,5 +111,19 @@ def _failed(error: Exception, name: str) -> int:
         error = type(error)(error.errno, error.strerror, "standard output")  # what we write to files names them
     if isinstance(error, BrokenPipeError):
         return 128 + 13  # as a program that SIGPIPE ends: `fastgcn-rec ... | head` is no error
-    print(f"{name}: {explain(error)}", file=sys.stderr)
-    return 2 if isinstance(error, _BAD_INPUT) else 1
+    if not _said(error):
+        print(f"{name}: {explain(error)}", file=sys.stderr)
+    return code_of(error)
+
+
+def code_of(error: BaseException) -> int:
+    """What a command ends with that raises this."""
+    if isinstance(error, KeyboardInterrupt):
+        return 128 + getattr(error, "signal", signal.SIGINT)
+    own: int = getattr(error, "exit_code", 2 if isinstance(error, _BAD_INPUT) else 1)
+    return own
+
+
+def _said(error: BaseException) -> bool:
+    """Whether another one of several processes, which all end of it, says so."""
+    return getattr(error, "said_by_another", False)

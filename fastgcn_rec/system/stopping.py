@@ -89,7 +89,8 @@ def deferred() -> Iterator[Stop]:
             yield stop
     finally:
         _active = None
-        if stop.signal is not None and not isinstance(sys.exc_info()[1], KeyboardInterrupt):
+        ends = sys.exc_info()[1]  # what has a code of its own ends the process anyway, and says why
+        if stop.signal is not None and not (isinstance(ends, KeyboardInterrupt) or hasattr(ends, "exit_code")):
             signal.raise_signal(stop.signal)
 
 

@@ -25,6 +25,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(text)
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: must be a text in UTF-8, got the byte {error.object[error.start]:#04x} at {error.start}; save it as UTF-8") from None  # fmt: skip
+    except RecursionError:
+        raise ValueError(f"{path}: its tables or lists stand in one another too often to be read") from None
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path} is no TOML: {error}; texts stand in quotes, truth values are true and false") from None  # fmt: skip
 

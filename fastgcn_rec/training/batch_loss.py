@@ -25,7 +25,7 @@ def batch_loss(
         if objective.loss != "softmax":
             neg = masked("fit", neg, mask, len(users))[0]
             nodes.append(torch.where(neg >= 0, neg + model.n_users, neg).flatten())
-        loss = loss + objective.reg / len(users) * l2_loss(model.ego_embedding(), torch.cat(nodes))
+        loss = loss + objective.reg / len(users) * l2_loss(model.ego_embedding(), torch.cat(nodes), model.columns)
     return loss
 
 
@@ -36,7 +36,8 @@ def vectors_of(
     items = torch.cat([pos, neg.flatten()])
     z = model.get_embedding_at(torch.cat([users, items.clamp(min=0) + model.n_users]))
     if z is None:
-        return *model.get_embedding().split([model.n_users, model.n_items]), users, pos, neg
+        of_users, of_items, users, items = model.pair_vectors(users, items)
+        return of_users, of_items, users, items[: len(pos)], items[len(pos) :].view_as(neg)
     at = torch.arange(len(items), device=items.device)
     own, others = at[: len(pos)], at[len(pos) :].view_as(neg)
     return *z.split([len(users), len(items)]), own, own, torch.where(neg >= 0, others, neg)

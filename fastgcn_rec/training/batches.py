@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 
 import torch
@@ -23,7 +24,8 @@ class Batches:
         self.sampler = parse(config.negatives) if config.negatives else None
         self.n_neg = 0 if config.loss == "softmax" or self.sampler is not None else config.n_neg
         self.steps_per_epoch = config.steps_per_epoch(self.graph.n_edges)
-        self.embeddings = Embeddings(model.get_embedding)
+        self.query_items = functools.partial(model.query_items, config)
+        self.embeddings = Embeddings(model.get_embedding, model.columns)
 
     def __call__(self, t: int, seed: int | Tensor, offset: int | Tensor) -> tuple[Tensor, Tensor, Negatives]:
         """Batch t, which begins at sample ``offset``: users int64 [B], positives int64 [B], negatives; internal ids."""
@@ -31,8 +33,9 @@ class Batches:
         users, pos, neg = sample_batch(self.graph, size, self.n_neg, seed=seed, offset=offset, by=law)
         if self.sampler is None:
             return users, pos, Negatives(neg)
-        epoch = t // self.steps_per_epoch + 1
-        return users, pos, self.sampler.draw(Batch(self.graph, users, pos, seed, offset, t, epoch, self.embeddings))
+        epoch, queries = t // self.steps_per_epoch + 1, functools.partial(self.query_items, t, users, pos)
+        batch = Batch(self.graph, users, pos, seed, offset, t, epoch, self.embeddings, queries=queries)
+        return users, pos, self.sampler.draw(batch)
 
     def state(self) -> dict[str, Tensor]:
         """The sampler's stale vectors by "negatives.<name>"."""

@@ -16,7 +16,7 @@ from ..ranking.metrics import is_better, parse_metric
 from .config import TrainConfig
 from .history import History
 
-_HELD_OUT = {"random": "validation", "temporal": "validation (latest)"}
+_HELD_OUT = {"random": "validation", "temporal": "validation (latest)", "order": "validation (last rows)"}
 
 
 class Judge:
@@ -26,6 +26,7 @@ class Judge:
 
     Attributes
     ----------
+    config : with the epochs that it has on this data (:meth:`TrainConfig.for_edges`)
     edges, chosen_on : what an epoch is chosen on, and what :class:`History` calls it
     held : those of them that are edges of train; None for none
     own : the data set's validation part, if that is what is chosen on
@@ -35,12 +36,13 @@ class Judge:
     """
 
     def __init__(self, dataset: Dataset, config: TrainConfig) -> None:
-        self.config, self.name = config, dataset.name
+        self.name = dataset.name
         self.edges, self.chosen_on = _edges_to_judge_by(dataset, config)
         valid = dataset.valid if len(dataset.valid) else None
         self.own = valid if config.protocol == "validation" else None
         self.held = self.edges if config.protocol == "validation" and valid is None else None
         self.seen_too = valid if config.protocol == "published" else None
+        self.config = config.for_edges(len(dataset.train) - (0 if self.held is None else len(self.held)))
 
     def training_graph(self, graph: Graph) -> Graph:
         """The graph without the edges that are held out of it."""

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal
 
+from ..core.arguments import check_count
 from ..core.fields import Rule
 from ..losses import Objective
 from ..negatives import Sampler, parse
@@ -29,6 +30,9 @@ class TrainConfig(Objective):
     logq : float
         The softmax's bias of an item is -logq * log q, q the probability that it is drawn as a positive. 1 corrects for negatives that
         are drawn by popularity, which vectors of length 1 need; 0, the default, leaves popularity to the vectors' lengths (docs/choices.md).
+    logq_density : float
+        Makes ``logq`` at least min(1, logq_density * density), density the part of all pairs of users and items that are edges. On dense data every
+        vector is trained in most steps, so that lengths learn little of popularity. 50: from 2 % on the correction is full.
     margin : float
         Of max_margin: by how much a positive is to score above a negative.
     reg : float
@@ -43,6 +47,9 @@ class TrainConfig(Objective):
         Of all that is drawn in training.
     epochs : int
         How many at most; an epoch is ceil(n_edges / batch_size) steps.
+    min_steps : int
+        Where ``epochs`` epochs are fewer steps than these, as on small data, so many epochs more are trained that they are not, and ``eval_every`` grows
+        in proportion: :meth:`for_edges`. 0: ``epochs`` as they are. Who changes ``epochs`` alone means it: :meth:`replaced`.
     n_neg : int
         Uniform negatives per positive (all losses but softmax, which takes none).
     negatives : str or Sampler
@@ -62,8 +69,8 @@ class TrainConfig(Objective):
         none: no evaluation, the last epoch is kept.
     valid_fraction : float in (0, 1)
         The part of train that the protocol validation holds out of data without a validation part.
-    valid_split : "random" or "temporal"
-        Which part: any of each user's edges, or the latest ones, which needs times (:meth:`fastgcn_rec.data.Dataset.split_valid`).
+    valid_split : "random", "temporal" or "order"
+        Which part: any of each user's edges, the latest ones, which needs times, or the last ones in the order of rows (:meth:`fastgcn_rec.data.Dataset.split_valid`).
     metric : str
         What chooses the epoch, NAME@K with a name out of :data:`fastgcn_rec.ranking.metrics.METRICS`. Of gini and popularity less is better.
     eval_every : int
@@ -88,19 +95,20 @@ class TrainConfig(Objective):
     Traceback (most recent call last):
     ValueError: TrainConfig: 2 settings cannot work:
       lr must be > 0 and finite, got 0.0
-      metric must be NAME@K with K >= 1 and NAME out of recall, ndcg, precision, hit, mrr, map, coverage, gini, popularity, got 'ndcg'
+      metric must be NAME@K with K >= 1 and NAME out of recall, ndcg, precision, hit, mrr, map, novelty, diversity, coverage, gini, popularity, personalization, got 'ndcg'
     """
 
     rules: ClassVar[tuple[Rule, ...]] = (
         *Objective.rules,
-        (("epochs", "patience"), "be >= 0", lambda value: value >= 0),
-        (("n_neg", "eval_every"), "be >= 1", lambda value: value >= 1),
+        (("epochs", "min_steps", "patience"), "be >= 0 and below 2**31", lambda value: 0 <= value < 2**31),
+        (("n_neg", "eval_every"), "be >= 1 and below 2**31", lambda value: 1 <= value < 2**31),
         (("lr",), "be > 0 and finite", lambda value: 0 < value < math.inf),
         (("warmup",), "be a part of all steps, 0 <= warmup < 1", lambda value: 0 <= value < 1),
         (("valid_fraction",), "lie strictly between 0 and 1", lambda value: 0 < value < 1),
     )
 
     epochs: int = 100
+    min_steps: int = 0
     n_neg: int = 1
     negatives: str | Sampler = ""
     lr: float = 1e-3
@@ -108,7 +116,7 @@ class TrainConfig(Objective):
     lr_schedule: Literal["constant", "linear"] = "constant"
     protocol: Literal["validation", "published", "none"] = "validation"
     valid_fraction: float = 0.1
-    valid_split: Literal["random", "temporal"] = "random"
+    valid_split: Literal["random", "temporal", "order"] = "random"
     metric: str = "recall@20"
     eval_every: int = 5
     patience: int = 5
@@ -126,6 +134,8 @@ class TrainConfig(Objective):
             parse_metric(self.metric)
         except ValueError as error:
             yield str(error)
+        if self.min_steps and not self.epochs:
+            yield f"min_steps stretches the epochs, got min_steps={self.min_steps} with epochs=0; give epochs, or leave min_steps at 0"
         if self.refit and self.protocol != "validation":
             yield f"refit needs protocol='validation', got {self.protocol!r}: nothing is held out"
         if self.negatives:
@@ -153,6 +163,31 @@ class TrainConfig(Objective):
         """ceil(n_edges / batch_size)."""
         return math.ceil(n_edges / self.batch_size)
 
+    def for_edges(self, n_edges: int) -> TrainConfig:
+        """The same training of a graph of ``n_edges`` edges in epochs alone: max(epochs, ceil(min_steps / steps per epoch)) of them, ``eval_every`` longer
+        by the same factor, rounded, and ``min_steps=0``. A schedule spans all of them, ``patience`` counts evaluations.
+
+        >>> config = TrainConfig(epochs=14, eval_every=7, min_steps=2800).for_edges(80_000)  # 40 steps an epoch
+        >>> config.epochs, config.eval_every, config.min_steps
+        (70, 35, 0)
+        """
+        steps = self.steps_per_epoch(check_count(n_edges, "for_edges: n_edges", 0))
+        wanted = -(-self.min_steps // steps) if steps else 0
+        if wanted <= self.epochs:
+            return dataclasses.replace(self, min_steps=0) if self.min_steps else self
+        longer = min(max(1, round(self.eval_every * wanted / self.epochs)), 2**31 - 1)
+        return dataclasses.replace(self, epochs=wanted, eval_every=longer, min_steps=0)
+
+    def replaced(self, **settings: Any) -> TrainConfig:
+        """With ``settings`` in place of single fields. ``epochs`` without ``min_steps`` are so many epochs, on data of any size.
+
+        >>> TrainConfig(epochs=14, min_steps=2800).replaced(epochs=2).min_steps
+        0
+        """
+        if "epochs" in settings:
+            settings = {"min_steps": 0, **settings}
+        return dataclasses.replace(self, **settings)
+
     def depends_on_epochs(self) -> bool:
         """Whether a step's learning rate depends on the number of epochs."""
         return self.warmup > 0 or self.lr_schedule != "constant"
@@ -173,8 +208,13 @@ def with_options(config: TrainConfig | None, options: Mapping[str, Any]) -> Trai
         )
     config = config or TrainConfig()
     known = [field.name for field in dataclasses.fields(config)]
+    if "row_groups" in options:
+        raise ValueError(
+            f"fit: ranks share out columns here, got row_groups={options['row_groups']!r}; where they share out rows of the graph too, "
+            "call fastgcn_rec.training.rows.fit_rows (docs/ranks.md)"
+        )
     if unknown := [name for name in options if name not in known]:
         near = difflib.get_close_matches(unknown[0], known, 1)
         hint = f"is {near[0]} meant" if near else f"there are {', '.join(known)}"
         raise TypeError(f"fit: {unknown[0]!r} is no field of {type(config).__name__}; {hint}{'?' if near else ''}")
-    return dataclasses.replace(config, **options)
+    return config.replaced(**options)

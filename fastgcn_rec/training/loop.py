@@ -19,7 +19,8 @@ from .checks import check_learnable, check_trainable, with_own_part
 from .choice import Judge
 from .config import TrainConfig, with_options
 from .history import History
-from .interruption import saved_when_stopped
+from .interruption import Asked, saved_when_stopped
+from .sharing import shared_out
 from .state import State
 from .steps.make import make_step
 
@@ -57,7 +58,7 @@ def fit(
         A bar with loss, rate and remaining time; a line from time to time where there is no terminal.
     on_epoch : called with every epoch's record (for logging; not while refitting)
         Once for every epoch, also over interruptions; again only for epochs after the last checkpoint where a process was killed or stopped by a
-        second signal.
+        second signal. On several ranks by each of them, with the same record.
 
     Returns
     -------
@@ -77,6 +78,10 @@ def fit(
     The same bits for the same seed, whatever the number of threads: sample t of the training stream depends on (seed, t) alone,
     and all gradient sums have a fixed order.
 
+    Where torch.distributed is initialised, all its ranks call ``fit`` with the same arguments, and train together (docs/ranks.md): each holds some columns
+    of the table, and every rank ends with the whole model (one made with ``world=`` stays shared out) and the same History, the bits of one process.
+    ``batch_size`` is that of all together. MF and LightGCN train so. An error on one rank alone leaves the model shared out.
+
     Examples
     --------
     >>> from fastgcn_rec.data import synthetic_interactions
@@ -91,8 +96,9 @@ def fit(
     dataset = with_own_part(dataset, valid, config)
     check_trainable(model, dataset)
     path = None if checkpoint is None else Path(checkpoint)
-    with stopping.deferred() as stop, _in_training_mode(model):
+    with stopping.deferred() as stop, _in_training_mode(model), shared_out(model, config, dataset, path, stop):
         judge = Judge(dataset, config)
+        config = judge.config
         with _on_graph(model, judge.base(model.graph)) as graph:
             if not config.refit:
                 return _train(model, judge, _checkpoint(path, model, config, dataset), stop, progress, on_epoch).history
@@ -127,15 +133,19 @@ def _train(
     check_learnable(graph, config, judge.name)
     with _on_graph(model, graph):
         state = State(model, config, judge.chosen_on, checkpoint)
+        if judge.held is not None and state.world.size > 1:  # times decide on it, and the order of rows
+            state.world.agree("fit", **{"edges held out of train": graph.fingerprint()})
+        asked = Asked(stop, state.world)
         with saved_when_stopped(state, stop):
             model.check_learnable()
             state.begin(make_step(model, config))
-            with progress_bar(state.total, "step", initial=state.step, shown=progress) as bar:
+            shown = progress and state.world.first
+            with progress_bar(state.total, "step", initial=state.step, shown=shown) as bar:
                 while True:
                     if epoch := state.ended_epoch:
                         record = state.record()
                         if unseen := judge.must_evaluate(record):
-                            stopping.check()
+                            asked.check(now=True)
                             record = judge.evaluate(model, record)
                         state.end_epoch(judge.choice(state.history, record))
                         if unseen:
@@ -145,11 +155,11 @@ def _train(
                             state.save()
                     if state.done:
                         break
-                    stopping.check()
+                    asked.check()
                     state.advance(bar)
             if judge.edges is not None:
                 state.restore(state.best)
-            stopping.check()
+            asked.check(now=True)
         return state
 
 

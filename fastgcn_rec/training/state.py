@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from ..core.world import World
 from ..models import Recommender
 from ..system.progress import Progress
 from .checkpoint import Checkpoint
@@ -41,6 +42,7 @@ class State:
 
     def __init__(self, model: Recommender, config: TrainConfig, chosen_on: str, checkpoint: Checkpoint | None) -> None:
         self.config, self.checkpoint, self.n_nodes = config, checkpoint, model.graph.n_nodes
+        self.world = World() if model.columns is None else model.columns.world
         self.steps_per_epoch = config.steps_per_epoch(model.graph.n_edges)
         self.total = self.steps_per_epoch * config.epochs
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -90,7 +92,8 @@ class State:
             return dict(self.history.epochs[-1])
         if not self._is_finite():
             self._fall_back(epoch)
-        return {"epoch": float(epoch), "loss": float(self.loss_sum) / self.steps_per_epoch, "seconds": self.seconds}
+        seconds = float(self.world.of_first(self.seconds))  # the record is the same on all ranks
+        return {"epoch": float(epoch), "loss": float(self.loss_sum) / self.steps_per_epoch, "seconds": seconds}
 
     def end_epoch(self, history: History) -> None:
         """Takes the history with the epoch that has ended, and its parameters, if it is the best."""
@@ -111,8 +114,10 @@ class State:
                 on_epoch(dict(self.history.epochs[-1]))
 
     def _is_finite(self) -> bool:
+        """On every rank."""
         tensors = (self.loss_sum, *self.parameters.values())
-        return all(map(math.isfinite, (end for t in tensors if t.numel() for end in torch.aminmax(t.detach()))))
+        ends = (end for t in tensors if t.numel() for end in torch.aminmax(t.detach()))
+        return not self.world.any(not all(map(math.isfinite, ends)))
 
     def _fall_back(self, epoch: int) -> None:
         self.restore(self.best)

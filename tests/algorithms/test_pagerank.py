@@ -6,10 +6,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from ranks import outcomes
 from scipy import stats
 from support import graphs, on_the_cpu, random_graph, ranking, same_bits_in_any_order
 
-from fastgcn_rec import PprRanks, ppr, ppr_rank_band, sample_listed
+from fastgcn_rec import PprRanks, ppr, ppr_rank_band, ppr_topk, sample_listed
 
 
 def band_by_sorting(graph, lo, hi):
@@ -97,6 +98,24 @@ def test_a_band_that_exceeds_the_budget_is_thinned_evenly(device):
     assert torch.equal(ranks.lists, whole.lists[:, at])
 
 
+def test_bands_of_items_leave_out_the_item_itself(device):
+    graph = random_graph(30, 50, 200).to(device)
+    ranked = ppr_topk(graph, graph.n_users + torch.arange(50, device=device), 50, "items").ids.tolist()
+    ranks = PprRanks.build(graph, lo=5, hi=25, of="items", progress=False)
+    assert ranks.lists.tolist() == [[j for j in row if j != i][5:25] for i, row in enumerate(ranked)]
+    some = PprRanks.build(graph, [40, 3], 5, 25, of="items", progress=False)
+    assert torch.equal(some.lists, ranks.lists[[40, 3]])
+    assert torch.equal(some.sample([3, 40], 4, seed=1), ranks.sample([3, 40], 4, seed=1))
+    assert repr(some) == f"PprRanks(2 items, 20 items each, {graph.device})"
+    with pytest.raises(ValueError, match="of must be 'users' or 'items', got 'all'"):
+        PprRanks.build(graph, of="all")
+    with pytest.raises(IndexError, match=r"items: id 50 at position 0 is outside \[0, 50\)"):
+        PprRanks.build(graph, [50], of="items")
+    if device.type == "cpu":
+        with pytest.raises(ValueError, match="item 4 was not among those of build"):
+            some.sample([4], 1, seed=0)
+
+
 @on_the_cpu
 def test_the_cache_is_read_back_and_keyed_by_all_that_matters(tmp_path, monkeypatch):
     graph = random_graph(30, 50, 200)
@@ -109,8 +128,52 @@ def test_the_cache_is_read_back_and_keyed_by_all_that_matters(tmp_path, monkeypa
     PprRanks.build(graph, lo=5, hi=24, cache_dir=tmp_path, progress=False)
     PprRanks.build(graph, lo=5, hi=25, restart=0.2, cache_dir=tmp_path, progress=False)
     PprRanks.build(graph, [1, 2], lo=5, hi=25, cache_dir=tmp_path, progress=False)
+    PprRanks.build(graph, [1, 2], lo=5, hi=25, cache_dir=tmp_path, progress=False, of="items")
     PprRanks.build(random_graph(30, 50, 200, seed=1), lo=5, hi=25, cache_dir=tmp_path, progress=False)
-    assert len(list(tmp_path.glob("ppr-ranks-*.npz"))) == 5
+    assert len(list(tmp_path.glob("ppr-ranks-*.npz"))) == 6
+
+
+def on_a_rank(world, folder, users, options):
+    """What a rank gets, which files it has made, and which it finds the second time, when nothing can be ranked."""
+    graph = random_graph(31, 50, 200)
+    first = PprRanks.build(graph, users, 5, 25, progress=False, world=world, cache_dir=folder, **options)
+    if folder is not None:
+        world.barrier()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("fastgcn_rec.algorithms.pagerank.best_columns", None)
+            again = PprRanks.build(graph, users, 5, 25, progress=False, world=world, cache_dir=folder, **options)
+        assert torch.equal(first.lists, again.lists)
+    return first.lists, first.counts, first.sample([3], 4, seed=1)
+
+
+@on_the_cpu
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("users", [None, [20, 3], [3]])
+def test_ranks_that_share_the_users_out_get_what_one_process_does(tmp_path, users, kept):
+    folder = tmp_path / "kept" if kept else None
+    whole = PprRanks.build(random_graph(31, 50, 200), users, 5, 25, progress=False, cache_dir=tmp_path / "one")
+    for lists, counts, sampled in outcomes(3, on_a_rank, folder, users, {}):
+        assert torch.equal(lists, whole.lists)
+        assert torch.equal(counts, whole.counts)
+        assert torch.equal(sampled, whole.sample([3], 4, seed=1))
+    if folder is not None:
+        assert [(a.name, a.read_bytes()) for a in folder.iterdir()] == [
+            (b.name, b.read_bytes()) for b in (tmp_path / "one").iterdir()
+        ]
+
+
+def with_other_edges(world, how):
+    graph = random_graph(30, 50, 200, seed=world.rank if how == "edges" else 0)
+    PprRanks.build(graph, lo=5, hi=25 + (world.rank if how == "band" else 0), progress=False, world=world)
+
+
+@on_the_cpu
+@pytest.mark.parametrize("how", ["edges", "band"])
+def test_ranks_that_are_asked_for_something_else_are_refused(how):
+    for error in outcomes(2, with_other_edges, how):
+        assert isinstance(error, ValueError)
+        entry = "call.graph" if how == "edges" else "call.hi"
+        assert f"PprRanks.build: all ranks must have the same {entry}, and rank 1 has" in str(error)
 
 
 @on_the_cpu

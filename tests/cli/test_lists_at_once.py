@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from commands import code_of
 
-from fastgcn_rec import ItemKNN
 from fastgcn_rec.data import load_dataset
+from fastgcn_rec.experiments.recipes import RECIPES
 
 
 def write(path, n_users, n_items, n_events):
@@ -27,7 +27,7 @@ def test_lists_come_with_the_training_and_are_those_of_python(size, tmp_path, mo
     words = ["train", "sales.csv", "--recipe", "itemknn", "--recommend", "lists.csv", "--top", 3, "--quiet"]
     assert code_of(*words) == 0
     data = load_dataset("sales.csv")
-    ids, scores = ItemKNN(data, neighbours=100, shrinkage=10.0).recommend(data.user_ids, 3)
+    ids, scores = RECIPES["itemknn"].make_model(data).recommend(data.user_ids, 3)
     expected = [
         (str(user), str(rank), str(item))
         for user, row, values in zip(data.user_ids.tolist(), ids.tolist(), scores.tolist(), strict=True)

@@ -164,7 +164,7 @@ WRONG = {
     "[data]\nsource = 'plays.csv'\nusr = 'a'": "[data] has no key 'usr'; did you mean 'user'?",
     "[data]\nsource = 'plays.csv'\nmin_rating = 4": "[data] has no key 'min_rating'; it belongs to [split]",
     "[data]\nsource = 'plays.csv'\n[split]\nsplt = 'random'": "[split] has no key 'splt'; did you mean 'split'?",
-    "[data]\nsource = 'plays.csv'\n[recipe]\nname = 'sofmax'": "[recipe] name must be one of default, ",
+    "[data]\nsource = 'plays.csv'\n[recipe]\nname = 'sofmax'": "got 'sofmax'; did you mean 'softmax'?",
     "[data]\nsource = 'plays.csv'\n[recipe]\nmodel = 'LightGNC'": "got 'LightGNC'; did you mean 'LightGCN'?",
     "[data]\nsource = 'plays.csv'\n[recipe.options]\nembeding_dim = 4": "[recipe.options] has no key 'embeding_dim'; did you mean 'embedding_dim'?",
     "[data]\nsource = 'plays.csv'\n[train]\nepoch = 4": "[train] has no key 'epoch'; did you mean 'epochs'?",

@@ -12,6 +12,7 @@ from commands import code_of
 
 import fastgcn_rec as fgr
 from fastgcn_rec.data import load_dataset
+from fastgcn_rec.experiments.recipes import RECIPES
 
 PAIRS = np.random.default_rng(0).integers(0, [40, 60], (700, 2)).tolist()
 ROWS = [(u, i, 1500000000 + k * 86400 // 3, 1 + k % 5) for k, (u, i) in enumerate(PAIRS)]
@@ -149,7 +150,7 @@ def test_one_command_from_a_file_to_recommendations_and_the_same_from_python(sha
     data = load_dataset(words[0], **options, split="random")
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["fingerprint"] == data.fingerprint()
     assert len(data.train) > 300
-    model = fgr.ItemKNN(data, neighbours=100, shrinkage=10.0)
+    model = RECIPES["itemknn"].make_model(data)
     capsys.readouterr()
     assert code_of("recommend", "run", "--users", "all", "-k", 3) == 0
     ids, scores = model.recommend(data.user_ids, 3)

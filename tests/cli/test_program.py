@@ -27,6 +27,7 @@ def test_a_command_is_a_file_and_a_line_of_the_list():
         "data_options",
         "recipe_options",
         "saved_model",
+        "ranks",
     }
     assert {file.stem for file in Path(cli.__file__).parent.glob("*.py")} - shared == set(COMMANDS)
     for name in COMMANDS:
@@ -109,7 +110,8 @@ def test_the_command_is_that_of_the_package_and_an_unknown_isa_is_named(monkeypa
         (["train", "ml-100k", "--recipe", "mf", "--layers", "2"], "--layers 2 does not apply to MF"),
         (["train", "ml-100k", "--recipe", "filter", "--tensorboard"], "--tensorboard does not apply"),
         (["compare", "ml-100k", "--out", "FILE"], "is a file, so that nothing can be written below it"),
-        (["compare", "ml-100k", "--models", "bert"], "invalid choice: 'bert'"),
+        (["compare", "ml-100k", "--models", "bert"], "a file of lists, got bert"),
+        (["compare", "ml-100k", "--models", "mf", "mf"], "models must have different names, got mf twice"),
         (["compare", "ml-100k", "--epochs", "-1"], "must be a whole number >= 0"),
         (["demo", "--out", "FILE"], "is a file, so that nothing can be written below it"),
         (["recommend", "MODEL", "1", "--out", "FOLDER"], "is a folder; name a file in it"),

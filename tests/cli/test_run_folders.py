@@ -8,7 +8,7 @@ import sys
 import pytest
 from commands import code_of
 
-from fastgcn_rec.data import DataSpec, load_dataset, split_random
+from fastgcn_rec.data import DataSpec, load_dataset
 from fastgcn_rec.data.reading import files
 from fastgcn_rec.data.splits import SPLITS
 from fastgcn_rec.experiments.project import FILE, Project
@@ -28,8 +28,11 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+RANDOM = SPLITS["random"]
+
+
 def other_defaults(inter, test=0.5, seed=7, valid=None):
-    return split_random(inter, test, seed, valid)
+    return RANDOM(inter, test, seed, valid)
 
 
 def test_a_run_holds_the_defaults_of_its_split_so_that_others_change_nothing(folder, capsys, monkeypatch):

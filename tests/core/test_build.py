@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from support import same_bits_in_any_order
 
-from fastgcn_rec import Graph
+from fastgcn_rec import _C, Graph
 
 
 def expected(users, items, n_users, n_items, weight):
@@ -73,6 +73,22 @@ def test_runs_longer_than_a_block_and_many_nodes(device, weighted):
 
     assert_is_expected(build(), device, users, items, 3_000, 70_000, weight)
     same_bits_in_any_order(lambda: [t for t in build().tensors() if t is not None], device)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_edges_that_are_sorted_in_rounds_make_the_same_graph(weighted):
+    """Blocks of 8192 nodes, of which a round takes those with 16 * 1024 edges, or an eighth of all, and one that has more by itself."""
+    n_users, n_items, n = 50_000, 30_000, 200_000
+    rng = np.random.default_rng(1)
+    users, items = ((size * rng.random(n) ** power).astype(int) for size, power in ((n_users, 1), (n_items, 3)))
+    weight = rng.random(n).astype(np.float32) + 0.5 if weighted else None
+    grain = _C.grain()
+    try:
+        _C.set_grain(16)
+        graph = Graph.from_edges(users, items, n_users, n_items, weight)
+    finally:
+        _C.set_grain(grain)
+    assert_is_expected(graph, torch.device("cpu"), users, items, n_users, n_items, weight)
 
 
 def test_weights_of_an_edge_are_added_in_the_order_of_its_copies(device):

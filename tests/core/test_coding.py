@@ -31,7 +31,7 @@ def test_integers(batches):
     space, codes = coder.finish()
     expected, inverse = np.unique(np.array(list(chain.from_iterable(batches)), np.int64), return_inverse=True)
     assert (space.tolist(), codes.tolist()) == (expected.tolist(), inverse.reshape(-1).tolist())
-    assert (space.dtype, codes.dtype) == (np.int64, np.int64)
+    assert (space.dtype, codes.dtype) == (np.int64, np.int32)
 
 
 @given(st.lists(st.lists(TEXTS, max_size=40), min_size=1, max_size=4), st.sampled_from([np.int32, np.int64]))
@@ -68,7 +68,7 @@ def test_texts_that_are_no_utf8_are_refused():
 
 def test_no_ids_at_all():
     space, codes = IdCoder().finish()
-    assert (space.tolist(), codes.tolist(), codes.dtype) == ([], [], np.int64)
+    assert (space.tolist(), codes.tolist(), codes.dtype) == ([], [], np.int32)
 
 
 def test_many_ids_have_the_codes_of_one_thread():

@@ -88,7 +88,11 @@ def test_a_subclass_adds_its_own_rules_and_names_itself():
         ({"temperature": 0}, ValueError, r"temperature must be > 0 and finite, got 0\.0"),
         ({"reg": float("nan")}, ValueError, "reg must be >= 0 and finite, got nan"),
         ({"logq": float("inf"), "loss": "softmax"}, ValueError, "logq must be finite, got inf"),
-        ({"negative_weight": 0.5}, ValueError, r"logq and negative_weight are the softmax's, got 0\.0 and 0\.5"),
+        (
+            {"negative_weight": 0.5},
+            ValueError,
+            r"logq, logq_density and negative_weight are the softmax's, got 0\.0, 0\.0 and 0\.5",
+        ),
         (
             {"loss": "softmax", "batch_size": 1},
             ValueError,

@@ -126,7 +126,7 @@ def test_report_of_nothing_is_all_zeros():
     assert (report.users, report.density, report.item_degree) == (0, 0.0, (0, 0.0, 0))
 
 
-@given(rows, st.sampled_from([0.1, 0.5, 0.9]), st.sampled_from(["random", "temporal"]))
+@given(rows, st.sampled_from([0.1, 0.5, 0.9]), st.sampled_from(["random", "temporal", "order"]))
 def test_validation_cut_takes_each_users_share_and_leaves_one(pairs, fraction, by):
     users, items = zip(*pairs, strict=True)
     events = Interactions.from_raw(users, items, time=np.arange(len(pairs)))
@@ -139,9 +139,16 @@ def test_validation_cut_takes_each_users_share_and_leaves_one(pairs, fraction, b
     assert np.bincount(valid.users, minlength=data.n_users).tolist() == share.tolist()
     assert fit.test is data.test
     assert fit.user_ids is data.user_ids
-    if by == "temporal":
+    if by != "random":  # rows are in the order of time here
         for user in np.unique(valid.users):
             assert fit.train.time[fit.train.users == user].max() < valid.time[valid.users == user].min()
+
+
+def test_the_last_rows_of_each_user_are_held_out_of_data_without_times():
+    pairs = [(u, i) for i in (7, 3, 9, 0, 5) for u in (2, 0, 1)]
+    data = dataset_of(pairs)
+    assert data.train.time is None
+    assert raw_pairs(data, data.split_valid(0.4, by="order")[1]) == {(u, i) for u in range(3) for i in (0, 5)}
 
 
 def test_random_validation_cut_depends_on_the_seed_and_not_on_the_order_of_rows():
@@ -157,7 +164,7 @@ def test_random_validation_cut_depends_on_the_seed_and_not_on_the_order_of_rows(
     [
         ({"fraction": 0.0}, "fraction must lie strictly between 0 and 1, got 0.0"),
         ({"by": "temporal"}, "needs times, but toy has none"),
-        ({"by": "week"}, "by must be 'random' or 'temporal', got 'week'"),
+        ({"by": "week"}, "by must be 'random', 'temporal' or 'order', got 'week'"),
     ],
 )
 def test_bad_validation_cuts_are_value_errors(arguments, message):

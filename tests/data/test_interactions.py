@@ -24,7 +24,7 @@ def test_codes_are_ranks_of_the_sorted_raw_ids():
     assert events.item_ids.tolist() == [-1, 7, 30]
     assert events.users.tolist() == [1, 0, 1]
     assert events.items.tolist() == [2, 0, 1]
-    assert events.users.dtype == events.items.dtype == np.int64
+    assert events.users.dtype == events.items.dtype == np.int32
 
 
 @pytest.mark.parametrize("ids", [np.array(["b", "a"], object), np.array(["b", "a"]), ["b", "a"], ("b", "a")])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fastgcn_rec.core.philox import generator
 from fastgcn_rec.data import rows as rows_module
-from fastgcn_rec.data.rows import first_events, last_ranks, share_out, taken
+from fastgcn_rec.data.rows import Distinct, first_events, last_ranks, latest, share_out
 
 
 def by_sorting(users, items, n_items, time):
@@ -73,10 +73,36 @@ def test_shares(drawn, counts, at_a_time, drawn_by_chance):
     rows_module.DRAWN = at_a_time
     try:
         parts = share_out(found, users.size, quotas, generator(7).random if drawn_by_chance else time)
+        items_of = parts.cut(items)
+        sizes = parts.sizes
     finally:
         rows_module.DRAWN = was
-    assert [part.tolist() for part in parts] == expected
-    assert all(part.dtype == np.int64 for part in parts)
+    assert [part.tolist() for part in parts.rows()] == expected
+    assert all(part.dtype == np.int64 for part in parts.rows())
+    assert sizes == [len(part) for part in expected]
+    assert [part.tolist() for part in items_of] == [items[part].tolist() for part in parts.rows()]
+    assert all(part.dtype == items.dtype for part in items_of)
+
+
+@given(events(), st.lists(st.integers(0, 20), max_size=3), st.integers(1, 40))
+def test_the_latest_of_all_users_together(drawn, counts, at_a_time):
+    users, items, _, n_items, time = drawn
+    users, n_users = np.unique(users, return_inverse=True)[1].astype(users.dtype), max(np.unique(users).size, 1)
+    found = first_events(users, items, n_users, n_items, time)
+    time = np.arange(users.size) % 3 if time is None or (time.dtype.kind == "f" and np.isnan(time).any()) else time
+    quotas = []
+    for count in counts:  # together no more than there are
+        quotas.append(min(count, found.rows.size - sum(quotas)))
+    of_one = Distinct(found.rows, np.array([0, found.rows.size]))
+    expected = share_out(of_one, users.size, [np.array([quota]) for quota in quotas], time)
+    was = rows_module.DRAWN
+    rows_module.DRAWN = at_a_time
+    try:
+        parts = latest(share_out(found, users.size, []), time, quotas)
+    finally:
+        rows_module.DRAWN = was
+    assert parts.n_parts == expected.n_parts
+    assert parts.labels.tolist() == expected.labels.tolist()
 
 
 def test_many_events_on_any_number_of_threads():
@@ -91,7 +117,7 @@ def test_many_events_on_any_number_of_threads():
             torch.set_num_threads(threads)
             distinct = first_events(users, items, 20_000, 50, time)
             assert np.array_equal(distinct.rows, expected)
-            found.append(share_out(distinct, users.size, [distinct.degrees // 2, distinct.degrees // 4], time))
+            found.append(share_out(distinct, users.size, [distinct.degrees // 2, distinct.degrees // 4], time).rows())
     finally:
         torch.set_num_threads(before)
     assert all(np.array_equal(one, other) for one, other in zip(*found, strict=True))
@@ -105,9 +131,3 @@ def test_ids_outside_their_space_are_named():
         first_events(np.array([0, 2]), np.array([-1, 0]), 3, 1)
     with pytest.raises(ValueError, match=r"n_users \* n_items must be below 2\*\*63"):
         first_events(np.array([0]), np.array([0]), 2**32, 2**31)
-
-
-def test_taken_is_indexing():
-    values, rows = np.arange(10) * 3, np.array([9, 0, 0, 4])
-    assert taken(values, rows, np.int32).tolist() == [27, 0, 0, 12]
-    assert taken(values, rows[:0], np.int32).dtype == np.int32

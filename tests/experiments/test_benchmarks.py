@@ -80,6 +80,31 @@ def test_scale_gives_the_estimate_beside_the_measured_peak(tmp_path):
         assert {"edges", "hop_ns_per_edge", "peak_mib", "predicted_mib"} <= record.keys()
 
 
+@pytest.mark.slow
+def test_ranks_give_bits_bytes_and_memory_before_a_time(tmp_path):
+    """The benchmark compares tables with one process's and bytes with the formula itself."""
+    file = tmp_path / "result.json"
+    done = benchmarks("ranks", "--quick", "--data", "synthetic:3e5", "--json", file)
+    assert done.returncode == 0, done.stderr
+    records = json.loads(file.read_text())["records"]
+    assert {record["dim"] for record in records} == {64, 256}
+    for record in records:
+        assert 0 < record["sent_bytes_a_rank"] < 2**23
+        for added, predicted in (("added_mib", "predicted_mib"), ("one_added_mib", "one_predicted_mib")):
+            assert abs(record[added] - record[predicted]) <= 12 + 0.15 * record[predicted], record
+
+
+def test_the_arithmetic_of_many_gpus_is_that_of_its_script():
+    scale_out = importlib.import_module("benchmarks.scale_out")
+    written = json.loads((ROOT / "benchmarks" / "results" / "scale-out.json").read_text())["records"]
+    assert written == json.loads(json.dumps(scale_out.records()))
+    at = {(r["edges"], r["gpus"]): r for r in written}
+    for one, many in ((at[10**8, 1], at[10**8, 4]), (at[10**9, 1], at[10**9, 8])):
+        columns = many["gpus"]
+        assert many["step_ms"] < 1.1 * one["step_ms"] / columns
+        assert many["gib"] < one["gib"]
+
+
 def fails():
     raise RuntimeError("no such kernel\nand more")
 

@@ -44,3 +44,32 @@ def test_estimate_needs_no_data_and_names_what_it_takes(capsys):
     assert f"parameters  {16 * 3000 * 32 / 2**20:10.1f} MiB" in out
     assert main(["estimate", "nowhere"]) == 2
     assert "USERS,ITEMS,PAIRS, got 'nowhere'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("storage", ["float32", "bfloat16"])
+def test_ranks_share_out_what_has_columns_and_nothing_else(storage):
+    config, what = TrainConfig(storage=storage), (30_000, 40_000, 800_000, 200, 2)
+    one, four = (dataclasses.asdict(estimate_memory(*what, config, ranks)) for ranks in (1, 4))
+    width, table = 56, 4 * 70_000 * 200  # 13 panels, the last one of 8 columns: three ranks have 3 panels, one has 4
+    for part in ("edges", "graph", "building", "split"):
+        assert four[part] == one[part]
+    for part in ("parameters", "layers"):
+        assert four[part] * 200 == one[part] * width
+    assert (one["whole"], four["whole"]) == (0, table + table * width // 200)
+    assert four["evaluation"] < one["evaluation"]
+    assert four["batch"] > one["batch"] / 4
+
+
+def test_more_ranks_than_panels_of_columns_have_no_estimate():
+    with pytest.raises(ValueError, match="5 ranks share 64 columns in panels of 16"):
+        estimate_memory(10, 10, 20, 64, ranks=5)
+    with pytest.raises(ValueError, match="estimate_memory: ranks must be"):
+        estimate_memory(10, 10, 20, 64, ranks=0)
+
+
+def test_the_command_says_what_each_rank_takes(capsys):
+    assert main(["estimate", "1000,2000,50000", "--dim", "64", "--ranks", "2"]) == 0
+    out = capsys.readouterr().out
+    assert "each of 2 ranks" in out
+    assert f"parameters  {16 * 3000 * 32 / 2**20:10.1f} MiB" in out
+    assert f"whole       {4 * 3000 * 96 / 2**20:10.1f} MiB" in out

@@ -75,7 +75,7 @@ def test_a_file_without_options_of_its_model_has_the_recipes():
     values = {"data": {"source": "a.csv"}, "recipe": {"name": "softmax", "options": {"embedding_dim": 3}}, "train": {"epochs": 1}}  # fmt: skip
     recipe = Project.from_dict(values).recipe
     assert recipe.model_options == {**RECIPES["softmax"].model_options, "embedding_dim": 3}
-    assert recipe.train == dataclasses.replace(RECIPES["softmax"].train, epochs=1)
+    assert recipe.train == RECIPES["softmax"].train.replaced(epochs=1)
     values["recipe"]["model"] = "MF"
     assert Project.from_dict(values).recipe.model_options == {"embedding_dim": 3}
 

@@ -86,7 +86,9 @@ def test_errors_name_the_column():
         price.fit({"price": ["cheap"]})
     with pytest.raises(ValueError, match=r"columns must have one length, got \{'a': 1, 'b': 2\}"):
         Features({"a": Numeric(), "b": Numeric()}).fit({"a": [1], "b": [1, 2]})
-    with pytest.raises(TypeError, match=r"column 'a' must be one of Categorical, Numeric, Text, Vector, got str"):
+    with pytest.raises(
+        TypeError, match=r"column 'a' must be one of Categorical, Embedding, Numeric, Text, Vector, got str"
+    ):
         Features({"a": "text"})
     with pytest.raises(ValueError, match="min_count must be >= 1, got 0"):
         Categorical(min_count=0)

@@ -1,4 +1,4 @@
-"""ItemKNN, RP3beta and EASE beside their formulas in plain NumPy, float64."""
+"""EASE beside its formula in plain NumPy, float64; what models by items share."""
 
 import numpy as np
 import pytest
@@ -6,9 +6,9 @@ import torch
 from every_model import with_guesses
 from support import assert_close, random_graph, ranking
 
-from fastgcn_rec import EASE, Graph, ItemKNN, RP3beta, evaluate
+from fastgcn_rec import EASE, SLIM, Graph, ItemKNN, RP3beta, evaluate
 from fastgcn_rec.data import synthetic_interactions
-from fastgcn_rec.models import ease, neighbours
+from fastgcn_rec.models import ease
 
 
 def weighted_graph():
@@ -24,64 +24,8 @@ def dense(graph):
     return graph.to_scipy().toarray().astype(np.float64)
 
 
-def divide(a, b):
-    return np.divide(a, b, out=np.zeros(np.broadcast_shapes(np.shape(a), np.shape(b))), where=np.asarray(b) > 0)
-
-
-def best_of_columns(w, n):
-    """Of each column the n largest positive values off the diagonal."""
-    w = w.copy()
-    np.fill_diagonal(w, 0)
-    kept = np.zeros_like(w)
-    for j in range(len(w)):
-        best = ranking(range(len(w)), w[:, j].__getitem__)[:n]
-        kept[best, j] = w[best, j]
-    return kept
-
-
 def all_scores(model):
     return model.scorer()(torch.arange(model.n_users, device=model.graph.device))
-
-
-def check(model, w, graph):
-    assert_close(torch.from_numpy(model.matrix().toarray()), torch.from_numpy(w))
-    assert_close(all_scores(model), torch.from_numpy(with_guesses(dense(graph) @ w, dense(graph))))
-
-
-@pytest.mark.parametrize("graph", GRAPHS)
-@pytest.mark.parametrize("shrinkage", [0.0, 3.0])
-@pytest.mark.parametrize("n", [4, 1000])
-def test_cosine_neighbours(graph, shrinkage, n):
-    r = dense(graph)
-    norm = np.sqrt((r**2).sum(0))
-    w = divide(r.T @ r, norm[:, None] * norm + shrinkage)
-    check(ItemKNN(graph, n, shrinkage=shrinkage), best_of_columns(w, n), graph)
-
-
-@pytest.mark.parametrize("graph", GRAPHS)
-@pytest.mark.parametrize("shrinkage", [0.0, 3.0])
-def test_jaccard_neighbours_by_sets(graph, shrinkage):
-    users = [set(np.flatnonzero(column)) for column in dense(graph).T]
-    w = np.array([[len(a & b) / max(len(a | b) + shrinkage, 1e-9) for b in users] for a in users])
-    check(ItemKNN(graph, 5, "jaccard", shrinkage), best_of_columns(w, 5), graph)
-
-
-@pytest.mark.parametrize("graph", GRAPHS)
-@pytest.mark.parametrize(("alpha", "beta"), [(1.0, 0.0), (0.7, 0.6)])
-def test_rp3beta_as_walks(graph, alpha, beta):
-    r = dense(graph)
-    of_users, of_items = r.sum(1), r.sum(0)
-    item_to_user, user_to_item = divide(r.T, of_items[:, None]), divide(r, of_users[:, None])
-    w = (item_to_user**alpha) @ (user_to_item**alpha) * divide(1.0, of_items**beta) * (of_items > 0)
-    check(RP3beta(graph, 6, alpha, beta), best_of_columns(w, 6), graph)
-
-
-def test_blocks_of_items_do_not_matter(monkeypatch):
-    graph = random_graph()
-    whole = [ItemKNN(graph, 4).matrix().toarray(), RP3beta(graph, 4).matrix().toarray()]
-    monkeypatch.setattr(neighbours, "_BLOCK_BYTES", 8 * 30 * 7)  # seven items at a time
-    for before, after in zip(whole, (ItemKNN(graph, 4), RP3beta(graph, 4)), strict=True):
-        np.testing.assert_array_equal(before, after.matrix().toarray())
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
@@ -115,7 +59,12 @@ def test_ease_takes_the_precision_that_fits_or_says_what_it_needs(monkeypatch):
     assert ease.inverse_gram(graph.to_scipy(), 1.0, np.float32).dtype == np.float32
 
 
-MODELS = [lambda g: ItemKNN(g, 5, "jaccard", 1.0), lambda g: RP3beta(g, 5, 0.8, 0.3), lambda g: EASE(g, 3.0)]
+MODELS = [
+    lambda g: ItemKNN(g, 5, "jaccard", 1.0),
+    lambda g: RP3beta(g, 5, 0.8, 0.3),
+    lambda g: EASE(g, 3.0),
+    lambda g: SLIM(g, 0.1, 0.5),
+]
 
 
 @pytest.mark.parametrize("make", MODELS)
@@ -129,7 +78,7 @@ def test_similar_items_are_a_row_of_the_matrix(make):
     np.testing.assert_array_equal(scores[0, :-1], matrix[4, order])
 
 
-@pytest.mark.parametrize("make", [*MODELS, ItemKNN])
+@pytest.mark.parametrize("make", MODELS)
 def test_they_beat_popularity(make):
     from fastgcn_rec import Popularity
 
@@ -140,9 +89,6 @@ def test_they_beat_popularity(make):
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        (lambda g: ItemKNN(g, 0), "ItemKNN: neighbours must be >= 1, got 0"),
-        (lambda g: ItemKNN(g, similarity="dot"), "similarity must be one of"),
-        (lambda g: ItemKNN(g, shrinkage=-1.0), "shrinkage must be >= 0 and finite, got -1.0"),
         (lambda g: RP3beta(g, alpha=0.0), "alpha must be > 0, beta >= 0, both finite, got 0.0 and 0.6"),
         (lambda g: EASE(g, 0.0), "reg must be > 0 and finite, got 0.0"),
         (lambda g: EASE(g, precision="half"), "precision must be one of"),

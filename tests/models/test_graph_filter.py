@@ -9,7 +9,7 @@ from support import assert_close, random_graph
 from fastgcn_rec import Graph, GraphFilter, evaluate
 from fastgcn_rec.algorithms.spectral import top_singular
 from fastgcn_rec.data import Edges
-from fastgcn_rec.models.graph_filter import sharpening
+from fastgcn_rec.models.graph_filter import RESPONSES, chebyshev, sharpening
 
 
 def power(degree, exponent):
@@ -82,6 +82,74 @@ def test_other_powers_are_scaled_to_norm_one(device):
     assert_close(
         all_scores(GraphFilter(graph.to(device), rank, 0.5, [1.0, -0.8], **options)), torch.from_numpy(s), terms=10.0
     )
+
+
+@pytest.mark.parametrize(("response", "shape"), [("plateau", 2.0), ("sharpened", 2.0), ("ridge", 0.3)])
+@pytest.mark.parametrize("powers", [(0.0, 0.5), (0.4, 0.4)])
+def test_a_response_is_a_function_of_the_spectrum(device, response, shape, powers):
+    """The response itself, on a dense spectrum: of these, at degree 40, the interpolation leaves little."""
+    graph, rank, ideal = random_graph(seed=6), 5, 0.2
+    r, (outer, inner) = dense(graph), powers
+    n = normalised(r, 0.3, 0.5)
+    n = n / np.linalg.norm(n, 2)
+    values, vectors = np.linalg.eigh(n.T @ n)
+    h = vectors * [RESPONSES[response](max(v, 0.0), shape) for v in values] @ vectors.T
+    v, degree = right_vectors(n, rank), r.sum(0)
+    s = (r * power(degree, -outer)) @ h * power(degree, outer)
+    s += ideal * (r * power(degree, -inner)) @ v @ v.T * power(degree, inner)
+    options = {
+        "user_power": 0.3,
+        "ideal_power": inner,
+        "response": response,
+        "shape": shape,
+        "degree": 40,
+        "response_power": outer,
+    }
+    model = GraphFilter(graph.to(device), rank, ideal, **options)
+    np.testing.assert_allclose(all_scores(model).cpu().numpy(), with_guesses(s, r), rtol=0, atol=2e-3)
+
+
+@pytest.mark.parametrize("degree", [1, 8, 16])
+def test_the_response_is_interpolated_at_chebyshevs_nodes(degree):
+    nodes = (1 - np.cos((np.arange(degree + 1) + 0.5) * np.pi / (degree + 1))) / 2
+    for response, shape in (("plateau", 1.5), ("sharpened", 2.0), ("ridge", 0.2)):
+        found = np.polynomial.Chebyshev(chebyshev(response, shape, degree))(1 - 2 * nodes)
+        np.testing.assert_allclose(found, [RESPONSES[response](v, shape) for v in nodes], atol=1e-12)
+
+
+def test_chebycfs_code_has_values_of_the_extrema_at_the_nodes():
+    degree, flatness = 8, 1.5
+    nodes = np.cos((np.arange(degree + 1) + 0.5) * np.pi / (degree + 1))
+    values = [0.5 - np.sign(x) * abs(x) ** flatness / 2 for x in np.cos(np.arange(degree + 1) * np.pi / degree)]
+    expected = np.polynomial.chebyshev.chebfit(nodes, values, degree)
+    np.testing.assert_allclose(chebyshev("chebycf", flatness, degree), expected, atol=1e-12)
+
+
+def test_chebycf_by_its_formula(device):
+    """Kim et al. 2025: D^b [ sum_k c_k T_k(I - 2 P) + alpha V V^T ] D^-b r."""
+    graph, rank, alpha, b = random_graph(seed=7), 6, 0.2, 0.4
+    r = dense(graph)
+    n = normalised(r)
+    x, before = np.eye(len(r.T)) - 2 * n.T @ n, power(r.sum(0), -b)
+    terms = [np.eye(len(x)), x]
+    while len(terms) < 9:
+        terms.append(2 * x @ terms[-1] - terms[-2])
+    v = right_vectors(n, rank)
+    h = sum(c * t for c, t in zip(chebyshev("plateau", 1.5, 8), terms, strict=True)) + alpha * v @ v.T
+    s = (r * before) @ h * power(r.sum(0), b)
+    options = {"response": "plateau", "shape": 1.5, "ideal_power": b, "response_power": b}
+    model = GraphFilter(graph.to(device), rank, alpha, **options)
+    assert_close(all_scores(model), torch.from_numpy(with_guesses(s, r)), terms=10.0)
+    assert (
+        model.config()
+        == {"rank": 6, "ideal": 0.2, "seed": 0, "polynomial": [1.0], "user_power": 0.5, "item_power": 0.5, "degree": 8}
+        | options
+    )
+
+
+def test_files_from_before_responses_are_equal_models():
+    known = {"rank", "ideal", "polynomial", "seed", "user_power", "item_power", "ideal_power"}
+    assert set(GraphFilter(random_graph(), 4).config()) == known
 
 
 @pytest.mark.parametrize("shape", [(900, 500), (500, 900)])
@@ -178,8 +246,35 @@ def test_it_finds_the_block_a_user_lives_in():
         ({"rank": 1, "ideal": -1.0}, "ideal must be >= 0 and finite, got -1.0"),
         ({"rank": 1, "polynomial": ()}, "polynomial must be at least one finite number"),
         ({"rank": 1, "user_power": float("nan")}, "user_power must be finite, got nan"),
+        (
+            {"response": "plato"},
+            "response must be polynomial, or in its place plateau, chebycf, sharpened, ridge, got 'plato'",
+        ),
+        ({"response": "ridge", "shape": 0.0}, "shape must be > 0 and finite, got 0.0"),
+        ({"response": "ridge", "degree": 0}, "degree must be >= 1, got 0"),
+        ({"response_power": float("inf")}, "response_power must be finite, got inf"),
+        ({"response": "ridge", "degree": 10**9}, "degree must be <= 10000, got 1000000000"),
+        ({"rank": 2, "ideal": 1e39}, r"what it scores by is beyond float32 with ideal=1e\+39, .*take smaller numbers"),
+        ({"rank": 2, "polynomial": [1e300]}, r"beyond float32 with ideal=0.3, polynomial=\[1e\+300\]"),
+        ({"rank": 0, "user_power": -1000.0}, "beyond float32 with .*user_power=-1000.0"),
+        ({"rank": 0, "item_power": 300.0}, "beyond float32 with .*item_power=300.0"),
+        ({"rank": 2, "ideal_power": -300.0}, "beyond float32 with .*ideal_power=-300.0"),
+        ({"response": "plateau", "response_power": 300.0}, "beyond float32 with .*response_power=300.0"),
     ],
 )
 def test_errors(options, text):
     with pytest.raises(ValueError, match=text):
         GraphFilter(random_graph(), **options)
+
+
+@pytest.mark.parametrize("polynomial", [1.0, None, "1"])
+def test_a_polynomial_is_a_list(polynomial):
+    with pytest.raises(TypeError, match="GraphFilter: polynomial must be a list of numbers, got"):
+        GraphFilter(random_graph(), polynomial=polynomial)
+
+
+def test_what_plays_no_part_is_not_refused():
+    graph = random_graph()
+    plain = all_scores(GraphFilter(graph, 2))
+    assert torch.equal(all_scores(GraphFilter(graph, 2, response_power=300.0)), plain)
+    assert torch.equal(all_scores(GraphFilter(graph, 0, ideal_power=300.0)), all_scores(GraphFilter(graph, 0)))

@@ -196,7 +196,7 @@ def test_the_fused_step_takes_logq_and_the_weight_of_negatives_as_autograd_does(
         assert_close(native(t, 0.01), plain(t, 0.01))
     assert_close(models[0].embedding.weight, models[1].embedding.weight)
     for options in ({"logq": 1.0}, {"negative_weight": 1.1}):
-        with pytest.raises(ValueError, match="logq and negative_weight are the softmax's"):
+        with pytest.raises(ValueError, match="logq, logq_density and negative_weight are the softmax's"):
             TrainConfig(**options)
     with pytest.raises(ValueError, match="logq must be finite"):
         TrainConfig(loss="softmax", logq=float("nan"))
@@ -219,6 +219,9 @@ def test_errors_say_what_is_wrong():
         ({"edge_dropout_norm": "x"}, "edge_dropout_norm must be one of"),
         ({"gamma": 0.5, "alpha": 0.1}, "gamma=0.5 stands in place of alpha"),
         ({"gamma": 0.5, "num_layers": 0}, "needs num_layers >= 1"),
+        ({"gamma": float("nan")}, "gamma must be finite, and 1e.30 or less in size, got nan"),
+        ({"alpha": float("nan")}, r"alpha must be finite, as float32, got \[nan, nan, nan\]"),
+        ({"alpha": [1.0, 1e39, 0.0]}, r"alpha must be finite, as float32, got \[1.0, inf, 0.0\]"),
     ):
         with pytest.raises(ValueError, match=message):
             LightGCN(graph, 4, **{"num_layers": 2, **options})

@@ -1,5 +1,7 @@
 """PinSAGE: the formula, minibatches, leakage, new items, files, resuming."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from fastgcn_rec import Graph, PinSAGE, Recommender, TrainConfig, evaluate, fit,
 from fastgcn_rec.data import Edges, build_dataset, synthetic_interactions
 from fastgcn_rec.features import Categorical, Features, Numeric
 from fastgcn_rec.models.pinsage.layers import Neighborhoods
+from fastgcn_rec.models.pinsage.rounds import Round
 from fastgcn_rec.negatives import Negatives
 from fastgcn_rec.training.steps.make import make_step
 
@@ -199,6 +202,11 @@ def test_an_item_of_a_user_does_not_move_the_loss_of_that_pair():
         {"loss": "softmax"},
         {"loss": "bpr", "n_neg": 3, "reg": 0.01},
         {"loss": "max_margin", "margin": 0.1, "negatives": "curriculum(shared(20), ppr(1, lo=0.1, hi=0.5), start=3)"},
+        {
+            "loss": "max_margin",
+            "margin": 0.1,
+            "negatives": "curriculum(shared(20), ppr(1, lo=0.1, hi=0.5, of='item'), start=3)",
+        },
     ],
 )
 def test_training_lowers_every_loss(options):
@@ -210,6 +218,48 @@ def test_training_lowers_every_loss(options):
     losses = [e["loss"] for e in history.epochs]
     assert losses[2] < losses[0]  # hard negatives, which cost more, come from epoch 4 on
     assert np.isfinite(losses).all()
+
+
+@pytest.mark.parametrize("history", [1, 4])
+def test_hard_negatives_are_ranked_for_the_item_that_predicts(monkeypatch, history):
+    dataset, asked, predicts = data(), [], []
+    model = model_of(dataset, history=history)
+
+    class Ranks:
+        def sample(self, items, n, seed, offset):
+            asked.append(items.clone())
+            return items[:, None].expand(-1, n)
+
+    config = TrainConfig(
+        batch_size=16, loss="max_margin", negatives="uniform(1)+ppr(1, lo=0, hi=9, of='item')", protocol="none"
+    )
+    monkeypatch.setattr("fastgcn_rec.negatives.hard.PPRHard.ranks_of", lambda *given: Ranks())
+    step, history_of = make_step(model, config), Round.history
+
+    def spy(*given):
+        predicts.append(history_of(*given))
+        return predicts[-1]
+
+    monkeypatch.setattr(Round, "history", spy)
+    for t in range(3):
+        step(t, 0.01)
+        by_sampler, by_loss = predicts[-2:]
+        assert torch.equal(by_sampler, by_loss)
+        assert torch.equal(asked[-1], by_loss.view(16, history)[:, 0].clamp(min=0))
+
+
+def test_a_query_without_an_item_in_its_window_gets_no_hard_negative():
+    dataset = synthetic_interactions(60, 50, 700, seed=1)
+    times = np.arange(len(dataset.train), dtype=np.int64) * 10
+    train = Edges(dataset.train.users, dataset.train.items, times)
+    dataset = dataclasses.replace(
+        dataset, train=train, valid=Edges([], [], np.zeros(0, np.int64)), test=Edges([], [], np.zeros(0, np.int64))
+    )
+    model = model_of(dataset, window=5, history=1)
+    config = TrainConfig(batch_size=16, loss="max_margin", negatives="ppr(2, lo=0, hi=9, of='item')", protocol="none")
+    users, pos, negatives = make_step(model, config).batches(0, 0, 0)
+    assert (model.query_items(config, 0, users, pos) == -1).all()
+    assert (negatives.ids == -1).all()
 
 
 def test_the_file_gives_the_same_model(tmp_path):

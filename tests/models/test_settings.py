@@ -8,7 +8,21 @@ import pytest
 import torch
 from every_model import pinsage, small_data
 
-from fastgcn_rec import EASE, MF, NGCF, Graph, GraphFilter, ItemKNN, LightGCN, Recommender, RP3beta, fit
+from fastgcn_rec import (
+    EASE,
+    MF,
+    NGCF,
+    SLIM,
+    Graph,
+    GraphFilter,
+    ItemKNN,
+    LightGCN,
+    Recommender,
+    RP3beta,
+    SparseEASE,
+    UserKNN,
+    fit,
+)
 from fastgcn_rec.core.ids import IdIndex
 from fastgcn_rec.negatives import DistanceWeighted, Dynamic, Uniform, parse
 
@@ -36,7 +50,13 @@ SETTINGS = {
         data, rank=INT, ideal=FLOAT, polynomial=np.array([1, 2], np.float32), user_power=FLOAT, item_power=FLOAT, ideal_power=FLOAT, seed=INT
     ),
     "ItemKNN": lambda data: ItemKNN(data, INT, shrinkage=FLOAT),
+    "ItemKNN bm25": lambda data: ItemKNN(data, INT, "bm25", k1=FLOAT, b=torch.tensor(0.5)),
+    "UserKNN": lambda data: UserKNN(data, INT, shrinkage=FLOAT, k1=FLOAT, b=FLOAT),
+    "SLIM": lambda data: SLIM(data, FLOAT, FLOAT, INT, tolerance=FLOAT, max_sweeps=np.int64(99)),
     "RP3beta": lambda data: RP3beta(data, INT, alpha=FLOAT, beta=FLOAT),
+    "SparseEASE": lambda data: SparseEASE(
+        data, np.int64(100), INT, FLOAT, np.int32(9), user_power=FLOAT, item_power=torch.tensor(0.25), row_power=FLOAT
+    ),
 }  # fmt: skip
 
 
@@ -66,12 +86,22 @@ def test_samplers_take_numpys_numbers_too():
         (lambda data: MF(data, init_std="a"), "MF: init_std must be a number, got str"),
         (lambda data: LightGCN(data, 8, 2.5), "LightGCN: num_layers must be an int, got 2.5"),
         (lambda data: LightGCN(data, noise=None), "LightGCN: noise must be a number, got NoneType"),
+        (lambda data: LightGCN(data, gamma="x"), "LightGCN: gamma must be a number, got str"),
+        (lambda data: LightGCN(data, alpha="x"), "LightGCN: alpha must be real numbers, got dtype <U1"),
+        (lambda data: LightGCN(data, contrast_layer=1.5), "LightGCN: contrast_layer must be an int, got 1.5"),
+        (lambda data: LightGCN(data, learn_alpha="no"), "LightGCN: learn_alpha must be True or False, got 'no'"),
+        (lambda data: pinsage(data, linear="no"), "PinSAGE: linear must be True or False, got 'no'"),
+        (lambda data: pinsage(data, linear=None), "PinSAGE: linear must be True or False, got None"),
         (lambda data: NGCF(data, 8, 1.5), "NGCF: num_layers must be an int, got 1.5"),
         (lambda data: pinsage(data, top=2.5), "PinSAGE: top must be an int, got 2.5"),
         (lambda data: EASE(data, reg="5"), "EASE: reg must be a number, got str"),
         (lambda data: GraphFilter(data, rank=2.0), "GraphFilter: rank must be an int, got 2.0"),
         (lambda data: ItemKNN(data, 2.5), "ItemKNN: neighbours must be an int, got 2.5"),
+        (lambda data: UserKNN(data, k1="x"), "UserKNN: k1 must be a number, got str"),
+        (lambda data: SLIM(data, l1=None), "SLIM: l1 must be a number, got NoneType"),
+        (lambda data: SLIM(data, neighbours=2.5), "SLIM: neighbours must be an int, got 2.5"),
         (lambda data: RP3beta(data, alpha="x"), "RP3beta: alpha must be a number, got str"),
+        (lambda data: SparseEASE(data, density="x"), "SparseEASE: density must be a number, got str"),
     ],
 )
 def test_settings_of_another_kind_are_refused(data, make, message):

@@ -38,6 +38,22 @@ def test_dynamic_and_semi_hard_are_brute_force(device, m, n, seed, law, dtype):
     assert torch.equal(select_negatives(*inputs, n, law, margin=margin).cpu(), expected)
 
 
+@pytest.mark.parametrize("law", ["hardest", "semi_hard", "distance_weighted"])
+def test_a_table_of_the_candidates_rows_alone_gives_the_same_picks(device, law):
+    """Whatever rows they are: ties go by the candidates' numbers."""
+    generator = torch.Generator().manual_seed(3)
+    user_emb, item_emb = (torch.randint(-1, 2, (n, 5), generator=generator).float().to(device) for n in (4, 90))
+    users, pos = torch.arange(4, device=device), torch.tensor([3, 70, 70, 5], device=device)
+    candidates = torch.randint(-1, 90, (4, 20), generator=generator).to(device)
+    expected = select_negatives(user_emb, item_emb, users, pos, candidates, 6, law, margin=0.9, seed=5)
+    kept = torch.cat([pos, candidates.clamp(min=0).flatten()]).unique().flip(0)
+    row_of = torch.full((91,), -1, device=device)
+    row_of[kept] = torch.arange(len(kept), device=device)
+    compact = user_emb, item_emb[kept], users, row_of[pos], candidates
+    assert torch.equal(select_negatives(*compact, 6, law, margin=0.9, seed=5, rows=row_of[candidates]), expected)
+    assert int((expected >= 0).sum()) >= 4
+
+
 def test_semi_hard_is_uniform_over_the_band(device):
     graph = Graph.from_edges([0], [0], 1, 12).to(device)
     angle = torch.tensor([0.0, 0.5, *np.linspace(0.1, 0.9, 11)])  # of the user, the positive, the others
@@ -79,3 +95,12 @@ def test_distance_weights_are_the_clipped_inverse_density():
     clipped = d.clamp(0.5, 1.4)
     q = clipped ** (8 - 2) * (1 - clipped**2 / 4) ** ((8 - 3) / 2)
     torch.testing.assert_close(reference.distance_weights(d, 8), (1 / q) / (1 / q).sum())
+
+
+@pytest.mark.parametrize("law", ["hardest", "semi_hard", "distance_weighted"])
+def test_a_candidate_without_a_row_is_none(law):
+    users, items = torch.eye(2), torch.tensor([[1.0, 0.1], [0.9, 0.2]])
+    given = users, items, torch.tensor([0]), torch.tensor([0]), torch.tensor([[7, 9, 8]])
+    found = select_negatives(*given, 2, law, margin=1.9, rows=torch.tensor([[-1, 1, -1]]))
+    assert set(found.flatten().tolist()) <= {9, -1}
+    assert 9 in found

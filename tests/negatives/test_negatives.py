@@ -61,7 +61,14 @@ def test_a_row_depends_on_its_place_in_the_stream_alone(device, kind):
 
     whole = rows(0, 64)
     assert torch.equal(rows(0, 64, torch.tensor(5, device=device)), whole)
-    if kind not in ("in_batch", "shared", "shared by popularity", "ppr", "sum"):  # those are of the batch
+    if kind not in (
+        "in_batch",
+        "shared",
+        "shared by popularity",
+        "ppr",
+        "ppr of items",
+        "sum",
+    ):  # those are of the batch
         assert torch.equal(rows(40, 64), whole[40:])
     if kind != "in_batch":
         assert not torch.equal(rows(0, 64, 6), whole)
@@ -182,8 +189,8 @@ def test_ppr_builds_its_ranks_once_for_a_graph(monkeypatch):
 
     class PprRanks(Band):
         @classmethod
-        def build(cls, graph, lo, hi):
-            built.append((graph, lo, hi))
+        def build(cls, graph, lo, hi, of):
+            built.append((graph, lo, hi, of))
             return cls(graph.n_items)
 
     monkeypatch.setattr(hard, "PprRanks", PprRanks)
@@ -191,7 +198,8 @@ def test_ppr_builds_its_ranks_once_for_a_graph(monkeypatch):
     sampler = Curriculum(Uniform(1), parse("ppr(1, lo=3, hi=9)"))
     for epoch in (1, 2, 3, 4):
         assert draw(sampler, graph, rows, rows, epoch=epoch).ids.shape == (8, epoch)
-    assert built == [(graph, 3, 9)]
+    assert draw(parse("ppr(1, lo=3, hi=9, of='item')"), graph, rows, rows).ids.shape == (8, 1)
+    assert built == [(graph, 3, 9, "users"), (graph, 3, 9, "items")]
 
 
 def test_ppr_draws_from_the_ranks_that_ppr_topk_gives(device):
@@ -204,6 +212,40 @@ def test_ppr_draws_from_the_ranks_that_ppr_topk_gives(device):
         for row, band in zip(ids.tolist(), ranked[:, lo:hi].tolist(), strict=True):
             assert set(row) <= set(band)
     assert str(parse("ppr(2, lo=0.1, hi=0.3)")) == "ppr(2, lo=0.1, hi=0.3)"
+
+
+def test_ppr_of_the_query_item_draws_from_the_ranks_of_the_item(device):
+    graph = random_graph(30, 40, 150).to(device)
+    users, pos, _ = sample_batch(graph, 60, 0, seed=3)
+    queries = (pos * 7 + 3) % 40
+    queries[5] = -1
+    ranked = ppr_topk(graph, graph.n_users + torch.arange(40, device=device), 40, "items").ids.tolist()
+    seen = graph.to_scipy().toarray() > 0
+    sampler = PPRHard(200, 4, 12, of="item")
+    ids = sampler(graph, users, pos, seed=1, queries=queries).ids
+    for query, u, row in zip(queries.tolist(), users.tolist(), ids.tolist(), strict=True):
+        band = [i for i in ranked[query] if i != query][4:12] if query >= 0 else []
+        assert set(row) - {-1} == {i for i in band if not seen[u, i]}
+    assert torch.equal(sampler(graph, users, pos, seed=1, queries=queries).ids, ids)
+    assert not torch.equal(sampler(graph, users, pos, seed=2, queries=queries).ids, ids)
+
+
+def test_without_a_model_the_query_is_any_other_item_of_the_user(device):
+    graph = law_graph().to(device)
+    rows = torch.zeros(MANY, dtype=torch.int64, device=device)
+    queries = Batch(graph, rows, torch.full_like(rows, 3), seed=5).query_items()
+    assert pvalue(np.bincount(queries.cpu(), minlength=12), [i in (0, 4, 9) for i in range(12)]) > 1e-4
+    assert torch.equal(Batch(graph, rows[7:], rows[7:] + 3, seed=5, offset=7).query_items(), queries[7:])
+    one = Graph.from_edges([0, 1, 1], [0, 0, 1], 3, 2).to(device)
+    assert Batch(one, torch.tensor([0, 1, 2], device=device), rows[:3], seed=5).query_items().tolist() == [-1, 1, -1]
+
+
+def test_a_text_names_whose_ranks_where_it_is_not_the_users():
+    assert str(PPRHard(1, of="item")) == "ppr(1, lo=2000, hi=5000, of='item')"
+    assert parse("ppr(1, of='item')") == PPRHard(1, of="item")
+    assert str(parse("ppr(1, of='user')")) == "ppr(1, lo=2000, hi=5000)"
+    with pytest.raises(ValueError, match="of must be 'user' or 'item', got 'pin'"):
+        parse("ppr(1, of='pin')")
 
 
 # --- putting samplers together -------------------------------------------------------------------------------------------
@@ -268,6 +310,8 @@ def test_errors():
     ):
         with pytest.raises(ValueError, match=message):
             select_negatives(torch.ones(3, 2), torch.ones(3, 2), rows, rows, rows[:, None], **{"n": 1, **options})
+    with pytest.raises(ValueError, match=r"rows must have shape \[3, 1\], got \[3\]"):
+        select_negatives(torch.ones(3, 2), torch.ones(3, 2), rows, rows, rows[:, None], 1, rows=rows)
     with pytest.raises(ValueError, match=r"items must have shape \[batch, M\] = \[3, M\], or \[1, M\].*got \[2, 1\]"):
         unseen_mask(graph, rows, rows[:2, None])
 
@@ -279,6 +323,10 @@ def test_ids_out_of_range():
         unseen_mask(graph, rows, torch.tensor([[30]]))
     with pytest.raises(IndexError, match=r"candidates: id 3 at position 1 is outside \[-1, 3\)"):
         select_negatives(torch.ones(3, 2), torch.ones(3, 2), rows, rows, torch.tensor([[0], [3], [1]]), 1)
+    with pytest.raises(IndexError, match=r"rows: id 3 at position 1 is outside \[-1, 3\)"):
+        select_negatives(
+            torch.ones(3, 2), torch.ones(3, 2), rows, rows, rows[:, None], 1, rows=torch.tensor([[0], [3], [1]])
+        )
 
 
 def test_opcheck(device):
@@ -291,5 +339,6 @@ def test_opcheck(device):
     torch.library.opcheck(ops.unseen_mask.default, (*csr, rows, rows[:, None]))
     tables = vectors(graph, device=device).split([40, 30])
     for law in range(3):
-        arguments = (*tables, rows, rows, rows[:, None], 1, law, 0.2, 0.5, 1.4, seed, seed, 0)
-        torch.library.opcheck(ops.select_negatives.default, arguments)
+        for places in (None, rows[:, None]):
+            arguments = (*tables, rows, rows, rows[:, None], places, 1, law, 0.2, 0.5, 1.4, seed, seed, 0)
+            torch.library.opcheck(ops.select_negatives.default, arguments)

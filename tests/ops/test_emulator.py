@@ -66,7 +66,11 @@ MUTANTS = {
         "test_adam_step.py::test_adam_gives_the_same_bits_in_any_order",
     ),
     "a warp sum after some lanes have left": (
-        "l2_loss.cu", "if (i >= n)", "i >= n", "i >= n || lane() == 3",
+        "panel_sums.cuh", "void panels_kernel(", "sum = warp_sum(sum);", "if (lane() != 3) sum = warp_sum(sum);",
+        "test_losses.py::test_l2_counts_repeated_rows_and_skips_missing_ones",
+    ),
+    "a barrier is missing in a sum of a panel": (
+        "panel_sums.cuh", "void panel_blocks_kernel(", "__syncthreads();", "",
         "test_losses.py::test_l2_counts_repeated_rows_and_skips_missing_ones",
     ),
     "a row too far": (
@@ -84,6 +88,10 @@ MUTANTS = {
     "a row that a mask leaves out": (
         "hop.cuh", "int64_t result_row(", "return h.row_slot[node];", "return node;",
         "test_train_step.py::test_long_rows_in_parts",
+    ),
+    "a long row's edges are shared out by the columns that are here": (
+        "hop.cuh", "void hop(", "h.whole_dim > 0 ? h.whole_dim : h.dim", "h.dim",
+        "test_train_step_columns.py::test_long_rows_in_parts",
     ),
     "an edge is left out": (
         "hop.cuh", "int32_t next =", "place < n", "place + 1 < n",

@@ -32,7 +32,7 @@ FAULTS = {
     "a rate of Adam's is another's": (Fault("adam.cuh", "adam_rates(", "1 - o.beta2", "1 - o.beta1"), "adam_step"),
     "a value too far is written": (Fault("adam_step.cu", "adam_kernel(", "i < n", "i <= n"), "adam_step"),
     "a row that counts although it is none": (
-        Fault("l2_loss.cu", "rows_kernel(", "id < 0 ? acc_t<T>(0) :", "id < 0 ? acc_t<T>(1) :"),
+        Fault("l2_loss.cu", "struct Square", "id < 0 ? 0.0 :", "id < 0 ? 1.0 :"),
         "l2_loss",
     ),
     "a part of a sum is left out": (Fault("dense.cu", "add_parts_kernel(", "int64_t q = 1;", "int64_t q = 2;"), "outer_sum"),

@@ -8,7 +8,7 @@ import pytest
 import torch
 from support import random_graph, ranking
 
-from fastgcn_rec import MF, Graph, ItemKNN, Popularity, evaluate, fit
+from fastgcn_rec import MF, Graph, ItemKNN, Popularity, evaluate, evaluate_users, fit
 from fastgcn_rec.data import Edges, load_dataset, synthetic_interactions
 from fastgcn_rec.ranking.metrics import METRICS, bootstrap, list_metrics, ranking_metrics
 
@@ -113,6 +113,21 @@ def test_degree_buckets_part_the_users():
     for bad in ([4, 4], [0, 3], [5, 2]):
         with pytest.raises(ValueError, match=r"degrees must be (ascending|>= 1)"):
             evaluate(MF(graph, 8), test, degrees=bad)
+
+
+def test_the_metrics_of_each_user_are_those_of_that_user_alone():
+    data = synthetic_interactions(80, 60, 900, seed=2)
+    model = Popularity(data)
+    found = evaluate_users(model, data, ks=[5, 20], metrics=["recall", "map"])
+    assert found.users.tolist() == np.unique(data.test.users).tolist()
+    assert list(found.values) == ["recall@5", "map@5", "recall@20", "map@20"]
+    whole = evaluate(model, data, ks=[5, 20], metrics=["recall", "map"])
+    assert found.means() == {name: whole[name] for name in found.values}
+    at = len(found.users) // 2
+    alone = evaluate(model, data.test.select(data.test.users == found.users[at]), ks=[5, 20], metrics=["recall", "map"])
+    assert {name: values[at] for name, values in found.values.items()} == {name: alone[name] for name in found.values}
+    with pytest.raises(ValueError, match="metrics must be among"):
+        evaluate_users(model, data, metrics="gini")
 
 
 def test_bootstrap_intervals_are_seeded_and_as_wide_as_the_normal_ones():

@@ -18,6 +18,7 @@ MODELS = {
     "lightgcn without layers": lambda graph: LightGCN(graph, 8, 0),
     "mf": lambda graph: MF(graph, 8),
     "mf, cosine": lambda graph: MF(graph, 8, similarity="cosine"),
+    "lightgcn, popularity": lambda graph: LightGCN(graph, 8, 1, similarity="cosine", popularity=0.1),
     "popularity": Popularity,
 }
 
@@ -141,7 +142,7 @@ def test_the_scores_are_those_of_the_folded_vectors(kind):
     fold = FoldIn(model)
     vectors, items = fold.users([[1, 2, 3]]), model.scoring_vectors()[1]
     ids, scores = fold.recommend([[1, 2, 3]], k=5)
-    assert_close(torch.from_numpy(scores[0]), (model.as_scored(vectors) @ items.T)[0, ids[0]])
+    assert_close(torch.from_numpy(scores[0]), (model.as_queries(vectors) @ items.T)[0, ids[0]])
 
 
 def test_many_new_users_are_served_as_each_alone():

@@ -130,6 +130,8 @@ def test_a_gradient_boosted_ranker_improves_poor_candidates(data):
 def test_errors(data, model):
     with pytest.raises(TypeError, match=r"ranker must have fit\(X, y\) and .* got list"):
         TwoStage(model, [])
+    with pytest.raises(TypeError, match="TwoStage: use_ppr must be True or False, got 'no'"):
+        TwoStage(model, Recorder(), use_ppr="no")
     with pytest.raises(ValueError, match="n_candidates must be >= 1, got 0"):
         TwoStage(model, Recorder(), n_candidates=0)
     with pytest.raises(ValueError, match=r"shape \[n_items, F\] = \[200, F\], got \[3, 1\]"):

@@ -38,6 +38,7 @@ TEXTS = [
     "semi_hard(1, margin=0.30000000000000004, candidates=64, refresh=1)",
     "distance_weighted(1, lo=0.5, hi=1.4, candidates=64, refresh=1)",
     "uniform(4)+ppr(2, lo=2000, hi=5000)",
+    "curriculum(shared(5, base=uniform(1)), ppr(1, lo=2000, hi=5000, of='item'), start=1, per_epoch=1, cap=6)",
     "curriculum(uniform(1)+in_batch(), ppr(1, lo=2000, hi=5000), start=1, per_epoch=1, cap=6)+shared(3, base=uniform(1))",
 ]
 
@@ -58,6 +59,8 @@ def test_errors_of_texts_and_configurations():
         ("uniform(", "cannot read 'uniform\\('"),
         ("uniform(0)", r"n must be in \[1, 1048575\], got 0"),
         ("uniform('a')", "'a' is no number"),
+        ("popularity(1, power='item')", "'item' is no number"),
+        ("ppr(1, of=2)", "of must be 'user' or 'item', got 2"),
         ("3", "3 is no sampler"),
         ("uniform(1) * 2", "cannot read"),
         ("uniform(2, 3)", "cannot read"),

@@ -223,7 +223,7 @@ def test_a_window_of_time_needs_the_times_of_the_part_before_training(data, own)
 def test_every_recipe_trains_on_data_with_a_part(name, own):
     recipe = RECIPES[name]
     model = recipe.make_model(own, **{option: 8 for option in recipe.model_options if option == "embedding_dim"})
-    config = dataclasses.replace(recipe.training(), epochs=2, eval_every=1)
+    config = recipe.training().replaced(epochs=2, eval_every=1)
     history = fit(model, own, config, progress=False)
     assert history.chosen_on == (
         "validation (own part)" if config.protocol == "validation" else "test (published protocol)"

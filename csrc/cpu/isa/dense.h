@@ -1,6 +1,7 @@
 // Rows and dense blocks: dot, axpy, products, exponentials.
 #pragma once
 
+#include "common/column_panels.h"
 #include "cpu/isa/simd.h"
 
 namespace {
@@ -18,6 +19,32 @@ acc_t<T> dot(const T* a, const T* b, int64_t n) {
   for (int l = 0; l < lanes<T>; ++l) sum += acc[0][l];
   for (; i < n; ++i) sum += load_one(a[i]) * load_one(b[i]);
   return sum;
+}
+
+// out[p] += factor * <a, b> over the columns of panel p, in double.
+template <class T>
+void panel_dots(const T* a, const T* b, double factor, int64_t dim, double* out) {
+  constexpr int w = fgr::column_panel;
+  for (int64_t c = 0; c < dim; c += w, ++out) {
+    double products[w];
+    if (c + w <= dim) {
+#pragma GCC unroll 16
+      for (int l = 0; l < w; ++l) {
+        products[l] = static_cast<double>(load_one(a[c + l])) * static_cast<double>(load_one(b[c + l]));
+      }
+    } else {
+      for (int l = 0; l < w; ++l) {
+        const bool there = c + l < dim;
+        products[l] = there ? static_cast<double>(load_one(a[c + l])) * static_cast<double>(load_one(b[c + l])) : 0.0;
+      }
+    }
+#pragma GCC unroll 4
+    for (int half = w / 2; half > 0; half /= 2) {
+#pragma GCC unroll 8
+      for (int l = 0; l < half; ++l) products[l] += products[l + half];
+    }
+    *out += factor * products[0];
+  }
 }
 
 template <class T>

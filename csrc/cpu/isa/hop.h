@@ -118,7 +118,7 @@ inline void hop_columns(const Hop<T, B>& h, int64_t r, int64_t limit, int64_t c,
   const B* base = base_row(h, row);
   A grad[width];
   if constexpr (N == 1) {
-    Vec<T> z = left * acc[0];
+    Vec<T> z = rounded(left * acc[0]);
     if (base != nullptr) z += h.beta * load_vec(base + c);
     if constexpr (is_adam<Adam>) {
       store_vec(grad, out * z);
@@ -128,7 +128,7 @@ inline void hop_columns(const Hop<T, B>& h, int64_t r, int64_t limit, int64_t c,
   } else {
 #pragma GCC unroll 8
     for (int v = 0; v < N; v += 2) {
-      Vec<T> z[2] = {left * acc[v], left * acc[v + 1]};
+      Vec<T> z[2] = {rounded(left * acc[v]), rounded(left * acc[v + 1])};
       if (base != nullptr) {
         Vec<T> b[2];
         load_pair<T>(base + c + v * lanes<T>, b);
@@ -172,7 +172,7 @@ inline void hop_column(const Hop<T, B>& h, int64_t r, int64_t c, const Adam& ada
     if (h.weight != nullptr) s *= static_cast<A>(h.weight[e]);
     acc += s * load_one(h.x[col * h.dim + c]);
   }
-  A z = (h.left != nullptr ? h.gain * h.left[row] : h.gain) * acc;
+  A z = rounded((h.left != nullptr ? h.gain * h.left[row] : h.gain) * acc);
   if (const B* base = base_row(h, row)) z += h.beta * load_one(base[c]);
   if (h.out != nullptr) z *= h.out[row];
   if constexpr (is_adam<Adam>) {

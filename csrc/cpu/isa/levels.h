@@ -58,6 +58,8 @@ struct Kernels {
   void (*adam_hop)(const AdamHop<T>& hop, int64_t begin, int64_t end);
   // sum a[i] b[i]
   acc_t<T> (*dot)(const T* a, const T* b, int64_t n);
+  // out[p] += factor * sum of a[i] b[i] over panel p of columns (common/column_panels.h), in double
+  void (*panel_dots)(const T* a, const T* b, double factor, int64_t dim, double* out);
   // y += a x
   void (*axpy)(acc_t<T>* y, acc_t<T> a, const T* x, int64_t n);
   // out[c * n + j] = factors[j] * rows[j][c], 0 where rows[j] is null; out [dim, n], n a multiple of 16.

@@ -38,6 +38,20 @@ using Vec = typename Simd<T>::V;
 template <class T>
 constexpr int lanes = vector_bytes / static_cast<int>(sizeof(acc_t<T>));
 
+// v as it is, rounded: a compiler may fuse a product with either of the sums that it is in, and which one must not
+// depend on how many columns are computed at once.
+template <class V>
+FGR_INLINE V rounded(V v) {
+#if defined(__AVX512F__)
+  asm("" : "+v"(v));
+#elif defined(__SSE2__)
+  asm("" : "+x"(v));
+#elif defined(__aarch64__)
+  asm("" : "+w"(v));
+#endif
+  return v;
+}
+
 template <class V, class P>
 inline V load_raw(const P* p) {
   V v;

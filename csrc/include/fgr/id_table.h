@@ -62,7 +62,8 @@ class TextTable {
   std::vector<int64_t> ends_;
 };
 
-// out[e] = table[codes[e]], e < n.
-void take(const int32_t* table, const int32_t* codes, int64_t n, int64_t* out, int threads);
+// out[e] = table[codes[e]], e < n. O = int32_t or int64_t.
+template <class O>
+void take(const int32_t* table, const int32_t* codes, int64_t n, O* out, int threads);
 
 }  // namespace fgr::cpu

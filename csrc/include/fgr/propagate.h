@@ -3,6 +3,7 @@
 #pragma once
 
 #include "common/arena.h"
+#include "common/column_panels.h"
 #include "fgr/types.h"
 
 namespace fgr {
@@ -15,11 +16,11 @@ namespace fgr {
 // 0. Column indices must be in range: checked when the Graph was built, not here.
 //
 // propagate_dots: dots[k] = <g, B^k x> for k < n_alphas, the gradient of propagate's alphas for an upstream gradient g.
-// x, g [n_nodes, dim]; dots [n_alphas], overwritten. Summed in double in a fixed order.
-constexpr int64_t dots_block_rows = 256;
+// x, g [n_nodes, dim]; dots [n_alphas] and panels [n_alphas, column_panels(dim)], overwritten: of each panel of
+// columns, whose sum in order is the dot.
 
 // The workspace: layers in between (propagate: one from two hops on; propagate_dots: two), the device's parts of split
-// rows, and for propagate_dots a double per block of rows.
+// rows, and for propagate_dots a double per block of rows and panel of columns.
 template <class T>
 struct PropagateSpace {
   T* layer[2] = {};
@@ -31,7 +32,7 @@ struct PropagateSpace {
     Arena arena{reinterpret_cast<uintptr_t>(workspace)};
     for (int i = 0; i < layers; ++i) layer[i] = arena.take<T>(graph.n_nodes() * dim);
     partial = arena.take<acc_t<T>>(graph.schedule.n_split * dim);
-    dots = arena.take<double>(layers == 2 ? (graph.n_nodes() + dots_block_rows - 1) / dots_block_rows : 0);
+    dots = arena.take<double>(layers == 2 ? panel_blocks(graph.n_nodes()) * column_panels(dim) : 0);
     bytes = arena.used;
   }
 };
@@ -51,7 +52,7 @@ void propagate(const Bipartite& graph, const T* x, int64_t dim, const acc_t<T>* 
                const acc_t<T>* left, const acc_t<T>* right, T* y, void* workspace, int threads);
 template <class T>
 void propagate_dots(const Bipartite& graph, const T* x, const T* g, int64_t dim, int64_t n_alphas, const acc_t<T>* left,
-                    const acc_t<T>* right, acc_t<T>* dots, void* workspace, int threads);
+                    const acc_t<T>* right, double* panels, acc_t<T>* dots, void* workspace, int threads);
 }  // namespace cpu
 
 namespace cuda {
@@ -61,7 +62,7 @@ void propagate(const Bipartite& graph, const T* x, int64_t dim, const acc_t<T>* 
                const acc_t<T>* left, const acc_t<T>* right, T* y, void* workspace, void* stream);
 template <class T>
 void propagate_dots(const Bipartite& graph, const T* x, const T* g, int64_t dim, int64_t n_alphas, const acc_t<T>* left,
-                    const acc_t<T>* right, acc_t<T>* dots, void* workspace, void* stream);
+                    const acc_t<T>* right, double* panels, acc_t<T>* dots, void* workspace, void* stream);
 }  // namespace cuda
 
 }  // namespace fgr

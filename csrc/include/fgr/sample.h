@@ -30,8 +30,6 @@ namespace fgr {
 // uniform_rows: out[b, c] = uniform4(*seed, *step, place, id = ids[b], block = c / 4, n_blocks = ceil(dim / 4)).v[c %
 // 4]. ids [n_rows], >= 0, each times n_blocks below 2^63; out [n_rows, dim]; seed, step [1], *step in [0, 2^32), place
 // in [0, 2^24). A row does not depend on where it stands in ids.
-enum class BatchLaw : int { by_edge = 0, by_user = 1 };
-
 namespace cpu {
 void sample_negatives(const Csr& r, const int64_t* cumulative, const int64_t* users, int64_t n_rows, int64_t n_draws,
                       const Draws& draws, int64_t* out, int threads);

@@ -18,12 +18,16 @@ struct SelectOptions {
   double lo, hi;  // distance_weighted, 0 < lo <= hi < 2
 };
 
-// One batch. users, pos [batch]; candidates [batch, m], -1 = none.
+// One batch. users, pos [batch]: rows of the tables; candidates [batch, m], -1 = none: what is picked, and breaks ties.
+// rows [batch, m]: where item_emb has them, -1 = none; null where that is the candidates' own numbers.
 struct CandidateBatch {
   const int64_t* users;
   const int64_t* pos;
   const int64_t* candidates;
   int64_t batch, m;
+  const int64_t* rows = nullptr;
+
+  FGR_HOST_DEVICE const int64_t* rows_of_items() const { return rows != nullptr ? rows : candidates; }
 };
 
 // out [batch, n], -1 where the candidates give no more. Workspace: one double per candidate. Equal embeddings give the

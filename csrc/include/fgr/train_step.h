@@ -12,6 +12,7 @@
 
 #include "fgr/adam_step.h"
 #include "fgr/pair_loss.h"
+#include "fgr/softmax_loss.h"
 #include "fgr/types.h"
 
 namespace fgr {
@@ -32,6 +33,40 @@ struct StepModel {
               // 1)
 };
 
+// The parts of a step, one after the other. They share a workspace, so that a call may run some of them and a later one
+// those that follow; nothing else may be done with the workspace in between.
+enum StepPart : unsigned {
+  step_number = 1,   // the batch's distinct nodes, numbered
+  step_forward = 2,  // their rows of z, and the ridge's panels
+  step_loss = 4,     // the loss and its gradient, of whole rows
+  step_seed = 8,     // the gradient of the rows, in this process's columns
+  step_update = 16,  // the hops backwards with Adam
+  step_all = 31,
+  step_softmax_users = 32,  // these two, softmax_users and softmax_items, in the place of step_loss; on the CPU
+  step_softmax_items = 64,
+};
+
+// Processes may share the columns out: each has model.dim of whole_dim, from first_column on, which is a multiple of
+// column_panel. They exchange the rows of z between step_forward and step_loss, and nothing else. The default is one
+// process, whose columns are all, in one call.
+template <class T>
+struct StepShare {
+  unsigned parts = step_all;
+  int64_t whole_dim = 0;  // 0: model.dim
+  int64_t first_column = 0;
+  T* own_z = nullptr;             // [rows, model.dim] what step_forward leaves
+  double* own_ridge = nullptr;    // [column_panels(model.dim)] and of the ridge: sum over the nodes of |E_n|^2
+  const T* z = nullptr;           // [rows, whole_dim] all processes' own_z side by side, for step_loss and step_seed
+  const double* ridge = nullptr;  // [column_panels(whole_dim)] and own_ridge; not read where reg = 0
+  T* scaled_seed = nullptr;    // [rows, model.dim] what step_seed leaves for hops of the caller's own: T(left * dL/dz),
+  acc_t<T>* seed = nullptr;    // dL/dz
+  acc_t<T>* direct = nullptr;  // and alphas[0] * dL/dz with the ridge's gradient; null: where step_update finds them
+  // Where the softmax is shared out: what its parts take and leave; then, for step_seed, what they left of this
+  // process's columns, [batch, model.dim].
+  cpu::SoftmaxShare<acc_t<T>> softmax = {};
+  const acc_t<T>*user_rows = nullptr, *item_rows = nullptr;
+};
+
 struct StepOptions {
   StepLoss loss;
   double temperature, negative_weight;  // of the softmax
@@ -45,26 +80,30 @@ struct StepTimes {
   double forward, loss, seed, backward, update;  // update: the last hop backwards with Adam
 };
 
-// batch.neg is not read for the softmax (n_neg = 0). lr [1], step [1]: t >= 1, the number of this step. loss [1],
-// overwritten: L. times may be null; a device writes none. The same bits for any number of threads. The CPU throws
-// std::out_of_range for an id out of range before anything is written; CUDA fails an assertion.
+// Returns how many rows the batch's nodes have; a device, which cannot know, the most that they may have:
+// min(positions, n_nodes). A gathered row beyond the last may hold anything. batch.neg is not read for the softmax
+// (n_neg = 0). lr [1], step [1]: t >= 1, the number of this step. loss [1], overwritten: L. times may be null; a device
+// writes none. The same bits for any number of threads. The CPU throws std::out_of_range for an id out of range before
+// anything is written; CUDA fails an assertion.
 namespace cpu {
 template <class T>
-int64_t train_step_workspace_bytes(const Bipartite& graph, int64_t dim, int64_t n_alphas, int64_t batch, int64_t n_neg,
-                                   bool shared);
+int64_t train_step_workspace_bytes(const Bipartite& graph, int64_t dim, int64_t whole_dim, int64_t n_alphas,
+                                   int64_t batch, int64_t n_neg, bool shared);
 template <class T>
-void train_step(const Bipartite& graph, const StepModel<T>& model, const PairBatch& batch, const StepOptions& options,
-                const double* lr, const int64_t* step, acc_t<T>* loss, StepTimes* times, void* workspace, int threads);
+int64_t train_step(const Bipartite& graph, const StepModel<T>& model, const StepShare<T>& share, const PairBatch& batch,
+                   const StepOptions& options, const double* lr, const int64_t* step, acc_t<T>* loss, StepTimes* times,
+                   void* workspace, int threads);
 }  // namespace cpu
 
 // Every pointer is device memory, also those within `model`.
 namespace cuda {
 template <class T>
-int64_t train_step_workspace_bytes(const Bipartite& graph, int64_t dim, int64_t n_alphas, int64_t batch, int64_t n_neg,
-                                   bool shared);
+int64_t train_step_workspace_bytes(const Bipartite& graph, int64_t dim, int64_t whole_dim, int64_t n_alphas,
+                                   int64_t batch, int64_t n_neg, bool shared);
 template <class T>
-void train_step(const Bipartite& graph, const StepModel<T>& model, const PairBatch& batch, const StepOptions& options,
-                const double* lr, const int64_t* step, acc_t<T>* loss, StepTimes* times, void* workspace, void* stream);
+int64_t train_step(const Bipartite& graph, const StepModel<T>& model, const StepShare<T>& share, const PairBatch& batch,
+                   const StepOptions& options, const double* lr, const int64_t* step, acc_t<T>* loss, StepTimes* times,
+                   void* workspace, void* stream);
 }  // namespace cuda
 
 }  // namespace fgr

@@ -353,5 +353,6 @@ void check_sampling(Checks& checks);
 void check_walks(Checks& checks);
 void check_ranking(Checks& checks);
 void check_train_step(Checks& checks);
+void check_row_step(Checks& checks);
 
 }  // namespace fgr::gpu

@@ -54,17 +54,18 @@ void check_propagate(Checks& checks, const HopCase& c) {
   const double terms = std::sqrt(static_cast<double>(n_nodes * c.dim)) / 3;
   checks.run("propagate_dots" + rest, [&](auto& on) {
     const Bipartite both = on.graph(graph);
+    double* panels = on.template out<double>("panels", c.n_alphas * column_panels(c.dim), close<T>(factor, terms));
     A* dots = on.template out<A>("dots", c.n_alphas, close<T>(factor, terms));
     FGR_RUN(on, propagate_dots<T>, both, on.in(x) + c.shift, on.in(g), c.dim, c.n_alphas, on.in(left), on.in(right),
-            dots, on.workspace(propagate_dots_workspace_bytes<T>(both, c.dim)));
+            panels, dots, on.workspace(propagate_dots_workspace_bytes<T>(both, c.dim)));
   });
 }
 
 template <class T>
-void check_half_hop(Checks& checks, const HopCase& c, Side side) {
+void check_half_hop(Checks& checks, const HopCase& c, Side side, bool based) {
   using A = acc_t<T>;
-  const std::string name =
-      std::string("half_hop<") + type_name<T>() + "> " + (side == Side::users ? "users" : "items") + describe(c);
+  const std::string name = std::string("half_hop<") + type_name<T>() + "> " +
+                           (side == Side::users ? "users" : "items") + describe(c) + (based ? " base" : "");
   const TestGraph& graph = checks.hop_graph(c.weighted, c.dim);
   Random random = checks.random(name);
   const int64_t n_users = graph.host.n_users, n_items = graph.host.n_items;
@@ -76,12 +77,12 @@ void check_half_hop(Checks& checks, const HopCase& c, Side side) {
                       : std::vector<A>(scale.begin() + n_users, scale.end());
   };
   const auto left = part(c.left, side == Side::users), right = part(c.right, side == Side::items);
-  const auto x = random.uniform<T>(n_from * c.dim);
+  const auto x = random.uniform<T>(n_from * c.dim), base = random.uniform<T>(based ? n_to * c.dim : 0);
   const double factor = factor_of<T>(c);
   checks.run(name, [&](auto& on) {
     const Bipartite both = on.graph(graph);
     T* y = on.template out<T>("y", n_to * c.dim, close<T>(factor));
-    FGR_RUN(on, half_hop<T>, both, side, on.in(x), c.dim, on.in(left), on.in(right), y,
+    FGR_RUN(on, half_hop<T>, both, side, on.in(x), c.dim, on.in(left), on.in(right), on.in(base), y,
             on.workspace(half_hop_workspace_bytes<T>(both, c.dim)));
   });
 }
@@ -91,8 +92,8 @@ void check_type(Checks& checks) {
   bool weighted = false;
   for (const int64_t dim : checks.dims()) {
     check_propagate<T>(checks, {dim, 3, weighted, true, true});
-    check_half_hop<T>(checks, {dim, 0, weighted, true, true}, Side::users);
-    check_half_hop<T>(checks, {dim, 0, weighted, false, false}, Side::items);
+    check_half_hop<T>(checks, {dim, 0, weighted, true, true}, Side::users, weighted);
+    check_half_hop<T>(checks, {dim, 0, weighted, false, false}, Side::items, !weighted);
     weighted = !weighted;
   }
   const int64_t dim = checks.small() ? 8 : 64;

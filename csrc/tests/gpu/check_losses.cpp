@@ -91,8 +91,9 @@ void check_l2_loss(Checks& checks, int64_t dim, int64_t batch) {
   const auto ids = random.ids<int64_t>(batch, -1, n_users);
   checks.run(name, [&](auto& on) {
     acc_t<T>* loss = on.template out<acc_t<T>>("loss", 1, close<acc_t<T>>());
-    FGR_RUN(on, l2_loss<T>, on.in(emb), n_users, dim, on.in(ids), batch, loss,
-            on.workspace(l2_loss_workspace_bytes(batch)));
+    double* panels = on.template out<double>("panels", column_panels(dim), close<acc_t<T>>());
+    FGR_RUN(on, l2_loss<T>, on.in(emb), n_users, dim, on.in(ids), batch, panels, loss,
+            on.workspace(l2_loss_workspace_bytes(batch, dim)));
   });
 }
 

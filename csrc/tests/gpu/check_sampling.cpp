@@ -120,23 +120,25 @@ void check_uniform_rows(Checks& checks, int64_t n_rows, int64_t dim) {
 
 // On a grid a product is the same in any order of addition, and what follows is in double, by the same code.
 template <class T>
-void check_select(Checks& checks, Selection law, int64_t dim, int64_t batch, int64_t m, int64_t n) {
+void check_select(Checks& checks, Selection law, int64_t dim, int64_t batch, int64_t m, int64_t n, bool named = false) {
   constexpr const char* laws[] = {"hardest", "semi_hard", "distance_weighted"};
   const std::string name = std::string("select_negatives<") + type_name<T>() + "> " + laws[static_cast<int>(law)] +
                            " dim=" + std::to_string(dim) + " batch=" + std::to_string(batch) +
-                           " candidates=" + std::to_string(m) + " n=" + std::to_string(n);
+                           " candidates=" + std::to_string(m) + " n=" + std::to_string(n) + (named ? " by rows" : "");
   Random random = checks.random(name);
   const int64_t n_users = 100, n_items = 150;
   const auto user_emb = random.grid<T>(n_users * dim), item_emb = random.grid<T>(n_items * dim);
   const auto users = random.ids<int64_t>(batch, 0, n_users), pos = random.ids<int64_t>(batch, 0, n_items);
   const auto candidates = random.ids<int64_t>(batch * m, -1, n_items);
+  std::vector<int64_t> rows;  // of candidates that are but names
+  for (const int64_t c : candidates) rows.push_back(c < 0 ? c : (7 * c + 3) % n_items);
   const SelectOptions options{law, 0.37, 0.5, 1.41};
   const std::vector<int64_t> seed{7}, offset{100};
   checks.run(name, [&](auto& on) {
     int64_t* out = on.template out<int64_t>("out", batch * n, exact);
-    const CandidateBatch rows{on.in(users), on.in(pos), on.in(candidates), batch, m};
+    const CandidateBatch given{on.in(users), on.in(pos), on.in(candidates), batch, m, named ? on.in(rows) : nullptr};
     const Draws draws{on.in(seed), on.in(offset), RandomStream::negative, 0};
-    FGR_RUN(on, select_negatives<T>, options, on.in(user_emb), n_users, on.in(item_emb), n_items, dim, rows, draws, n,
+    FGR_RUN(on, select_negatives<T>, options, on.in(user_emb), n_users, on.in(item_emb), n_items, dim, given, draws, n,
             out, on.workspace(select_negatives_workspace_bytes(batch, m)));
   });
 }
@@ -150,6 +152,7 @@ void check_select_type(Checks& checks) {
     }
     check_select<T>(checks, law, 33, 5, 1, 3);
     check_select<T>(checks, law, 33, 0, 4, 2);
+    check_select<T>(checks, law, 33, 20, 10, 3, true);
     check_select<T>(checks, law, 16, checks.small() ? 3 : 200, 100, 20);
   }
 }

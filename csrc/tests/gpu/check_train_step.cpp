@@ -66,9 +66,9 @@ void check_step(Checks& checks, const StepCase& c) {
     const StepModel<T> model{c.dim, on.in(alphas), c.n_alphas, both_scales, both_scales, e, m,
                              v,     on.in(bias),   shadow_rows};
     const PairBatch batch{on.in(users), on.in(pos), on.in(neg), c.batch, c.n_neg, shared, on.in(mask)};
-    FGR_RUN(
-        on, train_step<T>, both, model, batch, options, on.in(lr), on.in(step), loss, nullptr,
-        on.workspace(FGR_BYTES(on, train_step_workspace_bytes<T>, both, c.dim, c.n_alphas, c.batch, c.n_neg, shared)));
+    FGR_RUN(on, train_step<T>, both, model, StepShare<T>(), batch, options, on.in(lr), on.in(step), loss, nullptr,
+            on.workspace(FGR_BYTES(on, train_step_workspace_bytes<T>, both, c.dim, c.dim, c.n_alphas, c.batch, c.n_neg,
+                                   shared)));
   });
 }
 

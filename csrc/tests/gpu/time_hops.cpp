@@ -74,7 +74,8 @@ void add_half_hops(Cases& cases, const Predicted& predicted) {
     c.bytes = hop_bytes<T>(w.n_edges(), rows, dim, false, false);
     c.predicted_us = predicted.half;
     c.run = [=](void* stream) {
-      cuda::half_hop<T>(graph, side, x->get(), dim, scale->get() + first, nullptr, y->get(), space->get(), stream);
+      cuda::half_hop<T>(graph, side, x->get(), dim, scale->get() + first, nullptr, nullptr, y->get(), space->get(),
+                        stream);
     };
     cases.add(c);
   }

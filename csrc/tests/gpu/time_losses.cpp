@@ -173,13 +173,15 @@ const Registered gradients(23, "scatter_rows, adam_step, l2_loss", [](Cases& cas
   cases.add(c);
 
   auto loss = empty<float>(1);
-  auto sums = workspace(l2_loss_workspace_bytes(count));
+  auto panels = empty<double>(column_panels(dim));
+  auto sums = workspace(l2_loss_workspace_bytes(count, dim));
   c = Case();
   c.name = "l2_loss";
   c.sizes = std::to_string(count) + " rows, d=64";
   c.bytes = static_cast<double>(count) * (8 + 4 * dim);
   c.run = [=](void* stream) {
-    cuda::l2_loss<float>(emb->get(), n_nodes, dim, nodes->get(), count, loss->get(), sums->get(), stream);
+    cuda::l2_loss<float>(emb->get(), n_nodes, dim, nodes->get(), count, panels->get(), loss->get(), sums->get(),
+                         stream);
   };
   cases.add(c);
 

@@ -35,7 +35,7 @@ void add_step(Cases& cases, const Setting& s) {
   auto lr = holding(std::vector<double>{1e-3});
   auto step = holding(std::vector<int64_t>{1}), seed = holding(std::vector<int64_t>{7}), offset = zeros<int64_t>(1);
   auto loss = empty<A>(1);
-  auto space = workspace(cuda::train_step_workspace_bytes<T>(graph, s.dim, n_alphas, size, n_neg, false));
+  auto space = workspace(cuda::train_step_workspace_bytes<T>(graph, s.dim, s.dim, n_alphas, size, n_neg, false));
   const StepModel<T> model{s.dim,      alphas->get(),  n_alphas,          scale->get(), scale->get(),
                            emb->get(), exp_avg->get(), exp_avg_sq->get(), bias->get(),  shadow->get()};
   const StepOptions options{s.loss, 0.1, 1.0, 0.0, s.reg, {0.9, 0.999, 1e-8, 0.0}};
@@ -56,7 +56,7 @@ void add_step(Cases& cases, const Setting& s) {
                          b.users->get(), b.pos->get(), b.neg->get(), stream);
     }
     const PairBatch batch{b.users->get(), b.pos->get(), b.neg->get(), size, n_neg, false};
-    cuda::train_step<T>(graph, model, batch, options, lr->get(), step->get(), loss->get(), nullptr, space->get(),
+    cuda::train_step<T>(graph, model, {}, batch, options, lr->get(), step->get(), loss->get(), nullptr, space->get(),
                         stream);
     if (samples) advance(offset->get(), size, stream);
     advance(step->get(), 1, stream);

@@ -44,6 +44,7 @@ def events_of(
     time_unit: str | None = None,
     parse: Mapping[str, Parse] | None = None,
     ids: Mapping[str, ParseIds] | None = None,
+    share: tuple[int, int] = (0, 1),
 ) -> Interactions:
     """Make `Interactions` of Arrow data, as `Interactions.from_raw` does, a batch at a time.
 
@@ -61,6 +62,8 @@ def events_of(
         counted in its list.
     ids : mapping of "user" and "item" to functions, optional
         Likewise: called once, with the table of all texts, for ids in its order, or None where the texts are ids as they stand.
+    share : (int, int)
+        (r, n): keep the events of the users r, r + n, r + 2n, ... alone, in the order in which they first come. The id spaces are of all.
 
     Raises
     ------
@@ -98,6 +101,10 @@ def events_of(
                 row = n_rows + column.is_null().index(True).as_py()
                 raise BadRow(row, f"column {name!r} for {role} holds {count} nulls; drop those rows; the first is")
             reader.add(column, name, n_rows)
+        if share[1] > 1:
+            own = readers["user"].kept.last(batch.num_rows) % share[1] == share[0]
+            for reader in readers.values():
+                reader.thin(batch.num_rows, own)
         n_rows += batch.num_rows
     (user_ids, users), (item_ids, items) = readers["user"].ids(), readers["item"].ids()
     rating, time = (readers[role].values(time_unit) if role in readers else None for role in ("rating", "time"))
@@ -188,6 +195,11 @@ class _Column:
                 self.kept[-1].room(values.size)[:] = values
         except BadValue as bad:
             raise BadRow(before + bad.row, f"{what}: {bad.reason}") from None
+
+    def thin(self, n: int, kept: Array) -> None:
+        """Of the n rows of the last batch keep some."""
+        rows = self.kept if isinstance(self.kept, IdCoder) else self.kept[-1]
+        rows.thin(n, kept)
 
     def _add_ids(self, column: Any, what: str) -> None:
         import pyarrow

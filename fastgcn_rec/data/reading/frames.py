@@ -92,6 +92,13 @@ def read_frame(
     return events
 
 
+def head_of_frame(frame: Any) -> list[SampledColumn]:
+    """The columns of the first rows of a table that can be read again."""
+    table = _table(frame)
+    with closing(table):
+        return table.head()
+
+
 def columns_of_frame(frame: Any) -> dict[str, Any]:
     """The columns of a table by their names, as texts, as arrays or lists."""
     table = _table(frame.collect() if hasattr(frame, "collect_schema") and hasattr(frame, "lazy") else frame)

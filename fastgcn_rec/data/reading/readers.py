@@ -166,6 +166,7 @@ def read_parquet(
     time_unit: str | None = None,
     time_format: str | None = None,
     skip_bad_lines: int = 0,
+    share: tuple[int, int] = (0, 1),
 ) -> Interactions:
     """Read events from Parquet files; needs pyarrow.
 
@@ -183,6 +184,9 @@ def read_parquet(
         The form of dates that are no ISO texts, as `datetime.strptime` has it ("%d.%m.%Y %H:%M"); UTC without an offset.
     skip_bad_lines : int
         How many rows with a null in one of these columns may be left out, with a warning that counts them; one more is an error.
+    share : (int, int)
+        (r, n): keep the events of every n-th user alone, from user r on, in the order in which they first come: together the n shares are all
+        events. Memory is that of a share; codes and ids are those of all users and items.
 
     Raises
     ------
@@ -200,6 +204,10 @@ def read_parquet(
     """
     check_times(time_unit, time_format)
     most = check_count(skip_bad_lines, "skip_bad_lines", 0)
+    if not isinstance(share, (tuple, list)) or len(share) != 2:
+        raise TypeError(f"share must be two ints, (r, n), got {share!r:.80}")
+    n_shares = check_count(share[1], "share[1]", 1)
+    share = check_count(share[0], "share[0]", 0, n_shares - 1), n_shares
     parse = {} if time_format is None else {"time": partial(formatted_seconds, form=time_format)}
     wanted = {"user": user, "item": item, "rating": rating, "time": time}
     columns = {argument: column for argument, column in wanted.items() if column is not None}
@@ -215,6 +223,7 @@ def read_parquet(
             {argument: files.name(c) for argument, c in columns.items()},
             time_unit=time_unit,
             parse=parse,
+            share=share,
         )
 
 

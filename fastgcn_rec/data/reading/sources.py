@@ -52,17 +52,7 @@ def format_for(source: Sequence[str], reading: Mapping[str, Any]) -> Format:
 
 def resolved(source: Sequence[str], columns: Columns, reading: Mapping[str, Any]) -> tuple[Columns, dict[str, Any]]:
     """(columns, reading) with the format, the form of texts, the columns and the unit of times filled in, from the heads of files."""
-    form = format_for(source, reading)
-    what = f"{', '.join(source[:5])}{', ...' if len(source) > 5 else ''}"
-    refuse(f"{what} (format {form!r})", reading, ("format", *READING[form]), "options")
-    refuse(f"{what} (format {form!r})", columns, COLUMNS.get(form, ()), "columns")
-    reading = {"format": form, **reading}
-    table: list[SampledColumn] | None = None
-    if form == "csv":
-        text, table = _text_head(source, columns, reading)
-        reading |= text
-    elif form == "parquet":
-        table = _parquet_head(source)
+    what, reading, table = opened(source, columns, reading)
     if table is None:
         return columns, reading
     columns = guess_columns(
@@ -73,6 +63,21 @@ def resolved(source: Sequence[str], columns: Columns, reading: Mapping[str, Any]
     if sampled is not None and sampled.numbers is not None and not set(TIMES) & set(reading):
         reading["time_unit"] = guessed_unit(what, sampled) or ""
     return columns, reading
+
+
+def opened(
+    source: Sequence[str], columns: Columns, reading: Mapping[str, Any]
+) -> tuple[str, dict[str, Any], list[SampledColumn] | None]:
+    """(the source's name in errors, ``reading`` with the format and the form of texts filled in, the columns of the first rows as of `head_of`)."""
+    form = format_for(source, reading)
+    what = f"{', '.join(source[:5])}{', ...' if len(source) > 5 else ''}"
+    refuse(f"{what} (format {form!r})", reading, ("format", *READING[form]), "options")
+    refuse(f"{what} (format {form!r})", columns, COLUMNS.get(form, ()), "columns")
+    reading = {"format": form, **reading}
+    if form == "csv":
+        text, table = _text_head(source, columns, reading)
+        return what, reading | text, table
+    return what, reading, _parquet_head(source) if form == "parquet" else None
 
 
 def head_of(source: Sequence[str], reading: Mapping[str, Any]) -> list[SampledColumn] | None:
@@ -139,9 +144,15 @@ def paths_of(source: Sequence[str]) -> list[str]:
 
 
 def events_from(
-    source: Sequence[str], columns: Columns, reading: Mapping[str, Any], *, guessed: bool = False
+    source: Sequence[str],
+    columns: Columns,
+    reading: Mapping[str, Any],
+    *,
+    guessed: bool = False,
+    share: tuple[int, int] | None = None,
 ) -> Interactions:
-    """The events, of a resolved source; a column of weights takes the place of ratings. Was the unit of times `guessed`, all must fit it."""
+    """The events, of a resolved source; a column of weights takes the place of ratings. Was the unit of times `guessed`, all must fit it. `share` is that of
+    `read_parquet`."""
     readers: dict[str, Any] = {
         "csv": read_csv,
         "parquet": read_parquet,
@@ -154,6 +165,8 @@ def events_from(
     if columns.get("weight", "") != "":
         at["rating"] = columns["weight"]
     options = {name: value for name, value in reading.items() if name != "format"}
+    if share is not None:
+        options["share"] = share
     if options.get("time_unit") == "":
         del options["time_unit"]
     if options.get("sep") == BLANKS:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from ...features import Categorical, Encoded, Features, guess_columns
+from ...features.encoding import length_of
 from ...ops.neighbor_pool import neighbor_pool
 from .layers import Linear
 
@@ -104,9 +105,9 @@ def encode(
         return Encoded(dense, np.full(shape, -1), np.zeros(shape, np.float32))
     check_columns(info, f"{what}_info")
     for name in features.columns:
-        if name in info and len(info[name]) != len(known):
+        if name in info and (n := length_of(name, info[name])) != len(known):
             raise ValueError(
-                f"PinSAGE: {what}_info must have a row for each of {len(known)} {what}s, got {len(info[name])} in column {name!r}"
+                f"PinSAGE: {what}_info must have a row for each of {len(known)} {what}s, got {n} in column {name!r}"
             )
     if features.learnt is None:
         features.fit(info, known.cpu().numpy())

@@ -18,6 +18,7 @@ from ...ops.half_hop import half_hop
 from ...ranking.protocols import Fold
 from ...ranking.same_data import check_same_data
 from ..base import Recommender
+from ..space import TRAINING, Tunable
 from .batch import loss_of_batch
 from .inputs import encode, guessed, stacked
 from .layers import Neighborhoods
@@ -25,8 +26,10 @@ from .network import Network
 from .new_items import graph_with, ids_with
 from .options import checked
 from .rounds import Rounds
+from .trend import trend_of
 from .users import Summed, make_user_side
 from .walks import Walks
+from .window import OFF
 
 Tensor = torch.Tensor
 
@@ -74,6 +77,13 @@ class PinSAGE(Network, Recommender):
         without such items is left out: its query is empty, so that its loss is a constant (its item stays a negative of the others); with
         ``user_features`` its query is f_u alone.
         Models of files and of :meth:`with_items` have no times; :meth:`use_times` gives them some.
+    trend : float in [0, 1)
+        Not 0: what is popular now counts. A score is cos(u, i) + trend_weight * log((r_i + 1) / (s d_i + 1)), d_i the item's edges, r_i those among the
+        latest ``trend`` of all edges, by the Dataset's times, and s what part of all they are. The softmax at temperature T learns T log p(i | u) of
+        the time of training; at ``trend_weight`` = T this puts today's share of the item in place of that of then (the change of priors of Saerens
+        et al. 2002). An item without an edge, and those of :meth:`with_items`, have the mean of this logarithm over the latest edges. It is for lists of what comes next: where the test part is any edges, it misleads.
+        Files keep it.
+    trend_weight : float >= 0
     round_share : float in (0, 1)
         Training goes in rounds of steps whose pairs are this share of the edges, at least one step; see :meth:`batch_loss`.
     cold_share : float in [0, 1)
@@ -106,6 +116,15 @@ class PinSAGE(Network, Recommender):
     """
 
     described = True
+    trend: Tensor
+    tuning_space = (
+        *(one for one in TRAINING if one.name != "train.reg"),
+        Tunable("num_layers", 0, 2),
+        Tunable("top", choices=(10, 20, 50)),
+        Tunable("degree_power", 0.0, 1.0),
+        Tunable("history", 5, 60, log=True),
+        Tunable("cold_share", 0.0, 0.6),
+    )
 
     def __init__(
         self,
@@ -126,6 +145,8 @@ class PinSAGE(Network, Recommender):
         degree_power: float = 0.5,
         history: int = 30,
         window: float | None = None,
+        trend: float = 0.0,
+        trend_weight: float = 0.1,
         round_share: float = 0.1,
         cold_share: float = 0.3,
         cold_user_share: float = 0.1,
@@ -140,7 +161,7 @@ class PinSAGE(Network, Recommender):
         options = checked(
             embedding_dim=embedding_dim, hidden_dim=hidden_dim, top=top, n_walks=n_walks, walk_length=walk_length, history=history,
             num_layers=num_layers, linear=linear, restart=restart, degree_power=degree_power, round_share=round_share,
-            cold_share=cold_share, cold_user_share=cold_user_share, window=window, walk_seed=walk_seed, init_std=init_std, seed=seed,
+            cold_share=cold_share, cold_user_share=cold_user_share, window=window, trend=trend, trend_weight=trend_weight, walk_seed=walk_seed, init_std=init_std, seed=seed,
         )  # fmt: skip
         if isinstance(data, Dataset):
             item_info = data.item_info if item_info is None else item_info
@@ -156,16 +177,30 @@ class PinSAGE(Network, Recommender):
         self.to(self.graph.device)
         self.walks = Walks(**{field.name: options[field.name] for field in dataclasses.fields(Walks)})
         self.rounds = Rounds(options["round_share"], options["window"], self.walks)
+        self._trend_of: Graph | None = None
+        if options["trend"]:
+            if similarity == "cosine":
+                raise ValueError(
+                    "PinSAGE: vectors have length 1 beside trend; leave similarity at 'dot', or trend at 0"
+                )
+            self.register_buffer("trend", torch.zeros(self.n_items + 1, device=self.graph.device))
         self._near: tuple[Graph, Neighborhoods] | None = None
-        if window is not None and isinstance(data, Dataset):
+        asks = self._asks_for_times()
+        if asks and isinstance(data, Dataset):
             self.use_times(data)
-        elif window is not None and n_tokens is None:
+        elif asks and n_tokens is None:
             raise ValueError(
-                "PinSAGE: window needs times, and a Graph has none; pass a Dataset or leave window at None"
+                f"PinSAGE: {asks} needs times, and a Graph has none; pass a Dataset or leave {asks} at {OFF[asks]}"
             )
+
+    def _asks_for_times(self) -> str:
+        """The first option that needs times; empty: none does."""
+        return next((name for name, off in OFF.items() if self.options[name] != off), "")
 
     def config(self) -> dict[str, Any]:
         own = {"features": self.features.to_json(), "n_tokens": self.feature_tokens.shape[1], **self.options}
+        if not self.options["trend"]:  # as in files from before there was one
+            del own["trend"], own["trend_weight"]
         if self.user_side is not None:
             own["user_features"] = self.user_side.features.to_json()
             own["n_user_tokens"] = self.user_side.feature_tokens.shape[1]
@@ -187,6 +222,23 @@ class PinSAGE(Network, Recommender):
         if self.user_side is not None:
             users = users + self.user_side(torch.arange(self.n_users, device=self.graph.device))
         return torch.cat([normalize(users, dim=1), items])
+
+    def item_bias(self) -> Tensor | None:
+        """How much more popular an item is now, with ``trend``."""
+        return self._current_trend()[: self.n_items] if self.options["trend"] else super().item_bias()
+
+    def _current_trend(self) -> Tensor:
+        """The column of the items, of the graph as it is where there are times, else as it was saved."""
+        times, weight = self.rounds.times, self.options["trend_weight"]
+        if times is not None and self._trend_of is not self.graph:
+            self.trend.copy_(weight * trend_of(self.graph, times, self.options["trend"]))
+            self._trend_of = self.graph
+        return self.trend
+
+    def whole_state(self) -> dict[str, Tensor]:
+        if self.options["trend"]:
+            self._current_trend()
+        return super().whole_state()
 
     def folding(self, user_info: Mapping[str, Any] | None = None) -> Fold:
         """A new user's vector is normalize(sum of the items' vectors + f), as a trained one's; new items need their features.
@@ -218,6 +270,11 @@ class PinSAGE(Network, Recommender):
         """
         return loss_of_batch(self, self.rounds.at(self.graph, objective, t), objective, t, users, pos, negatives)
 
+    def query_items(self, objective: Objective, t: int, users: Tensor, pos: Tensor) -> Tensor:
+        """The first of the ``history`` items that each pair is predicted from: with ``history=1`` the query item of the paper."""
+        width = self.options["history"]
+        return self.rounds.at(self.graph, objective, t).history(users, pos, width, objective.seed, t)[::width]
+
     def check_learnable(self) -> None:
         if self.user_side is not None:
             return
@@ -234,9 +291,10 @@ class PinSAGE(Network, Recommender):
         return self.rounds.digest()
 
     def use_times(self, data: Dataset) -> PinSAGE:
-        """Takes the times of training pairs, which ``window`` needs, from the Dataset that the model is trained on; returns itself."""
+        """Takes the times of training pairs, which ``window`` and ``trend`` need, from the Dataset that the model is trained on; returns itself."""
         check_same_data("PinSAGE", self, data, part=True)
-        self.rounds.use_times(data)
+        self.rounds.use_times(data, self._asks_for_times() or "window")
+        self._trend_of = None
         return self
 
     # --- new items --------------------------------------------------------------------------------------------------
@@ -265,6 +323,9 @@ class PinSAGE(Network, Recommender):
         if self.user_side is not None and model.user_side is not None:
             model.user_side.set_features(self.user_side.encoded())
         model.load_state_dict({name: p.detach() for name, p in self.named_parameters()}, strict=False)
+        if self.options["trend"]:
+            known, typical = self._current_trend().split([self.n_items, 1])
+            model.trend.copy_(torch.cat([known, typical.expand(n + 1)]))
         model.user_ids, model.item_ids = self.user_ids, ids_with(self.item_ids, n, item_ids)
         model.has_raw_ids = self.has_raw_ids
         return model.to(device=self.table.device, dtype=self.table.dtype)

@@ -48,8 +48,9 @@ class Rounds:
         self.times: PairTimes | None = None
         self.now: Round | None = None
 
-    def use_times(self, data: Dataset) -> None:
-        self.times, self.now = PairTimes.of(data), None
+    def use_times(self, data: Dataset, asks: str = "window") -> None:
+        """``asks``: the option that needs them."""
+        self.times, self.now = PairTimes.of(data, asks), None
 
     def at(self, graph: Graph, objective: Objective, t: int) -> Round:
         """The round of step t of a training on ``graph``."""

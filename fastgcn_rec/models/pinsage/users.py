@@ -67,7 +67,7 @@ def make_user_side(features: Any, info: Any, known: Tensor, n_tokens: int | None
 
 @dataclasses.dataclass(frozen=True)
 class Summed:
-    """Folds in users: normalize(sum of the items' vectors + f)."""
+    """Folds in users: normalize(sum of the items' vectors + f), as long as the items' vectors."""
 
     items: Tensor
     f: Tensor | None

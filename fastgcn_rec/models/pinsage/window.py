@@ -19,26 +19,31 @@ from .draws import WINDOWS
 Tensor = torch.Tensor
 
 
+OFF = {"window": None, "trend": 0.0}  # the options that need times, and what they are without
+
+
 class PairTimes(NamedTuple):
-    """When pairs occurred: ``keys`` = user * n_items + item, int64 [E], ascending; ``time`` int64 or float64 [E]."""
+    """When pairs occurred: ``keys`` = user * n_items + item, int64 [E], ascending; ``time`` int64 or float64 [E]; ``asks``: the option
+    that needs them."""
 
     keys: Tensor
     time: Tensor
     n_items: int
+    asks: str = "window"
 
     @staticmethod
-    def of(data: Dataset) -> PairTimes:
+    def of(data: Dataset, asks: str = "window") -> PairTimes:
         """The training edges', and the validation part's, on which a refit trains too."""
         edges, n_users, n_items = joined([data.train, data.valid]), data.n_users, data.n_items
         if edges.time is None:
-            raise ValueError(f"PinSAGE: window needs times, but {data.name} has none; leave window at None")
+            raise ValueError(f"PinSAGE: {asks} needs times, but {data.name} has none; leave {asks} at {OFF[asks]}")
         keys = pair_keys(edges.users, edges.items, n_users, n_items)
         order = np.lexsort((edges.time, keys))
         time = edges.time.astype(np.int64 if edges.time.dtype.kind in "iu" else np.float64)
-        return PairTimes(torch.from_numpy(keys[order]), torch.from_numpy(time[order]), n_items)
+        return PairTimes(torch.from_numpy(keys[order]), torch.from_numpy(time[order]), n_items, asks)
 
     def to(self, device: torch.device) -> PairTimes:
-        return PairTimes(self.keys.to(device), self.time.to(device), self.n_items)
+        return PairTimes(self.keys.to(device), self.time.to(device), self.n_items, self.asks)
 
     def at(self, users: Tensor, items: Tensor) -> Tensor:
         """The times of pairs [n]; ValueError where there is none."""
@@ -46,7 +51,7 @@ class PairTimes(NamedTuple):
         found = torch.searchsorted(self.keys, wanted)
         if len(self.keys) == 0 or not bool((self.keys[found.clamp(max=len(self.keys) - 1)] == wanted).all()):
             raise ValueError(
-                "PinSAGE: window needs the times of all pairs of the graph, and the Dataset that use_times() had lacks some; "
+                f"PinSAGE: {self.asks} needs the times of all pairs of the graph, and the Dataset that use_times() had lacks some; "
                 "train on the Dataset that the model was made from"
             )
         return self.time[found]

@@ -16,7 +16,7 @@ def make_step(model: Recommender, config: TrainConfig) -> Step:
     trained = [p for p in model.parameters() if p.requires_grad]
     alone = len(trained) == 1 and trained[0] is table
     if table is not None and alone and table.is_contiguous():
-        captured = table.device.type != "cpu" and can_capture(config)
+        captured = table.device.type != "cpu" and model.columns is None and can_capture(config)
         return CapturedStep(model, config) if captured else NativeStep(model, config)
     if config.storage != "float32":
         raise ValueError(

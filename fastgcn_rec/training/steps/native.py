@@ -27,6 +27,7 @@ class NativeStep:
         self.step = TrainStep(
             model.graph, table, alphas, norm=model.norm, loss=config.loss, temperature=config.temperature,
             negative_weight=config.negative_weight, item_bias=item_bias(config, model.graph), margin=config.margin, reg=config.reg, storage=torch.bfloat16 if config.storage == "bfloat16" else None,
+            columns=model.columns,
         )  # fmt: skip
 
     def __call__(self, t: int, lr: float) -> Tensor:

@@ -15,9 +15,8 @@ TAKEN = "steps"  # of Adam: a parameter without a gradient takes none
 class Step(Protocol):
     """All that the loop knows of how, and on which devices, a model is trained.
 
-    Step t is a function of (seed, t), the learning rate, the trained parameters and :meth:`state` alone. So a way to train on several devices is
-    one more class: every rank draws the same batch t, a rank updates the tables or the rows of them that it holds, and ``state`` and ``resume``
-    gather and deal out what a checkpoint keeps in one piece.
+    Step t is a function of (seed, t), the learning rate, the trained parameters and :meth:`state` alone. On several ranks every one draws the same
+    batch t and updates the columns that it holds, of which ``state`` and ``resume`` speak, too.
     """
 
     def __call__(self, t: int, lr: float) -> Tensor:
