@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 
 import torch
 
 from fastgcn_rec import Graph, TrainStep, propagate, sample_batch
+from fastgcn_rec.core import native
 from fastgcn_rec.data import synthetic_edges
 from fastgcn_rec.experiments.estimate import estimate_memory
 from fastgcn_rec.training.config import TrainConfig
 
 from .harness import Record, Settings
 
-BATCH, LAYERS = 2048, 3
+BATCH, LAYERS, ROUNDS = 2048, 3, 7
 
 
 def records(settings: Settings) -> list[Record]:
@@ -44,10 +48,12 @@ def _measure(n_edges: int, dim: int) -> Record:
     hop = _fastest(lambda: propagate(graph, table, [0.0, 1.0]))
     _reset_peak()
     step = TrainStep(graph, table, [1 / (LAYERS + 1)] * (LAYERS + 1))
-    taken = _fastest(lambda: step(*sample_batch(graph, BATCH, 1, seed=0, offset=step.step * BATCH)))
+    taken = _fastest(lambda: _step(step))
     config = TrainConfig(protocol="none", batch_size=BATCH)
     estimate = estimate_memory(graph.n_users, graph.n_items, n_edges, dim, LAYERS, config)
     held = estimate.edges + estimate.graph + 3 * table.nbytes + estimate.layers + estimate.batch
+    peak = _peak() - before + users.nbytes + items.nbytes
+    del users, items
     return {
         "edges": n_edges,
         "dim": dim,
@@ -55,18 +61,56 @@ def _measure(n_edges: int, dim: int) -> Record:
         "graph_peak_bytes_per_edge": round(graph_peak / n_edges, 1),
         "hop_ns_per_edge": round(hop / n_edges * 1e9, 2),
         "step_ns_per_edge": round(taken / n_edges * 1e9, 2),
-        "peak_mib": round((_peak() - before + users.nbytes + items.nbytes) / 2**20),
+        "peak_mib": round(peak / 2**20),
         "predicted_mib": round(held / 2**20),
+        **_small_pages(graph, table, step),
     }
 
 
-def _fastest(run, least: int = 3) -> float:
+def _small_pages(graph: Graph, table: torch.Tensor, step: TrainStep) -> Record:
+    """Times in small pages over those in huge ones, in interleaved rounds; what the step, and the table since then, takes lies in huge pages if large."""
+    with _huge_from(1 << 62):
+        small = table.clone()
+        other = TrainStep(graph, small, step.alphas)
+    runs = {
+        "hop": (lambda: propagate(graph, table, [0.0, 1.0]), lambda: propagate(graph, small, [0.0, 1.0])),
+        "step": (lambda: _step(step), lambda: _step(other)),
+    }
+    found: Record = {}
+    for name, (in_huge, in_small) in runs.items():
+        ratios = []
+        for _ in range(ROUNDS + 1):
+            taken = _seconds(in_huge)
+            with _huge_from(1 << 62):
+                ratios.append(_seconds(in_small) / taken)
+        found[f"{name}_small_pages"] = round(statistics.median(ratios[1:]), 3)
+    return found
+
+
+@contextlib.contextmanager
+def _huge_from(n_bytes: int) -> Iterator[None]:
+    before, native.HUGE_BYTES = native.HUGE_BYTES, n_bytes
+    try:
+        yield
+    finally:
+        native.HUGE_BYTES = before
+
+
+def _step(step: TrainStep) -> None:
+    step(*sample_batch(step.graph, BATCH, 1, seed=0, offset=step.step * BATCH))
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def _fastest(run: Callable[[], object], least: int = 3) -> float:
     run()
     best, start, n = math.inf, time.perf_counter(), 0
     while n < least or time.perf_counter() - start < 1:
-        t = time.perf_counter()
-        run()
-        best, n = min(best, time.perf_counter() - t), n + 1
+        best, n = min(best, _seconds(run)), n + 1
     return best
 
 

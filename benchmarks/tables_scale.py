@@ -15,6 +15,8 @@ SCALE = Table(
         "graph, ns an edge": field("graph_ns_per_edge"),
         "hop": field("hop_ns_per_edge"),
         "step, BPR, 3 layers": field("step_ns_per_edge"),
+        "hop in small pages / in huge": field("hop_small_pages"),
+        "step in small pages / in huge": field("step_small_pages"),
         "peak, MiB": field("peak_mib"),
         "predicted, MiB": field("predicted_mib"),
     },

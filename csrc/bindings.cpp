@@ -22,6 +22,7 @@
 #include "fgr/dense.h"
 #include "fgr/events.h"
 #include "fgr/half_hop.h"
+#include "fgr/huge_pages.h"
 #include "fgr/id_table.h"
 #include "fgr/l2_loss.h"
 #include "fgr/nearest_rows.h"
@@ -108,6 +109,10 @@ void bind_threads(py::module_& m) {
       std::rethrow_exception(error);
     } catch (const cpu::Interrupted&) {  // Python's error is set
     }
+  });
+  m.def("advise_huge_pages", [](Address begin, int64_t bytes, bool now) {
+    const Call call;
+    return cpu::advise_huge_pages(begin.value, begin.value + static_cast<uintptr_t>(bytes), now);
   });
   m.def("parallel_regions", &cpu::parallel_regions);
   m.def("grain", &cpu::grain);

@@ -28,6 +28,8 @@ class _Codes(dict[torch.dtype, int]):
 DTYPE_CODE = _Codes({torch.float32: 0, torch.float64: 1, torch.bfloat16: 2})
 # A GPU's hop takes rows of more edges than the first by a whole block, and of more than the second in parts of that many.
 HEAVY_DEGREE, PART_EDGES = 128, 4096
+# Smaller tables lie in the caches, or gain nothing measurable from huge pages.
+HUGE_BYTES = 32 << 20
 build_info = _C.build_info
 __version__: str = build_info()["version"]
 # Tests only: _C was replaced by a build of csrc/emu, and its CUDA kernels take the CPU's tensors.
@@ -174,8 +176,17 @@ def is_captured(device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
 
 
+def in_huge_pages(table: Tensor, filled: bool = False) -> Tensor:
+    """``table``, whose memory is one piece, from now on in huge pages where it is large and the system has them; ``filled``: what it holds is moved
+    there, which takes about as long as copying it."""
+    n_bytes = table.numel() * table.element_size()
+    if table.device.type == "cpu" and n_bytes >= HUGE_BYTES:
+        _C.advise_huge_pages(table, n_bytes, filled)
+    return table
+
+
 def workspace(n_bytes: int, device: torch.device) -> Tensor:
-    return torch.empty(n_bytes, dtype=torch.uint8, device=device) if n_bytes else _NOTHING
+    return in_huge_pages(torch.empty(n_bytes, dtype=torch.uint8, device=device)) if n_bytes else _NOTHING
 
 
 def call(name: str, device: torch.device, *args: Any) -> Any:

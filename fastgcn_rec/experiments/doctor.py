@@ -6,14 +6,18 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from .. import _C
 from ..core.graph import Graph
+from ..core.native import HUGE_BYTES
 from ..ops.propagate import propagate
 from .devices import cuda_state
+
+_HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
 def examine() -> tuple[list[str], bool]:
@@ -26,6 +30,7 @@ def examine() -> tuple[list[str], bool]:
         f"instruction set: {_C.isa_level()} in use, {', '.join(info['isa_levels'])} usable here"
         + (f" (FASTGCN_REC_ISA={override})" if override else "; FASTGCN_REC_ISA overrides"),
         f"threads: {torch.get_num_threads()} (torch.set_num_threads or OMP_NUM_THREADS)",
+        f"huge pages: {_huge_pages()}",
         f"CUDA: {cuda_state()}",
     ]
     for module, extra, use in (
@@ -38,6 +43,18 @@ def examine() -> tuple[list[str], bool]:
     wrong = _self_test()
     out.append(f"self-test: {wrong or 'passed'}")
     return out, wrong is None
+
+
+def _huge_pages() -> str:
+    """Whether large tables get them."""
+    try:
+        text = _HUGE_PAGES.read_text()
+    except OSError:
+        return "this system has none"
+    mode = text.partition("[")[2].partition("]")[0]
+    if mode == "never":
+        return f"never, says {_HUGE_PAGES}; hops over tables beyond the caches are faster with 'madvise' there"
+    return f"{mode}; tables of {HUGE_BYTES >> 20} MiB or more ask for them"
 
 
 def _version(module: str) -> str | None:

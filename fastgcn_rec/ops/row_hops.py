@@ -104,7 +104,9 @@ class _Side:
     def layer(self, width: int) -> Tensor:
         """[n, width], of which each half-hop that computes this side writes the own rows."""
         if width not in self._layers:
-            self._layers[width] = torch.empty(self.n, width, dtype=self.dtype, device=self.slot.device)
+            self._layers[width] = native.in_huge_pages(
+                torch.empty(self.n, width, dtype=self.dtype, device=self.slot.device)
+            )
         return self._layers[width]
 
     def of(self, table: Tensor) -> Tensor:
@@ -162,8 +164,9 @@ class RowHops:
     def panel(self, table: Tensor) -> Panel:
         """These columns of own rows, [own rows, width], with moments of zero."""
         stored = self.hops > 0 and self.storage != table.dtype
-        shadow = torch.empty_like(table, dtype=self.storage) if stored else None
-        panel = Panel(table, torch.zeros_like(table), torch.zeros_like(table), shadow)
+        shadow = native.in_huge_pages(torch.empty_like(table, dtype=self.storage)) if stored else None
+        exp_avg, exp_avg_sq = (native.in_huge_pages(torch.empty_like(table)).zero_() for _ in range(2))
+        panel = Panel(native.in_huge_pages(table, filled=True), exp_avg, exp_avg_sq, shadow)
         self.refresh(panel)
         return panel
 
@@ -221,7 +224,7 @@ class RowHops:
         """[own rows, width] of z."""
         if self.hops == 0:
             return (self.alphas[0] * panel.table).to(self.storage)
-        out = torch.empty_like(panel.table, dtype=self.storage)
+        out = native.in_huge_pages(torch.empty_like(panel.table, dtype=self.storage))
         for side in self.sides:
             self._hop(side, self._last_forward(side, panel), None, side.of(out))
         return out

@@ -153,7 +153,10 @@ class TrainStep:
         self.negative_weight, self.item_bias = negative_weight, item_bias
         self.margin = margin if loss == "max_margin" else 0.0
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
-        self.exp_avg, self.exp_avg_sq = torch.zeros_like(self.embedding), torch.zeros_like(self.embedding)
+        native.in_huge_pages(self.embedding, filled=True)
+        self.exp_avg, self.exp_avg_sq = (
+            native.in_huge_pages(torch.empty_like(self.embedding)).zero_() for _ in range(2)
+        )
         self._lr = torch.full((), lr, dtype=torch.float64, device=embedding.device)
         self._next_step = torch.ones((), dtype=torch.int64, device=embedding.device)
         self._last_lr = lr
@@ -162,7 +165,7 @@ class TrainStep:
         self._code = native.DTYPE_CODE[self._storage]
         self._shadow = None
         if storage == torch.bfloat16 and len(self.alphas) > 1:
-            self._shadow = torch.empty_like(self.embedding, dtype=storage)
+            self._shadow = native.in_huge_pages(torch.empty_like(self.embedding, dtype=storage))
             self.refresh()
         self._workspace = native.workspace(0, embedding.device)
         self._outgrown: list[Tensor] = []
