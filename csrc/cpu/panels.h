@@ -27,20 +27,30 @@ struct ScaledRow {
   acc_t<T> factor;
 };
 
+// The rows of a panel, as kernels take them: null beyond n.
+template <class T>
+struct PanelRows {
+  const T* rows[panel];
+  acc_t<T> factors[panel];
+
+  template <class Row>
+  PanelRows(int64_t p, int64_t n, const Row& row) {
+    for (int64_t i = 0; i < panel; ++i) {
+      const int64_t j = p * panel + i;
+      const ScaledRow<T> from = j < n ? row(j) : ScaledRow<T>{nullptr, 0};
+      rows[i] = from.x;
+      factors[i] = from.factor;
+    }
+  }
+};
+
 // out = the n rows that row(j) -> ScaledRow gives, in panels; places beyond n hold zeros.
 template <class T, class Row>
 void pack_panels(int64_t n, int64_t dim, const Row& row, acc_t<T>* out, int threads) {
   parallel_for(panels(n), panel * dim, threads, [&](int64_t begin, int64_t end) {
     for (int64_t p = begin; p < end; ++p) {
-      const T* rows[panel];
-      acc_t<T> factors[panel];
-      for (int64_t i = 0; i < panel; ++i) {
-        const int64_t j = p * panel + i;
-        const ScaledRow<T> from = j < n ? row(j) : ScaledRow<T>{nullptr, 0};
-        rows[i] = from.x;
-        factors[i] = from.factor;
-      }
-      kernels<T>().pack(rows, factors, panel, dim, out + p * dim * panel);
+      const PanelRows<T> from(p, n, row);
+      kernels<T>().pack(from.rows, from.factors, panel, dim, out + p * dim * panel);
     }
   });
 }

@@ -88,7 +88,8 @@ class Retriever {
           score_few(q, n, first, n_packed);
           continue;
         }
-        if (q == 0 || n_packed < job_.n_candidates) pack(first, n_packed, s_.packed, threads_);
+        if (q == 0 || n_packed < job_.n_candidates)
+          pack_panels<T>(n_packed, job_.dim, rows_from(first), s_.packed, threads_);
         score(q, n, first, n_packed);
       }
       finish(n, ids + q * job_.k, scores + q * job_.k);
@@ -119,18 +120,27 @@ class Retriever {
     });
   }
 
-  void pack(int64_t first, int64_t n, T* packed, int threads) const {
-    const auto row = [&](int64_t j) {
+  auto rows_from(int64_t first) const {
+    return [this, first](int64_t j) {
       const T* x = job_.items + item_at(first + j) * job_.dim;
       return ScaledRow<T>{x, job_.cosine ? inverse_norm(x, job_.dim) : T(1)};
     };
-    pack_panels<T>(n, job_.dim, row, packed, threads);
+  }
+
+  // Of n items from position `first` on, asks for what a panel is packed from: it is read in blocks across rows, which
+  // processors do not foresee.
+  void fetch(int64_t first, int64_t n) const {
+    for (int64_t j = first; j < first + n; ++j) {
+      const char* x = reinterpret_cast<const char*>(job_.items + item_at(j) * job_.dim);
+      for (int64_t at = 0; at < job_.dim * static_cast<int64_t>(sizeof(T)); at += 64) __builtin_prefetch(x + at);
+    }
   }
 
   const T* vectors(int64_t q) const { return job_.cosine ? s_.unit : job_.queries + q * job_.dim; }
 
   // A panel is packed, multiplied and forgotten while it is in a core's nearest cache.
   void score_few(int64_t q, int64_t n, int64_t first, int64_t n_packed) {
+    constexpr int64_t ahead = 1;     // panels
     constexpr int64_t stretch = 64;  // panels after which an interrupt is looked for
     const int64_t share = (panels(n_packed) + few_chunks - 1) / few_chunks,
                   chunks = (panels(n_packed) + share - 1) / share;
@@ -138,9 +148,15 @@ class Retriever {
       T* packed = s_.packed + chunk * job_.dim * panel;
       for (int64_t p = chunk * share; p < std::min(panels(n_packed), (chunk + 1) * share); ++p) {
         if (p % stretch == stretch - 1 && interrupted()) return;
-        pack(first + p * panel, std::min(panel, n_packed - p * panel), packed, 1);
-        dense_kernels<T>().gemm(n, panel, job_.dim, vectors(q), job_.dim, 1, packed, panel, s_.few + p * panel,
-                                s_.few_ld, false);
+        fetch(first + (p + ahead) * panel, std::min(panel, n_packed - (p + ahead) * panel));
+        T* scores = s_.few + p * panel;
+        if (n <= row_dots_queries) {
+          const PanelRows<T> rows(p, n_packed, rows_from(first));
+          dense_kernels<T>().row_dots(rows.rows, rows.factors, panel, job_.dim, vectors(q), n, scores, s_.few_ld);
+        } else {
+          pack_panels<T>(std::min(panel, n_packed - p * panel), job_.dim, rows_from(first + p * panel), packed, 1);
+          dense_kernels<T>().gemm(n, panel, job_.dim, vectors(q), job_.dim, 1, packed, panel, scores, s_.few_ld, false);
+        }
       }
     };
     parallel_for(chunks, share * panel * job_.dim * (n + 1), threads_, [&](int64_t begin, int64_t end) {

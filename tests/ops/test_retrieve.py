@@ -257,6 +257,27 @@ def test_every_isa_level_agrees():
 
 
 @on_the_cpu
+@pytest.mark.parametrize("dim", [1, 16, 40, 67])
+def test_few_queries_have_the_bits_of_many_at_every_level(dim):
+    from fastgcn_rec import _C
+
+    best = _C.isa_level()
+    generator = torch.Generator().manual_seed(dim)
+    queries, items = (torch.randn(n, dim, generator=generator, dtype=torch.float64) for n in (60, 1003))
+    try:
+        for level in _C.build_info()["isa_levels"]:
+            _C.select_isa_level(level)
+            for dtype, metric in itertools.product(DTYPES, ("dot", "cosine")):
+                of, among = queries.to(dtype), items.to(dtype)
+                whole = retrieve(of, among, 20, metric=metric)
+                for n in (1, 2, 3, 4, 5):
+                    few = retrieve(of[:n], among, 20, metric=metric)
+                    assert_equal(few, (whole.ids[:n], whole.scores[:n].double()))
+    finally:
+        _C.select_isa_level(best)
+
+
+@on_the_cpu
 def test_errors_name_the_rule_and_both_values():
     queries, items = torch.ones(2, 3), torch.ones(4, 3)
     cases = [

@@ -54,17 +54,47 @@ void axpy(acc_t<T>* y, acc_t<T> a, const T* x, int64_t n) {
   for (; i < n; ++i) y[i] += a * load_one(x[i]);
 }
 
+template <int bytes>
+struct LaneOf {
+  using I = int32_t;
+};
+template <>
+struct LaneOf<8> {
+  using I = int64_t;
+};
+template <int bytes>
+using Lane = typename LaneOf<bytes>::I;
+
+// Which lanes of two vectors, one behind the other, make the two that a round of the transpose leaves; in memory, since
+// a compiler may put vectors together lane by lane where they are used.
+template <class Lanes, int w>
+struct Rounds {
+  static constexpr int bytes = sizeof(Lanes) / w;
+  struct Round {
+    Lane<bytes> low[w], high[w];
+  };
+  Round of[4];  // as many as w has bits
+
+  constexpr Rounds() : of{} {
+    for (int r = 0, bit = 1; bit < w; ++r, bit *= 2) {
+      for (int l = 0; l < w; ++l) {
+        of[r].low[l] = l & bit ? w + l - bit : l;
+        of[r].high[l] = l & bit ? w + l : l + bit;
+      }
+    }
+  }
+};
+
 // The transpose of w vectors of w lanes, in place: round by round one bit of the number of the vector changes places
 // with that of the lane.
 template <class V, int w>
 FGR_INLINE void transpose(V* rows) {
+  using Lanes = decltype(rows[0] < rows[0]);
+  static constexpr Rounds<Lanes, w> rounds;
 #pragma GCC unroll 8
-  for (int bit = 1; bit < w; bit *= 2) {
-    decltype(rows[0] < rows[0]) low, high;
-    for (int l = 0; l < w; ++l) {
-      low[l] = l & bit ? w + l - bit : l;
-      high[l] = l & bit ? w + l : l + bit;
-    }
+  for (int r = 0; 1 << r < w; ++r) {
+    const int bit = 1 << r;
+    const Lanes low = load_raw<Lanes>(rounds.of[r].low), high = load_raw<Lanes>(rounds.of[r].high);
 #pragma GCC unroll 16
     for (int i = 0; i < w; ++i) {
       if (i & bit) continue;
@@ -96,6 +126,46 @@ void pack(const T* const* rows, const acc_t<T>* factors, int64_t n, int64_t dim,
         out[c * n + j + i] = rows[j + i] != nullptr ? factors[j + i] * load_one(rows[j + i][c]) : acc_t<T>(0);
       }
     }
+  }
+}
+
+// out[q * ld + i] = <queries[q], factors[i] * rows[i]> of as many rows as there are lanes: transposed in registers, so
+// that each lane adds up a row's products in their order, as gemm does.
+template <class A, int Q>
+inline void row_dots_block(const A* const* rows, const A* factors, int64_t dim, const A* queries, A* out, int64_t ld) {
+  constexpr int w = lanes<A>;
+  Vec<A> acc[Q] = {};
+  const auto add = [&](Vec<A> column, int64_t c) {
+#pragma GCC unroll 4
+    for (int q = 0; q < Q; ++q) acc[q] += queries[q * dim + c] * column;
+  };
+  int64_t c = 0;
+  for (; c + w <= dim; c += w) {
+    Vec<A> block[w];
+#pragma GCC unroll 16
+    for (int i = 0; i < w; ++i) block[i] = rows[i] != nullptr ? factors[i] * load_vec(rows[i] + c) : (Vec<A>){};
+    transpose<Vec<A>, w>(block);
+#pragma GCC unroll 16
+    for (int i = 0; i < w; ++i) add(block[i], c + i);
+  }
+  for (; c < dim; ++c) {
+    A column[w];
+    for (int i = 0; i < w; ++i) column[i] = rows[i] != nullptr ? factors[i] * rows[i][c] : A(0);
+    add(load_vec(column), c);
+  }
+#pragma GCC unroll 4
+  for (int q = 0; q < Q; ++q) store_vec(out + q * ld, acc[q]);
+}
+
+template <class A>
+void row_dots(const A* const* rows, const A* factors, int64_t n, int64_t dim, const A* queries, int64_t n_queries,
+              A* out, int64_t ld) {
+  for (int64_t i = 0; i < n; i += lanes<A>) {
+    const auto block = [&](auto kernel) { kernel(rows + i, factors + i, dim, queries, out + i, ld); };
+    if (n_queries == 1) block(row_dots_block<A, 1>);
+    if (n_queries == 2) block(row_dots_block<A, 2>);
+    if (n_queries == 3) block(row_dots_block<A, 3>);
+    if (n_queries == 4) block(row_dots_block<A, 4>);
   }
 }
 

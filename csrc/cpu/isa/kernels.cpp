@@ -11,7 +11,7 @@ template <class T>
 constexpr fgr::cpu::Kernels<T> sparse_table{&hop<T, T>,     &hop<T, acc_t<T>>, &adam_hop<T>, &dot<T>,
                                             &panel_dots<T>, &axpy<T>,          &pack<T>};
 template <class A>
-constexpr fgr::cpu::DenseKernels<A> dense_table{&gemm<A>, &exp_row, &not_below<A>, &adam<A>};
+constexpr fgr::cpu::DenseKernels<A> dense_table{&gemm<A>, &row_dots<A>, &exp_row, &not_below<A>, &adam<A>};
 
 }  // namespace
 

@@ -66,11 +66,18 @@ struct Kernels {
   void (*pack)(const T* const* rows, const acc_t<T>* factors, int64_t n, int64_t dim, acc_t<T>* out);
 };
 
+constexpr int64_t row_dots_queries = 4;
+
 template <class A>
 struct DenseKernels {  // A = float, double
   // C [m, n] (+)= A [m, k] B [k, n]; element (i, p) of A at a[i * a_row + p * a_col], B and C row-major with ldb, ldc.
   void (*gemm)(int64_t m, int64_t n, int64_t k, const A* a, int64_t a_row, int64_t a_col, const A* b, int64_t ldb, A* c,
                int64_t ldc, bool accumulate);
+  // out[q * ld + i] = <queries[q], factors[i] * rows[i]>, each sum in the order of gemm's, for n rows, a multiple of
+  // the lanes (a null row: zeros), and row_dots_queries queries [n_queries, dim] or fewer: packing rows for these would
+  // cost more.
+  void (*row_dots)(const A* const* rows, const A* factors, int64_t n, int64_t dim, const A* queries, int64_t n_queries,
+                   A* out, int64_t ld);
   // x[i] = exp(scale * (x[i] - max x)); returns sum of the results, *max is set.
   A (*exp_row)(A* x, int64_t n, A scale, A* max);
   // The i with !(x[i] < bound), ascending, into out [n]: a NaN on either side counts. Returns how many.
