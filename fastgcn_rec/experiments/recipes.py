@@ -288,7 +288,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "ials": Recipe(
         "IALS",
-        {"embedding_dim": 128, "unobserved_weight": 0.003, "regularization": 0.01, "iterations": 8},
+        {"embedding_dim": 128, "unobserved_weight": 0.01, "regularization": 0.003, "iterations": 8},
         None,
         "chosen on held-out edges of gowalla",
     ),
