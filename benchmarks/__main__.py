@@ -35,6 +35,7 @@ CASES = (
     "reading",
     "call",
     "ranks",
+    "als",
 )
 
 

@@ -32,6 +32,7 @@
 #include "fgr/propagate.h"
 #include "fgr/random_walk.h"
 #include "fgr/retrieve.h"
+#include "fgr/ridge_rows.h"
 #include "fgr/row_step.h"
 #include "fgr/sample.h"
 #include "fgr/scatter_rows.h"

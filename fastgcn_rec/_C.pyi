@@ -119,6 +119,17 @@ def nearest_rows(
     total: Address,
     threads: int,
 ) -> None: ...
+def ridge_rows(
+    g: Graph,
+    target: Address,
+    v: Address,
+    dim: int,
+    base: Address,
+    ridge: Address,
+    block: int,
+    x: Address,
+    threads: int,
+) -> int: ...
 
 class IntegerTable:
     def __init__(self) -> None: ...

@@ -20,6 +20,7 @@ from .core.native import __version__ as __version__
 from .features import Features as Features
 from .features import guess_columns as guess_columns
 from .models import EASE as EASE
+from .models import IALS as IALS
 from .models import MF as MF
 from .models import NGCF as NGCF
 from .models import SLIM as SLIM

@@ -70,6 +70,10 @@ MADE = {
     "GraphFilter response": lambda data: fgr.GraphFilter(
         data, rank=4, response="sharpened", ideal_power=0.3, response_power=0.2
     ),
+    "IALS": lambda data: fgr.IALS(data, 8, unobserved_weight=0.1, iterations=3),
+    "IALS subspace": lambda data: fgr.IALS(
+        data, 33, unobserved_weight=0.1, iterations=3, solver="subspace", block_size=16
+    ),
     "ItemKNN": lambda data: fgr.ItemKNN(data, 10),
     "ItemKNN jaccard": lambda data: fgr.ItemKNN(data, 10, "jaccard", 1.0),
     "ItemKNN sapling": lambda data: fgr.ItemKNN(data, 10, "sapling"),

@@ -72,6 +72,9 @@ void test_data();
 // Lines of text to columns and numbers.
 void test_text_lines();
 
+// Ridge regressions of rows.
+void test_ridge_rows();
+
 // The sparse factor of an inverse.
 void test_sparse_inverse();
 

@@ -250,6 +250,7 @@ void test_threads() {
   add_ranking(in, kernels);
   add_data(kernels);
   add_inverse(in, kernels);
+  add_ridge(in, kernels);
   for (const auto& [name, kernel] : kernels) test_kernel(name, kernel);
   test_calls_side_by_side(kernels);
 }

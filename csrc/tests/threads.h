@@ -71,4 +71,7 @@ void add_data(Kernels& kernels);
 // Of sparse_inverse.cpp.
 void add_inverse(Inputs& in, Kernels& kernels);
 
+// Of ridge_rows.cpp.
+void add_ridge(Inputs& in, Kernels& kernels);
+
 }  // namespace fgr::tests

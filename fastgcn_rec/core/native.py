@@ -148,6 +148,13 @@ def slim(native_graph: Any, l1: float, l2: float, tolerance: float, neighbours: 
     return _C.Slim(native_graph, l1, l2, tolerance, neighbours, most_sweeps, threads())
 
 
+def ridge_rows(
+    native_rows: Any, target: Tensor | None, v: Tensor, base: Tensor, ridge: Tensor, block: int, x: Tensor
+) -> int:
+    """csrc/include/fgr/ridge_rows.h; on the CPU."""
+    return _C.ridge_rows(native_rows, target, v, v.shape[1], base, ridge, block, x, threads())
+
+
 def gram_sizes(native_graph: Any, most: int, sizes: Tensor) -> None:
     """This and the next three: csrc/include/fgr/sparse_inverse.h; on the CPU."""
     _C.gram_sizes(native_graph, most, sizes, threads())

@@ -4,6 +4,7 @@ from .base import Recommender
 from .blend import Blend
 from .ease import EASE
 from .graph_filter import GraphFilter
+from .ials import IALS
 from .item_item import ItemItem
 from .lightgcn import LightGCN
 from .mf import MF
@@ -16,6 +17,7 @@ from .sparse_ease import SparseEASE
 
 __all__ = [
     "EASE",
+    "IALS",
     "MF",
     "NGCF",
     "SLIM",

@@ -59,12 +59,7 @@ class ItemItem(Recommender):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Recommender:
         """Moves to devices; the numbers keep the dtype that they were made in, whatever ``double()`` and the like ask for."""
-
-        def kept(t: Tensor) -> Tensor:
-            example = fn(t.new_empty(0))
-            return fn(t) if example.dtype == t.dtype else t.to(example.device)
-
-        return super()._apply(kept, recurse)
+        return super()._apply(in_own_dtype(fn), recurse)
 
     def _make(self) -> State:
         """The tensors that ``score_rows`` needs, on the graph's device."""
@@ -113,6 +108,16 @@ class ItemItem(Recommender):
 
     def get_embedding(self) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__} scores by items and has no vectors; use scorer()")
+
+
+def in_own_dtype(fn: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """What ``fn``, which a module applies to its tensors, does but to their dtype."""
+
+    def kept(t: Tensor) -> Tensor:
+        example = fn(t.new_empty(0))
+        return fn(t) if example.dtype == t.dtype else t.to(example.device)
+
+    return kept
 
 
 def check_finite(who: str, made: State, options: Mapping[str, Any]) -> None:

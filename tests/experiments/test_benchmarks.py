@@ -39,7 +39,7 @@ def benchmarks(*arguments):
     [
         pytest.param(["sampler", "ppr"], id="two"),
         pytest.param(
-            ["propagate", "step", "dense", "loss", "sampler", "negatives", "adam", "graph", "topk", "ppr", "walks", "pinsage", "call"],
+            ["propagate", "step", "dense", "loss", "sampler", "negatives", "adam", "graph", "topk", "ppr", "walks", "pinsage", "call", "als"],
             id="every",
             marks=pytest.mark.slow,
         ),

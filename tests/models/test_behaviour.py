@@ -22,7 +22,7 @@ from fastgcn_rec.experiments.recipes import RECIPES
 every = pytest.mark.parametrize("kind", EVERY)
 every_ranker = pytest.mark.parametrize("kind", [*EVERY, *OF_RECIPES, *FOREIGN])
 BY_ROWS = [
-    kind for kind in MADE if kind.split()[0] not in ("Popularity", "Blend")
+    kind for kind in MADE if kind.split()[0] not in ("Popularity", "Blend", "IALS")
 ]  # which score a user by the row of his items
 
 

@@ -10,6 +10,7 @@ from every_model import pinsage, small_data
 
 from fastgcn_rec import (
     EASE,
+    IALS,
     MF,
     NGCF,
     SLIM,
@@ -49,6 +50,7 @@ SETTINGS = {
     "GraphFilter": lambda data: GraphFilter(
         data, rank=INT, ideal=FLOAT, polynomial=np.array([1, 2], np.float32), user_power=FLOAT, item_power=FLOAT, ideal_power=FLOAT, seed=INT
     ),
+    "IALS": lambda data: IALS(data, INT, unobserved_weight=FLOAT, regularization=FLOAT, iterations=INT, exponent=FLOAT, block_size=INT, init_std=FLOAT, seed=INT),
     "ItemKNN": lambda data: ItemKNN(data, INT, shrinkage=FLOAT),
     "ItemKNN bm25": lambda data: ItemKNN(data, INT, "bm25", k1=FLOAT, b=torch.tensor(0.5)),
     "UserKNN": lambda data: UserKNN(data, INT, shrinkage=FLOAT, k1=FLOAT, b=FLOAT),
@@ -96,6 +98,8 @@ def test_samplers_take_numpys_numbers_too():
         (lambda data: pinsage(data, top=2.5), "PinSAGE: top must be an int, got 2.5"),
         (lambda data: EASE(data, reg="5"), "EASE: reg must be a number, got str"),
         (lambda data: GraphFilter(data, rank=2.0), "GraphFilter: rank must be an int, got 2.0"),
+        (lambda data: IALS(data, 2.5), "IALS: embedding_dim must be an int, got 2.5"),
+        (lambda data: IALS(data, unobserved_weight="x"), "IALS: unobserved_weight must be a number, got str"),
         (lambda data: ItemKNN(data, 2.5), "ItemKNN: neighbours must be an int, got 2.5"),
         (lambda data: UserKNN(data, k1="x"), "UserKNN: k1 must be a number, got str"),
         (lambda data: SLIM(data, l1=None), "SLIM: l1 must be a number, got NoneType"),

@@ -174,7 +174,7 @@ def test_a_checkpoint_of_other_weights_is_refused(splits, tmp_path):
         fit(LightGCN(weighted(data, 1).graph(), 4, 1), data, checkpoint=file, **QUICK)
 
 
-@pytest.mark.parametrize("kind", ["EASE", "GraphFilter", "ItemKNN", "RP3beta", "SparseEASE", "SLIM", "UserKNN"])
+@pytest.mark.parametrize("kind", ["EASE", "GraphFilter", "IALS", "ItemKNN", "RP3beta", "SparseEASE", "SLIM", "UserKNN"])
 def test_models_without_training_are_made_with_weights(splits, kind):
     users = torch.arange(60)
     assert not torch.equal(*(EVERY[kind](data).scorer()(users) for data in (splits[0], weighted(splits[0]))))

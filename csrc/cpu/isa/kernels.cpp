@@ -4,6 +4,7 @@
 #include "cpu/isa/dense.h"
 #include "cpu/isa/hop.h"
 #include "cpu/isa/random.h"
+#include "cpu/isa/ridge.h"
 
 namespace {
 
@@ -23,8 +24,9 @@ constexpr fgr::cpu::DenseKernels<A> dense_table{&gemm<A>, &row_dots<A>, &exp_row
 namespace fgr::cpu {
 
 const Level& FGR_CONCAT(level_, FGR_ISA_LEVEL)() {
-  static constexpr Level table{FGR_STRING(FGR_ISA_LEVEL), sparse_table<float>, sparse_table<double>, sparse_table<bf16>,
-                               dense_table<float>,        dense_table<double>, &random_pairs};
+  static constexpr Level table{
+      FGR_STRING(FGR_ISA_LEVEL), sparse_table<float>, sparse_table<double>, sparse_table<bf16>,
+      dense_table<float>,        dense_table<double>, &random_pairs,        {&ridge, &subtract_scores}};
   return table;
 }
 

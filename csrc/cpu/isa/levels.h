@@ -88,6 +88,33 @@ struct DenseKernels {  // A = float, double
 // The counter-based draws (seed, stream, first + i, draw) of elements i in [0, n), n a multiple of 16.
 using RandomPairs = void (*)(uint64_t seed, Stream stream, uint64_t first, uint32_t draw, int n, RandomPair* out);
 
+// x [m] = (D + sum_j w_j v_j v_j^T)^-1 sum_j w_j t_j v_j of n rows v_j, or a step to it: see ridge_rows.h.
+struct RidgeSystem {
+  const float* const* rows = nullptr;  // [n] v_j
+  const float* root = nullptr;         // [n] sqrt(w_j), or null: 1
+  const float* target = nullptr;       // [n] t_j; of a step t_j - <v_j, x>
+  const float* diagonal = nullptr;     // [m] D > 0
+  int64_t n = 0, m = 0;                // m: a multiple of ridge_unit
+  bool step = false;                   // x is read, and moved to the minimum; then n >= m
+  float* x = nullptr;
+  float* moved = nullptr;  // [m] of a step: by how much
+  float* space = nullptr;  // ridge_space(n, m) of them
+};
+constexpr int64_t ridge_unit = 16;    // columns of a system come in units
+constexpr int64_t ridge_panel = 32;   // of a matrix that lies row by row
+constexpr int64_t ridge_depth = 128;  // rows v_j that are packed at a time
+constexpr int64_t ridge_wide(int64_t m) { return (m + ridge_panel - 1) / ridge_panel * ridge_panel; }
+constexpr int64_t ridge_space(int64_t n, int64_t m) {
+  return ridge_wide(m) * (m > ridge_depth ? m : ridge_depth) + ridge_wide(m) * m + 3 * m + n;
+}
+
+struct RidgeKernels {
+  // Whether the matrix was positive definite; else x is undefined.
+  bool (*solve)(const RidgeSystem& system);
+  // out[j] -= <rows[j], x> over m columns, a multiple of ridge_unit
+  void (*subtract_scores)(const float* const* rows, const float* x, int64_t n, int64_t m, float* out);
+};
+
 struct Level {
   const char* name;
   Kernels<float> f32;
@@ -96,6 +123,7 @@ struct Level {
   DenseKernels<float> dense_f32;
   DenseKernels<double> dense_f64;
   RandomPairs random_pairs;
+  RidgeKernels ridge;
 };
 
 const Level& level_baseline();  // any x86-64, or any other processor
