@@ -8,8 +8,8 @@
 namespace {
 
 template <class T>
-constexpr fgr::cpu::Kernels<T> sparse_table{&hop<T, T>,     &hop<T, acc_t<T>>, &adam_hop<T>, &dot<T>,
-                                            &panel_dots<T>, &axpy<T>,          &pack<T>};
+constexpr fgr::cpu::Kernels<T> sparse_table{&hop<T, T>,     &hop<T, acc_t<T>>, &adam_hop<T>,      &dot<T>,
+                                            &panel_dots<T>, &axpy<T>,          &weighted_rows<T>, &pack<T>};
 template <class A>
 constexpr fgr::cpu::DenseKernels<A> dense_table{&gemm<A>, &exp_row, &not_below<A>, &adam<A>};
 
@@ -23,8 +23,9 @@ constexpr fgr::cpu::DenseKernels<A> dense_table{&gemm<A>, &exp_row, &not_below<A
 namespace fgr::cpu {
 
 const Level& FGR_CONCAT(level_, FGR_ISA_LEVEL)() {
-  static constexpr Level table{FGR_STRING(FGR_ISA_LEVEL), sparse_table<float>, sparse_table<double>, sparse_table<bf16>,
-                               dense_table<float>,        dense_table<double>, &random_pairs};
+  static constexpr Level table{
+      FGR_STRING(FGR_ISA_LEVEL), sparse_table<float>, sparse_table<double>, sparse_table<bf16>,
+      dense_table<float>,        dense_table<double>, &random_pairs,        &permutation_steps};
   return table;
 }
 
