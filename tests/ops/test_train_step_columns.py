@@ -136,16 +136,17 @@ def test_what_is_sent_are_the_rows_of_the_batch_and_the_panels_of_the_ridge(devi
     users, items = batch[0].unique(), torch.cat([batch[1], batch[2].flatten()]).unique()
     rows = min(64 * 4, graph.n_nodes) if native.runs_cuda(graph.device) else len(users) + len(items)
 
-    def sent(world, reg):
+    def sent(world, reg, alphas=(0.5, 0.5), optimizer="adam"):
         columns = Columns(world, 64)
-        step = TrainStep(
-            graph, columns.own(table_of(graph, 64, torch.float32).to(device)), [0.5, 0.5], reg=reg, columns=columns
-        )
+        own = columns.own(table_of(graph, 64, torch.float32).to(device))
+        step = TrainStep(graph, own, list(alphas), reg=reg, columns=columns, optimizer=optimizer)
         step(*batch)
         return world.sent
 
     assert on_threads(4, lambda world: sent(world, 0.0)) == [3 * rows * 16 * 4] * 4
     assert on_threads(4, lambda world: sent(world, 0.1)) == [3 * (rows * 16 * 4 + 8)] * 4
+    assert on_threads(4, lambda world: sent(world, 0.0, [1.0], "sgd")) == [3 * rows * 16 * 4] * 4
+    assert on_threads(4, lambda world: sent(world, 0.0, [1.0], "adagrad")) == [3 * rows * (16 * 4 + 8)] * 4
 
 
 @on_the_cpu
