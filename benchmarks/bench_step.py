@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 import torch
 
-from fastgcn_rec import Adam, TrainStep, bpr_loss, l2_loss, propagate, sample_batch, softmax_loss
+from fastgcn_rec import Adam, Graph, TrainStep, bpr_loss, l2_loss, propagate, sample_batch, softmax_loss
 
 from . import peers
 from .harness import Comparison, Contender, Settings, on_first_call
@@ -26,10 +27,12 @@ class Job:
         self.n_neg = 0 if loss == "softmax" else 1
         self.batch = sample_batch(self.graph, BATCH, self.n_neg, seed=1)  # what the peers get, drawn beforehand
 
-    def fused(self, storage: torch.dtype | None = None) -> Callable[[], Tensor]:
+    def fused(
+        self, storage: torch.dtype | None = None, optimizer: Literal["adam", "lazy_adam", "adagrad", "sgd"] = "adam"
+    ) -> Callable[[], Tensor]:
         """Ours, sampling included, with the number of the step on the device, so that a graph can go on."""
         step = TrainStep(
-            self.graph, self.start.clone(), self.alphas, loss=self.loss, temperature=TEMPERATURE, reg=REG, lr=LR, storage=storage
+            self.graph, self.start.clone(), self.alphas, loss=self.loss, temperature=TEMPERATURE, reg=REG, lr=LR, storage=storage, optimizer=optimizer,
         )  # fmt: skip
 
         device = self.start.device
@@ -145,6 +148,7 @@ def comparisons(settings: Settings) -> Iterator[Comparison]:
         contenders = [Contender(name, on_first_call(make), dtype) for (name, dtype), make in makers.items()]
         yield Comparison(f"step/{title}, batch {BATCH}", contenders, lambda job=job: job.gate(csr))
     yield from _mf(settings)
+    yield from _optimizers(settings)
 
 
 def _mf(settings: Settings) -> Iterator[Comparison]:
@@ -180,3 +184,23 @@ def _mf(settings: Settings) -> Iterator[Comparison]:
     contenders = [Contender(f"ours, {steps} steps", epoch(fused)), Contender("torch", epoch(plain))]
     contenders.append(Contender("implicit BPR (SGD)", on_first_call(sgd)))
     yield Comparison("step/mf epoch", contenders, gate)
+
+
+def _optimizers(settings: Settings) -> Iterator[Comparison]:
+    """A step of matrix factorization by what moves the batch's rows alone, beside adam, which moves all."""
+    job = Job(settings, "bpr", 0)
+
+    def gate() -> None:
+        """Where every row is in every batch, lazy Adam is Adam."""
+        graph, tables = Graph.from_edges(range(8), range(8)), []
+        for optimizer in ("adam", "lazy_adam"):
+            tables.append(torch.linspace(-1, 1, 16 * 8).reshape(16, 8))
+            step = TrainStep(graph, tables[-1], optimizer=optimizer, reg=REG, lr=LR)
+            for t in range(3):
+                step(torch.arange(8), torch.arange(8), (torch.arange(8)[:, None] + t) % 8)
+        torch.testing.assert_close(*tables)
+
+    contenders = [
+        Contender(f"ours, {name}", job.fused(optimizer=name)) for name in ("lazy_adam", "adam", "adagrad", "sgd")
+    ]
+    yield Comparison(f"step/mf by optimizer, batch {BATCH}", contenders, gate)

@@ -46,6 +46,8 @@ class StepShare:
         grad: Address = None,
         user_rows: Address = None,
         item_rows: Address = None,
+        own_squares: Address = None,
+        squares: Address = None,
     ) -> None: ...
 
 class Retrieval:

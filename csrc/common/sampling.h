@@ -9,14 +9,11 @@ namespace fgr {
 // The r-th (from 0) item that is not in the sorted list seen[0, n_seen), r < n_items - n_seen.
 // Item seen[k] has seen[k] - k unseen items before it, so the answer is r + (number of k with seen[k] - k <= r).
 FGR_HOST_DEVICE int64_t nth_unseen(const int32_t* seen, int64_t n_seen, int64_t r) {
-  int64_t lo = 0, hi = n_seen;
-  while (lo < hi) {
-    const int64_t mid = lo + (hi - lo) / 2;
-    if (seen[mid] - mid <= r) {
-      lo = mid + 1;
-    } else {
-      hi = mid;
-    }
+  int64_t lo = 0;
+  for (int64_t n = n_seen; n > 0;) {  // without a branch that could be foretold wrongly
+    const int64_t half = (n + 1) / 2, mid = lo + half - 1;
+    lo += seen[mid] - mid <= r ? half : 0;
+    n -= half;
   }
   return r + lo;
 }
@@ -135,23 +132,36 @@ FGR_HOST_DEVICE int64_t row_of_edge(const int64_t* indptr, int64_t n_rows, int64
 // A pseudo-random permutation of [0, n), n >= 1, without a table: a six-round Feistel network on the smallest even
 // number of bits that holds n, walked until it lands in the range (Black & Rogaway 2002, "Ciphers with arbitrary finite
 // domains"). The walk ends: it follows a cycle that contains i itself; it takes fewer than four steps on average.
-FGR_HOST_DEVICE int64_t permute(uint64_t seed, uint64_t epoch, int64_t n, int64_t i) {
-  int half = 1;
-  while ((static_cast<uint64_t>(1) << (2 * half)) < static_cast<uint64_t>(n)) ++half;
-  const uint64_t mask = (static_cast<uint64_t>(1) << half) - 1;
-  uint64_t x = static_cast<uint64_t>(i);
-  do {
+struct Permutation {
+  uint64_t key, n, mask;
+  int half;
+
+  FGR_HOST_DEVICE Permutation(uint64_t seed, uint64_t epoch, int64_t size)
+      : key(seed ^ (epoch * 0x9E3779B97F4A7C15u)), n(static_cast<uint64_t>(size)), half(1) {
+    while ((static_cast<uint64_t>(1) << (2 * half)) < n) ++half;
+    mask = (static_cast<uint64_t>(1) << half) - 1;
+  }
+  // One step of the walk.
+  FGR_HOST_DEVICE uint64_t step(uint64_t x) const {
     uint64_t left = x >> half, right = x & mask;
     for (uint32_t round = 0; round < 6; ++round) {
       const uint64_t hi = (static_cast<uint64_t>(static_cast<uint32_t>(Stream::permutation)) << 32) | round;
-      const Philox4 f = philox4x32_10(seed ^ (epoch * 0x9E3779B97F4A7C15u), right, hi);
+      const Philox4 f = philox4x32_10(key, right, hi);
       const uint64_t next = left ^ (((static_cast<uint64_t>(f.v[1]) << 32) | f.v[0]) & mask);
       left = right;
       right = next;
     }
-    x = (left << half) | right;
-  } while (x >= static_cast<uint64_t>(n));
-  return static_cast<int64_t>(x);
+    return (left << half) | right;
+  }
+  FGR_HOST_DEVICE int64_t at(int64_t i) const {
+    uint64_t x = static_cast<uint64_t>(i);
+    do x = step(x);
+    while (x >= n);
+    return static_cast<int64_t>(x);
+  }
+};
+FGR_HOST_DEVICE int64_t permute(uint64_t seed, uint64_t epoch, int64_t n, int64_t i) {
+  return Permutation(seed, epoch, n).at(i);
 }
 
 struct UserItem {

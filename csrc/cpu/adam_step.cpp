@@ -9,12 +9,9 @@ namespace fgr::cpu {
 
 AdamScalars adam_scalars(const AdamOptions& o, double lr, int64_t step) {
   const double t = static_cast<double>(step);
-  return {o.beta1,
-          o.beta2,
-          o.eps,
-          o.weight_decay,
-          lr / (1 - std::pow(o.beta1, t)),
-          1 / std::sqrt(1 - std::pow(o.beta2, t))};
+  return {
+      o.beta1, o.beta2, o.eps, o.weight_decay, lr / (1 - std::pow(o.beta1, t)), 1 / std::sqrt(1 - std::pow(o.beta2, t)),
+      o.beta1, o.beta2};
 }
 
 template <class T>

@@ -26,8 +26,8 @@ void pair_loss(PairLoss kind, double margin, const T* user_emb, int64_t n_users,
       for (int64_t j = 0; j < m; ++j) valid += batch.takes(b, j);
       const A weight = valid > 0 ? inv_batch / static_cast<A>(valid) : A(0);
       const A s_pos = kernels<T>().dot(u, p, dim);
-      A* du = user_rows + b * dim;
-      for (int64_t c = 0; c < dim; ++c) du[c] = 0;
+      A* du = user_rows != nullptr ? user_rows + b * dim : nullptr;
+      for (int64_t c = 0; du != nullptr && c < dim; ++c) du[c] = 0;
       double sum = 0;
       A d_pos = 0;
       if (kind == PairLoss::binary) {
@@ -44,9 +44,9 @@ void pair_loss(PairLoss kind, double margin, const T* user_emb, int64_t n_users,
         sum += static_cast<double>(weight * pair_loss_at(kind, z));
         coef = weight * pair_slope_at(kind, z);
         if (kind != PairLoss::binary) d_pos -= coef;
-        kernels<T>().axpy(du, coef, n, dim);
+        if (du != nullptr) kernels<T>().axpy(du, coef, n, dim);
       }
-      kernels<T>().axpy(du, d_pos, p, dim);
+      if (du != nullptr) kernels<T>().axpy(du, d_pos, p, dim);
       pos_coef[b] = d_pos;
       row_loss[b] = sum;
     }

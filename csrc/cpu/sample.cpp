@@ -3,12 +3,86 @@
 #include <algorithm>
 #include <cstring>
 
+#include "cpu/isa/levels.h"
 #include "cpu/parallel.h"
 
 namespace fgr::cpu {
 namespace {
 
 constexpr int64_t draw_cost = 64;  // operations of a random number and of looking up what it chose
+constexpr int block = 16;          // samples whose random numbers are made together
+
+// positive_by_edge of t = first + (0 .. n), n <= block: the permutation's walk and the search for the row go on for all
+// of them at once, so that they wait for memory together.
+void positives_by_edge(const Csr& r, int64_t n_edges, uint64_t seed, int64_t first, int n, UserItem* out) {
+  const int64_t epoch = first / n_edges;
+  if ((first + n - 1) / n_edges != epoch) {
+    for (int i = 0; i < n; ++i) out[i] = positive_by_edge(r, n_edges, seed, first + i);
+    return;
+  }
+  const Permutation permutation(seed, static_cast<uint64_t>(epoch), n_edges);
+  uint64_t x[block] = {}, edge[block] = {};
+  int lane[block], walking = n;
+  for (int i = 0; i < n; ++i) {
+    x[i] = static_cast<uint64_t>(first + i - epoch * n_edges);
+    lane[i] = i;
+  }
+  while (walking > 0) {
+    level().permutation_steps(permutation, block, x);
+    int left = 0;
+    for (int i = 0; i < walking; ++i) {
+      if (x[i] < permutation.n) {
+        edge[lane[i]] = x[i];
+        __builtin_prefetch(r.indices + x[i]);
+      } else {
+        x[left] = x[i];
+        lane[left++] = lane[i];
+      }
+    }
+    walking = left;
+  }
+  int64_t row[block] = {};  // the largest whose edges do not begin behind the edge
+  for (int64_t rows = r.n_rows; rows > 1;) {
+    const int64_t half = rows / 2;
+    for (int i = 0; i < block; ++i) {
+      row[i] += r.indptr[row[i] + half] <= static_cast<int64_t>(edge[i]) ? half : 0;
+    }
+    rows -= half;
+  }
+  for (int i = 0; i < n; ++i) out[i] = {row[i], r.indices[edge[i]]};
+}
+
+// positive_by_user likewise.
+void positives_by_user(const Csr& r, const int32_t* active, int64_t n_active, uint64_t seed, int64_t first, int n,
+                       UserItem* out) {
+  RandomPair bits[2][block];
+  for (const uint32_t draw : {0u, 1u}) {
+    level().random_pairs(seed, Stream::positive, static_cast<uint64_t>(first), draw, block, bits[draw]);
+  }
+  for (int i = 0; i < n; ++i) {
+    const int64_t rank = uniform_below(bits[0][i].first, n_active);
+    out[i].user = active == nullptr ? rank : active[rank];
+  }
+  for (int i = 0; i < n; ++i) {
+    const int64_t begin = r.indptr[out[i].user], degree = r.indptr[out[i].user + 1] - begin;
+    out[i].item = begin + uniform_below(bits[1][i].first, degree);
+    __builtin_prefetch(r.indices + out[i].item);
+  }
+  for (int i = 0; i < n; ++i) out[i].item = r.indices[out[i].item];
+}
+
+// negative_item of the users of t = first + (0 .. n), n <= block, into every stride-th place of out.
+void negatives_of(const Csr& r, const UserItem* positives, uint64_t seed, int64_t first, uint32_t draw, int n,
+                  int64_t* out, int64_t stride) {
+  RandomPair bits[block];
+  level().random_pairs(seed, Stream::negative_of_batch, static_cast<uint64_t>(first), draw, block, bits);
+  for (int i = 0; i < n; ++i) {
+    const int64_t begin = r.indptr[positives[i].user], n_seen = r.indptr[positives[i].user + 1] - begin;
+    const int64_t n_unseen = r.n_cols - n_seen;
+    out[i * stride] =
+        n_unseen <= 0 ? -1 : nth_unseen(r.indices + begin, n_seen, uniform_below(bits[i].first, n_unseen));
+  }
+}
 
 }  // namespace
 
@@ -56,16 +130,21 @@ void sample_batch(const Csr& r, int64_t n_edges, BatchLaw law, const int32_t* ac
   check_ids("offset", offset, 1, 0, INT64_MAX - batch);
   const uint64_t key = static_cast<uint64_t>(*seed);
   const int64_t first = *offset;
-  parallel_for(batch, (8 + n_neg) * draw_cost, threads, [&](int64_t begin, int64_t end) {
-    for (int64_t b = begin; b < end; ++b) {
-      const int64_t t = first + b;
-      const UserItem p = law == BatchLaw::by_edge ? positive_by_edge(r, n_edges, key, t)
-                                                  : positive_by_user(r, active, n_active, key, t);
-      users[b] = p.user;
-      pos[b] = p.item;
+  parallel_for((batch + block - 1) / block, block * (8 + n_neg) * draw_cost, threads, [&](int64_t begin, int64_t end) {
+    for (int64_t b = begin * block; b < std::min(batch, end * block); b += block) {
+      const int n = static_cast<int>(std::min<int64_t>(block, batch - b));
+      UserItem p[block];
+      if (law == BatchLaw::by_edge) {
+        positives_by_edge(r, n_edges, key, first + b, n, p);
+      } else {
+        positives_by_user(r, active, n_active, key, first + b, n, p);
+      }
+      for (int i = 0; i < n; ++i) {
+        users[b + i] = p[i].user;
+        pos[b + i] = p[i].item;
+      }
       for (int64_t j = 0; j < n_neg; ++j) {
-        neg[b * n_neg + j] = negative_item(r, p.user, key, Stream::negative_of_batch, static_cast<uint64_t>(t),
-                                           static_cast<uint32_t>(j));
+        negatives_of(r, p, key, first + b, static_cast<uint32_t>(j), n, neg + b * n_neg + j, n_neg);
       }
     }
   });

@@ -1,89 +1,17 @@
 #include "fgr/train_step.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
-#include <cstring>
 #include <type_traits>
 
-#include "common/arena.h"
 #include "common/bf16.h"
 #include "cpu/hops.h"
-#include "cpu/panel_sums.h"
-#include "fgr/scatter_rows.h"
+#include "cpu/row_update.h"
+#include "cpu/step_space.h"
 #include "fgr/softmax_loss.h"
 
 namespace fgr::cpu {
 namespace {
-
-// What one step needs. Compact arrays hold one row per distinct node of the batch, in ascending order of nodes.
-template <class T>
-struct Space {
-  using A = acc_t<T>;
-  T* layer;         // [n_nodes, dim], from two hops on
-  int64_t* n_rows;  // [2] compact rows of users, which come first, and of all
-  int32_t* slot;    // [n_nodes] compact row of a node, or -1
-  int32_t* rows;    // [most] the node of a compact row, counted within its half
-  T* z;             // [most, dim] the compact rows of the model's output, where no others have columns of them
-  T* scaled_seed;   // [most, dim] T(left * dL/dz): what the first hop backwards gathers
-  A* seed;          // [most, dim] dL/dz
-  A* direct;        // [most, dim] the part of dL/dE that takes no hop: alphas[0] * seed + the ridge penalty's
-  int64_t *users, *pos, *neg;  // the batch, as compact rows
-  A *user_rows, *item_rows;    // [batch, whole_dim] what the losses give; item_rows: softmax only
-  A *pos_coef, *neg_coef;      // [batch], [batch, n_neg]
-  A* bias;                     // [batch] of the positives: softmax only
-  A* neg_rows;                 // [n_neg, whole_dim], shared negatives only
-  int32_t *order, *first;      // [batch positions], [most + 1]: the positions of a compact row, ascending
-  double* ridge;               // [panels]
-  double* ridge_blocks;        // [panel_blocks(most), panels]
-  char* loss_space;
-
-  int64_t bytes;
-
-  Space(void* workspace, int64_t n_nodes, int64_t dim, int64_t whole_dim, int64_t n_alphas, int64_t batch,
-        int64_t n_neg, bool shared) {
-    Arena arena{reinterpret_cast<uintptr_t>(workspace)};
-    const int64_t negatives = (shared ? 1 : batch) * n_neg, positions = 2 * batch + negatives;
-    check_positions(positions, n_nodes);
-    const int64_t most = std::min(positions, n_nodes), hops = n_alphas - 1;
-    layer = arena.take<T>(hops >= 2 ? n_nodes * dim : 0);
-    n_rows = arena.take<int64_t>(2);
-    slot = arena.take<int32_t>(n_nodes);
-    rows = arena.take<int32_t>(most);
-    z = arena.take<T>(whole_dim == dim ? most * dim : 0);
-    scaled_seed = arena.take<T>(most * dim);
-    seed = arena.take<A>(most * dim);
-    direct = arena.take<A>(most * dim);
-    users = arena.take<int64_t>(batch);
-    pos = arena.take<int64_t>(batch);
-    neg = arena.take<int64_t>(negatives);
-    user_rows = arena.take<A>(batch * whole_dim);
-    item_rows = arena.take<A>(n_neg == 0 ? batch * whole_dim : 0);
-    pos_coef = arena.take<A>(batch);
-    neg_coef = arena.take<A>(batch * n_neg);
-    bias = arena.take<A>(n_neg == 0 ? batch : 0);
-    neg_rows = arena.take<A>(shared ? n_neg * whole_dim : 0);
-    order = arena.take<int32_t>(positions);
-    first = arena.take<int32_t>(most + 1);
-    ridge = arena.take<double>(column_panels(dim));
-    ridge_blocks = arena.take<double>(panel_blocks(most) * column_panels(dim));
-    const int64_t softmax = n_neg == 0 ? softmax_loss_workspace_bytes(batch, whole_dim, sizeof(A)) : 0;
-    loss_space = arena.take<char>(std::max(softmax, pair_loss_workspace_bytes(batch)));
-    bytes = arena.used;
-  }
-};
-
-using Clock = std::chrono::steady_clock;
-
-// Adds the time since the last call to *where.
-struct Stopwatch {
-  Clock::time_point last = Clock::now();
-  void lap(double* where) {
-    const Clock::time_point now = Clock::now();
-    *where += std::chrono::duration<double>(now - last).count();
-    last = now;
-  }
-};
 
 template <class T>
 struct Step {
@@ -93,7 +21,7 @@ struct Step {
   const StepShare<T>& share;
   const PairBatch& batch;
   const StepOptions& options;
-  const Space<T> s;
+  StepSpace<T> s;
   const int threads;
 
   int64_t whole_dim() const { return share.whole_dim > 0 ? share.whole_dim : model.dim; }
@@ -108,43 +36,32 @@ struct Step {
   int64_t n_negatives() const { return batch.n_neg_rows() * batch.n_neg; }
   int64_t node(int64_t row) const { return s.rows[row] + (row < n_user_rows() ? 0 : n_users()); }
 
-  void number_rows() const {
-    const int64_t n_nodes = graph.n_nodes();
-    std::memset(s.slot, -1, static_cast<size_t>(n_nodes) * sizeof(int32_t));
-    int32_t* item_slot = s.slot + n_users();
-    for (int64_t b = 0; b < batch.batch; ++b) s.slot[batch.users[b]] = item_slot[batch.pos[b]] = 0;
-    for (int64_t j = 0; j < n_negatives(); ++j) {
-      if (batch.neg[j] >= 0) item_slot[batch.neg[j]] = 0;
-    }
-    int64_t numbered = 0;
-    const auto number = [&](int32_t* slot, int64_t n) {
-      for (int64_t i = 0; i < n; ++i) {
-        if (slot[i] < 0) continue;
-        slot[i] = static_cast<int32_t>(numbered);
-        s.rows[numbered++] = static_cast<int32_t>(i);
-      }
-      return numbered;
-    };
-    s.n_rows[0] = number(s.slot, n_users());
-    s.n_rows[1] = number(item_slot, graph.items.n_rows);
-    for (int64_t b = 0; b < batch.batch; ++b) {
-      s.users[b] = s.slot[batch.users[b]];
-      s.pos[b] = item_slot[batch.pos[b]];
-      if (options.loss == StepLoss::softmax && model.item_bias != nullptr) s.bias[b] = model.item_bias[batch.pos[b]];
-    }
-    for (int64_t j = 0; j < n_negatives(); ++j) s.neg[j] = batch.neg[j] < 0 ? -1 : item_slot[batch.neg[j]];
-    sort_positions();
+  // Whether the rows of the batch alone are updated.
+  bool sparse() const { return options.optimizer != StepOptimizer::adam; }
+
+  void number_rows() {
+    s.number(batch, n_users());
+    if (!sparse()) s.fill_slots(n_users(), graph.n_nodes());
+    if (options.loss != StepLoss::softmax || model.item_bias == nullptr) return;
+    for (int64_t b = 0; b < batch.batch; ++b) s.bias[b] = model.item_bias[batch.pos[b]];
+  }
+
+  // z at a node of the batch, where it takes no hop, and the parameters of the node.
+  const A* read_row(int64_t r) const {
+    const int64_t dim = model.dim;
+    if (r + rows_ahead < n_rows()) fetch_row(model.emb + node(r + rows_ahead) * dim, dim);
+    const A* e = model.emb + node(r) * dim;
+    for (int64_t c = 0; c < dim; ++c) store(own_z()[r * dim + c], model.alphas[0] * e[c]);
+    return e;
   }
 
   // z at the batch's nodes.
   void forward() const {
     const int64_t dim = model.dim;
     if (hops() == 0) {
+      if (options.reg != 0) return;  // ridge_panels() reads the rows
       parallel_for(n_rows(), dim, threads, [&](int64_t begin, int64_t end) {
-        for (int64_t r = begin; r < end; ++r) {
-          const A* e = model.emb + node(r) * dim;
-          for (int64_t c = 0; c < dim; ++c) store(own_z()[r * dim + c], model.alphas[0] * e[c]);
-        }
+        for (int64_t r = begin; r < end; ++r) read_row(r);
       });
       return;
     }
@@ -178,7 +95,7 @@ struct Step {
   void ridge_panels() const {
     if (options.reg == 0) return;
     const auto row = [&](int64_t r) {
-      const A* e = model.emb + node(r) * model.dim;
+      const A* e = hops() == 0 ? read_row(r) : model.emb + node(r) * model.dim;
       return RowProduct<A>{e, e, static_cast<double>(s.first[r + 1] - s.first[r])};
     };
     panel_sums<A>(n_rows(), model.dim, row, s.ridge_blocks, own_ridge(), threads);
@@ -197,8 +114,8 @@ struct Step {
                    s.user_rows, s.item_rows, s.loss_space, threads);
     } else {
       pair_loss(static_cast<PairLoss>(options.loss), options.margin, z(), n_rows(), z(), n_rows(), whole_dim(),
-                {s.users, s.pos, s.neg, batch.batch, batch.n_neg, batch.shared, batch.mask}, &loss, s.user_rows,
-                s.pos_coef, s.neg_coef, s.neg_rows, s.loss_space, threads);
+                {s.users, s.pos, s.neg, batch.batch, batch.n_neg, batch.shared, batch.mask}, &loss,
+                by_terms() ? nullptr : s.user_rows, s.pos_coef, s.neg_coef, s.neg_rows, s.loss_space, threads);
     }
     return loss + ridge_loss();
   }
@@ -217,23 +134,6 @@ struct Step {
   A ridge_loss() const {
     if (options.reg == 0) return 0;
     return static_cast<A>(0.5 * reg_per_row() * sum_in_order(ridge(), column_panels(whole_dim())));
-  }
-
-  // The batch's positions sorted by compact row: users, then positives, then negatives, each in the batch's order.
-  void sort_positions() const {
-    const int64_t n = batch.batch;
-    const auto row_of = [&](int64_t p) { return p < n ? s.users[p] : p < 2 * n ? s.pos[p - n] : s.neg[p - 2 * n]; };
-    const int64_t positions = 2 * n + n_negatives();
-    std::fill(s.first, s.first + n_rows() + 1, 0);
-    for (int64_t p = 0; p < positions; ++p) {
-      if (row_of(p) >= 0) ++s.first[row_of(p) + 1];
-    }
-    for (int64_t r = 0; r < n_rows(); ++r) s.first[r + 1] += s.first[r];
-    for (int64_t p = 0; p < positions; ++p) {
-      if (row_of(p) >= 0) s.order[s.first[row_of(p)]++] = static_cast<int32_t>(p);
-    }
-    for (int64_t r = n_rows(); r > 0; --r) s.first[r] = s.first[r - 1];
-    s.first[0] = 0;
   }
 
   // dL/d z of the loss at position p, added to sum. (scatter_rows takes one source; here there are up to three, and the
@@ -275,6 +175,83 @@ struct Step {
           s.direct[r * dim + c] = model.alphas[0] * seed[c] + ridge * e[c];
           store(s.scaled_seed[r * dim + c], scale * seed[c]);
         }
+      }
+    });
+  }
+
+  // Whether the gradient of a row is a sum of others of z, with the coefficients that the loss left.
+  bool by_terms() const { return sparse() && options.loss != StepLoss::softmax && !batch.shared; }
+
+  // Such a sum: the rows with the positions of row r, some at a time.
+  void add_terms(int64_t r, A* sum) const {
+    constexpr int64_t most = 64;
+    int32_t rows[most];
+    A coef[most];
+    int64_t n = 0;
+    bool more = false;
+    const auto flush = [&] {
+      kernels<T>().weighted_rows(z() + share.first_column, whole_dim(), rows, coef, n, model.dim, more, sum);
+      n = 0;
+      more = true;
+    };
+    const auto add = [&](int64_t row, A by) {
+      if (n == most) flush();
+      rows[n] = static_cast<int32_t>(row);
+      coef[n++] = by;
+    };
+    const int64_t batches = batch.batch, m = batch.n_neg;
+    for (int64_t i = s.first[r]; i < s.first[r + 1]; ++i) {
+      const int64_t p = s.order[i];
+      if (p < batches) {
+        for (int64_t j = p * m; j < (p + 1) * m; ++j) {
+          if (s.neg[j] >= 0) add(s.neg[j], s.neg_coef[j]);
+        }
+        add(s.pos[p], s.pos_coef[p]);
+      } else if (p < 2 * batches) {
+        add(s.users[p - batches], s.pos_coef[p - batches]);
+      } else {
+        add(s.users[(p - 2 * batches) / m], s.neg_coef[p - 2 * batches]);
+      }
+    }
+    flush();
+  }
+
+  // What sparse() calls the optimizer with: dL/dE of the rows of the batch, the ridge's and the decay's part in it. In
+  // two parts where ranks look at whole rows (StepShare::own_squares), else a row at a time, which stays in the cache.
+  void gradient_row(int64_t r, A* sum) const {
+    const int64_t dim = model.dim;
+    if (by_terms()) {
+      add_terms(r, sum);
+    } else {
+      std::fill(sum, sum + dim, A(0));
+      for (int64_t i = s.first[r]; i < s.first[r + 1]; ++i) add_gradient(s.order[i], sum);
+    }
+    const double count = s.first[r + 1] - s.first[r];
+    const double decay = options.optimizer == StepOptimizer::lazy_adam ? 0 : options.adam.weight_decay;
+    const A ridge = static_cast<A>(reg_per_row() * count + decay), alpha = model.alphas[0];
+    for (int64_t c = 0; alpha != A(1) && c < dim; ++c) sum[c] *= alpha;
+    kernels<A>().axpy(sum, ridge, model.emb + node(r) * dim, dim);
+  }
+
+  void update_rows(double lr, int64_t t) const {
+    const int64_t dim = model.dim, panels = column_panels(dim), whole_panels = column_panels(whole_dim());
+    const RowUpdate<A> update(model, options, whole_dim(), lr, t);
+    const bool parts = !(share.parts & step_seed) || !(share.parts & step_update);
+    const int64_t per_node = s.first[n_rows()] / std::max<int64_t>(n_rows(), 1);
+    parallel_for(n_rows(), dim * (2 + per_node + adam_cost), threads, [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) {
+        A* grad = s.direct + (parts ? r : begin) * dim;
+        double* squares = share.own_squares != nullptr ? share.own_squares + r * panels : s.squares + r * panels;
+        if (r + rows_ahead < end) update.fetch(node(r + rows_ahead));
+        if (share.parts & step_seed) {
+          gradient_row(r, grad);
+          if (options.optimizer == StepOptimizer::adagrad) {
+            std::fill(squares, squares + panels, 0.0);
+            kernels<A>().panel_dots(grad, grad, 1.0, dim, squares);
+          }
+        }
+        const double* whole = share.squares != nullptr ? share.squares + r * whole_panels : squares;
+        if (share.parts & step_update) update(node(r), grad, whole);
       }
     });
   }
@@ -329,14 +306,14 @@ int64_t train_step(const Bipartite& graph, const StepModel<T>& model, const Step
   StepTimes& spent = times != nullptr ? *times : unused;
   Stopwatch watch;
   const int64_t whole_dim = share.whole_dim > 0 ? share.whole_dim : model.dim;
-  Space<T> space(workspace, graph.n_nodes(), model.dim, whole_dim, model.n_alphas, batch.batch, batch.n_neg,
-                 batch.shared);
+  StepSpace<T> space(workspace, graph.n_nodes(), model.dim, whole_dim, model.n_alphas, batch.batch, batch.n_neg,
+                     batch.shared);
   if (share.seed != nullptr) {
     space.scaled_seed = share.scaled_seed;
     space.seed = share.seed;
     space.direct = share.direct;
   }
-  const Step<T> step{graph, model, share, batch, options, space, threads};
+  Step<T> step{graph, model, share, batch, options, space, threads};
   if (share.parts & step_number) {
     check_ids("users", batch.users, batch.batch, 0, graph.users.n_rows);
     check_ids("pos", batch.pos, batch.batch, 0, graph.items.n_rows);
@@ -352,6 +329,11 @@ int64_t train_step(const Bipartite& graph, const StepModel<T>& model, const Step
   if (share.parts & step_softmax_users) step.users_loss();
   if (share.parts & step_softmax_items) *loss = step.items_loss();
   watch.lap(&spent.loss);
+  if (step.sparse()) {
+    if (share.parts & (step_seed | step_update)) step.update_rows(*lr, *t);
+    watch.lap(&spent.update);
+    return step.n_rows();
+  }
   if (share.parts & step_seed) {
     step.seed_gradient();
     watch.lap(&spent.seed);
@@ -363,7 +345,7 @@ int64_t train_step(const Bipartite& graph, const StepModel<T>& model, const Step
 template <class T>
 int64_t train_step_workspace_bytes(const Bipartite& graph, int64_t dim, int64_t whole_dim, int64_t n_alphas,
                                    int64_t batch, int64_t n_neg, bool shared) {
-  return Space<T>(nullptr, graph.n_nodes(), dim, whole_dim, n_alphas, batch, n_neg, shared).bytes;
+  return StepSpace<T>(nullptr, graph.n_nodes(), dim, whole_dim, n_alphas, batch, n_neg, shared).bytes;
 }
 
 #define FGR_INSTANTIATE(T)                                                                                        \

@@ -2,9 +2,9 @@
 #include <cub/device/device_scan.cuh>
 #include <type_traits>
 
-#include "cuda/adam_row.cuh"
 #include "cuda/hop.cuh"
 #include "cuda/panel_sums.cuh"
+#include "cuda/row_update.cuh"
 #include "cuda/sort.cuh"
 #include "fgr/softmax_loss.h"
 #include "fgr/train_step.h"
@@ -42,6 +42,7 @@ struct Space {
   double *ridge, *ridge_blocks;  // [panels], [panels, panel_blocks(most)]
   AdamRates<A>* rates;           // [1]
   A* partial;                    // [n_split, dim]
+  double* squares;               // [most, panels] of a row's gradient, without a hop only
   void* loss_space;
 
   Space(void* workspace, const Bipartite& graph, int64_t dim, int64_t whole_dim, int64_t n_alphas, int64_t batch,
@@ -77,6 +78,7 @@ struct Space {
     ridge_blocks = arena.take<double>(panel_blocks(most) * column_panels(dim));
     rates = arena.take<AdamRates<A>>(1);
     partial = arena.take<A>(graph.schedule.n_split * dim);
+    squares = arena.take<double>(hops == 0 ? most * column_panels(dim) : 0);
     const int64_t softmax = n_neg == 0 ? softmax_loss_workspace_bytes(batch, whole_dim, sizeof(A)) : 0;
     loss_space = arena.take<char>(std::max(softmax, pair_loss_workspace_bytes(batch)));
   }
@@ -177,13 +179,13 @@ __device__ __forceinline__ acc_t<T> gradient_at(const Space<T>& s, const WholeRo
 // The gradient's compact rows; a warp a row.
 template <class T>
 __global__ void seed_kernel(Space<T> s, StepModel<T> model, WholeRows<T> whole, PairBatch batch, bool softmax,
-                            double reg) {
+                            double reg, double decay) {
   using A = acc_t<T>;
   const int64_t r = global_warp(), dim = model.dim;
   if (r >= *s.n_rows) return;
   const int64_t node = s.rows[r], begin = s.first[r], end = s.first[r + 1];
   const double per_row = reg / static_cast<double>(batch.batch), count = static_cast<double>(end - begin);
-  const A ridge = static_cast<A>(per_row * count), scale = model.left != nullptr ? model.left[node] : A(1);
+  const A ridge = static_cast<A>(per_row * count + decay), scale = model.left != nullptr ? model.left[node] : A(1);
   const A* e = model.emb + node * dim;
   for (int64_t c = lane(); c < dim; c += warp) {
     A sum = 0;
@@ -213,6 +215,7 @@ struct Step {
 
   int64_t hops() const { return model.n_alphas - 1; }
   int64_t most() const { return std::min(s.sorting.n, graph.n_nodes()); }
+  bool sparse() const { return options.optimizer != StepOptimizer::adam; }
   bool softmax() const { return options.loss == StepLoss::softmax; }
   T* layer(int64_t k) const { return k % 2 == 1 ? s.layer : s.spare; }
 
@@ -220,7 +223,7 @@ struct Step {
     const Positions positions{batch, graph.users.n_rows, graph.items.n_rows};
     const int64_t count = s.sorting.n, n_nodes = graph.n_nodes(), blocks = blocks_for(count, block_threads);
     const auto on = static_cast<cudaStream_t>(stream);
-    check(cudaMemsetAsync(s.slot, -1, static_cast<size_t>(n_nodes) * sizeof(int32_t), on), op);
+    if (!sparse()) check(cudaMemsetAsync(s.slot, -1, static_cast<size_t>(n_nodes) * sizeof(int32_t), on), op);
     launch(op, keys_kernel, blocks, block_threads, 0, stream, positions, count, s.sorting.key, s.sorting.position);
     s.sorting.sort(stream);
     launch(op, heads_kernel, blocks, block_threads, 0, stream, s.sorting.sorted_key, count, n_nodes, s.head);
@@ -301,8 +304,22 @@ struct Step {
   }
 
   void seed_gradient() const {
+    // Adam's update decays by itself.
+    const bool adam = !sparse() || options.optimizer == StepOptimizer::lazy_adam;
     launch(op, seed_kernel<T>, blocks_for(most() * warp, block_threads), block_threads, 0, stream, s, model,
-           WholeRows<T>{z(), whole_dim(), share.first_column}, batch, softmax(), options.reg);
+           WholeRows<T>{z(), whole_dim(), share.first_column}, batch, softmax(), options.reg,
+           adam ? 0.0 : options.adam.weight_decay);
+    if (options.optimizer != StepOptimizer::adagrad) return;
+    launch(op, squares_kernel<A>, blocks_for(most() * column_panels(model.dim), block_threads), block_threads, 0,
+           stream, s.direct, s.n_rows, model.dim, share.own_squares != nullptr ? share.own_squares : s.squares);
+  }
+
+  void update_rows(const double* lr, const int64_t* step) const {
+    launch(op, rates_kernel<A>, 1, 1, 0, stream, options.adam, lr, step, s.rates);
+    const TouchedRows<A> touched{s.rows, s.n_rows, s.direct, share.squares != nullptr ? share.squares : s.squares,
+                                 whole_dim()};
+    launch(op, update_rows_kernel<T>, blocks_for(most() * warp, block_threads), block_threads, 0, stream, touched,
+           model, options, s.rates, lr, step);
   }
 
   void backward_and_update(const double* lr, const int64_t* step) const {
@@ -348,7 +365,7 @@ int64_t train_step(const Bipartite& graph, const StepModel<T>& model, const Step
   }
   if (share.parts & step_loss) s.batch_loss(loss);
   if (share.parts & step_seed) s.seed_gradient();
-  if (share.parts & step_update) s.backward_and_update(lr, step);
+  if (share.parts & step_update) s.sparse() ? s.update_rows(lr, step) : s.backward_and_update(lr, step);
   return s.most();
 }
 

@@ -93,9 +93,12 @@ class Columns:
 
     def sum(self, own: Tensor) -> Tensor:
         """[n]: every rank's [n, own panels] float64 added up in the order of the panels, the same bits on all ranks."""
-        n = len(own)
-        parts = self.world.exchange([own] * self.world.size, [(n, panels) for panels in self.panels()])
-        return in_order(torch.cat(parts, 1))
+        return in_order(self.all_panels(own))
+
+    def all_panels(self, own: Tensor) -> Tensor:
+        """[n, panels of all]: every rank's [n, own panels] side by side."""
+        parts = self.world.exchange([own] * self.world.size, [(len(own), panels) for panels in self.panels()])
+        return torch.cat(parts, 1)
 
     def whole_and_panels(self, own: Tensor, panels: Tensor) -> tuple[Tensor, Tensor]:
         """(:meth:`whole` of ``own``, every rank's [n, own panels] side by side), sent together."""

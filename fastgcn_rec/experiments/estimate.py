@@ -26,7 +26,7 @@ class MemoryEstimate:
     graph       8 E + 12 N            both CSR halves and the scales; once more for the part that is trained on if there is a validation part
     building    12 E                  half a graph and a copy of the edges, while a graph is built
     split       34 E at its peak      sorting keys of the validation split, given back before training starts
-    parameters  16 N w                embedding, two moments of Adam, the best epoch's copy
+    parameters  16 N w                embedding, two moments of Adam, the best epoch's copy (lazy_adam 8 N more; adagrad 8 N w + 4 N; sgd 8 N w)
     layers      4 N w if K >= 2       what is kept between hops (2 bytes instead of 4 in bfloat16, and a copy of the embedding)
     batch       B-sized               everything else of a step: its native workspace (not what a sampler of negatives needs: a mask,
                                       candidates, or, where it reads vectors, 4 N w (1 to 3) as in an evaluation); of several ranks
@@ -133,7 +133,8 @@ def estimate_memory(
         graph=(1 + validated) * (8 * n_edges + 12 * n_nodes),
         building=12 * n_edges,
         split=34 * n_edges if validated else 0,
-        parameters=4 * own,
+        parameters=(4 if config.optimizer in ("adam", "lazy_adam") else 2) * own
+        + {"lazy_adam": 8, "adagrad": 4}.get(config.optimizer, 0) * n_nodes,
         layers=layers + (layer if half else 0),
         batch=step - layers + several * ((2 if half else 4) * gathered * (2 * dim + (ranks + 1) * width) + of_loss),
         evaluation=(1 + min(n_layers, 2)) * own
@@ -147,7 +148,7 @@ def estimate_memory(
 def bytes_sent(rows: int, dim: int, ranks: int, config: TrainConfig | None = None, on_gpu: bool = False) -> list[int]:
     """Bytes that each rank sends in a step, all others together, of a batch whose users and items are ``rows`` distinct nodes.
 
-    Each rank sends every other one its columns of these rows and, where there is a ridge, 8 bytes for each of its panels of 16 columns; with the softmax on
+    Each rank sends every other one its columns of these rows and, where there is a ridge, 8 bytes for each of its panels of 16 columns, with adagrad as many for each row; with the softmax on
     CPUs it also sends the scores that its share of the batch gives the other's, and the gradients of its share in the other's columns. Nothing of it grows
     with the graph (docs/ranks.md).
 
@@ -171,6 +172,8 @@ def bytes_sent(rows: int, dim: int, ranks: int, config: TrainConfig | None = Non
     for rank, other in itertools.permutations(range(ranks), 2):
         of_z = rows * widths[rank] * (2 if config.storage == "bfloat16" else 4)
         sent[rank] += of_z if config.reg == 0 else _eights(of_z) + 8 * -(-widths[rank] // PANEL)
+        if config.optimizer == "adagrad":
+            sent[rank] += 8 * rows * -(-widths[rank] // PANEL)
         if shared:
             own = shares[rank]
             sent[rank] += (

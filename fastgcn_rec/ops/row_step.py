@@ -14,6 +14,7 @@ from ..core.graph import Norm
 from ..core.grid import Grid, check_grid
 from ..core.row_graph import RowGraph, check_row_graph
 from ..core.tensors import check_range
+from .optimizers import OPTIMIZERS
 from .pair_loss import check_margin
 from .propagate import checked_alphas
 from .registration import check_float, number_of
@@ -208,7 +209,7 @@ class RowStep:
         def run(share: Any) -> None:
             native.call(
                 "train_step", device, native.DTYPE_CODE[self._storage], graph, share, width, self._alphas, 1, left, None, rows, None, None,
-                bias, None, *compact, *self._options, self._lr, self._next_step, loss, None, space,
+                bias, None, *compact, *self._options, self._lr, self._next_step, loss, None, OPTIMIZERS["adam"], None, space,
             )  # fmt: skip
 
         run(native.step_share(_ROWS, **at, own_z=own_z, own_ridge=ridge))

@@ -12,6 +12,7 @@ from ..core import native
 from ..core.columns import Columns
 from ..core.graph import Graph, Norm
 from ..core.tensors import check_ids
+from .optimizers import OPTIMIZERS, Optimizer, OptimizerState, check_optimizer
 from .pair_loss import check_margin, masked
 from .propagate import checked_alphas
 from .registration import check_columns, check_float, check_graph, check_graph_device, check_matrix, number_of
@@ -22,7 +23,7 @@ Tensor = torch.Tensor
 STEP_LOSSES = {"bpr": 0, "binary": 1, "max_margin": 2, "softmax": 3}
 _PARTS = ("forward", "loss", "seed", "backward", "update")
 # StepPart of csrc/include/fgr/train_step.h, where the parts that follow each other are one: number, forward; loss; seed, update.
-_ROWS, _LOSS, _UPDATE, _SOFTMAX_USERS, _SOFTMAX_ITEMS = 1 + 2, 4, 8 + 16, 32, 64
+_ROWS, _LOSS, _SEED, _UPDATE, _SOFTMAX_USERS, _SOFTMAX_ITEMS = 1 + 2, 4, 8, 16, 32, 64
 
 
 class StepBatch(NamedTuple):
@@ -48,7 +49,7 @@ def check_step(who: str, loss: str, storage: torch.dtype | None, embedding: Tens
 
 
 class TrainStep:
-    """One step of Adam on L(z; batch) + reg * ridge with z = sum_k alphas[k] A~^k E, in one native call.
+    """One step of Adam, or of another optimizer, on L(z; batch) + reg * ridge with z = sum_k alphas[k] A~^k E, in one native call.
 
     The mathematics of ``propagate``, one of ``bpr_loss``, ``binary_loss``, ``max_margin_loss`` and ``softmax_loss``, ``l2_loss`` and
     ``Adam`` together, where
@@ -73,14 +74,26 @@ class TrainStep:
     storage : torch.bfloat16, optional
         Keep the layers between hops in bfloat16 (sums, parameters and Adam stay float32). With it, call ``refresh`` after changing
         the embedding from outside.
+    optimizer : "adam", "lazy_adam", "adagrad" or "sgd"
+        adam moves every row in every step. The others, without layers alone (one alpha), move and read the rows of the batch's nodes, its users,
+        positives and negatives, so that a step's time does not grow with the graph. With g the gradient of such a row in step t, the ridge in it,
+        lazy_adam: m = beta1^(t - s) m + (1 - beta1) g and v = beta2^(t - s) v + (1 - beta2) g^2, s the step that the row was in before (0: none), then as
+        Adam with the bias corrections of t. Its moments are those of Adam after steps without a gradient; the moves that Adam would make in these are
+        left out.
+        adagrad, by rows: a += mean of g^2 over the row, then the row moves by -lr / (sqrt(a) + eps) * g.
+        sgd: by -lr * g.
+        ``weight_decay`` decays what is moved.
     columns : Columns, optional
         Several ranks share the columns out (docs/ranks.md). Calls are collective: all ranks give the same batch, and each updates its own
-        columns. They send each other the rows of z of the batch's nodes; loss and parameters are the same bits as of one process.
+        columns. They send each other the rows of z of the batch's nodes, and of adagrad a row's squares by panels of 16 columns; loss and parameters are the same bits as of one process.
 
     Attributes
     ----------
-    exp_avg, exp_avg_sq : like embedding; step : int
-        The state of Adam; reading step waits for a GPU.
+    state : dict of tensors
+        The optimizer's, by name: of adam exp_avg and exp_avg_sq, like embedding, attributes too; of lazy_adam these and last_step int64 [n_nodes];
+        of adagrad row_sum [n_nodes]; of sgd none.
+    step : int
+        How many were taken; reading it waits for a GPU.
     seconds : dict
         Time spent in each part since the beginning: forward, loss, seed (the gradient of the batch's rows), backward, update (the
         last hop backwards with Adam). Zeros on a GPU.
@@ -88,8 +101,8 @@ class TrainStep:
     Raises
     ------
     TypeError, ValueError : wrong dtype, shape, device or option. IndexError : an id out of range.
-    KeyboardInterrupt : or what else a signal's handler raises, during a step: it is half taken. Some rows of embedding, exp_avg and
-        exp_avg_sq may have their new values, others the old ones, and ``step`` is as before; the next call is possible, but for exact results
+    KeyboardInterrupt : or what else a signal's handler raises, during a step: it is half taken. Some rows of embedding and
+        state may have their new values, others the old ones, and ``step`` is as before; the next call is possible, but for exact results
         go back to a copy. A handler that raises nothing leaves the step whole (:func:`fastgcn_rec.fit` has one).
 
     Notes
@@ -126,6 +139,7 @@ class TrainStep:
         weight_decay: float = 0.0,
         storage: torch.dtype | None = None,
         columns: Columns | None = None,
+        optimizer: Optimizer = "adam",
     ) -> None:
         check_graph("TrainStep", graph)
         if not isinstance(embedding, Tensor):
@@ -153,10 +167,10 @@ class TrainStep:
         self.negative_weight, self.item_bias = negative_weight, item_bias
         self.margin = margin if loss == "max_margin" else 0.0
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
+        check_optimizer("TrainStep", optimizer, len(self.alphas) - 1)
+        self.optimizer = optimizer
         native.in_huge_pages(self.embedding, filled=True)
-        self.exp_avg, self.exp_avg_sq = (
-            native.in_huge_pages(torch.empty_like(self.embedding)).zero_() for _ in range(2)
-        )
+        self.state, self._native_state = OptimizerState.of(optimizer, self.embedding)
         self._lr = torch.full((), lr, dtype=torch.float64, device=embedding.device)
         self._next_step = torch.ones((), dtype=torch.int64, device=embedding.device)
         self._last_lr = lr
@@ -170,6 +184,19 @@ class TrainStep:
         self._workspace = native.workspace(0, embedding.device)
         self._outgrown: list[Tensor] = []
         self._times = torch.zeros(len(_PARTS), dtype=torch.float64, device="cpu")
+
+    @property
+    def exp_avg(self) -> Tensor:
+        return self._moment("exp_avg")
+
+    @property
+    def exp_avg_sq(self) -> Tensor:
+        return self._moment("exp_avg_sq")
+
+    def _moment(self, name: str) -> Tensor:
+        if name not in self.state:
+            raise AttributeError(f"TrainStep: {self.optimizer} has no {name}, its state is {list(self.state)}")
+        return self.state[name]
 
     @property
     def lr(self) -> float:
@@ -232,18 +259,20 @@ class TrainStep:
 
     def _run(self, share: Any, job: StepBatch, loss: Tensor) -> int:
         """The parts that ``share`` names; returns how many rows of z there are."""
+        first, second, last_step = self._native_state
         return native.call(
             "train_step", self.embedding.device, self._code, self.graph.links().native(), share, self.embedding.shape[1], self.alphas,
-            len(self.alphas), *self._scales, self.embedding, self.exp_avg, self.exp_avg_sq, self.item_bias, self._shadow, *job,
+            len(self.alphas), *self._scales, self.embedding, first, second, self.item_bias, self._shadow, *job,
             STEP_LOSSES[self.loss], self.temperature, self.negative_weight, self.margin, self.reg, *self.betas, self.eps,
-            self.weight_decay, self._lr, self._next_step, loss, self._times, self._workspace,
+            self.weight_decay, self._lr, self._next_step, loss, self._times, OPTIMIZERS[self.optimizer], last_step, self._workspace,
         )  # fmt: skip
 
     def _run_shared(self, columns: Columns, job: StepBatch, loss: Tensor) -> None:
         z, ridge = self._whole_rows(columns, job, loss)
         at = {"whole_dim": columns.dim, "first_column": columns.first, "z": z, "ridge": ridge}
         if self.loss != "softmax" or native.runs_cuda(z.device):
-            self._run(native.step_share(_LOSS + _UPDATE, **at), job, loss)
+            self._run(native.step_share(_LOSS, **at), job, loss)
+            given = {}
         else:
 
             def run(part: int, **given: Any) -> None:
@@ -251,7 +280,14 @@ class TrainStep:
 
             of_users, of_items = functools.partial(run, _SOFTMAX_USERS), functools.partial(run, _SOFTMAX_ITEMS)
             user_rows, item_rows = shared_softmax(columns, job.size, loss.dtype, of_users, of_items)
-            self._run(native.step_share(_UPDATE, **at, user_rows=user_rows, item_rows=item_rows), job, loss)
+            given = {"user_rows": user_rows, "item_rows": item_rows}
+        if self.optimizer != "adagrad":
+            self._run(native.step_share(_SEED + _UPDATE, **at, **given), job, loss)
+            return
+        squares = z.new_empty((len(z), columns.panels()[columns.world.rank]), dtype=torch.float64)
+        self._run(native.step_share(_SEED, **at, **given, own_squares=squares), job, loss)
+        squares = columns.all_panels(squares)
+        self._run(native.step_share(_UPDATE, **at, squares=squares), job, loss)
 
     def _whole_rows(self, columns: Columns, job: StepBatch, loss: Tensor) -> tuple[Tensor, Tensor | None]:
         """All columns of z at the batch's nodes, and all panels of the ridge, if there is one."""
@@ -266,7 +302,7 @@ class TrainStep:
 @functools.cache
 def _alone() -> Any:
     """One process, whose columns are all: every part in one call."""
-    return native.step_share(_ROWS + _LOSS + _UPDATE)
+    return native.step_share(_ROWS + _LOSS + _SEED + _UPDATE)
 
 
 def check_betas(op: str, betas: Any) -> tuple[float, float]:

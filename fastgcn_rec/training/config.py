@@ -55,8 +55,12 @@ class TrainConfig(Objective):
     negatives : str or Sampler
         In place of ``n_neg`` uniform ones: a sampler of :mod:`fastgcn_rec.negatives` or its text, which is what is kept, such as
         "uniform(1)+dynamic(1, candidates=32)". "": ``n_neg`` uniform ones.
+    optimizer : "adam", "lazy_adam", "adagrad" or "sgd"
+        adam moves every row of the table in every step. The others move the rows of the batch's users, positives and negatives alone, which is
+        several times as fast where a batch touches few: for MF, and LightGCN without layers. :class:`fastgcn_rec.TrainStep` states their laws. Each wants
+        a learning rate of its own (docs/train.md).
     lr : float
-        The learning rate of Adam.
+        The learning rate.
     warmup : float in [0, 1)
         The part w of all steps in which the learning rate rises from 0 to ``lr``: step t of T takes lr * min(1, f / w) with
         f = (t + 1/2) / T. Adam's first steps have one size whatever the gradient; a warmup keeps them small.
@@ -111,6 +115,7 @@ class TrainConfig(Objective):
     min_steps: int = 0
     n_neg: int = 1
     negatives: str | Sampler = ""
+    optimizer: Literal["adam", "lazy_adam", "adagrad", "sgd"] = "adam"
     lr: float = 1e-3
     warmup: float = 0.0
     lr_schedule: Literal["constant", "linear"] = "constant"

@@ -237,7 +237,7 @@ class _Training:
 
 
 def _check_covered(config: TrainConfig, graph: RowGraph) -> None:
-    wanted = {"protocol": "none", "logq": 0.0, "logq_density": 0.0, "refit": False}
+    wanted = {"optimizer": "adam", "protocol": "none", "logq": 0.0, "logq_density": 0.0, "refit": False}
     for name, value in wanted.items():
         if getattr(config, name) != value:
             raise ValueError(

@@ -26,7 +26,7 @@ def trained(graph, dim, dtype, batches, columns=None, **options):
     table = (table if columns is None else columns.own(table)).to(graph.device)
     step = TrainStep(graph, table, columns=columns, lr=0.05, **options)
     losses = [step(*batch) for batch in batches]
-    return [*losses, *(whole(t) for t in (table, step.exp_avg, step.exp_avg_sq))]
+    return [*losses, whole(table), *(whole(t) if t.ndim == 2 else t for t in step.state.values())]
 
 
 def assert_the_same_bits(graph, dim, dtype, batches, sizes=SIZES, **options):
@@ -97,6 +97,30 @@ def test_any_width_graph_and_batch(
     assert_the_same_bits(graph, dim, dtype, batches, [size], **options)
 
 
+@pytest.mark.parametrize("optimizer", ["lazy_adam", "adagrad", "sgd"])
+@given(
+    graph=graphs(),
+    dim=st.integers(17, 150),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+    bf16=st.booleans(),
+    loss=st.sampled_from(["bpr", "binary", "softmax"]),
+    shared=st.booleans(),
+    decay=st.sampled_from([0.0, 0.01]),
+    reg=st.sampled_from([0.0, 0.1]),
+    batch=st.integers(1, 40),
+    size=st.integers(2, 4),
+)
+def test_optimizers_of_rows(device, optimizer, graph, dim, dtype, bf16, loss, shared, decay, reg, batch, size):
+    """A row's sum of squares is made of those of its panels, wherever they are."""
+    graph = graph.to(device)
+    batches = batches_of(graph, batch, 2, shared)
+    options = {"optimizer": optimizer, "loss": loss, "reg": reg, "weight_decay": decay, "temperature": 0.2}
+    if loss == "softmax":
+        batches = [b[:2] for b in batches]
+    storage = torch.bfloat16 if bf16 and dtype == torch.float32 else None
+    assert_the_same_bits(graph, dim, dtype, batches, [size], storage=storage, **options)
+
+
 @pytest.mark.parametrize("dim", [40, 64, 200])
 def test_long_rows_in_parts(monkeypatch, device, dim):
     """How a GPU shares a long row's edges out does not depend on how many of its columns are here."""
@@ -112,16 +136,17 @@ def test_what_is_sent_are_the_rows_of_the_batch_and_the_panels_of_the_ridge(devi
     users, items = batch[0].unique(), torch.cat([batch[1], batch[2].flatten()]).unique()
     rows = min(64 * 4, graph.n_nodes) if native.runs_cuda(graph.device) else len(users) + len(items)
 
-    def sent(world, reg):
+    def sent(world, reg, alphas=(0.5, 0.5), optimizer="adam"):
         columns = Columns(world, 64)
-        step = TrainStep(
-            graph, columns.own(table_of(graph, 64, torch.float32).to(device)), [0.5, 0.5], reg=reg, columns=columns
-        )
+        own = columns.own(table_of(graph, 64, torch.float32).to(device))
+        step = TrainStep(graph, own, list(alphas), reg=reg, columns=columns, optimizer=optimizer)
         step(*batch)
         return world.sent
 
     assert on_threads(4, lambda world: sent(world, 0.0)) == [3 * rows * 16 * 4] * 4
     assert on_threads(4, lambda world: sent(world, 0.1)) == [3 * (rows * 16 * 4 + 8)] * 4
+    assert on_threads(4, lambda world: sent(world, 0.0, [1.0], "sgd")) == [3 * rows * 16 * 4] * 4
+    assert on_threads(4, lambda world: sent(world, 0.0, [1.0], "adagrad")) == [3 * rows * (16 * 4 + 8)] * 4
 
 
 @on_the_cpu

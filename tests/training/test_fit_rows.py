@@ -175,6 +175,7 @@ def test_what_diverges_is_an_error():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"optimizer": "sgd"}, "optimizer must be 'adam', got 'sgd'"),
         ({"protocol": "validation"}, "protocol must be 'none', got 'validation'; share columns alone"),
         ({"negatives": "uniform(1)+dynamic(1)"}, r"negatives are uniform, .* got dynamic\(1"),
         ({"loss": "softmax", "logq": 1.0}, "logq must be 0.0"),

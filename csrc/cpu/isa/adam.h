@@ -10,7 +10,7 @@ using fgr::cpu::AdamScalars;
 template <class A>
 void adam(A* __restrict param, const A* __restrict grad, A* __restrict exp_avg, A* __restrict exp_avg_sq, int64_t n,
           const AdamScalars& s) {
-  const A b1 = static_cast<A>(s.beta1), b2 = static_cast<A>(s.beta2), eps = static_cast<A>(s.eps);
+  const A b1 = static_cast<A>(s.carry1), b2 = static_cast<A>(s.carry2), eps = static_cast<A>(s.eps);
   const A c1 = static_cast<A>(1 - s.beta1), c2 = static_cast<A>(1 - s.beta2), decay = static_cast<A>(s.weight_decay);
   const A step_size = static_cast<A>(s.step_size), inv_sqrt_bias2 = static_cast<A>(s.inv_sqrt_bias2);
 #pragma omp simd

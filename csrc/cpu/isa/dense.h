@@ -21,29 +21,71 @@ acc_t<T> dot(const T* a, const T* b, int64_t n) {
   return sum;
 }
 
+// Eight of them as doubles, and their sum: of each with the fourth after it, of these with the second, of both.
+typedef double EightD __attribute__((vector_size(64)));
+typedef float EightF __attribute__((vector_size(32)));
+typedef uint32_t EightU __attribute__((vector_size(32)));
+typedef uint16_t EightH __attribute__((vector_size(16)));
+typedef int64_t EightI __attribute__((vector_size(64)));
+FGR_INLINE EightD load_eight(const double* p) { return load_raw<EightD>(p); }
+FGR_INLINE EightD load_eight(const float* p) { return __builtin_convertvector(load_raw<EightF>(p), EightD); }
+FGR_INLINE EightD load_eight(const bf16* p) {
+  const EightU bits = __builtin_convertvector(load_raw<EightH>(p), EightU) << 16;
+  return __builtin_convertvector(load_raw<EightF>(&bits), EightD);
+}
+FGR_INLINE double sum_of(EightD v) {
+  v += __builtin_shuffle(v, EightI{4, 5, 6, 7, 0, 1, 2, 3});
+  v += __builtin_shuffle(v, EightI{2, 3, 0, 1, 6, 7, 4, 5});
+  return v[0] + v[1];
+}
+
 // out[p] += factor * <a, b> over the columns of panel p, in double.
 template <class T>
 void panel_dots(const T* a, const T* b, double factor, int64_t dim, double* out) {
   constexpr int w = fgr::column_panel;
   for (int64_t c = 0; c < dim; c += w, ++out) {
-    double products[w];
+    EightD products[2] = {};
     if (c + w <= dim) {
-#pragma GCC unroll 16
-      for (int l = 0; l < w; ++l) {
-        products[l] = static_cast<double>(load_one(a[c + l])) * static_cast<double>(load_one(b[c + l]));
-      }
+      products[0] = load_eight(a + c) * load_eight(b + c);
+      products[1] = load_eight(a + c + w / 2) * load_eight(b + c + w / 2);
     } else {
-      for (int l = 0; l < w; ++l) {
-        const bool there = c + l < dim;
-        products[l] = there ? static_cast<double>(load_one(a[c + l])) * static_cast<double>(load_one(b[c + l])) : 0.0;
+      for (int l = 0; c + l < dim; ++l) {
+        products[l / 8][l % 8] = static_cast<double>(load_one(a[c + l])) * static_cast<double>(load_one(b[c + l]));
       }
     }
-#pragma GCC unroll 4
-    for (int half = w / 2; half > 0; half /= 2) {
+    *out += factor * sum_of(products[0] + products[1]);
+  }
+}
+
+// sums = sum over n terms of coef[i] * x[rows[i] * ld ...] of `width` columns, on top of what is there if `more`.
+template <class T, int N>
+FGR_INLINE void add_terms(const T* x, int64_t ld, const int32_t* rows, const acc_t<T>* coef, int64_t n, bool more,
+                          acc_t<T>* sums) {
+  Vec<T> acc[N] = {};
+  if (more) {
 #pragma GCC unroll 8
-      for (int l = 0; l < half; ++l) products[l] += products[l + half];
-    }
-    *out += factor * products[0];
+    for (int v = 0; v < N; ++v) acc[v] = load_vec(sums + v * lanes<T>);
+  }
+  for (int64_t i = 0; i < n; ++i) {
+    const T* row = x + rows[i] * ld;
+#pragma GCC unroll 8
+    for (int v = 0; v < N; ++v) acc[v] += coef[i] * load_vec(row + v * lanes<T>);
+  }
+#pragma GCC unroll 8
+  for (int v = 0; v < N; ++v) store_vec(sums + v * lanes<T>, acc[v]);
+}
+
+template <class T>
+void weighted_rows(const T* x, int64_t ld, const int32_t* rows, const acc_t<T>* coef, int64_t n, int64_t dim, bool more,
+                   acc_t<T>* sums) {
+  constexpr int w = lanes<T>;
+  int64_t c = 0;
+  for (; c + 4 * w <= dim; c += 4 * w) add_terms<T, 4>(x + c, ld, rows, coef, n, more, sums + c);
+  for (; c + w <= dim; c += w) add_terms<T, 1>(x + c, ld, rows, coef, n, more, sums + c);
+  for (; c < dim; ++c) {
+    acc_t<T> sum = more ? sums[c] : acc_t<T>(0);
+    for (int64_t i = 0; i < n; ++i) sum += coef[i] * load_one(x[rows[i] * ld + c]);
+    sums[c] = sum;
   }
 }
 

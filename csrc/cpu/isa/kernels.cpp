@@ -9,8 +9,8 @@
 namespace {
 
 template <class T>
-constexpr fgr::cpu::Kernels<T> sparse_table{&hop<T, T>,     &hop<T, acc_t<T>>, &adam_hop<T>, &dot<T>,
-                                            &panel_dots<T>, &axpy<T>,          &pack<T>};
+constexpr fgr::cpu::Kernels<T> sparse_table{&hop<T, T>,     &hop<T, acc_t<T>>, &adam_hop<T>,      &dot<T>,
+                                            &panel_dots<T>, &axpy<T>,          &weighted_rows<T>, &pack<T>};
 template <class A>
 constexpr fgr::cpu::DenseKernels<A> dense_table{&gemm<A>, &row_dots<A>, &exp_row, &not_below<A>, &adam<A>};
 
@@ -26,7 +26,8 @@ namespace fgr::cpu {
 const Level& FGR_CONCAT(level_, FGR_ISA_LEVEL)() {
   static constexpr Level table{
       FGR_STRING(FGR_ISA_LEVEL), sparse_table<float>, sparse_table<double>, sparse_table<bf16>,
-      dense_table<float>,        dense_table<double>, &random_pairs,        {&ridge, &subtract_scores}};
+      dense_table<float>,        dense_table<double>, &random_pairs,        {&ridge, &subtract_scores},
+      &permutation_steps};
   return table;
 }
 

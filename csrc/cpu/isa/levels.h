@@ -1,7 +1,7 @@
 // The inner loops, compiled once per instruction-set level (kernels.cpp) and chosen when the module is imported.
 #pragma once
 
-#include "common/philox.h"
+#include "common/sampling.h"
 #include "fgr/adam_step.h"
 #include "fgr/types.h"
 
@@ -36,6 +36,7 @@ struct Hop {
 
 struct AdamScalars {  // of one step: see adam_step.h
   double beta1, beta2, eps, weight_decay, step_size, inv_sqrt_bias2;
+  double carry1, carry2;  // what of the moments is left: the betas, or their powers where steps were missed
 };
 AdamScalars adam_scalars(const AdamOptions& options, double lr, int64_t step);
 constexpr int64_t adam_cost = 4;  // operations of an element
@@ -62,6 +63,9 @@ struct Kernels {
   void (*panel_dots)(const T* a, const T* b, double factor, int64_t dim, double* out);
   // y += a x
   void (*axpy)(acc_t<T>* y, acc_t<T> a, const T* x, int64_t n);
+  // sums [dim] = sum of coef[i] * x[rows[i] * ld ...] over n terms, added to what is there if `more`
+  void (*weighted_rows)(const T* x, int64_t ld, const int32_t* rows, const acc_t<T>* coef, int64_t n, int64_t dim,
+                        bool more, acc_t<T>* sums);
   // out[c * n + j] = factors[j] * rows[j][c], 0 where rows[j] is null; out [dim, n], n a multiple of 16.
   void (*pack)(const T* const* rows, const acc_t<T>* factors, int64_t n, int64_t dim, acc_t<T>* out);
 };
@@ -115,6 +119,9 @@ struct RidgeKernels {
   void (*subtract_scores)(const float* const* rows, const float* x, int64_t n, int64_t m, float* out);
 };
 
+// Permutation::step of each x [n], n a multiple of 16, in place.
+using PermutationSteps = void (*)(const Permutation& p, int n, uint64_t* x);
+
 struct Level {
   const char* name;
   Kernels<float> f32;
@@ -124,6 +131,7 @@ struct Level {
   DenseKernels<double> dense_f64;
   RandomPairs random_pairs;
   RidgeKernels ridge;
+  PermutationSteps permutation_steps;
 };
 
 const Level& level_baseline();  // any x86-64, or any other processor

@@ -32,7 +32,7 @@ struct PairBatch {
 
 // Forward, with the gradient in compressed form (upstream gradient 1):
 //   loss      [1]
-//   user_rows [batch, dim]   dL/d user_emb[users[b]], the part of row b
+//   user_rows [batch, dim]   dL/d user_emb[users[b]], the part of row b; on the CPU null where it is not wanted
 //   pos_coef  [batch]        dL/d s(u, p)
 //   neg_coef  [batch, n_neg] dL/d s(u, n), 0 where row b takes none
 //   neg_rows  [n_neg, dim]   only if shared, else null: dL/d item_emb[neg[0, m]], summed over the batch in a fixed

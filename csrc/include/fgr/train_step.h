@@ -2,6 +2,7 @@
 //   z = sum_k alphas[k] B^k E with B = diag(left) A diag(right)                            (see propagate.h)
 //   L = loss(z; batch) + reg / batch * 1/2 * sum over the batch's nodes n, repeats counted, of |E_n|^2
 //   E <- Adam(E, dL/dE)                                                                    (see adam_step.h)
+// or, without layers, another optimizer's step, of the batch's rows alone.
 // What makes it cheaper than its parts:
 //   - the loss reads z at the batch's nodes only, so the last hop forwards computes those rows and the first hop
 //   backwards
@@ -20,17 +21,30 @@ namespace fgr {
 // The first three are PairLoss's.
 enum class StepLoss : int { bpr = 0, binary = 1, max_margin = 2, softmax = 3 };
 
+// adam moves every row. The others, for n_alphas = 1 alone, move and read the rows of the batch's nodes only, whatever
+// the size of the graph; with g = dL/dE of such a row in step t, the ridge's part in it:
+//   lazy_adam  m = b1^(t - s) m + (1 - b1) g;  v = b2^(t - s) v + (1 - b2) g^2, s the step that the row was in before,
+//              then as Adam: so the moments are those of Adam whose gradients were 0 meanwhile, and the moves of these
+//              steps are left out
+//   adagrad    a += mean of g^2 over the row;  e -= lr / (sqrt(a) + eps) * g
+//   sgd        e -= lr * g
+// Weight decay is that of these rows, a part of g.
+enum class StepOptimizer : int { adam = 0, lazy_adam = 1, adagrad = 2, sgd = 3 };
+
 // The model: A = acc_t<T>, T the type in which layers are stored between hops.
 template <class T>
 struct StepModel {
   int64_t dim;
-  const acc_t<T>* alphas;               // [n_alphas]
-  int64_t n_alphas;                     // K + 1 >= 1
-  const acc_t<T>*left, *right;          // [n_nodes] or null (= 1)
-  acc_t<T>*emb, *exp_avg, *exp_avg_sq;  // [n_nodes, dim], updated in place
-  const acc_t<T>* item_bias;            // [n_items], the softmax's bias of an item, or null (= 0)
+  const acc_t<T>* alphas;       // [n_alphas]
+  int64_t n_alphas;             // K + 1 >= 1
+  const acc_t<T>*left, *right;  // [n_nodes] or null (= 1)
+  // [n_nodes, dim], updated in place; the state of lazy_adam is exp_avg [n_nodes, 2, dim], both moments of a row side
+  // by side, that of adagrad exp_avg [n_nodes], its a
+  acc_t<T>*emb, *exp_avg, *exp_avg_sq;
+  const acc_t<T>* item_bias;  // [n_items], the softmax's bias of an item, or null (= 0)
   T* shadow;  // [n_nodes, dim] = T(right * emb) on entry and on return; null: none is kept (T = bf16 needs one if K >=
               // 1)
+  int64_t* last_step = nullptr;  // [n_nodes] of lazy_adam: the step that a row was in before, 0 if none
 };
 
 // The parts of a step, one after the other. They share a workspace, so that a call may run some of them and a later one
@@ -65,6 +79,11 @@ struct StepShare {
   // process's columns, [batch, model.dim].
   cpu::SoftmaxShare<acc_t<T>> softmax = {};
   const acc_t<T>*user_rows = nullptr, *item_rows = nullptr;
+  // Of adagrad, where step_update is another call than step_seed: the squares of the gradient's rows that step_seed
+  // leaves, [rows, column_panels(model.dim)], and those of all processes for step_update, [rows,
+  // column_panels(whole_dim)].
+  double* own_squares = nullptr;
+  const double* squares = nullptr;
 };
 
 struct StepOptions {
@@ -72,7 +91,8 @@ struct StepOptions {
   double temperature, negative_weight;  // of the softmax
   double margin;                        // of max_margin, else 0
   double reg;
-  AdamOptions adam;
+  AdamOptions adam;  // of which adagrad has eps
+  StepOptimizer optimizer = StepOptimizer::adam;
 };
 
 // Seconds spent in the parts of a step, added up over calls.

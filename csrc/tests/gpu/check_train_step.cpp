@@ -14,19 +14,56 @@ struct StepCase {
   Negatives negatives = Negatives::own;
   bool weighted = false, scaled = true, biased = false, shadow = false;
   double reg = 0.01, weight_decay = 0;
+  StepOptimizer optimizer = StepOptimizer::adam;
 };
+
+struct StepIds {
+  const std::vector<int64_t>&users, &pos, &neg;
+  const std::vector<uint8_t>& mask;
+};
+
+// By an optimizer that moves the batch's rows alone: of lazy Adam, rows were last in steps that lie apart.
+template <class T>
+void check_rows(Checks& checks, const std::string& name, const StepCase& c, const TestGraph& graph,
+                const std::vector<acc_t<T>>& alphas, const std::vector<acc_t<T>>& emb, const StepIds& ids,
+                const StepOptions& options, bool shared) {
+  using A = acc_t<T>;
+  Random random = checks.random(name + " rows");
+  const int64_t n_nodes = graph.host.n_nodes(), size = n_nodes * c.dim;
+  const bool lazy = c.optimizer == StepOptimizer::lazy_adam, adagrad = c.optimizer == StepOptimizer::adagrad;
+  const double usual = 1 / static_cast<double>(c.batch);
+  const auto state = random.uniform<A>(lazy ? 2 * size : adagrad ? n_nodes : 0, 0.5 * usual * usual, usual * usual);
+  const auto last = random.ids<int64_t>(lazy ? n_nodes : 0, 700, 1000);
+  const std::vector<double> lr{0.01};
+  const std::vector<int64_t> step{1000};
+  const Tolerance tolerance = close<T>(c.loss == StepLoss::softmax ? 8 : 4);
+  checks.run(name, [&](auto& on) {
+    const Bipartite both = on.graph(graph);
+    A* loss = on.template out<A>("loss", 1, tolerance);
+    A* e = on.template inout<A>("emb", emb, close<A>(sizeof(T) == 2 ? 100 : 1));
+    A* rows = on.template inout<A>("state", state, tolerance);
+    int64_t* last_step = on.template inout<int64_t>("last_step", last, exact);
+    const StepModel<T> model{c.dim, on.in(alphas), 1, nullptr, nullptr, e, rows, nullptr, nullptr, nullptr, last_step};
+    const PairBatch batch{on.in(ids.users), on.in(ids.pos), on.in(ids.neg), c.batch, c.n_neg, shared, on.in(ids.mask)};
+    FGR_RUN(
+        on, train_step<T>, both, model, StepShare<T>(), batch, options, on.in(lr), on.in(step), loss, nullptr,
+        on.workspace(FGR_BYTES(on, train_step_workspace_bytes<T>, both, c.dim, c.dim, 1, c.batch, c.n_neg, shared)));
+  });
+}
 
 template <class T>
 void check_step(Checks& checks, const StepCase& c) {
   using A = acc_t<T>;
   constexpr const char *losses[] = {"bpr", "binary", "max_margin", "softmax"},
-                       *negatives[] = {"", " shared", " masked"};
+                       *negatives[] = {"", " shared", " masked"},
+                       *optimizers[] = {"", " lazy_adam", " adagrad", " sgd"};
   const std::string name = std::string("train_step<") + type_name<T>() + "> " + losses[static_cast<int>(c.loss)] +
                            " alphas=" + std::to_string(c.n_alphas) + " dim=" + std::to_string(c.dim) +
                            " batch=" + std::to_string(c.batch) + " negatives=" + std::to_string(c.n_neg) +
                            negatives[static_cast<int>(c.negatives)] + (c.weighted ? " weighted" : "") +
                            (c.scaled ? "" : " unscaled") + (c.biased ? " bias" : "") + (c.shadow ? " shadow" : "") +
-                           (c.reg > 0 ? "" : " no ridge") + (c.weight_decay > 0 ? " decay" : "");
+                           (c.reg > 0 ? "" : " no ridge") + (c.weight_decay > 0 ? " decay" : "") +
+                           optimizers[static_cast<int>(c.optimizer)];
   Random random = checks.random(name);
   const TestGraph& graph = checks.hop_graph(c.weighted, c.dim);
   const HostGraph& host = graph.host;
@@ -50,7 +87,12 @@ void check_step(Checks& checks, const StepCase& c) {
   const auto neg = random.ids<int64_t>((shared ? 1 : c.batch) * c.n_neg, -1, host.n_items);
   const auto mask = random.ids<uint8_t>(c.negatives == Negatives::masked ? c.batch * c.n_neg : 0, 0, 2);
   const StepOptions options{
-      c.loss, 0.2, 1.2, c.loss == StepLoss::max_margin ? 0.53 : 0, c.reg, {0.9, 0.999, 1e-8, c.weight_decay}};
+      c.loss,     0.2, 1.2, c.loss == StepLoss::max_margin ? 0.53 : 0, c.reg, {0.9, 0.999, 1e-8, c.weight_decay},
+      c.optimizer};
+  if (c.optimizer != StepOptimizer::adam) {
+    check_rows<T>(checks, name, c, graph, alphas, emb, {users, pos, neg, mask}, options, shared);
+    return;
+  }
   const std::vector<double> lr{0.01};
   const std::vector<int64_t> step{1000};
   // The softmax divides by the norms of the output's rows, which may be small.
@@ -95,6 +137,19 @@ void check_type(Checks& checks) {
   check({StepLoss::binary, 2, dim, 33, 40, Negatives::masked});
   check({StepLoss::softmax, 3, dim, 1, 0, Negatives::own, true, true, true, true});
   check({StepLoss::bpr, 5, dim, 2, 4, Negatives::own, false, true, false, true});
+  for (const auto optimizer : {StepOptimizer::lazy_adam, StepOptimizer::adagrad, StepOptimizer::sgd}) {
+    StepCase rows{StepLoss::bpr, 1, dim, batch, 2};
+    rows.optimizer = optimizer;
+    check(rows);
+    rows = {StepLoss::softmax, 1, small ? 33 : 100, small ? 21 : 1024, 0};
+    rows.weight_decay = 0.01;
+    rows.optimizer = optimizer;
+    check(rows);
+    rows = {StepLoss::binary, 1, dim, batch, 40, Negatives::masked};
+    rows.reg = 0;
+    rows.optimizer = optimizer;
+    check(rows);
+  }
   if (small) return;
   check({StepLoss::bpr, 4, dim, 5000, 1});
   check({StepLoss::bpr, 2, 16, 70000, 1});

@@ -11,7 +11,7 @@ from ...models import Recommender
 from ...ops.train_step import TrainStep
 from ..batches import Batches
 from ..config import TrainConfig
-from .step import MOMENTS, TAKEN
+from .step import TAKEN
 
 Tensor = torch.Tensor
 
@@ -27,7 +27,7 @@ class NativeStep:
         self.step = TrainStep(
             model.graph, table, alphas, norm=model.norm, loss=config.loss, temperature=config.temperature,
             negative_weight=config.negative_weight, item_bias=item_bias(config, model.graph), margin=config.margin, reg=config.reg, storage=torch.bfloat16 if config.storage == "bfloat16" else None,
-            columns=model.columns,
+            columns=model.columns, optimizer=config.optimizer,
         )  # fmt: skip
 
     def __call__(self, t: int, lr: float) -> Tensor:
@@ -40,12 +40,12 @@ class NativeStep:
         return self.step(users, pos, neg if neg.shape[1] else None, mask)
 
     def state(self) -> dict[str, Tensor]:
-        adam = {f"{m}.{self.name}": getattr(self.step, m) for m in MOMENTS}
-        return adam | {f"{TAKEN}.{self.name}": torch.tensor(self.step.step)} | self.batches.state()
+        own = {f"{name}.{self.name}": t.contiguous() for name, t in self.step.state.items()}
+        return own | {f"{TAKEN}.{self.name}": torch.tensor(self.step.step)} | self.batches.state()
 
     def resume(self, step: int, state: Mapping[str, Tensor]) -> None:
         self.step.step = int(state[f"{TAKEN}.{self.name}"])
-        for m in MOMENTS:
-            getattr(self.step, m).copy_(state[f"{m}.{self.name}"])
+        for name, t in self.step.state.items():
+            t.copy_(state[f"{name}.{self.name}"])
         self.step.refresh()
         self.batches.resume(step, state)

@@ -8,8 +8,8 @@ from typing import Protocol
 import torch
 
 Tensor = torch.Tensor
-MOMENTS = ("exp_avg", "exp_avg_sq")
-TAKEN = "steps"  # of Adam: a parameter without a gradient takes none
+MOMENTS = ("exp_avg", "exp_avg_sq")  # of Adam
+TAKEN = "steps"  # of the optimizer: a parameter without a gradient takes none
 
 
 class Step(Protocol):
@@ -25,7 +25,8 @@ class Step(Protocol):
         ...
 
     def state(self) -> dict[str, Tensor]:
-        """Adam's state by "exp_avg.<parameter>", "exp_avg_sq.<parameter>" and "steps.<parameter>", and the sampler's by "negatives.<name>"."""
+        """The optimizer's state by "<name>.<parameter>", of Adam "exp_avg.<parameter>" and "exp_avg_sq.<parameter>", and "steps.<parameter>"; the sampler's
+        by "negatives.<name>"."""
         ...
 
     def resume(self, step: int, state: Mapping[str, Tensor]) -> None:
