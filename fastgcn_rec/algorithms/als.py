@@ -55,7 +55,7 @@ def als(
 
     Raises
     ------
-    TypeError, ValueError : as RidgeRows; a row's matrix has no factor in float32.
+    TypeError, ValueError : as RidgeRows; a ridge that float32 does not hold; a row's matrix has no factor in float32.
 
     Examples
     --------
@@ -94,7 +94,13 @@ def ridge_of_rows(rows: Csr, n_columns: int, unobserved: float, reg: float, expo
         of_row = row_of_each_edge(indptr.diff()).numpy()
         seen = torch.from_numpy(np.bincount(of_row, weight.double().numpy(), n))
     seen = seen + unobserved * n_columns
-    return torch.where(seen > 0, reg * power(seen, exponent), reg).float()  # a row of nothing is 0 by any ridge
+    ridge = torch.where(seen > 0, reg * power(seen, exponent), reg).float()  # a row of nothing is 0 by any ridge
+    if reg > 0 and not bool(((ridge > 0) & ridge.isfinite()).all()):
+        raise ValueError(
+            f"als: the ridge of a row, {reg:g} times its weight to the power {exponent:g}, must be > 0 and finite in float32, but weights go from "
+            f"{float(seen.min()):.3g} to {float(seen.max()):.3g}; take an exponent nearer 1, or another reg"
+        )
+    return ridge
 
 
 def als_loss(

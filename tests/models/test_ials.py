@@ -188,3 +188,8 @@ def test_bad_options_of_folding():
     model = IALS(random_graph(), 4)
     with pytest.raises(ValueError, match="IALS: regularization must be > 0 and finite, got 0"):
         model.fold_in_users([[1]], regularization=0)
+
+
+def test_a_ridge_beyond_float32_is_refused_with_its_rule():
+    with pytest.raises(ValueError, match=r"0.01 times its weight to the power 200, must be > 0 and finite"):
+        IALS(random_graph(), 4, exponent=200)
