@@ -146,6 +146,11 @@ def races(*cases: str) -> Table:
     )
 
 
+def with_data(table: Table) -> Table:
+    """A column says of which data a row is."""
+    return dataclasses.replace(table, columns={"data": field("data"), **table.columns})
+
+
 # Quality.
 def recipes(*data: str) -> Table:
     return Table(
@@ -320,6 +325,7 @@ TABLES: Mapping[str, Table] = {
     "pagerank": races("ppr"),
     "ngcf": races("ngcf"),
     "pinsage": races("pinsage"),
+    "als": with_data(races("als")),
     "pagerank once": plain("ppr once", what="what", ms="ms", MiB="mib"),
     "trials": TRIALS,
     "bfloat16": plain(
