@@ -185,7 +185,8 @@ def is_captured(device: torch.device) -> bool:
 
 def in_huge_pages(table: Tensor, filled: bool = False) -> Tensor:
     """``table``, whose memory is one piece, from now on in huge pages where it is large and the system has them; ``filled``: what it holds is moved
-    there, which takes about as long as copying it."""
+    there, which takes about as long as copying it. For what is read many times: the system clears a huge page in memory, and a small one in the
+    cache, just before it is first written."""
     n_bytes = table.numel() * table.element_size()
     if table.device.type == "cpu" and n_bytes >= HUGE_BYTES:
         _C.advise_huge_pages(table, n_bytes, filled)
@@ -193,7 +194,7 @@ def in_huge_pages(table: Tensor, filled: bool = False) -> Tensor:
 
 
 def workspace(n_bytes: int, device: torch.device) -> Tensor:
-    return in_huge_pages(torch.empty(n_bytes, dtype=torch.uint8, device=device)) if n_bytes else _NOTHING
+    return torch.empty(n_bytes, dtype=torch.uint8, device=device) if n_bytes else _NOTHING
 
 
 def call(name: str, device: torch.device, *args: Any) -> Any:

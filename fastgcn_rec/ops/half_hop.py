@@ -19,7 +19,7 @@ def _half_hop(
     x: Tensor, to: int, links: Links, left: Tensor | None, right: Tensor | None, base: Tensor | None
 ) -> Tensor:
     x, base = x.contiguous(), None if base is None else base.contiguous()
-    y = native.in_huge_pages(_output(x, to, links))
+    y = _output(x, to, links)
     graph, code, dim = links.native(), native.DTYPE_CODE[x.dtype], x.shape[1]
     space = native.workspace(native.size("half_hop", x.device, code, graph, dim), x.device)
     native.call("half_hop", x.device, code, graph, to, x, dim, left, right, base, y, space)

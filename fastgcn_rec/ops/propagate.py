@@ -28,7 +28,7 @@ Tensor = torch.Tensor
 
 def _propagate(x: Tensor, alphas: Tensor, links: Links, left: Tensor | None, right: Tensor | None) -> Tensor:
     x, alphas = x.contiguous(), alphas.contiguous()
-    y = native.in_huge_pages(torch.empty_like(x))
+    y = torch.empty_like(x)
     graph, code, dim, n_alphas = links.native(), native.DTYPE_CODE[x.dtype], x.shape[1], alphas.numel()
     space = native.workspace(native.size("propagate", x.device, code, graph, dim, n_alphas), x.device)
     native.call("propagate", x.device, code, graph, x, dim, alphas, n_alphas, left, right, y, space)

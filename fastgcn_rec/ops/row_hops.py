@@ -224,7 +224,7 @@ class RowHops:
         """[own rows, width] of z."""
         if self.hops == 0:
             return (self.alphas[0] * panel.table).to(self.storage)
-        out = native.in_huge_pages(torch.empty_like(panel.table, dtype=self.storage))
+        out = torch.empty_like(panel.table, dtype=self.storage)
         for side in self.sides:
             self._hop(side, self._last_forward(side, panel), None, side.of(out))
         return out

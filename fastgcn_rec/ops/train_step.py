@@ -255,7 +255,7 @@ class TrainStep:
         if n_bytes > len(self._workspace):
             if self.embedding.device.type == "cuda":
                 self._outgrown.append(self._workspace)  # a captured graph may still write to it
-            self._workspace = native.workspace(n_bytes, self.embedding.device)
+            self._workspace = native.in_huge_pages(native.workspace(n_bytes, self.embedding.device))
 
     def _run(self, share: Any, job: StepBatch, loss: Tensor) -> int:
         """The parts that ``share`` names; returns how many rows of z there are."""

@@ -134,9 +134,9 @@ FGR_INLINE void transpose(V* rows) {
   using Lanes = decltype(rows[0] < rows[0]);
   static constexpr Rounds<Lanes, w> rounds;
 #pragma GCC unroll 8
-  for (int r = 0; 1 << r < w; ++r) {
-    const int bit = 1 << r;
-    const Lanes low = load_raw<Lanes>(rounds.of[r].low), high = load_raw<Lanes>(rounds.of[r].high);
+  for (int bit = 1; bit < w; bit *= 2) {
+    const auto& round = rounds.of[__builtin_ctz(static_cast<unsigned>(bit))];
+    const Lanes low = load_raw<Lanes>(round.low), high = load_raw<Lanes>(round.high);
 #pragma GCC unroll 16
     for (int i = 0; i < w; ++i) {
       if (i & bit) continue;
