@@ -41,6 +41,7 @@ TABLES: dict[str, Table] = {
     "choices: sparse ease": choices("sparse ease"),
     "choices: sparse ease, a fifth": choices("sparse ease fifth"),
     "choices: sparse ease, exact": choices("sparse ease exact"),
+    "choices: optimizers": recall_only(choices("optimizers")),
     "choices: ials": choices("ials", data="data"),
     "choices: filter forms": choices("filter forms"),
     "choices: blend": choices("blend"),
