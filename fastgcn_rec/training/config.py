@@ -56,8 +56,8 @@ class TrainConfig(Objective):
         In place of ``n_neg`` uniform ones: a sampler of :mod:`fastgcn_rec.negatives` or its text, which is what is kept, such as
         "uniform(1)+dynamic(1, candidates=32)". "": ``n_neg`` uniform ones.
     optimizer : "adam", "lazy_adam", "adagrad" or "sgd"
-        adam moves every row of the table in every step. The others move the rows of the batch's users, positives and negatives alone, which is
-        several times as fast where a batch touches few: for MF, and LightGCN without layers. :class:`fastgcn_rec.TrainStep` states their laws. Each wants
+        What moves the table in a step: adam every row, the others those of the batch's users, positives and negatives alone, which is several
+        times as fast where a batch touches few. These are for MF, and LightGCN without layers. :class:`fastgcn_rec.TrainStep` states their laws. Each wants
         a learning rate of its own (docs/train.md).
     lr : float
         The learning rate.
