@@ -13,8 +13,8 @@ import torch
 from fastgcn_rec import Graph, SparseEASE
 from fastgcn_rec.data import synthetic_edges
 
-from .bench_scale import _peak, _reset_peak
 from .harness import Record, Settings, dataset_named
+from .memory import reset_peak, resident_peak
 
 OPTIONS = {"reg": 15.0, "neighbours": 32, "candidates": 400, "user_power": 0.15}
 
@@ -40,10 +40,9 @@ def _graph(source: str) -> Graph:
 
 def _measure(source: str) -> Record:
     graph = _graph(source)
-    _reset_peak()
-    before, start, busy = _peak(), time.perf_counter(), time.process_time()
+    before, start, busy = reset_peak(), time.perf_counter(), time.process_time()
     model = SparseEASE(graph, **OPTIONS)
-    seconds, busy, peak = time.perf_counter() - start, time.process_time() - busy, _peak()
+    seconds, busy, peak = time.perf_counter() - start, time.process_time() - busy, resident_peak()
     users = torch.arange(100)
     start = time.perf_counter()
     ids, scores = model.recommend(users.numpy(), 20)

@@ -9,7 +9,6 @@ import statistics
 import time
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
@@ -23,6 +22,7 @@ from fastgcn_rec.experiments.estimate import bytes_sent, estimate_memory
 from fastgcn_rec.system.launched import threads_of
 
 from .harness import Record, Settings, dataset_named
+from .memory import reset_peak, resident, resident_peak
 
 BATCH, LR, REG = 2048, 1e-3, 1e-4
 Tensor = torch.Tensor
@@ -75,6 +75,8 @@ def _raced(settings: Settings, job: Job, size: int, threads: int) -> Record:
                 shared, now = many.steps(n)
                 times.append((alone / n, shared / n))
                 sent += now
+            # before the columns are copied to be compared
+            memory = {"one": one.ask("memory")[0], "rank": max(many.ask("memory"))}
             taken = n * len(times)
             formula = one.ask("formula", 3, taken, size)[0]
             if sent != formula:
@@ -82,7 +84,6 @@ def _raced(settings: Settings, job: Job, size: int, threads: int) -> Record:
             bounds = column_bounds(job.dim, size)
             if one.tables(bounds) != many.tables(bounds):
                 raise AssertionError(f"ranks: {size} ranks end with other parameters than one process")
-            memory = {"one": one.ask("memory")[0], "rank": max(many.ask("memory"))}
         finally:
             for group in groups:
                 group.close()
@@ -145,12 +146,13 @@ class _Group:
 
 
 class _Worker:
+    """A rank's part of a job: its columns of the tables and its steps."""
+
     def __init__(self, data: str, job: Job, world: World) -> None:
         self.world, self.job = world, job
         self.graph = dataset_named(data).graph()
         self.graph.scales("sym", torch.float32)
-        _reset_peak()
-        self.before, self.of_files = _peak(), _resident("RssFile")
+        self.before, self.of_files = reset_peak(), resident("RssFile")
         model = LightGCN(self.graph, job.dim, job.layers, world=world)
         columns, self.table = model.columns, model.embedding.weight.detach()
         self.first = 0 if columns is None else columns.first
@@ -191,34 +193,23 @@ class _Worker:
         estimate = estimate_memory(*sizes, job.config, self.world.size)
         held = estimate.parameters - self.table.nbytes + estimate.layers + estimate.batch
         files = max(
-            0, _resident("RssFile") - self.of_files
+            0, resident("RssFile") - self.of_files
         )  # libraries' pages, which the system takes away and reads again
-        return round((_peak() - self.before - files) / 2**20), round(held / 2**20)
+        return round((resident_peak() - self.before - files) / 2**20), round(held / 2**20)
 
 
 def _work(end: Connection, data: str, job: Job, rank: int, size: int, threads: int, place: str) -> None:
     torch.set_num_threads(threads)
     if size > 1:
         dist.init_process_group("gloo", place, world_size=size, rank=rank)
-    worker = _Worker(data, job, World.current())
+    world = World.current()
+    _Worker("synthetic:2e4", job, world).steps(
+        2
+    )  # code that is read in, threads and connections are no cost of the size
+    worker = _Worker(data, job, world)
     while True:
         try:
             what, args = end.recv()
         except EOFError:
             return
         end.send(getattr(worker, what)(*args))
-
-
-def _peak() -> int:
-    """Bytes of the largest resident set since the last reset."""
-    return _resident("VmHWM")
-
-
-def _resident(what: str) -> int:
-    """Bytes that /proc/self/status says (Linux)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(what)) * 1024
-
-
-def _reset_peak() -> None:
-    Path("/proc/self/clear_refs").write_text("5")

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from .harness import Record, Settings, quartiles
+from .memory import reset_peak, resident, resident_peak
 
 FRACTION = 0.2
 MOST_COMPARED = 200_000_000
@@ -112,13 +113,13 @@ def write_larger(folder: Path, rows: int, n_users: int, n_items: int) -> None:
 def _read_larger(folder: str) -> None:
     from fastgcn_rec.data import load_dataset
 
-    start, before = time.perf_counter(), _memory("VmRSS")
+    start, before = time.perf_counter(), resident()
     data = load_dataset(f"{folder}/*.parquet", split="random", test=FRACTION)
-    seconds, peak = time.perf_counter() - start, _memory("VmHWM")
-    Path("/proc/self/clear_refs").write_text("5")  # a peak of its own for the graph
+    seconds, peak = time.perf_counter() - start, resident_peak()
+    reset_peak()  # a peak of its own for the graph
     start = time.perf_counter()
     graph = data.graph()
-    built, graph_peak = time.perf_counter() - start, _memory("VmHWM")
+    built, graph_peak = time.perf_counter() - start, resident_peak()
     rows = len(data.train) + len(data.test) + data.dropped_duplicates
     found = {
         "seconds": round(seconds, 1),
@@ -222,16 +223,11 @@ def _counts(users: int, items: int, train: int, test: int) -> Counts:
 CONTENDERS = {"ours": _ours, "pandas": _pandas, "polars": _polars}
 
 
-def _memory(what: str) -> int:
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith(what)) * 1024
-
-
 if __name__ == "__main__" and sys.argv[1] == "larger":
     _read_larger(sys.argv[2])
 elif __name__ == "__main__":
     job = CONTENDERS[sys.argv[1]](sys.argv[2])
-    before, start = _memory("VmRSS"), time.perf_counter()
+    before, start = resident(), time.perf_counter()
     counts = job()
     seconds = time.perf_counter() - start
-    print(json.dumps({"seconds": seconds, "peak": _memory("VmHWM"), "before": before, "counts": counts}))
+    print(json.dumps({"seconds": seconds, "peak": resident_peak(), "before": before, "counts": counts}))

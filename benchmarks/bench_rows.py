@@ -22,6 +22,7 @@ from fastgcn_rec.ops.row_batch import RowBatches
 from fastgcn_rec.ops.row_step import RowStep
 
 from .harness import Record, Settings
+from .memory import reset_peak, resident_peak
 
 BATCH, LAYERS, STEPS = 2048, 3, 2
 RANKS, AT_ONCE = 2, 16
@@ -58,14 +59,14 @@ def _run(ranks: int, n_edges: int, dim: int, at_once: int) -> list[Record]:
 
 def _measure(store: str, ranks: int, n_edges: int, dim: int, at_once: int, rank: int) -> Record:
     torch.set_num_threads(1)
-    imported = _peak()
+    imported = resident_peak()
     start = time.perf_counter()
     made = _Made(n_edges)
     if ranks == 1:
         graph = Graph.__new__(Graph)
         graph._take(made.n_users, made.n_items, *made.rows((0, made.n_users), (0, made.n_items)))
         table = _table(graph.n_nodes, dim, ((0, graph.n_nodes),))
-        _reset_peak()
+        reset_peak()
         step = TrainStep(graph, table, ALPHAS)
         take = lambda t: step(*sample_batch(graph, BATCH, 1, seed=0, offset=t * BATCH))  # noqa: E731
     else:
@@ -74,7 +75,7 @@ def _measure(store: str, ranks: int, n_edges: int, dim: int, at_once: int, rank:
         own = made.own(grid.rows, 3 * dim)
         starts = own.users, (own.n_users + own.items[0], own.n_users + own.items[1])
         table = _table(own.n_nodes, dim, starts)
-        _reset_peak()
+        reset_peak()
         by_rows = RowStep(own, grid, table, dim, ALPHAS, columns_at_once=at_once)
         batches = RowBatches(own, grid.rows)
         take = lambda t: by_rows(*batches(BATCH, 1, seed=0, offset=t * BATCH))  # noqa: E731
@@ -89,8 +90,8 @@ def _measure(store: str, ranks: int, n_edges: int, dim: int, at_once: int, rank:
         "edges": n_edges,
         "losses": losses,
         "imported_mib": round(imported / 2**20),
-        "peak_mib": round(_peak() / 2**20),
-        "training_mib": round((_peak() - imported) / 2**20),
+        "peak_mib": round(resident_peak() / 2**20),
+        "training_mib": round((resident_peak() - imported) / 2**20),
         "build_s": round(built, 1),
         "step_s": round(min(seconds), 2),
     }
@@ -154,16 +155,6 @@ def _table(n_nodes: int, dim: int, own: tuple[tuple[int, int], ...]) -> torch.Te
         part = torch.arange(first * dim, last * dim, dtype=torch.float32).remainder_(8191.0)
         parts.append(part.mul_(2e-5).sub_(0.08).view(last - first, dim))
     return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-
-def _peak() -> int:
-    with open("/proc/self/status") as status:
-        return 1024 * next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
-
-
-def _reset_peak() -> None:
-    with open("/proc/self/clear_refs", "w") as file:
-        file.write("5")
 
 
 if __name__ == "__main__":

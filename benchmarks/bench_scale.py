@@ -20,6 +20,7 @@ from fastgcn_rec.experiments.estimate import estimate_memory
 from fastgcn_rec.training.config import TrainConfig
 
 from .harness import Record, Settings
+from .memory import reset_peak, resident_peak
 
 BATCH, LAYERS, ROUNDS = 2048, 3, 7
 
@@ -37,22 +38,21 @@ def records(settings: Settings) -> list[Record]:
 def _measure(n_edges: int, dim: int) -> Record:
     """Everything that training holds at once, on a graph of gowalla's density: edges, graph, parameters, a step."""
     users, items = synthetic_edges(n_edges // 27, n_edges // 20, n_edges)
-    _reset_peak()
-    before = _peak()
+    before = reset_peak()
     start = time.perf_counter()
     graph = Graph.from_edges(users, items, n_edges // 27, n_edges // 20)
     graph.scales("sym", torch.float32)
     built = time.perf_counter() - start
-    graph_peak = _peak() - before
+    graph_peak = resident_peak() - before
     table = torch.randn(graph.n_nodes, dim) * 0.1
     hop = _fastest(lambda: propagate(graph, table, [0.0, 1.0]))
-    _reset_peak()
+    reset_peak()
     step = TrainStep(graph, table, [1 / (LAYERS + 1)] * (LAYERS + 1))
     taken = _fastest(lambda: _step(step))
     config = TrainConfig(protocol="none", batch_size=BATCH)
     estimate = estimate_memory(graph.n_users, graph.n_items, n_edges, dim, LAYERS, config)
     held = estimate.edges + estimate.graph + 3 * table.nbytes + estimate.layers + estimate.batch
-    peak = _peak() - before + users.nbytes + items.nbytes
+    peak = resident_peak() - before + users.nbytes + items.nbytes
     del users, items
     return {
         "edges": n_edges,
@@ -112,17 +112,6 @@ def _fastest(run: Callable[[], object], least: int = 3) -> float:
     while n < least or time.perf_counter() - start < 1:
         best, n = min(best, _seconds(run)), n + 1
     return best
-
-
-def _peak() -> int:
-    """Bytes of the largest resident set since the last reset (Linux)."""
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) * 1024
-
-
-def _reset_peak() -> None:
-    with open("/proc/self/clear_refs", "w") as control:
-        control.write("5")
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ import torch
 
 from fastgcn_rec import retrieve
 
-from .bench_scale import _peak, _reset_peak
 from .harness import Record, Settings
+from .memory import reset_peak, resident_peak
 
 K, BUDGET = 20, 256 << 20
 
@@ -36,10 +36,9 @@ def _measure(n_queries: int, n_items: int, dim: int) -> Record:
     queries, items = (torch.randn(n, dim, generator=generator) for n in (n_queries, n_items))
     seen = torch.arange(0, 50 * n_queries + 1, 50), torch.randint(n_items, (50 * n_queries,), generator=generator)
     retrieve(queries[:64], items[:1000], K)
-    _reset_peak()
-    before, start = _peak(), time.perf_counter()
+    before, start = reset_peak(), time.perf_counter()
     found = retrieve(queries, items, K, seen, memory_budget=BUDGET)
-    seconds, peak = time.perf_counter() - start, _peak() - before
+    seconds, peak = time.perf_counter() - start, resident_peak() - before
     row = n_queries // 2
     scores = items @ queries[row]
     scores[seen[1][50 * row : 50 * row + 50]] = -torch.inf

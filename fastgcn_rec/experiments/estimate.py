@@ -30,8 +30,9 @@ class MemoryEstimate:
     layers      4 N w if K >= 2       what is kept between hops (2 bytes instead of 4 in bfloat16, and a copy of the embedding)
     batch       B-sized               everything else of a step: its native workspace (not what a sampler of negatives needs: a mask,
                                       candidates, or, where it reads vectors, 4 N w (1 to 3) as in an evaluation); of several ranks
-                                      4 R (2 d + (P + 1) w) more, the batch's rows as they are sent, received and put together, and
-                                      with the softmax 16 B / P (B + d) + 16 B w, the scores and gradients of its share of the batch
+                                      4 R (2 d + (P + 1) w) more, the batch's rows as they are sent, received and put together, or
+                                      with the softmax, if that is more, 4 R d beside its share of the batch, n = B / P users: their
+                                      scores of all items and of theirs, 8 n B, the gradients thrice, 24 n d, and 16 B w
     evaluation  (4 N w) (1 to 3) + 4 I d + 1 KiB a user, 32 MiB at most   the final embedding, its layers, the items packed, lists; of
                                       several ranks 4 I d + 16 U w more, the items' and the own users' vectors whole
     whole       0; 4 N (d + w)        of several ranks: the table before it is shared out and after it is gathered, beside the own columns
@@ -122,8 +123,12 @@ def estimate_memory(
             "bytes than 64 bits count; take smaller ones"
         )
     gathered = min(n_nodes, 2 * config.batch_size + n_neg * (1 if shared else config.batch_size))
-    several, share = int(ranks > 1), -(-config.batch_size // ranks)
-    of_loss = 16 * share * (config.batch_size + dim) + 16 * config.batch_size * width if config.loss == "softmax" else 0
+    several, share, batch = int(ranks > 1), -(-config.batch_size // ranks), config.batch_size
+    rows_sent = (2 if half else 4) * gathered * (2 * dim + (ranks + 1) * width)
+    if config.loss == "softmax":  # ops/shared_softmax.py: while the scores are exchanged, and while the gradients are
+        scores = 4 * share * batch + 12 * share * (batch - share) + 8 * share * dim
+        gradients = 8 * share * batch + 24 * share * dim + 16 * batch * width
+        rows_sent = max(rows_sent, (2 if half else 4) * gathered * dim + max(scores, gradients))
     code = native.DTYPE_CODE[torch.bfloat16 if half else torch.float32]
     layers = layer if n_layers >= 2 else 0
     sizes = (width, dim, n_layers + 1, config.batch_size, n_neg, shared)
@@ -136,7 +141,7 @@ def estimate_memory(
         parameters=(4 if config.optimizer in ("adam", "lazy_adam") else 2) * own
         + {"lazy_adam": 8, "adagrad": 4}.get(config.optimizer, 0) * n_nodes,
         layers=layers + (layer if half else 0),
-        batch=step - layers + several * ((2 if half else 4) * gathered * (2 * dim + (ranks + 1) * width) + of_loss),
+        batch=step - layers + several * rows_sent,
         evaluation=(1 + min(n_layers, 2)) * own
         + 4 * n_items * dim
         + 1024 * min(n_users, RANKED_AT_ONCE)

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -29,9 +30,11 @@ def here(monkeypatch):
     return lambda *arguments: importlib.import_module("benchmarks.__main__").main(arguments)
 
 
-def benchmarks(*arguments):
+def benchmarks(*arguments, **environment):
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, **environment}
+    )
 
 
 @pytest.mark.parametrize(
@@ -82,16 +85,19 @@ def test_scale_gives_the_estimate_beside_the_measured_peak(tmp_path):
 
 @pytest.mark.slow
 def test_ranks_give_bits_bytes_and_memory_before_a_time(tmp_path):
-    """The benchmark compares tables with one process's and bytes with the formula itself."""
+    """The benchmark compares tables with one process's and bytes with the formula itself.
+
+    The C library keeps what is given back to it unless its threshold is fixed, and so much of it, here 20 MiB, that a peak tells nothing.
+    """
     file = tmp_path / "result.json"
-    done = benchmarks("ranks", "--quick", "--data", "synthetic:3e5", "--json", file)
+    done = benchmarks("ranks", "--quick", "--data", "synthetic:3e5", "--json", file, MALLOC_MMAP_THRESHOLD_="131072")
     assert done.returncode == 0, done.stderr
     records = json.loads(file.read_text())["records"]
     assert {record["dim"] for record in records} == {64, 256}
     for record in records:
         assert 0 < record["sent_bytes_a_rank"] < 2**23
         for added, predicted in (("added_mib", "predicted_mib"), ("one_added_mib", "one_predicted_mib")):
-            assert abs(record[added] - record[predicted]) <= 12 + 0.15 * record[predicted], record
+            assert abs(record[added] - record[predicted]) <= 8 + 0.06 * record[predicted], record
 
 
 def test_the_arithmetic_of_many_gpus_is_that_of_its_script():
