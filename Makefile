@@ -14,7 +14,7 @@ FGR_CUDA ?= $(shell nvidia-smi -L 2> /dev/null | grep -q GPU && echo AUTO || ech
 BUILD_ENV := FGR_CUDA=$(FGR_CUDA) FGR_CUDA_ARCHITECTURES=$(CUDA_ARCH)
 , := ,
 
-.PHONY: demo test check check-python check-slow check-cpp check-fuzz check-cpu-only check-lowest check-cuda check-emulated clean
+.PHONY: demo test check check-python check-slow check-cpp check-fuzz check-cpu-only check-lowest check-cuda check-arm check-emulated clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.installed: $(SOURCES)
@@ -36,7 +36,7 @@ test: $(VENV)/.installed
 
 # Two at a time, since most of them keep one core busy; the longest first.
 check: $(VENV)/.installed-dev
-	$(MAKE) -j2 --output-sync=target check-emulated check-python check-slow check-cpp check-fuzz check-cpu-only check-lowest check-cuda
+	$(MAKE) -j2 --output-sync=target check-emulated check-python check-slow check-cpp check-fuzz check-cpu-only check-lowest check-cuda check-arm
 
 check-python: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
@@ -126,6 +126,14 @@ check-cuda: $(VENV)/.installed-dev
 	  env -u MAKEFLAGS $(BIN)/cmake --build build/cuda && cd build/cuda && \
 	  $(abspath $(BIN)/python) -c 'import _C; print("CUDA", _C.build_info()["cuda"], "is linked and loads without a GPU")'; \
 	else echo "check-cuda: nothing to build here (no nvcc)"; fi
+
+# The CPU's kernels for 64-bit ARM (NEON), with all warnings errors, and their C++ tests by an emulator, where a cross compiler and qemu-user are.
+check-arm: $(VENV)/.installed-dev
+	@if command -v aarch64-linux-gnu-g++ > /dev/null && command -v qemu-aarch64 > /dev/null; then \
+	  $(BIN)/cmake -S . -B build/arm -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) -DFGR_CUDA=OFF -DFGR_PYTHON=OFF -DFGR_TESTS=ON -DFGR_WERROR=ON \
+	    -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ > /dev/null && \
+	  env -u MAKEFLAGS $(BIN)/cmake --build build/arm && qemu-aarch64 -L /usr/aarch64-linux-gnu build/arm/fgr_tests; \
+	else echo "check-arm: nothing to run here (no g++-aarch64-linux-gnu and qemu-user)"; fi
 
 clean:
 	rm -rf build $(VENV) $(VENV)-cpu $(VENV)-lowest fastgcn_rec/*.so

@@ -351,6 +351,7 @@ int main() {
         }
       }
     }
+    test_level();
     test_ridge_rows();
     for (const Side side : {Side::users, Side::items}) {
       for (const int64_t n_sources : {0, 1, 17, 64}) {

@@ -63,6 +63,9 @@ void fill(Buffer<T>& x, unsigned seed) {
   }
 }
 
+// Every inner loop of the level in use.
+void test_level();
+
 // Every kernel by several threads, in chunks of a few elements.
 void test_threads();
 

@@ -253,8 +253,7 @@ inline void gemm_edge(int64_t m, int64_t n, int64_t k, const A* a, int64_t a_row
 template <class A>
 void gemm(int64_t m, int64_t n, int64_t k, const A* a, int64_t a_row, int64_t a_col, const A* b, int64_t ldb, A* c,
           int64_t ldc, bool accumulate) {
-  // 6 x 2 accumulators + 2 of B + 1 broadcast = 15 of 16 registers; AVX-512 has 32
-  constexpr int mr = vector_bytes == 64 ? 8 : 6;
+  constexpr int mr = vector_registers == 32 ? 8 : 6;  // 6 x 2 sums + 2 of B + 1 broadcast = 15 of 16
   constexpr int64_t nr = 2 * lanes<A>;
   int64_t j = 0;
   for (; j + nr <= n; j += nr) {

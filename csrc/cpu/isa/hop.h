@@ -189,7 +189,7 @@ inline void hop_column(const Hop<T, B>& h, int64_t r, int64_t c, const Adam& ada
 
 template <class T, class B, Factor F, class Adam>
 inline void hop_rows(const Hop<T, B>& h, int64_t begin, int64_t end, const Adam& adam_hop) {
-  constexpr int most = vector_bytes == 64 ? 16 : 8;  // half the registers (SSE, AVX2: 16; AVX-512: 32) stay free
+  constexpr int most = vector_registers / 2;  // the other half stays free
   constexpr int w = lanes<T>;
   // Rows that stand side by side share one stretch of edges, so that fetching ahead may look beyond a row's end.
   const int64_t chunk_end = h.indptr != nullptr && h.rows == nullptr ? h.indptr[end] : 0;

@@ -134,7 +134,7 @@ struct Level {
   PermutationSteps permutation_steps;
 };
 
-const Level& level_baseline();  // any x86-64, or any other processor
+const Level& level_baseline();  // any x86-64; NEON on 64-bit ARM; any other processor
 const Level& level_v3();        // x86-64-v3: AVX2, FMA, F16C, BMI
 const Level& level_v4();        // x86-64-v4: AVX-512 F, BW, CD, DQ, VL
 

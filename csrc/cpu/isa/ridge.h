@@ -18,8 +18,9 @@ using fgr::cpu::ridge_wide;
 using fgr::cpu::RidgeSystem;
 
 constexpr int ridge_lanes = lanes<float>;
-constexpr int tile_height =
-    ridge_lanes == 16 ? 8 : 4;  // of a tile, which has two vectors: as many sums as registers hold
+// Of a tile, which has two vectors: as many sums as registers hold.
+constexpr int tile_height = ridge_lanes == 16 ? 8 : 4;
+static_assert(ridge_lanes % tile_height == 0, "tiles end where a block on the diagonal does");
 
 // A matrix in panels; element (r, c) with c / ridge_lanes * ridge_lanes = c0 stands in the vector at(r, c0).
 struct Panels {

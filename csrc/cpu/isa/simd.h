@@ -3,6 +3,9 @@
 #pragma once
 
 #include "fgr/types.h"
+#if defined(__aarch64__)
+#include <arm_neon.h>
+#endif
 
 #define FGR_INLINE __attribute__((always_inline)) inline
 
@@ -17,6 +20,11 @@ constexpr int vector_bytes = 64;
 constexpr int vector_bytes = 32;
 #else
 constexpr int vector_bytes = 16;
+#endif
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int vector_registers = 32;
+#else
+constexpr int vector_registers = 16;
 #endif
 
 typedef float VecF __attribute__((vector_size(vector_bytes)));
@@ -143,6 +151,14 @@ inline uint64_t not_less(V a, V b) {
   if constexpr (sizeof(a[0]) == 4) return static_cast<unsigned>(__builtin_ia32_movmskps(mask));
   if constexpr (sizeof(a[0]) == 8) return static_cast<unsigned>(__builtin_ia32_movmskpd(mask));
 #endif
+}
+#elif defined(__aarch64__)
+inline uint64_t not_less(VecF a, VecF b) {
+  return vaddvq_u32(reinterpret_cast<uint32x4_t>(~(a < b) & (VecI){1, 2, 4, 8}));
+}
+inline uint64_t not_less(VecD a, VecD b) {
+  const auto outside = ~(a < b);
+  return static_cast<uint64_t>((outside[0] & 1) | (outside[1] & 2));
 }
 #else
 template <class V>
