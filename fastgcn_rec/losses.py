@@ -71,8 +71,11 @@ class Objective(Checked):
 
     def logq_on(self, graph: Graph) -> float:
         """max(logq, min(1, logq_density * density)), density the part of all pairs that are edges, of the users and items that have any."""
-        pairs = int((graph.user_degree > 0).sum()) * int((graph.item_degree > 0).sum())
-        return max(self.logq, min(1.0, self.logq_density * graph.n_edges / pairs)) if self.logq_density else self.logq
+        return (
+            max(self.logq, min(1.0, self.logq_density * graph.n_edges / graph.n_pairs))
+            if self.logq_density
+            else self.logq
+        )
 
 
 def loss_of(

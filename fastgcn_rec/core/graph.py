@@ -150,6 +150,15 @@ class Graph:
         """Number of users of every item, int64 [n_items]."""
         return self.indptr_t.diff()
 
+    @property
+    def n_pairs(self) -> int:
+        """How many pairs there are of a user and an item that have any edge: n_edges / n_pairs is the graph's density.
+
+        >>> Graph.from_edges([0, 0, 1], [0, 1, 1], n_items=9).n_pairs
+        4
+        """
+        return int((self.user_degree > 0).sum()) * int((self.item_degree > 0).sum())
+
     def active_users(self) -> torch.Tensor | None:
         """The users with at least one edge, int32; None when that is every user."""
 

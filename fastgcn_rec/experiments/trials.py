@@ -51,8 +51,10 @@ class Bench:
         recipe = self.recipe
         self.data = _without_test(data, train)
         self.params = {one.name: value_in(recipe, one.name) for one in space}
+        left = Recommender.registry[recipe.model].left_to(self.data.graph())  # what it comes to on these data
+        self.params |= {name: left[name] for name, value in self.params.items() if value is None and name in left}
         if _LOGQ in self.params:
-            self.params[_LOGQ] = train.logq_on(self.data.graph())  # what it comes to on these data
+            self.params[_LOGQ] = train.logq_on(self.data.graph())
         self.space = tuple(one.with_value(self.params[one.name]) for one in space)
 
     @property

@@ -57,6 +57,11 @@ class Recommender(torch.nn.Module, Ranker):
     # options, and settings of training, that fastgcn_rec.experiments.tune varies
     tuning_space: ClassVar[tuple[Tunable, ...]] = ()
 
+    @classmethod
+    def left_to(cls, graph: Graph) -> dict[str, Any]:
+        """What those options come to on this graph that are None where the data shall decide."""
+        return {}
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         Recommender.registry[cls.__name__] = cls

@@ -40,9 +40,11 @@ class IALS(Recommender):
     ----------
     data : Dataset or Graph
     embedding_dim : int >= 1
-    unobserved_weight : float >= 0
+    unobserved_weight : float >= 0, or None
         a: what a pair counts that is not in train, beside 1 for one that is. More keeps the scores of the many that nobody knows of down.
-    regularization : float > 0
+        None: by the density, the part of all pairs that are edges, 8 times it, at least .01 and at most .1 (docs/choices.md); the model's attribute says how much that is.
+    regularization : float > 0, or None
+        None: .8 times the density, at least .003 and at most .01.
     iterations : int >= 1
     exponent : float
         Of the ridge; 1: a vector counts as often as its node is in the loss.
@@ -87,8 +89,8 @@ class IALS(Recommender):
         data: Dataset | Graph,
         embedding_dim: int = 64,
         *,
-        unobserved_weight: float = 0.01,
-        regularization: float = 0.01,
+        unobserved_weight: float | None = None,
+        regularization: float | None = None,
         iterations: int = 8,
         exponent: float = 1.0,
         solver: str = "cholesky",
@@ -102,7 +104,9 @@ class IALS(Recommender):
         self.iterations = check_count(iterations, "IALS: iterations", 1)
         self.block_size = check_count(block_size, "IALS: block_size", 1)
         self.seed = check_count(seed, "IALS: seed")
-        self.unobserved_weight, self.regularization = _weights(unobserved_weight, regularization)
+        self.unobserved_weight, self.regularization = _given(
+            unobserved_weight, regularization, **self.left_to(self.graph)
+        )
         self.exponent, self.init_std = check_numbers("IALS", exponent=exponent, init_std=init_std)
         if not math.isfinite(self.exponent):
             raise ValueError(f"IALS: exponent must be finite, got {exponent}")
@@ -115,6 +119,19 @@ class IALS(Recommender):
             check_arrays(state, {"table": ("float32", (self.graph.n_nodes, self.embedding_dim))})
         self.register_buffer("table", self._made() if state is None else state["table"])
         self.to(self.graph.device)
+
+    @classmethod
+    def left_to(cls, graph: Graph) -> dict[str, Any]:
+        """Denser data want more of both.
+
+        >>> IALS.left_to(Graph.from_edges([0, 1], [0, 1]))
+        {'unobserved_weight': 0.1, 'regularization': 0.01}
+        """
+        density = graph.n_edges / max(1, graph.n_pairs)
+        return {
+            "unobserved_weight": max(0.01, min(0.1, 8 * density)),
+            "regularization": max(0.003, min(0.01, 0.8 * density)),
+        }
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Recommender:
         """Moves to devices; the numbers keep the dtype that they were made in."""
@@ -160,10 +177,8 @@ class IALS(Recommender):
         ----------
         regularization, unobserved_weight : None for the model's own
         """
-        unobserved, reg = _weights(
-            self.unobserved_weight if unobserved_weight is None else unobserved_weight,
-            self.regularization if regularization is None else regularization,
-        )
+        own = {"unobserved_weight": self.unobserved_weight, "regularization": self.regularization}
+        unobserved, reg = _given(unobserved_weight, regularization, **own)
         users, items = self.get_embedding().split(
             [self.n_users, self.n_items]
         )  # of nodes without an edge no guesses, but 0
@@ -187,10 +202,12 @@ class _HalfStep:
         return fits.back(fits.solve(rows, ridge)).to(self.like)
 
 
-def _weights(unobserved_weight: Any, regularization: Any) -> tuple[float, float]:
-    a, reg = check_numbers("IALS", unobserved_weight=unobserved_weight, regularization=regularization)
+def _given(a: Any, reg: Any, unobserved_weight: float, regularization: float) -> tuple[float, float]:
+    """Both weights, checked; the last two where they are None."""
+    a, reg = unobserved_weight if a is None else a, regularization if reg is None else reg
+    a, reg = check_numbers("IALS", unobserved_weight=a, regularization=reg)
     if not 0 <= a < math.inf:
-        raise ValueError(f"IALS: unobserved_weight must be >= 0 and finite, got {unobserved_weight}")
+        raise ValueError(f"IALS: unobserved_weight must be >= 0 and finite, got {a}")
     if not 0 < reg < math.inf:
-        raise ValueError(f"IALS: regularization must be > 0 and finite, got {regularization}")
+        raise ValueError(f"IALS: regularization must be > 0 and finite, got {reg}")
     return a, reg

@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from fastgcn_rec import MF, Recommender, TrainConfig, evaluate, fit
+from fastgcn_rec import IALS, MF, Recommender, TrainConfig, evaluate, fit
 from fastgcn_rec.data import Edges, synthetic_interactions
 from fastgcn_rec.experiments import RECIPES, Recipe, read_recipe, tune
 from fastgcn_rec.experiments import trials as trials_module
@@ -182,6 +182,14 @@ def test_a_correction_by_density_is_varied_from_what_it_comes_to(data):
     assert [trial.params["train.logq"] for trial in found.trials[:2]] == [own, own]
     same = dataclasses.replace(recipe, train=dataclasses.replace(TRAIN, logq=own))
     assert tune(data, same, trials=2, space=SPACE, progress=False).trials[1].value == found.trials[1].value
+
+
+def test_options_that_are_left_to_the_data_are_varied_from_what_they_come_to(data):
+    found = tune(data, Recipe("IALS", {"embedding_dim": 8, "iterations": 2}, None, ""), trials=3, progress=False)
+    own = IALS.left_to(data.with_valid(data.split_valid(0.1, seed=0)[1]).graph())
+    first = found.trials[0].params
+    assert {name: first[name] for name in own} == own
+    assert all(None not in trial.params.values() for trial in found.trials)
 
 
 def test_less_of_a_metric_may_be_better(data):

@@ -184,6 +184,21 @@ def test_bad_options(options, text):
         IALS(random_graph(), **options)
 
 
+@pytest.mark.parametrize("n_items", [4, 300, 3000])
+def test_weights_that_are_left_to_the_data_follow_its_density_and_go_into_the_file(tmp_path, n_items):
+    graph = Graph.from_edges(
+        np.arange(n_items), np.arange(n_items), n_users=n_items + 9
+    )  # users without an edge do not count
+    model = IALS(graph, 4)
+    weights = max(0.01, min(0.1, 8 / n_items)), max(0.003, min(0.01, 0.8 / n_items))
+    assert (model.unobserved_weight, model.regularization) == pytest.approx(weights)
+    assert IALS(graph, 4, regularization=0.5).unobserved_weight == model.unobserved_weight
+    model.save(tmp_path / "m.npz")
+    loaded = Recommender.load(tmp_path / "m.npz")
+    assert loaded.config() == model.config()
+    assert loaded.config()["unobserved_weight"] == model.unobserved_weight
+
+
 def test_bad_options_of_folding():
     model = IALS(random_graph(), 4)
     with pytest.raises(ValueError, match="IALS: regularization must be > 0 and finite, got 0"):
