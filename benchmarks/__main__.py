@@ -36,6 +36,7 @@ CASES = (
     "call",
     "ranks",
     "als",
+    "item_item",
 )
 
 

@@ -33,25 +33,29 @@ class Row {
  public:
   explicit Row(int64_t n_b) : sum_(static_cast<size_t>(n_b), 0.0) {}
 
-  // fn(id, product) for every row of b that shares a column with row r of a.
+  // fn(id, product) for every row of b that shares a column with row r of a; where most do, in the order of ids.
   template <class Fn>
   void for_products(const SparseRows& a, const SparseRows& b_t, int64_t r, const Fn& fn) {
+    int64_t work = 0;
     for (int64_t e = a.indptr[r]; e < a.indptr[r + 1]; ++e) {
-      const int64_t column = a.indices[e];
-      const double of_a = a.value != nullptr ? a.value[e] : 1;
-      for (int64_t f = b_t.indptr[column]; f < b_t.indptr[column + 1]; ++f) {
-        const int32_t id = b_t.indices[f];
-        double& sum = sum_[static_cast<size_t>(id)];
-        if (sum == 0) touched_.push_back(id);  // again, if what it had cancelled: then with a sum of 0, once
-        sum += b_t.value != nullptr ? of_a * b_t.value[f] : of_a;
-      }
+      work += b_t.indptr[a.indices[e] + 1] - b_t.indptr[a.indices[e]];
     }
-    for (const int32_t id : touched_) {
+    const auto take = [&](int32_t id) {
       const double sum = sum_[static_cast<size_t>(id)];
+      if (sum == 0) return;
       sum_[static_cast<size_t>(id)] = 0;
       fn(id, sum);
+    };
+    if (work >= 4 * static_cast<int64_t>(sum_.size())) {  // to look at all costs less than to note who was met
+      add(a, b_t, r, [](double, int32_t) {});
+      for (int32_t id = 0; id < static_cast<int32_t>(sum_.size()); ++id) take(id);
+    } else {
+      add(a, b_t, r, [&](double before, int32_t id) {
+        if (before == 0) touched_.push_back(id);  // again, if what it had cancelled: then it is taken once
+      });
+      for (const int32_t id : touched_) take(id);
+      touched_.clear();
     }
-    touched_.clear();
   }
 
   void offer(const Found& found, int64_t k) {
@@ -74,6 +78,28 @@ class Row {
   }
 
  private:
+  // The products of row r, in the order of columns; met(what an id had before, id) for each term.
+  template <class Met>
+  void add(const SparseRows& a, const SparseRows& b_t, int64_t r, const Met& met) {
+    double* const sums = sum_.data();
+    for (int64_t e = a.indptr[r]; e < a.indptr[r + 1]; ++e) {
+      const int64_t begin = b_t.indptr[a.indices[e]], end = b_t.indptr[a.indices[e] + 1];
+      const double of_a = a.value != nullptr ? a.value[e] : 1;
+      const auto over = [&](const auto& term) {
+        for (int64_t f = begin; f < end; ++f) {
+          const int32_t id = b_t.indices[f];
+          met(sums[id], id);
+          sums[id] += term(f);
+        }
+      };
+      if (b_t.value == nullptr) {
+        over([=](int64_t) { return of_a; });
+      } else {
+        over([=, value = b_t.value](int64_t f) { return of_a * value[f]; });
+      }
+    }
+  }
+
   void cut(int64_t k) {
     std::nth_element(best_.begin(), best_.begin() + (k - 1), best_.end(), is_better);
     best_.resize(static_cast<size_t>(k));
