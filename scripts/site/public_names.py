@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,13 +37,13 @@ CORE = ("Graph", "graph"), ("World", "world")  # what the documents use of core,
 
 
 class Name(NamedTuple):
-    """A public name: where it is documented, where it is written, and the first line of its docstring."""
+    """A public name: where it is documented, where it is written, and the first sentence of its docstring."""
 
     name: str
     path: str
     file: Path
     kind: str
-    first_line: str
+    summary: str
 
 
 @functools.cache
@@ -61,18 +62,23 @@ def docstring_of(module: str) -> str:
     return ast.get_docstring(_parsed(_file_of(module))) or ""
 
 
+def _first_sentence(docstring: str) -> str:
+    text = " ".join(docstring.partition("\n\n")[0].split())
+    return re.split(r"(?<![A-Z])(?<=\.) (?=[A-Z])", text, maxsplit=1)[0]
+
+
 def _name(name: str, path: str, file: Path) -> Name:
     """What the file says of one of its own names."""
     body = _parsed(file).body
     for at, line in enumerate(body):
         if isinstance(line, (ast.FunctionDef, ast.ClassDef)) and line.name == name:
             kind = "class" if isinstance(line, ast.ClassDef) else "function"
-            return Name(name, path, file, kind, (ast.get_docstring(line) or "").partition("\n")[0])
+            return Name(name, path, file, kind, _first_sentence(ast.get_docstring(line) or ""))
         targets = line.targets if isinstance(line, ast.Assign) else [getattr(line, "target", None)]
         if isinstance(line, (ast.Assign, ast.AnnAssign)) and name in [getattr(one, "id", "") for one in targets]:
             after = body[at + 1] if at + 1 < len(body) else None
             text = after.value.value if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) else ""
-            return Name(name, path, file, "value", str(text).partition("\n")[0])
+            return Name(name, path, file, "value", _first_sentence(str(text)))
     raise LookupError(f"{file} has no {name}")
 
 
@@ -120,4 +126,6 @@ def all_names() -> dict[str, list[Name]]:
 def homes() -> set[str]:
     """The names that stand in ``fastgcn_rec`` itself, but for its rooms."""
     stub = ast.parse((PACKAGE / "__init__.pyi").read_text(encoding="utf-8"))
-    return {alias.name for line in stub.body if isinstance(line, ast.ImportFrom) and line.module for alias in line.names}
+    return {
+        alias.name for line in stub.body if isinstance(line, ast.ImportFrom) and line.module for alias in line.names
+    }

@@ -15,7 +15,7 @@ ROOT_PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CH
 INDEX = {"docs/README.md": "pages.md"}  # of the documents; index.md is the site's first page
 
 _FENCE = re.compile(r"^(```.*?^```)", re.DOTALL | re.MULTILINE)
-_MARKER = re.compile(r"<!-- (?:table|figure|end|not run)\b.*?-->")
+_MARKER = re.compile(r"(?<!`)<!-- (?:table|figure|end|not run)\b.*?-->")
 _LINK = re.compile(r"(\]\()(?!https?:|#)([^)#\s]+)")
 
 
@@ -65,8 +65,12 @@ def _lists(text: str) -> str:
     for line in text.split("\n"):
         marked = _MARKER.sub("", line)
         before = out[-1] if out else ""
-        starts = any(marked.startswith(mark) and not before.startswith((mark, " ")) for mark in ("- ", "|", "#"))
-        if before.strip() and (starts or (before.startswith("|") and not marked.startswith("|"))):
+        starts = (
+            (marked.startswith("- ") and not before.startswith(("- ", " ")))
+            or marked.startswith("|") != before.startswith("|")
+            or marked.startswith("#")
+        )
+        if marked.strip() and before.strip() and starts:
             out.append("")
         if marked.strip() or not line.strip():
             out.append(marked)
@@ -82,7 +86,7 @@ def api_page(room: Room) -> str:
     lines = [f"# {room.title}", "", f"`fastgcn_rec.{room.name}`", ""]
     lines += [markdown_of(public_names.docstring_of(room.name)), ""]
     lines += ["| name | what it is |", "|---|---|"]
-    lines += [f"| [`{one.name}`][{one.path}] | {_cell(one.first_line)} |" for one in names]
+    lines += [f"| [`{one.name}`][{one.path}] | {_cell(one.summary)} |" for one in names]
     for module, own in by_module.items():
         if len(by_module) > 1:
             lines += ["", f"## {module.removeprefix('fastgcn_rec.')}", ""]
@@ -121,12 +125,12 @@ def title_of(text: str) -> str:
     return re.search(r"^# (.+)$", text, re.MULTILINE)[1]
 
 
-def llms_text(pages: Iterable[tuple[str, str]]) -> str:
-    """llms.txt: the pages (place, text) with a line each, then the names of the API with the first lines of their docstrings."""
-    summary = re.search(r"^# .+\n\n(.+?)\n\n", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)[1]
+def llms_text(pages: Iterable[tuple[str, str, str]]) -> str:
+    """llms.txt: the pages (title in the menu, place, text) with a line each, then the names of the API with the first sentences of their docstrings."""
+    summary = re.search(r"^# [^\n]+\n\n(.+?)\n\n", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)[1]
     lines = ["# fastgcn_rec", "", "> " + " ".join(summary.split()), "", "## Pages", ""]
-    lines += [f"- [{title_of(text)}]({place.removesuffix('.md')}.html)" for place, text in pages]
+    lines += [f"- [{title}]({place.removesuffix('.md')}.html): {title_of(text)}" for title, place, text in pages]
     for room in public_names.ROOMS:
         lines += ["", f"## API: {room.title} (api/{room.name}.html)", ""]
-        lines += [f"- {one.path}: {one.first_line}" for one in public_names.names_of(room.name)]
+        lines += [f"- {one.path}: {one.summary}" for one in public_names.names_of(room.name)]
     return "\n".join([*lines, ""])
