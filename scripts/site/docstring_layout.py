@@ -131,7 +131,7 @@ def _entries(text: str, link: Link, nested: bool = False) -> str:
             and not (nested and _ENTRY.match(body.partition("\n")[0]))
         ):
             what, body = f"{what} {' '.join(body.split())}", ""  # one sentence, which began beside the name
-        shown = ", ".join(f"`{name}`" for name in names.split(", "))
+        shown = ", ".join(f"**`{name}`**" for name in names.split(", "))
         sense = (_entries if nested and _ENTRY.match(body.partition("\n")[0]) else _prose)(body, link)
         paragraphs = [f"{shown} : {_inline(what, link)}" if what else shown, *([sense] if sense else [])]
         out.append("- " + "\n\n".join(paragraphs).replace("\n", "\n    "))

@@ -16,6 +16,7 @@ INDEX = {"docs/README.md": "pages.md"}  # of the documents; index.md is the site
 
 _FENCE = re.compile(r"^(```.*?^```)", re.DOTALL | re.MULTILINE)
 _MARKER = re.compile(r"(?<!`)<!-- (?:table|figure|end|not run)\b.*?-->")
+_NAMED = re.compile(r"\[(?P<name>\w+\.md)\]\((?P<link>(?:[\w./-]+/)?(?P=name))(?=[)#])")
 _LINK = re.compile(r"(\]\()(?!https?:|#)([^)#\s]+)")
 
 
@@ -53,11 +54,20 @@ def _from(source: str, link: str) -> str:
 
 
 def site_text(source: str, text: str) -> str:
-    """A file's Markdown as MkDocs takes it: links between places in the site, no markers, a blank line before each list."""
-    return "".join(
-        part if part.startswith("```") else _lists(_LINK.sub(lambda m: m[1] + place_of(_from(source, m[2])), part))
-        for part in _FENCE.split(text)
-    )
+    """A file's Markdown as MkDocs takes it: links between places in the site, no markers, a blank line before each list.
+
+    Where a link is called as its file is, it is called as its page is.
+    """
+
+    def titled(match: re.Match[str]) -> str:
+        file = _from(source, match["link"])
+        called = match["name"].removesuffix(".md") if source in INDEX else title_of((ROOT / file).read_text("utf-8"))
+        return f"[{called}]({match['link']}"
+
+    def prose(part: str) -> str:
+        return _lists(_LINK.sub(lambda m: m[1] + place_of(_from(source, m[2])), _NAMED.sub(titled, part)))
+
+    return "".join(part if part.startswith("```") else prose(part) for part in _FENCE.split(text))
 
 
 def _lists(text: str) -> str:
@@ -106,7 +116,7 @@ def api_index() -> str:
     lines = [
         "# API",
         "",
-        "Names in the first column stand in `fastgcn_rec` itself, such as `fastgcn_rec.fit`; all others in their rooms.",
+        "Some names stand in `fastgcn_rec` itself, such as `fastgcn_rec.fit`; all stand in their rooms, such as `fastgcn_rec.training.fit`.",
         "",
         "| room | names in `fastgcn_rec` | names in the room alone |",
         "|---|---|---|",

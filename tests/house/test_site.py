@@ -65,6 +65,13 @@ def test_links_of_a_page_lead_to_places_of_the_site():
     assert "benchmarks/results/field.json" in site_pages.linked_files()
 
 
+def test_a_link_that_is_called_as_its_file_is_called_as_its_page():
+    text = "[train.md](train.md#losses), [CONTRIBUTING.md](../CONTRIBUTING.md), [more](train.md)"
+    made = "[How do I train a model?](train.md#losses), [Contributing](contributing.md), [more](train.md)"
+    assert site_pages.site_text("docs/data.md", text) == made
+    assert site_pages.site_text("docs/README.md", "[train.md](train.md)") == "[train](train.md)"
+
+
 def test_a_page_has_no_markers_and_its_lists_and_tables_stand_apart():
     text = "Two:\n- one\n- two\n  lines\n<!-- table: x -->\n| a |\n|---|\n| b |\n\nFrom <!-- figure: y -->.5<!-- end -->.\n<!-- end -->"
     made = "Two:\n\n- one\n- two\n  lines\n\n| a |\n|---|\n| b |\n\nFrom .5."
@@ -78,7 +85,7 @@ def test_what_a_page_says_is_on_the_site():
     for source in site_pages.sources():
         text = (ROOT / source).read_text(encoding="utf-8")
         words, made = (
-            re.sub(r"\]\([^)]*\)", " ", re.sub(r"(?<!`)<!-- .*? -->", "", one)).split()
+            re.sub(r"\[[^\]]*\]\([^)]*\)", " ", re.sub(r"(?<!`)<!-- .*? -->", "", one)).split()
             for one in (text, site_pages.site_text(source, text))
         )
         assert words == made, source
@@ -116,7 +123,7 @@ def test_a_docstring_becomes_markdown():
 
 **Parameters**
 
-- `x`, `y` : int \[n\], or None
+- **`x`**, **`y`** : int \[n\], or None
     
     What is added.
 
@@ -126,7 +133,7 @@ It is quick.
 
 **Returns**
 
-- `total` : float, never negative
+- **`total`** : float, never negative
 
 **Raises**
 
