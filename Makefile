@@ -55,7 +55,7 @@ check-python: $(VENV)/.installed-dev
 # The documents and the docstrings as a site. A page that is in no menu and a reference that leads nowhere end the build.
 SITE := build/site
 site: $(VENV)/.installed-docs
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir $(SITE)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir $(SITE)
 
 # The site, and every link of the pages as they were built.
 check-site: site

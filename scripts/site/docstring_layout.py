@@ -124,12 +124,8 @@ def _entries(text: str, link: Link, nested: bool = False) -> str:
             out.append(_prose(what, link))
             continue
         body = inspect.cleandoc("\n" + "\n".join(below))
-        if (
-            body[:1].islower()
-            and what
-            and not what.endswith((".", ":"))
-            and not (nested and _ENTRY.match(body.partition("\n")[0]))
-        ):
+        goes_on = body[:1].islower() and what and not what.endswith((".", ":")) and (nested or len(what) > 90)
+        if goes_on and not (nested and _ENTRY.match(body.partition("\n")[0])):
             what, body = f"{what} {' '.join(body.split())}", ""  # one sentence, which began beside the name
         shown = ", ".join(f"**`{name}`**" for name in names.split(", "))
         sense = (_entries if nested and _ENTRY.match(body.partition("\n")[0]) else _prose)(body, link)

@@ -181,7 +181,9 @@ def test_links_that_lead_nowhere_are_found(tmp_path):
     (tmp_path / "other.html").write_text(
         '<a href="api/index.html#gone">x</a><img src="no.png"><a href="#nowhere"></a>', encoding="utf-8"
     )
+    (tmp_path / "api/ops.html").write_text("<p>see :func:<code>topk</code></p>", encoding="utf-8")
     assert check_links.broken(tmp_path) == [
+        "ops.html: :func: stands in the text",
         "other.html: api/index.html#gone leads to no anchor",
         "other.html: no.png leads to no file",
         "other.html: #nowhere leads to no anchor",
