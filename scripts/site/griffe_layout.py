@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import griffe
 import public_names
 from docstring_layout import markdown_of
+
+_PAGE = re.compile(r"(?<![`\w/])docs/(\w+)\.md(?![`\w])")
 
 
 class Layout(griffe.Extension):
@@ -21,7 +24,8 @@ class Layout(griffe.Extension):
 
     def _rewrite(self, obj: griffe.Object) -> None:
         if obj.docstring:
-            obj.docstring.value = markdown_of(obj.docstring.value, lambda target: self._anchor(obj, target))
+            text = markdown_of(obj.docstring.value, lambda target: self._anchor(obj, target))
+            obj.docstring.value = _PAGE.sub(r'<a href="../\1.html">docs/\1.md</a>', text)
         for member in obj.members.values():
             if not member.is_alias:
                 self._rewrite(member)

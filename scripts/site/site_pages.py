@@ -74,6 +74,8 @@ def _lists(text: str) -> str:
     out: list[str] = []
     for line in text.split("\n"):
         marked = _MARKER.sub("", line)
+        if marked.startswith("|"):
+            marked = re.sub(r"(?<=\d) / (?=\.\d)", "\u00a0/ ", marked.replace(" ± ", "\u00a0±\u00a0"))
         before = out[-1] if out else ""
         starts = (
             (marked.startswith("- ") and not before.startswith(("- ", " ")))

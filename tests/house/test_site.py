@@ -76,7 +76,10 @@ def test_a_page_has_no_markers_and_its_lists_and_tables_stand_apart():
     text = "Two:\n- one\n- two\n  lines\n<!-- table: x -->\n| a |\n|---|\n| b |\n\nFrom <!-- figure: y -->.5<!-- end -->.\n<!-- end -->"
     made = "Two:\n\n- one\n- two\n  lines\n\n| a |\n|---|\n| b |\n\nFrom .5."
     assert site_pages.site_text("docs/data.md", text) == made
-    code = "```\nx:\n- [y](docs/z.md) <!-- end -->\n```\n"
+    assert "\u00a0±\u00a0" in site_pages.site_text("docs/data.md", "| .2 ± .1 |"), (
+        "a figure and its interval in one piece"
+    )
+    code = "```\nx:\n- [y](docs/data.md) <!-- end -->\n```\n"
     assert site_pages.site_text("README.md", code) == code
 
 
