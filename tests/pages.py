@@ -28,7 +28,7 @@ def run_blocks(page, names=None):
 
 
 def write_small_files(folder):
-    """The files that pages read by name: plays.csv, plays.inter and a folder of train.txt and test.txt, of 30 users and 20 items."""
+    """The files that pages read by name: plays.csv, plays.inter and a folder of train.txt and test.txt, of 30 users and 20 items. Users of the folder have edges of different numbers, so that their rows are not in the order of their ids."""
     rows = [(user, (user * 7 + place) % 20, place) for user in range(30) for place in range(10)]
     for name, header, mark in (
         ("plays.csv", "listener,song,when", ","),
@@ -38,5 +38,8 @@ def write_small_files(folder):
         (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
     (folder / "shop").mkdir()
     for part, places in (("train", range(8)), ("test", range(8, 10))):
-        lines = [" ".join(map(str, [user, *((user * 7 + place) % 20 for place in places)])) for user in range(30)]
+        lines = [
+            " ".join(map(str, [user, *((user * 7 + place) % 20 for place in places[: 2 + user % 7])]))
+            for user in range(30)
+        ]
         (folder / "shop" / f"{part}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
