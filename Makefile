@@ -1,5 +1,6 @@
 # make demo   train on ml-100k and show what comes out        make test    all tests but the slow ones
 # make check  what a contributor runs before a commit         make clean   remove builds and environments
+# make site   the documents and the API as a site, in build/site
 # Each makes the virtual environment .venv and installs what it needs; running it again is quick.
 PYTHON ?= python3
 VENV ?= .venv
@@ -14,7 +15,7 @@ FGR_CUDA ?= $(shell nvidia-smi -L 2> /dev/null | grep -q GPU && echo AUTO || ech
 BUILD_ENV := FGR_CUDA=$(FGR_CUDA) FGR_CUDA_ARCHITECTURES=$(CUDA_ARCH)
 , := ,
 
-.PHONY: demo test check check-python check-slow check-cpp check-fuzz check-cpu-only check-lowest check-cuda check-arm check-emulated clean
+.PHONY: demo test check check-python check-slow check-cpp check-fuzz check-cpu-only check-lowest check-cuda check-arm check-emulated site check-site clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.installed: $(SOURCES)
@@ -28,6 +29,11 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) -r $(VENV)/dev.txt  # not -e ".[dev]", which would build again
 	touch $@
 
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/python -c 'import importlib.metadata as m; print(*(r.split(";")[0] for r in m.requires("fastgcn_rec") if "extra == \"docs\"" in r), sep="\n")' > $(VENV)/docs.txt
+	$(PIP) -r $(VENV)/docs.txt
+	touch $@
+
 demo: $(VENV)/.installed
 	$(BIN)/fastgcn-rec demo --out runs/demo
 
@@ -35,8 +41,8 @@ test: $(VENV)/.installed
 	$(BIN)/python -m pytest -q
 
 # Two at a time, since most of them keep one core busy; the longest first.
-check: $(VENV)/.installed-dev
-	$(MAKE) -j2 --output-sync=target check-emulated check-python check-slow check-cpp check-fuzz check-cpu-only check-lowest check-cuda check-arm
+check: $(VENV)/.installed-dev $(VENV)/.installed-docs
+	$(MAKE) -j2 --output-sync=target check-emulated check-python check-slow check-cpp check-fuzz check-cpu-only check-lowest check-site check-cuda check-arm
 
 check-python: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
@@ -45,6 +51,15 @@ check-python: $(VENV)/.installed-dev
 	$(BIN)/lint-imports --no-cache
 	find csrc \( -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.inc' \) -print0 | xargs -0 $(BIN)/clang-format --dry-run -Werror
 	$(BIN)/python -m pytest -q --doctest-modules fastgcn_rec
+
+# The documents and the docstrings as a site. A page that is in no menu and a reference that leads nowhere end the build.
+SITE := build/site
+site: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir $(SITE)
+
+# The site, and every link of the pages as they were built.
+check-site: site
+	$(BIN)/python scripts/site/check_links.py $(SITE)
 
 # What takes many seconds and says nothing of the package that `make test` does not: every level of instructions, the benchmarks.
 check-slow: $(VENV)/.installed

@@ -28,8 +28,8 @@ def als(
 ) -> tuple[Tensor, Tensor]:
     """Vectors of users and items that factor a graph, all pairs looked at: of users against items, then of items against users, again and again.
 
-    L = sum_{(u, i) in graph} w_ui (1 - <x_u, y_i>)^2 + unobserved sum_{u, i} <x_u, y_i>^2 + sum_u r_u |x_u|^2 + sum_i r_i |y_i|^2,
-    r_u = reg (sum_{i of u} w_ui + unobserved n_items)^exponent, r_i likewise with n_users
+        L = sum_{(u, i) in graph} w_ui (1 - <x_u, y_i>)^2 + unobserved sum_{u, i} <x_u, y_i>^2 + sum_u r_u |x_u|^2 + sum_i r_i |y_i|^2,
+        r_u = reg (sum_{i of u} w_ui + unobserved n_items)^exponent, r_i likewise with n_users
 
     (Hu, Koren & Volinsky 2008, "Collaborative filtering for implicit feedback datasets", with the ridge of Rendle, Krichene, Zhang & Koren 2022,
     "Revisiting the performance of iALS on item recommendation benchmarks", eq. 2 and 3). Each half-step is the minimum over one side

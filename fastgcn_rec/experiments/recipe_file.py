@@ -99,7 +99,9 @@ def named_recipe(text: str) -> tuple[str, Recipe]:
     ----------
     text : str
 
-    Raises ValueError where it is neither, and what :func:`read_recipe` does.
+    Raises
+    ------
+    ValueError : it is neither, and what :func:`read_recipe` raises.
 
     Examples
     --------

@@ -345,6 +345,7 @@ RECIPES: dict[str, Recipe] = {
         "items by their features, ids and graph: ml-1m Recall@20 .2492, NDCG@20 .3803; online-retail .0855, .1008, measured (docs/results.md)",
     ),
 }
+"""The recipes by name, as ``fastgcn-rec train --recipe`` takes them."""
 
 
 def _best(part: str) -> Recipe:

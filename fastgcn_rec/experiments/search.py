@@ -36,7 +36,9 @@ class Search:
     maximize : whether more is better
     seed : int
 
-    Raises ImportError where optuna is not installed.
+    Raises
+    ------
+    ImportError : optuna is not installed.
 
     Examples
     --------

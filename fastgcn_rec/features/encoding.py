@@ -20,7 +20,8 @@ from ..core.ids import is_missing
 from .columns import Categorical, Column, Numeric, Text, Vector
 
 _NUMBERS = int, float, np.integer, np.floating
-MOST_TOKENS = 1 << 24  # rows of the table: files hold tokens as float32
+MOST_TOKENS = 1 << 24
+"""The most rows that a table of tokens may have: files hold tokens as float32."""
 
 
 class Encoded(NamedTuple):

@@ -30,8 +30,8 @@ class IALS(Recommender):
     """Matrix factorization by implicit alternating least squares (Hu, Koren & Volinsky 2008, "Collaborative filtering for implicit feedback
     datasets"; as Rendle, Krichene, Zhang & Koren 2022, "Revisiting the performance of iALS on item recommendation benchmarks"). Over x_u and y_i it minimises
 
-    sum_{(u, i) in train} w_ui (1 - <x_u, y_i>)^2 + a sum_{u, i} <x_u, y_i>^2 + sum_u r_u |x_u|^2 + sum_i r_i |y_i|^2,
-    r_u = regularization (sum_{i of u} w_ui + a n_items)^exponent, r_i likewise with n_users,   a = unobserved_weight, w_ui the edge's weight, or 1
+        sum_{(u, i) in train} w_ui (1 - <x_u, y_i>)^2 + a sum_{u, i} <x_u, y_i>^2 + sum_u r_u |x_u|^2 + sum_i r_i |y_i|^2,
+        r_u = regularization (sum_{i of u} w_ui + a n_items)^exponent, r_i likewise with n_users,   a = unobserved_weight, w_ui the edge's weight, or 1
 
     It is made when it is constructed, without training: ``iterations`` times all users' vectors against the items', then all items' against the users'
     (:func:`fastgcn_rec.algorithms.als.als`). New users and items are folded in by the same half-step.

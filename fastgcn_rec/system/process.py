@@ -71,6 +71,7 @@ def _plain_warnings(name: str) -> Iterator[None]:
 
 
 def traceback_wanted() -> bool:
+    """Whether FASTGCN_REC_TRACEBACK asks for the traceback of an error, and not its line alone."""
     return os.environ.get(TRACEBACK, "0") != "0"
 
 

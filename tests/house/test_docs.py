@@ -6,37 +6,19 @@ import shlex
 from pathlib import Path
 
 import pytest
+from pages import BLOCK, DOCS, PAGES, ROOT, run_blocks, text_of, write_small_files
 
 from fastgcn_rec.cli.program import parser
 from fastgcn_rec.experiments.recipes import RECIPES
 
-ROOT = Path(__file__).resolve().parents[2]
-DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 SOURCES = [f for room in ("fastgcn_rec", "csrc", "benchmarks", "tests", "scripts") for f in (ROOT / room).rglob("*.*")]
-BLOCK = re.compile(r"(?P<not_run><!-- not run: .* -->\n)?^```python\n(?P<code>.*?)^```", re.DOTALL | re.MULTILINE)
 MADE = re.compile(r"<!-- (table|figure): [^\n]*? -->.*?<!-- end -->", re.DOTALL)
 
 pytestmark = pytest.mark.skipif(not DOCS.is_dir(), reason="the documents are not beside the tests")
 
 
-def text_of(page):
-    return page.read_text(encoding="utf-8")
-
-
 def names_of(pages):
     return [page.relative_to(ROOT).as_posix() for page in pages]
-
-
-def run_blocks(page):
-    """Runs a page's Python from top to bottom with one epoch where it asks for 50, errors at their lines; returns the names that it leaves."""
-    text, names = text_of(page), {}
-    for block in BLOCK.finditer(text):
-        if not block["not_run"]:
-            lines_before = text.count("\n", 0, block.start("code"))
-            code = block["code"].replace("epochs=50", "epochs=1")
-            exec(compile("\n" * lines_before + code, page.name, "exec"), names)
-    return names
 
 
 @pytest.mark.parametrize(
@@ -46,13 +28,23 @@ def test_a_page_runs_from_top_to_bottom(page, ml_100k, monkeypatch):
     if "sklearn" in text_of(ROOT / page):
         pytest.importorskip("sklearn")
     monkeypatch.chdir(ml_100k)
-    rows = [f"{user},{(user * 7 + place) % 20},{place}" for user in range(30) for place in range(10)]
-    Path("plays.csv").write_text("\n".join(["listener,song,when", *rows]) + "\n", encoding="utf-8")
+    write_small_files(Path.cwd())
     names = run_blocks(ROOT / page)
     if "evaluate(model" in text_of(ROOT / page):
         assert (
             0 <= importlib.import_module("fastgcn_rec").evaluate(names["model"], names["data"].test)["recall@20"] <= 1
         )
+
+
+@pytest.mark.parametrize("page", names_of(PAGES))
+def test_no_block_of_python_escapes(page):
+    """Blocks that a list indents, or whose fence is spelled in another way, would be shown and never run."""
+    text = text_of(ROOT / page)
+    fences = re.findall(r"^[ \t>]*(?:`{3,}|~{3,})[ \t]*\{?\.?([\w-]*)", text, re.MULTILINE)[::2]
+    assert set(fences) <= {"python", "toml", "console", "sh", ""}
+    assert fences.count("python") == len(BLOCK.findall(text))
+    for code in re.findall(r"^```\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+        assert not re.search(r"^(?:import|from) \w+|^>>> ", code, re.MULTILINE), "Python in a fence without a language"
 
 
 def test_the_lecture_runs_from_top_to_bottom(monkeypatch, tmp_path):
