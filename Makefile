@@ -14,7 +14,7 @@ FGR_CUDA ?= $(shell nvidia-smi -L 2> /dev/null | grep -q GPU && echo AUTO || ech
 BUILD_ENV := FGR_CUDA=$(FGR_CUDA) FGR_CUDA_ARCHITECTURES=$(CUDA_ARCH)
 , := ,
 
-.PHONY: demo test check check-python check-slow check-cpp check-fuzz check-cpu-only check-lowest check-cuda check-emulated clean
+.PHONY: demo test check check-python check-slow check-cpp check-fuzz check-cpu-only check-lowest check-cuda check-emulated wheels clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.installed: $(SOURCES)
@@ -126,6 +126,10 @@ check-cuda: $(VENV)/.installed-dev
 	  env -u MAKEFLAGS $(BIN)/cmake --build build/cuda && cd build/cuda && \
 	  $(abspath $(BIN)/python) -c 'import _C; print("CUDA", _C.build_info()["cuda"], "is linked and loads without a GPU")'; \
 	else echo "check-cuda: nothing to build here (no nvcc)"; fi
+
+# Wheels for other machines in build/wheels, without CUDA kernels and, where nvcc is, with those of a release; scripts/wheels.sh says what can be chosen.
+wheels:
+	scripts/wheels.sh
 
 clean:
 	rm -rf build $(VENV) $(VENV)-cpu $(VENV)-lowest fastgcn_rec/*.so

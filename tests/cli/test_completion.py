@@ -16,6 +16,7 @@ LINES = [
     ("", {"train", "recommend", "completion"}, {"--help", "plays.csv"}),
     ("train --sp", {"--split"}, {"--sep"}),
     ("train --split t", {"temporal", "temporal-user"}, {"random", "train"}),
+    ("train plays.csv --split leave-k-out --by t", {"time"}, {"random", "ml-100k"}),
     ("train pl", {"plays.csv"}, {"my songs.csv"}),
     ("train ml", {"ml-100k", "ml-1m"}, {"gowalla"}),
     ("train --recipe so", {"softmax"}, {"best"}),
