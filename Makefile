@@ -15,7 +15,7 @@ FGR_CUDA ?= $(shell nvidia-smi -L 2> /dev/null | grep -q GPU && echo AUTO || ech
 BUILD_ENV := FGR_CUDA=$(FGR_CUDA) FGR_CUDA_ARCHITECTURES=$(CUDA_ARCH)
 , := ,
 
-.PHONY: demo test check check-python check-slow check-cpp check-fuzz check-cpu-only check-lowest check-cuda check-arm check-emulated site check-site clean
+.PHONY: demo test check check-python check-slow check-cpp check-fuzz check-cpu-only check-lowest check-cuda check-arm check-emulated site check-site wheels clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.installed: $(SOURCES)
@@ -149,6 +149,10 @@ check-arm: $(VENV)/.installed-dev
 	    -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ > /dev/null && \
 	  env -u MAKEFLAGS $(BIN)/cmake --build build/arm && qemu-aarch64 -L /usr/aarch64-linux-gnu build/arm/fgr_tests; \
 	else echo "check-arm: nothing to run here (no g++-aarch64-linux-gnu and qemu-user)"; fi
+
+# Wheels for other machines in build/wheels, without CUDA kernels and, where nvcc is, with those of a release; scripts/wheels.sh says what can be chosen.
+wheels:
+	scripts/wheels.sh
 
 clean:
 	rm -rf build $(VENV) $(VENV)-cpu $(VENV)-lowest fastgcn_rec/*.so

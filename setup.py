@@ -1,9 +1,10 @@
 """The build: CMake makes fastgcn_rec._C; this file calls it. Everything else stands in pyproject.toml.
 
 Environment: FGR_CUDA=AUTO|ON|OFF, FGR_CUDA_ARCHITECTURES (as CMake's CMAKE_CUDA_ARCHITECTURES), FGR_WERROR=ON,
-FGR_SANITIZE=address,undefined, CMAKE_ARGS (anything else), CMAKE_BUILD_PARALLEL_LEVEL.
+FGR_SANITIZE=address,undefined, CMAKE_ARGS (anything else), CMAKE_BUILD_PARALLEL_LEVEL; FGR_BUILD_DIR is a folder that
+builds for several Pythons share, so that the kernels, which know no Python, are compiled once.
 
-A wheel for other machines: ``auditwheel repair --exclude libgomp.so.1``, or it brings an OpenMP runtime of its own beside torch's.
+Wheels for other machines: ``make wheels``.
 """
 
 import os
@@ -22,7 +23,7 @@ CMAKE_OPTIONS = ("FGR_CUDA", "FGR_CUDA_ARCHITECTURES", "FGR_WERROR", "FGR_SANITI
 class CMakeBuild(build_ext):
     def build_extension(self, ext: Extension) -> None:
         target = Path(self.get_ext_fullpath(ext.name)).resolve().parent
-        build = Path(self.build_temp).resolve() / "cmake"
+        build = Path(os.environ.get("FGR_BUILD_DIR") or Path(self.build_temp) / "cmake").resolve()
         build.mkdir(parents=True, exist_ok=True)
         # pip's isolated environments do not outlive a build, but the cache of the last one names their ninja.
         (build / "CMakeCache.txt").unlink(missing_ok=True)

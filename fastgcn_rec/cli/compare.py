@@ -13,6 +13,11 @@ from ..ranking.recommendations import Invalid
 from .arguments import add_quiet, at_least, device, folder
 from .data_options import PROJECT, add_data, data_spec, said
 
+EXAMPLES = (
+    "fastgcn-rec compare ml-100k --models popularity itemknn default --seeds 3",
+    "fastgcn-rec compare runs/plays --models ease mine.toml theirs=lists.csv",
+)
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "%(prog)s DATA [DATA ...] [options]"

@@ -6,6 +6,11 @@ import argparse
 
 from ..data import available_datasets, load_dataset
 
+EXAMPLES = (
+    "fastgcn-rec datasets",
+    "fastgcn-rec datasets ml-100k",
+)
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(

@@ -8,6 +8,11 @@ from pathlib import Path
 from ..experiments.demo import demo
 from .arguments import folder
 
+EXAMPLES = (
+    "fastgcn-rec demo",
+    "fastgcn-rec demo --out runs/first",
+)
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=folder, default=Path("runs/demo"), help="default: runs/demo")

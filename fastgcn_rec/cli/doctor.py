@@ -6,6 +6,8 @@ import argparse
 
 from ..experiments.doctor import examine
 
+EXAMPLES = ("fastgcn-rec doctor",)
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     del parser  # takes none

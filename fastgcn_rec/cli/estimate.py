@@ -14,6 +14,11 @@ from .arguments import at_least
 from .data_options import PROJECT, add_data, data_spec, given, said
 from .recipe_options import add_recipe, add_sizes, changed
 
+EXAMPLES = (
+    "fastgcn-rec estimate gowalla --recipe gowalla",
+    "fastgcn-rec estimate 1e6,2e5,5e7 --dim 128",
+)
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "%(prog)s DATA [DATA ...] [options]"

@@ -24,6 +24,11 @@ from .saved_model import load_model
 
 _LISTS = ("user", "item", "score", "rank")
 
+EXAMPLES = (
+    "fastgcn-rec evaluate runs/plays --part valid",
+    "fastgcn-rec evaluate lists.csv runs/plays --metrics recall novelty --ks 10 50",
+)
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = (

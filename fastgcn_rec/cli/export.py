@@ -8,6 +8,11 @@ from ..ranking.export import write_vectors
 from .arguments import file
 from .saved_model import add_model, load_model
 
+EXAMPLES = (
+    "fastgcn-rec export runs/plays --out items.npz",
+    "fastgcn-rec export runs/plays --side users --out users.parquet",
+)
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     add_model(parser)

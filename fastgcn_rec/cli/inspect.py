@@ -9,6 +9,11 @@ from ..experiments.inspection import inspect_data
 from ..system.values import json_value
 from .data_options import PROJECT, add_data, data_spec
 
+EXAMPLES = (
+    "fastgcn-rec inspect plays.csv",
+    'fastgcn-rec inspect "orders/*.csv" --time-format "%d.%m.%Y %H:%M"',
+)
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "%(prog)s DATA [DATA ...] [options]"

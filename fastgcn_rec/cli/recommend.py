@@ -32,6 +32,11 @@ from .saved_model import (
 
 _STREAM = "-"
 
+EXAMPLES = (
+    "fastgcn-rec recommend runs/plays 17 42 -k 10",
+    "fastgcn-rec recommend runs/plays --users all --out lists.csv",
+)
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "%(prog)s MODEL USER [USER ...] [options]\n       %(prog)s MODEL --users FILE [options]"

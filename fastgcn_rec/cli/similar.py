@@ -17,6 +17,8 @@ from .saved_model import (
     shown_columns,
 )
 
+EXAMPLES = ("fastgcn-rec similar runs/plays 17 -k 5",)
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     add_model(parser)

@@ -27,6 +27,12 @@ from .ranks import add_ranks, all_have
 from .recipe_options import add_recipe, add_settings, add_sizes, changed, option, refuse_training, settings_of
 from .saved_model import load_model, shown_columns
 
+EXAMPLES = (
+    "fastgcn-rec train plays.csv --out runs/plays",
+    "fastgcn-rec train plays.csv --recipe itemknn --recommend lists.csv",
+    "fastgcn-rec train runs/plays --dim 128 --out runs/wide",
+)
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = (

@@ -22,6 +22,11 @@ from .recipe_options import add_recipe, add_settings, add_sizes, changed, refuse
 _JUDGED = ("metric", "valid_fraction", "valid_split", "seed")  # settings that a model without training takes too
 _SIZES = {"dim": "embedding_dim", "layers": "num_layers"}
 
+EXAMPLES = (
+    "fastgcn-rec tune plays.csv --model LightGCN --minutes 60",
+    "fastgcn-rec tune plays.csv --recipe itemknn --trials 30 --metric ndcg@10",
+)
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "%(prog)s DATA [DATA ...] --minutes B [options]"

@@ -2,9 +2,11 @@
 
 import functools
 import importlib
+import importlib.metadata
 import itertools
 import os
 import random
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +16,7 @@ from commands import code_of, raising
 
 import fastgcn_rec_main
 from fastgcn_rec import cli
-from fastgcn_rec.cli.program import COMMANDS
+from fastgcn_rec.cli.program import COMMANDS, parser
 
 
 def test_a_command_is_a_file_and_a_line_of_the_list():
@@ -28,6 +30,7 @@ def test_a_command_is_a_file_and_a_line_of_the_list():
         "recipe_options",
         "saved_model",
         "ranks",
+        "shells",
     }
     assert {file.stem for file in Path(cli.__file__).parent.glob("*.py")} - shared == set(COMMANDS)
     for name in COMMANDS:
@@ -40,6 +43,7 @@ def test_a_command_is_a_file_and_a_line_of_the_list():
     ("words", "without"),
     [
         (["--help"], ("torch", "numpy", "scipy", "fastgcn_rec.data", "fastgcn_rec.experiments")),
+        (["--version"], ("torch", "numpy", "scipy", "fastgcn_rec._C", "fastgcn_rec.data")),
         (["datasets"], ("fastgcn_rec.models", "fastgcn_rec.training", "fastgcn_rec.experiments")),
     ],
 )
@@ -47,7 +51,7 @@ def test_a_command_imports_what_it_needs(words, without):
     code = "import atexit, sys; atexit.register(lambda: print(*sys.modules)); from fastgcn_rec.cli import main; main(sys.argv[1:])"
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
     *said, modules = done.stdout.splitlines()
-    assert len(said) >= len(COMMANDS)
+    assert len(said) >= (1 if words == ["--version"] else 12)
     assert set(modules.split()).isdisjoint(without)
 
 
@@ -58,6 +62,22 @@ def test_help_names_every_command_and_what_it_does(capsys):
         assert f" {name} {about}" in said
         assert code_of(name, "--help") == 0
         assert about in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_version_is_that_of_what_is_installed(capsys):
+    assert code_of("--version") == 0
+    assert capsys.readouterr().out == f"fastgcn-rec {importlib.metadata.version('fastgcn_rec')}\n"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_a_command_ends_with_examples_that_can_be_parsed(name, capsys):
+    assert code_of(name, "--help") == 0
+    _, _, text = capsys.readouterr().out.partition("\nexamples:\n")
+    assert text
+    for line in text.rstrip().split("\n"):
+        program, *words = shlex.split(line.partition(" > ")[0], comments=True)
+        assert (program, words[0]) == ("fastgcn-rec", name)
+        assert parser(words).parse_args(words).run
 
 
 @pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)], ids=str)
