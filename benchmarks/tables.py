@@ -326,6 +326,7 @@ TABLES: Mapping[str, Table] = {
     "ngcf": races("ngcf"),
     "pinsage": races("pinsage"),
     "als": with_data(races("als")),
+    "item item": with_data(races("item_item")),
     "pagerank once": plain("ppr once", what="what", ms="ms", MiB="mib"),
     "trials": TRIALS,
     "bfloat16": plain(

@@ -264,7 +264,7 @@ RECIPES: dict[str, Recipe] = {
         "MF",
         {"embedding_dim": 64, "init_std": 0.1},
         TrainConfig(epochs=200, min_steps=2000, loss="bpr", sampler="edge", reg=1e-3, eval_every=5, patience=5),
-        "the baseline without a graph, not run yet; gowalla about .163, .138 when tuned (published)",
+        "the baseline without a graph; gowalla Recall@20 .1600, NDCG@20 .1280, measured (docs/results.md)",
     ),
     "filter": Recipe(
         "GraphFilter",
