@@ -103,7 +103,7 @@ check-emulated: $(VENV)/.installed-dev
 
 # The source distribution, which must hold all that git tracks but dot files, and the wheel without CUDA that is built from it in isolation.
 DIST := build/dist
-$(DIST)/.built: $(VENV)/.installed-dev $(PACKAGE) $(shell find tests docs benchmarks scripts -type f -not -path '*/__pycache__/*')
+$(DIST)/.built: $(VENV)/.installed-dev $(PACKAGE) $(shell find tests docs benchmarks scripts examples -type f -not -path '*/__pycache__/*')
 	rm -rf $(DIST) && mkdir -p $(DIST)/source
 	$(BIN)/python -m build --sdist --no-isolation --outdir $(DIST) . > $(DIST)/sdist.log 2>&1 || (cat $(DIST)/sdist.log; exit 1)
 	tar -xzf $(DIST)/*.tar.gz -C $(DIST)/source --strip-components 1

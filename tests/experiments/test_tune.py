@@ -343,6 +343,7 @@ def test_the_space_of_every_model_holds_what_its_recipe_says_and_works(data, mod
     for one in kind.tuning_space:
         if one.when is None or value_in(recipe, one.when[0]) in one.when[1]:
             value = value_in(recipe, one.name)
+            value = kind.left_to(data.graph())[one.name] if value is None else value
             assert one.with_value(value).holds(value)
         for tried in one.choices or one.ends:
             if one.name.startswith("train."):
