@@ -51,6 +51,7 @@ TABLES: dict[str, Table] = {
     "choices: lightgcn": choices("lightgcn options", "option"),
     "choices: pinsage": recall_only(choices("pinsage online-retail")),
     "choices: pinsage options": recall_only(choices("pinsage options")),
+    "choices: pinsage epochs": choices("pinsage epochs", data="data"),
     "choices: pinsage layers": recall_only(choices("pinsage layers")),
     "choices: pinsage oracle": recall_only(choices("pinsage oracle")),
     "choices: pinsage trend": recall_only(choices("pinsage trend", "`trend`", **{"`trend_weight`": "weight"})),
