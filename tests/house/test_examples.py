@@ -1,5 +1,6 @@
 """The examples run as their first lines say, and what they show is so."""
 
+import os
 import re
 import subprocess
 import sys
@@ -30,7 +31,11 @@ def said(tmp_path_factory):
         if name not in made:
             folder = tmp_path_factory.mktemp(name)
             command = [sys.executable, "-W", "ignore", str(ROOT / "examples" / f"{name}.py"), *EXAMPLES[name]]
-            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+            one_thread = {
+                **os.environ,
+                "OMP_NUM_THREADS": "1",
+            }  # threads of tiny steps wait for each other on a busy machine
+            done = subprocess.run(command, cwd=folder, env=one_thread, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr
             made[name] = done.stdout, folder
         return made[name]
