@@ -72,7 +72,7 @@ def _own_threads(run: Callable[[], object]) -> Callable[[], object]:
 
 
 def _knn_gate(graph: Graph, matrix: sp.csr_matrix) -> None:
-    """Each item's best similarities are those of the plain form, some of whose ties have others' places."""
+    """Each item's best similarities are those of the plain form, some of whose ties have others' places. The tests hold the other similarities to implicit's."""
     own, plain = ItemKNN(graph, NEIGHBOURS).matrix().T.tocsr(), _recbole_knn(matrix)
     for item in np.flatnonzero(np.diff(own.indptr) == NEIGHBOURS)[:200]:
         found, expected = (np.sort(m.data[m.indptr[item] : m.indptr[item + 1]]) for m in (own, plain))

@@ -31,8 +31,9 @@ class MemoryEstimate:
     batch       B-sized               everything else of a step: its native workspace (not what a sampler of negatives needs: a mask,
                                       candidates, or, where it reads vectors, 4 N w (1 to 3) as in an evaluation); of several ranks
                                       4 R (2 d + (P + 1) w) more, the batch's rows as they are sent, received and put together, or
-                                      with the softmax, if that is more, 4 R d beside its share of the batch, n = B / P users: their
-                                      scores of all items and of theirs, 8 n B, the gradients thrice, 24 n d, and 16 B w
+                                      with the softmax, if that is more, 4 R d beside its share of the batch, n = B / P users, at the
+                                      greater of two moments: their scores as they are sent and received, 4 n B + 12 n (B - n) + 8 n d,
+                                      or the gradients, thrice, beside both ways of the scores, 8 n B + 24 n d + 16 B w
     evaluation  (4 N w) (1 to 3) + 4 I d + 1 KiB a user, 32 MiB at most   the final embedding, its layers, the items packed, lists; of
                                       several ranks 4 I d + 16 U w more, the items' and the own users' vectors whole
     whole       0; 4 N (d + w)        of several ranks: the table before it is shared out and after it is gathered, beside the own columns
