@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import get_args
 
@@ -59,4 +60,7 @@ def run(args: argparse.Namespace) -> int:
     print(table(found))
     print("\n".join(filter(None, ["", differences_table(found)])))
     print(f"files: {', '.join(str(p) for p in sorted(out.iterdir()))}")
-    return 0 if any(row.error is None for row in found) else 1
+    failed = [row.model for row in found if row.error is not None]
+    if failed:
+        print(f"fastgcn-rec compare: failed: {', '.join(failed)}; the table says why", file=sys.stderr)
+    return 1 if failed else 0

@@ -30,8 +30,10 @@ def test_rows_are_what_the_evaluator_says_and_a_failure_does_not_stop_the_others
     names = ["als", "filter"]
     assert (
         cli.main(["compare", "ml-100k", "--split", "temporal-user", "--models", *names, "--out", str(out), "--quiet"])
-        == 0
+        == 1
     )
+    printed = capsys.readouterr()
+    assert "failed: als; the table says why" in printed.err
     rows = json.loads((out / "comparison.json").read_text())["rows"]
     assert [row["model"] for row in rows] == names
     assert "no least squares here" in rows[0]["error"]
@@ -42,7 +44,7 @@ def test_rows_are_what_the_evaluator_says_and_a_failure_does_not_stop_the_others
     assert row["seconds_rank"] > 0
     assert row["error"] is None
     assert (out / "comparison.png").stat().st_size > 1000
-    shown = capsys.readouterr().out
+    shown = printed.out
     assert "Recall@20" in shown
     assert "no least squares here" in shown
 
