@@ -1,6 +1,7 @@
 # make demo   train on ml-100k and show what comes out        make test    all tests but the slow ones
 # make check  what a contributor runs before a commit         make clean   remove builds and environments
 # make site   the documents and the API as a site, in build/site
+# make pictures  the pictures of the documents, of the floors and of benchmarks/results as they are
 # Each makes the virtual environment .venv and installs what it needs; running it again is quick.
 PYTHON ?= python3
 VENV ?= .venv
@@ -15,7 +16,7 @@ FGR_CUDA ?= $(shell nvidia-smi -L 2> /dev/null | grep -q GPU && echo AUTO || ech
 BUILD_ENV := FGR_CUDA=$(FGR_CUDA) FGR_CUDA_ARCHITECTURES=$(CUDA_ARCH)
 , := ,
 
-.PHONY: demo test check check-python check-slow check-cpp check-fuzz check-cpu-only check-lowest check-cuda check-arm check-emulated site check-site wheels clean
+.PHONY: demo test check check-python check-slow check-cpp check-fuzz check-cpu-only check-lowest check-cuda check-arm check-emulated site check-site pictures wheels clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.installed: $(SOURCES)
@@ -60,6 +61,11 @@ site: $(VENV)/.installed-docs
 # The site, and every link of the pages as they were built.
 check-site: site
 	$(BIN)/python scripts/site/check_links.py $(SITE)
+
+# docs/architecture.svg and docs/benchmarks.png; tests/house/test_pictures.py says when they are stale.
+pictures: $(VENV)/.installed
+	$(BIN)/python scripts/site/architecture.py
+	$(BIN)/python -m benchmarks report --picture
 
 # What takes many seconds and says nothing of the package that `make test` does not: every level of instructions, the benchmarks.
 check-slow: $(VENV)/.installed

@@ -1,4 +1,7 @@
-"""``python -m benchmarks CASE ...``: times the cases, prints tables, writes JSON. ``report`` draws the pictures, ``results`` measures the field."""
+"""``python -m benchmarks CASE ...``: times the cases, prints tables, writes JSON.
+
+``report`` draws the pictures and writes the documents' figures, ``results`` measures the field.
+"""
 
 from __future__ import annotations
 
@@ -115,22 +118,25 @@ def _parser() -> argparse.ArgumentParser:
 
 def _report(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
-        "python -m benchmarks report", description="Charts from results, or the documents' figures."
+        "python -m benchmarks report",
+        description="A picture of results, README.md's picture, or the documents' figures.",
     )
     parser.add_argument("files", nargs="*", type=Path, help="results to draw")
-    parser.add_argument("--out", type=Path, default=Path("docs/benchmarks.png"))
+    parser.add_argument("--out", type=Path, default=Path("docs/benchmarks.png"), help="the picture")
+    parser.add_argument("--picture", action="store_true", help="draw README.md's jobs, from benchmarks/results")
     parser.add_argument(
         "--docs", action="store_true", help="write the figures of README.md and docs from benchmarks/results"
     )
     parser.add_argument("--check", action="store_true", help="with --docs: write nothing, fail where they differ")
     args = parser.parse_args(argv)
-    if args.docs == bool(args.files) or (args.check and not args.docs):
-        parser.error("give files to draw, or --docs [--check]")
+    if args.docs + args.picture + bool(args.files) != 1 or (args.check and not args.docs):
+        parser.error("give files to draw, or --picture, or --docs [--check]")
     if args.docs:
         return _report_docs(args.check)
-    from .report import draw
+    from .documents import all_records
+    from .report import JOBS, draw, panels
 
-    draw(read_results(args.files), args.out)
+    draw(panels(all_records(), list(JOBS)) if args.picture else panels(read_results(args.files)), args.out)
     print(f"written: {args.out}")
     return 0
 

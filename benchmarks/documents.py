@@ -72,8 +72,8 @@ def figure(what: str, records: Sequence[Record]) -> str:
     found = [r for r in records if field in r and all(str(r.get(key)) == value for key, value in wanted.items())]
     if not found:
         raise ValueError(f"figure: {what}: no result has it")
-    last = max((_when(r), r["file"]) for r in found)
-    found = [r for r in found if (_when(r), r["file"]) == last]
+    last = max((when(r), r["file"]) for r in found)
+    found = [r for r in found if (when(r), r["file"]) == last]
     if len(found) > 1 and len({r.get("seed") for r in found}) < len(found):
         raise ValueError(f"figure: {what}: {len(found)} results have it; name more of file, case, data, contender, ...")
     if len(found) == 1:
@@ -90,17 +90,18 @@ def table(name: str, records: Sequence[Record], to_root: str = "") -> str:
         raise ValueError(f"table: {name}: no result has what it shows")
     lines = [f"| {' | '.join(spec.columns)} |", "|" + "---|" * len(spec.columns)]
     lines += [f"| {' | '.join(cell(row) for cell in spec.columns.values())} |" for row in chosen]
-    return "\n".join([*lines, "", _sources([r for row in chosen for r in row], to_root)])
+    below = ["", _sources([r for row in chosen for r in row], to_root)] if spec.sources else []
+    return "\n".join([*lines, *below])
 
 
 def rows_of(spec: Table, records: Sequence[Record]) -> list[list[Record]]:
     """The table's records by rows: of what was measured several times the last, and, in a table of times, of the machine that measured last alone."""
-    found = sorted((r for r in records if spec.where(r)), key=_when)
+    found = sorted((r for r in records if spec.where(r)), key=when)
     latest = {spec.same(r): r for r in found}
     kept = list(latest.values())
     if spec.one_machine and kept:
-        last = _machine(max(kept, key=_when))
-        kept = [r for r in kept if _machine(r) == last]
+        last = machine_of(max(kept, key=when))
+        kept = [r for r in kept if machine_of(r) == last]
     order = {id(r): place for place, r in enumerate(records)}
     rows: dict[object, list[Record]] = {}
     for r in sorted(kept, key=lambda r: (spec.order(r), order[id(r)])):
@@ -108,11 +109,13 @@ def rows_of(spec: Table, records: Sequence[Record]) -> list[list[Record]]:
     return [row for row in rows.values() if spec.shown(row)]
 
 
-def _when(record: Record) -> tuple[bool, str]:
+def when(record: Record) -> tuple[bool, str]:
+    """What comes later is larger; an unknown day comes first."""
     return record["date"] != "unknown", record["date"]
 
 
-def _machine(record: Record) -> str:
+def machine_of(record: Record) -> str:
+    """The machine that measured it, as the documents name it."""
     machine = record["machine"]
     if "gpu" in machine:
         return str(machine["gpu"])
@@ -133,6 +136,7 @@ def _sources(records: Sequence[Record], to_root: str) -> str:
     parts = []
     for file, members in sorted(files.items()):
         dates = sorted({r["date"] for r in members} - {"unknown"})
-        detail = [*sorted({_machine(r) for r in members}), " to ".join(sorted({dates[0], dates[-1]}))] if dates else []
+        machines = sorted({machine_of(r) for r in members})
+        detail = [*machines, " to ".join(sorted({dates[0], dates[-1]}))] if dates else []
         parts.append(f"[{file}]({to_root}benchmarks/results/{file})" + (f" ({'; '.join(detail)})" if detail else ""))
     return f"From {', '.join(parts)}."

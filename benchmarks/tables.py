@@ -18,7 +18,7 @@ class Table:
     """A table: which records, what they share in a row, what its columns show.
 
     ``same`` says which records measure the same thing, of which the last counts; ``one_machine`` keeps the records of the machine that
-    measured last, since times of two machines do not compare; ``shown`` which rows are.
+    measured last, since times of two machines do not compare; ``shown`` which rows are; ``sources`` whether a line below says where from.
     """
 
     where: Callable[[Record], bool]
@@ -28,6 +28,7 @@ class Table:
     same: Callable[[Record], Hashable] = id
     one_machine: bool = False
     shown: Callable[[Row], bool] = lambda row: True
+    sources: bool = True
 
 
 def value_text(field: str, record: Record) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .harness import Record
-from .tables import Cell, Row, Table, having, short, value_text
+from .tables import Cell, Row, Table, both, having, short, value_text
 
 COLUMNS = {
     "gowalla": "gowalla",
@@ -80,4 +80,18 @@ COST = Table(
     columns={"model": _name, **{title: having(_cost, data=data) for data, title in COLUMNS.items()}},
 )
 
-TABLES: Mapping[str, Table] = {"field": FIELD, "field: time and memory": COST}
+# README.md's: a few of the field, without intervals.
+IN_SHORT = ("best", "best512", "filter", "softmax", "LightGCN (He et al. 2020), BPR, 1,000 epochs", "popularity")
+SHORT = Table(
+    where=lambda r: _is_of_the_field(r) and r["name"] in IN_SHORT,
+    same=FIELD.same,
+    order=lambda r: IN_SHORT.index(r["name"]),
+    row=FIELD.row,
+    columns={
+        "Recall@20 / NDCG@20": _name,
+        **{data: having(both, data=data) for data in ("gowalla", "yelp2018", "ml-1m")},
+    },
+    sources=False,
+)
+
+TABLES: Mapping[str, Table] = {"field": FIELD, "field: time and memory": COST, "in short": SHORT}
