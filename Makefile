@@ -58,8 +58,9 @@ SITE := build/site
 site: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir $(SITE)
 
-# The site, and every link of the pages as they were built.
+# The site, every link of the pages as they were built, and the tutorials, run anew.
 check-site: site
+	$(BIN)/python scripts/site/notebooks.py --check
 	$(BIN)/python scripts/site/check_links.py $(SITE)
 
 # docs/architecture.svg and docs/benchmarks.png; tests/house/test_pictures.py says when they are stale.

@@ -40,6 +40,7 @@ CASES = (
     "ranks",
     "als",
     "item_item",
+    "columns",
 )
 
 

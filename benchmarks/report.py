@@ -21,6 +21,8 @@ Job = tuple[str, str, str]  # device, case, data
 # README.md's jobs, and what they are called there.
 JOBS: Mapping[Job, str] = {
     ("cpu", "propagate/hop", "gowalla"): "one hop over the graph",
+    ("cpu", "columns/1", "gowalla"): "one hop, 1 column",
+    ("cpu", "columns/8", "gowalla"): "one hop, 8 columns",
     ("cpu", "step/bpr, 3 layers, batch 2048", "gowalla"): "LightGCN: a step, BPR, 3 layers",
     ("cpu", "step/softmax, 1 layer, batch 2048", "gowalla"): "LightGCN: a step, softmax, 1 layer",
     ("cpu", "step/mf epoch", "gowalla"): "MF: an epoch, dense Adam",

@@ -321,6 +321,7 @@ PLACES = {  # of held-out items
 
 TABLES: Mapping[str, Table] = {
     "hops and steps": races("propagate", "step", "loss", "adam", "graph"),
+    "columns": races("columns"),
     "drawing": races("sampler", "negatives", "walks"),
     "ranking": races("topk"),
     "pagerank": races("ppr"),

@@ -81,7 +81,7 @@ COST = Table(
 )
 
 # README.md's: a few of the field, without intervals.
-IN_SHORT = ("best", "best512", "filter", "softmax", "LightGCN (He et al. 2020), BPR, 1,000 epochs", "popularity")
+IN_SHORT = ("best", "best512", "filter", "LightGCN (He et al. 2020), BPR, 1,000 epochs", "popularity")
 SHORT = Table(
     where=lambda r: _is_of_the_field(r) and r["name"] in IN_SHORT,
     same=FIELD.same,

@@ -197,7 +197,7 @@ void check_draws() {
 }  // namespace
 
 void test_level() {
-  for (const int64_t dim : {1, 2, 7, 16, 33, 64, 72, 129, 320}) {
+  for (const int64_t dim : {1, 2, 3, 5, 7, 9, 13, 16, 20, 31, 33, 64, 72, 129, 320}) {
     check_sums<float>(dim), check_sums<double>(dim), check_sums<bf16>(dim);
     check_hop<float>(dim), check_hop<double>(dim), check_hop<bf16>(dim);
     check_dense<float>(dim), check_dense<double>(dim);

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 SECONDS = 10.0  # between two lines
 _LINE = "{desc}{percentage:.0f} %, {n_fmt} of {total_fmt} {unit}s, {elapsed} gone, {remaining} left, {rate_fmt}"
 _BYTES = "{desc}{n_fmt}B, {elapsed} gone, {rate_fmt}"
+
+_SHOWN = contextvars.ContextVar("shown", default=True)
 
 
 class Progress:
@@ -85,15 +89,31 @@ class _Lines(Progress):
         print(line, file=sys.stderr, flush=True)
 
 
+@contextlib.contextmanager
+def showing(shown: bool) -> Iterator[None]:
+    """What runs inside shows how far it is only where ``shown``, however deep it lies.
+
+    >>> with showing(False), progress_bar(2, "user") as bar:
+    ...     bar.update(2)
+    """
+    before = _SHOWN.set(shown and _SHOWN.get())
+    try:
+        yield
+    finally:
+        _SHOWN.reset(before)
+
+
 def progress_bar(total: int | None, unit: str, text: str = "", *, initial: int = 0, shown: bool = True) -> Progress:
     """Of ``total`` ("B", bytes: None where it is not known) ``unit``s, from ``initial`` on; on standard error.
 
     >>> with progress_bar(2, "user", shown=False) as bar:
     ...     bar.update(2)
     """
-    if not shown or sys.stderr is None:
+    if not (shown and _SHOWN.get()) or sys.stderr is None:
         return Progress()
-    from tqdm.auto import tqdm
+    with warnings.catch_warnings():  # that a notebook has no ipywidgets; it gets lines then
+        warnings.simplefilter("ignore")
+        from tqdm.auto import tqdm
 
     in_notebook = any(base.__module__ == "tqdm.notebook" for base in tqdm.__mro__)
     if not (in_notebook or sys.stderr.isatty()):

@@ -26,6 +26,8 @@ class History:
     >>> history = fit(MF(data, 8), data, epochs=2, protocol="none", progress=False)
     >>> len(history.epochs), history.best_epoch, history.chosen_on
     (2, 2, 'none')
+    >>> history  # doctest: +ELLIPSIS
+    History(2 epochs, ... s, best_epoch=2, best_metric=None, chosen_on='none')
     """
 
     epochs: list[dict[str, float]] = dataclasses.field(default_factory=list)
@@ -34,6 +36,15 @@ class History:
     best_metric: float | None = None
     chosen_on: str = "none"
     stopped: str = ""
+
+    def __repr__(self) -> str:
+        refit = f" and {len(self.refit)} on all of train" if self.refit else ""
+        best = "None" if self.best_metric is None else f"{self.best_metric:.4f}"
+        stopped = f", stopped={self.stopped!r}" if self.stopped else ""
+        return (
+            f"History({len(self.epochs)} epochs{refit}, {self.seconds_train:.1f} s, best_epoch={self.best_epoch}, "
+            f"best_metric={best}, chosen_on={self.chosen_on!r}{stopped})"
+        )
 
     @property
     def seconds_train(self) -> float:

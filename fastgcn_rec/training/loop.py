@@ -13,7 +13,7 @@ from ..core.graph import Graph
 from ..data import Dataset, Edges, Interactions
 from ..models import Recommender
 from ..system import stopping
-from ..system.progress import progress_bar
+from ..system.progress import progress_bar, showing
 from .checkpoint import Checkpoint, refit_checkpoint
 from .checks import check_learnable, check_trainable, with_own_part
 from .choice import Judge
@@ -139,8 +139,10 @@ def _train(
         with saved_when_stopped(state, stop):
             model.check_learnable()
             state.begin(make_step(model, config))
-            shown = progress and state.world.first
-            with progress_bar(state.total, "step", initial=state.step, shown=shown) as bar:
+            with (
+                showing(progress),
+                progress_bar(state.total, "step", initial=state.step, shown=state.world.first) as bar,
+            ):
                 while True:
                     if epoch := state.ended_epoch:
                         record = state.record()

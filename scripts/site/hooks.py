@@ -27,7 +27,10 @@ def on_files(files: Files, config: Any) -> Files:
     """Takes each document as the site needs it, and adds what is generated; nothing of it is written beside the sources."""
     pages: dict[str, str] = {}
     for source, place in site_pages.sources().items():
-        pages[place] = site_pages.site_text(source, (ROOT / source).read_text(encoding="utf-8"))
+        text, pictures = site_pages.text_of(source)
+        pages[place] = site_pages.site_text(source, text)
+        for name, data in pictures.items():
+            files.append(File.generated(config, name, content=data))
     menu = [(title, place, pages[place]) for title, place in _menu(config["nav"]) if place in pages]
     pages |= {"api/index.md": site_pages.api_index()}
     pages |= {f"api/{room.name}.md": site_pages.api_page(room) for room in ROOMS}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
+import notebooks
 import public_names
 from docstring_layout import markdown_of
 from public_names import ROOT, Room
@@ -23,7 +25,13 @@ _LINK = re.compile(r"(\]\()(?!https?:|#)([^)#\s]+)")
 def sources() -> dict[str, str]:
     """Of each page that has a file its place in the site, from the file's place in the repository."""
     docs = {f"docs/{file.name}": file.name for file in sorted(DOCS.glob("*.md")) if file.name != "README.md"}
-    return {**ROOT_PAGES, **INDEX, **docs}
+    return {**ROOT_PAGES, **INDEX, **docs, **tutorials()}
+
+
+def tutorials() -> dict[str, str]:
+    """The notebooks that are pages; that of the lecture is the page of the lecture, to be run."""
+    names = [file.stem for file in notebooks.files() if file.stem != notebooks.LECTURE.stem]
+    return {f"docs/tutorials/{name}.ipynb": f"tutorials/{name}.md" for name in names}
 
 
 def place_of(file: str) -> str:
@@ -31,11 +39,19 @@ def place_of(file: str) -> str:
     return sources().get(file, file.removeprefix("docs/"))
 
 
+def text_of(source: str) -> tuple[str, dict[str, bytes]]:
+    """A page as its source has it, in Markdown, and the pictures that it brings, by their places in the site."""
+    if source not in tutorials():
+        return (ROOT / source).read_text(encoding="utf-8"), {}
+    text, pictures = notebooks.page_of(ROOT / source)
+    return text, {f"tutorials/{name}": data for name, data in pictures.items()}
+
+
 def linked_files() -> list[str]:
     """The files outside docs that the pages lead to and that are no pages, such as the results behind a table."""
     found = set()
     for source in sources():
-        for _, link in _LINK.findall(_FENCE.sub("", (ROOT / source).read_text(encoding="utf-8"))):
+        for _, link in _LINK.findall(_FENCE.sub("", text_of(source)[0])):
             file = _from(source, link)
             if file not in sources() and not file.startswith("docs/"):
                 found.add(file)
@@ -65,7 +81,12 @@ def site_text(source: str, text: str) -> str:
         return f"[{called}]({match['link']}"
 
     def prose(part: str) -> str:
-        return _lists(_LINK.sub(lambda m: m[1] + place_of(_from(source, m[2])), _NAMED.sub(titled, part)))
+        return _lists(_LINK.sub(moved, _NAMED.sub(titled, part)))
+
+    def moved(match: re.Match[str]) -> str:
+        file = _from(source, match[2])
+        to = file.removeprefix("docs/") if file == source else place_of(file)  # a notebook's page leads to the notebook
+        return match[1] + posixpath.relpath(to, posixpath.dirname(place_of(source)) or ".")
 
     return "".join(part if part.startswith("```") else prose(part) for part in _FENCE.split(text))
 

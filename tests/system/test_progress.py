@@ -1,5 +1,6 @@
 import io
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -89,6 +90,26 @@ def test_a_notebook_gets_its_own_bar_though_it_is_no_terminal(monkeypatch, capsy
     assert made == [4]
 
 
+NOTEBOOK = """
+import sys, types
+class Shell: pass
+shell = types.ModuleType("IPython")
+shell.get_ipython = Shell
+sys.modules |= {"IPython": shell, "ipykernel.zmqshell": types.ModuleType("zmqshell"), "ipywidgets": None}
+from fastgcn_rec.system.progress import progress_bar
+with progress_bar(2, "user", "ranking") as bar:
+    bar.describe("ranking", now=True)
+"""
+
+
+def test_a_notebook_without_widgets_gets_lines_and_no_warning():
+    done = subprocess.run([sys.executable, "-W", "always", "-c", NOTEBOOK], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    assert lines
+    assert all(line.startswith("ranking: 0 %, 0 of 2 users") for line in lines)
+
+
 @pytest.mark.parametrize("shown", [False, True])
 def test_nothing_is_shown_where_that_is_asked_for_or_there_is_no_stream(shown, monkeypatch, clock, capsys):
     if shown:
@@ -123,6 +144,20 @@ def test_all_that_takes_time_shows_itself_in_this_way(clock, capsys, monkeypatch
         err = capsys.readouterr().err
         assert shows in err
         assert "\r" not in err
+
+
+def test_what_runs_in_a_quiet_training_is_quiet_too(clock, capsys, monkeypatch):
+    def later():
+        clock[0] += 3 * SECONDS
+        return clock[0]
+
+    monkeypatch.setattr(progress.time, "monotonic", later)
+    how = {"epochs": 1, "batch_size": 200, "protocol": "none", "negatives": "ppr(1, lo=1, hi=5)"}
+    for quiet in (True, False):
+        data = synthetic_interactions(60, 40, 500)  # the graph keeps the ranks
+        fit(MF(data, 8), data, **how, progress=not quiet)
+        assert ("PPR ranks" in (err := capsys.readouterr().err)) is not quiet
+        assert bool(err) is not quiet
 
 
 def test_one_module_shows_progress():

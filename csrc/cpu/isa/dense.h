@@ -75,6 +75,18 @@ FGR_INLINE void add_terms(const T* x, int64_t ld, const int32_t* rows, const acc
   for (int v = 0; v < N; ++v) store_vec(sums + v * lanes<T>, acc[v]);
 }
 
+// Columns [c, dim), fewer than there are lanes, by the vector from column `from` on.
+template <class T, class Load>
+inline void add_tail(const T* x, int64_t ld, const int32_t* rows, const acc_t<T>* coef, int64_t n, bool more, int64_t c,
+                     int64_t from, int64_t dim, acc_t<T>* sums, const Load& load) {
+  acc_t<T> all[lanes<T>] = {};
+  for (int64_t i = c; more && i < dim; ++i) all[i - from] = sums[i];
+  Vec<T> acc = load_vec(all);
+  for (int64_t i = 0; i < n; ++i) acc += coef[i] * load(x + rows[i] * ld + from);
+  store_vec(all, acc);
+  for (int64_t i = c; i < dim; ++i) sums[i] = all[i - from];
+}
+
 template <class T>
 void weighted_rows(const T* x, int64_t ld, const int32_t* rows, const acc_t<T>* coef, int64_t n, int64_t dim, bool more,
                    acc_t<T>* sums) {
@@ -82,10 +94,11 @@ void weighted_rows(const T* x, int64_t ld, const int32_t* rows, const acc_t<T>* 
   int64_t c = 0;
   for (; c + 4 * w <= dim; c += 4 * w) add_terms<T, 4>(x + c, ld, rows, coef, n, more, sums + c);
   for (; c + w <= dim; c += w) add_terms<T, 1>(x + c, ld, rows, coef, n, more, sums + c);
-  for (; c < dim; ++c) {
-    acc_t<T> sum = more ? sums[c] : acc_t<T>(0);
-    for (int64_t i = 0; i < n; ++i) sum += coef[i] * load_one(x[rows[i] * ld + c]);
-    sums[c] = sum;
+  if (c == dim) return;
+  if (dim >= w) {
+    add_tail(x, ld, rows, coef, n, more, c, dim - w, dim, sums, Whole{});
+  } else {
+    add_tail(x, ld, rows, coef, n, more, 0, 0, dim, sums, First{dim});
   }
 }
 

@@ -21,50 +21,80 @@ constexpr int64_t edge_block = 256;     // edges whose compact columns are colle
 // What a neighbour's row is multiplied with: nothing, the column's scale, or the edge's weight and that.
 enum class Factor { none, scale, weight };
 
-// acc += factor * columns [c, c + N * lanes) of the row of edge e: N independent registers, in pairs as load_pair gives
-// them.
-template <class T, class B, int N, Factor F>
-FGR_INLINE void add_row(const Hop<T, B>& h, const int32_t* col, const float* weight, int64_t e, int64_t c,
-                        Vec<T>* acc) {
-  using A = acc_t<T>;
-  const int64_t row = col[e];
-  const T* x = h.x + row * h.dim + c;
-  A s = 1;
-  if constexpr (F == Factor::scale) s = h.col_scale[row];
-  if constexpr (F == Factor::weight) s = static_cast<A>(weight[e]) * (h.col_scale != nullptr ? h.col_scale[row] : A(1));
-  const auto add = [s](Vec<T>& sum, Vec<T> term) {
-    if constexpr (F == Factor::none) {
-      sum += term;
-    } else {
-      sum += s * term;
-    }
-  };
-  if constexpr (N == 1) {
-    add(acc[0], load_vec(x));
+// N vectors of a row are N independent registers, for bf16 in pairs as load_pair gives them. The last unit, a pair or a
+// vector, may lie over columns of those before it, so that a row of any length ends with it.
+template <class T, int N>
+constexpr int last_unit = sizeof(T) == 2 && N % 2 == 0 ? 2 : 1;
+
+template <int n>
+struct Size {
+  static constexpr int value = n;
+};
+
+template <class T, int U, class P, class Load>
+FGR_INLINE void load_unit(const P* p, Vec<T>* unit, const Load& load) {
+  if constexpr (U == 2) {
+    load_pair<T>(p, unit);
   } else {
-#pragma GCC unroll 8
-    for (int v = 0; v < N; v += 2) {
-      Vec<T> pair[2];
-      load_pair<T>(x + v * lanes<T>, pair);
-      add(acc[v], pair[0]);
-      add(acc[v + 1], pair[1]);
-    }
+    unit[0] = load(p);
   }
 }
 
+template <class T, int U>
+FGR_INLINE void store_unit(T* p, const Vec<T>* unit) {
+  if constexpr (U == 2) {
+    store_pair<T>(p, unit);
+  } else {
+    store_vec(p, unit[0]);
+  }
+}
+
+// each(U, v, column) for the units of the vectors from column c on: their vectors, the first one, where it is.
+template <class T, int N, class Each>
+FGR_INLINE void for_units(int64_t c, int64_t last, const Each& each) {
+  constexpr int step = sizeof(T) == 2 ? 2 : 1, before = N - last_unit<T, N>;
+#pragma GCC unroll 16
+  for (int v = 0; v < before; v += step) each(Size<step>{}, v, c + v * lanes<T>);
+  each(Size<last_unit<T, N>>{}, before, last);
+}
+
+// acc += factor * the columns of N vectors of the row of edge e.
+template <class T, class B, int N, Factor F, class Load>
+FGR_INLINE void add_row(const Hop<T, B>& h, const int32_t* col, const float* weight, int64_t e, int64_t c, int64_t last,
+                        Vec<T>* acc, const Load& load) {
+  using A = acc_t<T>;
+  const int64_t row = col[e];
+  const T* x = h.x + row * h.dim;
+  A s = 1;
+  if constexpr (F == Factor::scale) s = h.col_scale[row];
+  if constexpr (F == Factor::weight) s = static_cast<A>(weight[e]) * (h.col_scale != nullptr ? h.col_scale[row] : A(1));
+  for_units<T, N>(c, last, [&](auto u, int v, int64_t column) __attribute__((always_inline)) {
+    Vec<T> unit[u.value];
+    load_unit<T, u.value>(x + column, unit, load);
+#pragma GCC unroll 2
+    for (int i = 0; i < u.value; ++i) {
+      if constexpr (F == Factor::none) {
+        acc[v + i] += unit[i];
+      } else {
+        acc[v + i] += s * unit[i];
+      }
+    }
+  });
+}
+
 // The rows col[0 .. n), one after the other. `readable` columns may be looked at, to fetch ahead.
-template <class T, class B, int N, Factor F>
+template <class T, class B, int N, Factor F, class Load>
 FGR_INLINE void add_rows(const Hop<T, B>& h, const int32_t* col, const float* weight, int64_t n, int64_t readable,
-                         int64_t c, Vec<T>* acc) {
-  const int64_t last = readable - prefetch_edges, fetching = n < last ? n : last;
+                         int64_t c, int64_t last, Vec<T>* acc, const Load& load) {
+  const int64_t most = readable - prefetch_edges, fetching = n < most ? n : most;
   int64_t e = 0;
   for (; e < fetching; ++e) {
     const char* ahead = reinterpret_cast<const char*>(h.x + col[e + prefetch_edges] * h.dim + c);
 #pragma GCC unroll 16
     for (int line = 0; line < N * lanes<T> * static_cast<int>(sizeof(T)); line += 64) __builtin_prefetch(ahead + line);
-    add_row<T, B, N, F>(h, col, weight, e, c, acc);
+    add_row<T, B, N, F>(h, col, weight, e, c, last, acc, load);
   }
-  for (; e < n; ++e) add_row<T, B, N, F>(h, col, weight, e, c, acc);
+  for (; e < n; ++e) add_row<T, B, N, F>(h, col, weight, e, c, last, acc, load);
 }
 
 // The edges [begin, end) whose column has a slot: slots and weights into out and out_weight; returns how many.
@@ -81,20 +111,21 @@ inline int64_t collect(const Hop<T, B>& h, int64_t begin, int64_t end, int32_t* 
 }
 
 // The sum of a row's neighbours. `limit`: edges up to there may be looked at.
-template <class T, class B, int N, Factor F>
-FGR_INLINE void gather(const Hop<T, B>& h, int64_t row, int64_t limit, int64_t c, Vec<T>* acc) {
+template <class T, class B, int N, Factor F, class Load = Whole>
+FGR_INLINE void gather(const Hop<T, B>& h, int64_t row, int64_t limit, int64_t c, int64_t last, Vec<T>* acc,
+                       const Load& load) {
   if (h.indptr == nullptr) return;
   const int64_t begin = h.indptr[row], end = h.indptr[row + 1];
   if (h.col_slot == nullptr) {
     const float* weight = h.weight != nullptr ? h.weight + begin : nullptr;
-    add_rows<T, B, N, F>(h, h.indices + begin, weight, end - begin, limit - begin, c, acc);
+    add_rows<T, B, N, F>(h, h.indices + begin, weight, end - begin, limit - begin, c, last, acc, load);
     return;
   }
   int32_t col[edge_block];
   float weight[edge_block];
   for (int64_t e = begin; e < end; e += edge_block) {
     const int64_t n = collect(h, e, e + edge_block < end ? e + edge_block : end, col, weight);
-    add_rows<T, B, N, F>(h, col, h.weight != nullptr ? weight : nullptr, n, n, c, acc);
+    add_rows<T, B, N, F>(h, col, h.weight != nullptr ? weight : nullptr, n, n, c, last, acc, load);
   }
 }
 
@@ -105,105 +136,151 @@ inline const B* base_row(const Hop<T, B>& h, int64_t row) {
   return at >= 0 ? h.base + at * h.dim : nullptr;
 }
 
-// Columns [c, c + N * lanes) of row r: stored in y, or handed to Adam.
+template <class T>
+inline void store_shadow(T* shadow, acc_t<T> scale, const acc_t<T>* param, int64_t n) {
+  int64_t i = 0;
+  for (; i + lanes<T> <= n; i += lanes<T>) store_vec(shadow + i, scale * load_vec(param + i));
+  for (; i < n; ++i) store_one(shadow + i, scale * param[i]);
+}
+
+// The columns from c on of row r by N vectors, of which the last unit is at column `last`: stored in y, or handed to
+// Adam.
 template <class T, class B, int N, Factor F, class Adam>
-inline void hop_columns(const Hop<T, B>& h, int64_t r, int64_t limit, int64_t c, const Adam& adam_hop) {
+inline void hop_columns(const Hop<T, B>& h, int64_t r, int64_t limit, int64_t c, int64_t last, const Adam& adam_hop) {
   using A = acc_t<T>;
-  constexpr int width = N * lanes<T>;
+  constexpr int w = lanes<T>, before = N - last_unit<T, N>;
   const int64_t row = h.rows != nullptr ? h.rows[r] : r;
   Vec<T> acc[N] = {};
-  gather<T, B, N, F>(h, row, limit, c, acc);
+  gather<T, B, N, F>(h, row, limit, c, last, acc, Whole{});
   const A left = h.left != nullptr ? h.gain * h.left[row] : h.gain;
   const A out = h.out != nullptr ? h.out[row] : A(1);
   const B* base = base_row(h, row);
-  A grad[width];
-  if constexpr (N == 1) {
-    Vec<T> z = rounded(left * acc[0]);
-    if (base != nullptr) z += h.beta * load_vec(base + c);
+  const int64_t over = c + before * w - last;  // columns of the last unit that others have
+  A grad[(N + 1) * w];                         // the first ones are for those
+  for_units<T, N>(c, last, [&](auto u, int v, int64_t column) __attribute__((always_inline)) {
+    constexpr int U = u.value;
+    Vec<T> z[U], b[U];
+#pragma GCC unroll 2
+    for (int i = 0; i < U; ++i) z[i] = rounded(left * acc[v + i]);
+    if (base != nullptr) {
+      load_unit<T, U>(base + column, b, Whole{});
+#pragma GCC unroll 2
+      for (int i = 0; i < U; ++i) z[i] += h.beta * b[i];
+    }
+#pragma GCC unroll 2
+    for (int i = 0; i < U; ++i) z[i] *= out;
     if constexpr (is_adam<Adam>) {
-      store_vec(grad, out * z);
+      if constexpr (U == 2) order_pair<T>(z);
+#pragma GCC unroll 2
+      for (int i = 0; i < U; ++i) store_vec(grad + w + (column - c) + i * w, z[i]);
     } else {
-      store_vec(h.y + r * h.dim + c, out * z);
-    }
-  } else {
-#pragma GCC unroll 8
-    for (int v = 0; v < N; v += 2) {
-      Vec<T> z[2] = {rounded(left * acc[v]), rounded(left * acc[v + 1])};
-      if (base != nullptr) {
-        Vec<T> b[2];
-        load_pair<T>(base + c + v * lanes<T>, b);
-        z[0] += h.beta * b[0];
-        z[1] += h.beta * b[1];
-      }
-      z[0] *= out;
-      z[1] *= out;
-      if constexpr (is_adam<Adam>) {
-        order_pair<T>(z);
-        store_vec(grad + v * lanes<T>, z[0]);
-        store_vec(grad + (v + 1) * lanes<T>, z[1]);
+      T* y = h.y + r * h.dim + column;
+      if (v < before || over == 0) {
+        store_unit<T, U>(y, z);
       } else {
-        store_pair<T>(h.y + r * h.dim + c + v * lanes<T>, z);
+        T all[U * w];
+        store_unit<T, U>(all, z);
+        for (int64_t i = over; i < U * w; ++i) y[i] = all[i];
       }
     }
-  }
+  });
   if constexpr (is_adam<Adam>) {
-    const int64_t at = row * h.dim + c;
-    adam<A>(adam_hop.param + at, grad, adam_hop.exp_avg + at, adam_hop.exp_avg_sq + at, width, adam_hop.scalars);
-    if (adam_hop.shadow != nullptr) {
-      const A scale = adam_hop.shadow_scale != nullptr ? adam_hop.shadow_scale[row] : A(1);
-#pragma GCC unroll 16
-      for (int v = 0; v < N; ++v) {
-        store_vec(adam_hop.shadow + at + v * lanes<T>, scale * load_vec(adam_hop.param + at + v * lanes<T>));
-      }
-    }
+    const int64_t at = row * h.dim + c, n = N * w - over;
+    const A scale = adam_hop.shadow_scale != nullptr ? adam_hop.shadow_scale[row] : A(1);
+    adam<A>(adam_hop.param + at, grad + w, adam_hop.exp_avg + at, adam_hop.exp_avg_sq + at, n, adam_hop.scalars);
+    if (adam_hop.shadow != nullptr) store_shadow(adam_hop.shadow + at, scale, adam_hop.param + at, n);
   }
 }
 
-// One column: the tail of an odd dim.
-template <class T, class B, class Adam>
-inline void hop_column(const Hop<T, B>& h, int64_t r, int64_t c, const Adam& adam_hop) {
+// Columns [c, dim), fewer than there are lanes, of row r: by the vector from column `from` on, of which others are in
+// the columns before c, too.
+template <class T, class B, Factor F, class Load, class Adam>
+inline void hop_tail(const Hop<T, B>& h, int64_t r, int64_t limit, int64_t c, int64_t from, const Load& load,
+                     const Adam& adam_hop) {
   using A = acc_t<T>;
-  const int64_t row = h.rows != nullptr ? h.rows[r] : r;
-  A acc = 0;
-  for (int64_t e = h.indptr != nullptr ? h.indptr[row] : 0; h.indptr != nullptr && e < h.indptr[row + 1]; ++e) {
-    const int64_t col = h.col_slot != nullptr ? h.col_slot[h.indices[e]] : h.indices[e];
-    if (col < 0) continue;
-    A s = h.col_scale != nullptr ? h.col_scale[col] : A(1);
-    if (h.weight != nullptr) s *= static_cast<A>(h.weight[e]);
-    acc += s * load_one(h.x[col * h.dim + c]);
-  }
-  A z = rounded((h.left != nullptr ? h.gain * h.left[row] : h.gain) * acc);
-  if (const B* base = base_row(h, row)) z += h.beta * load_one(base[c]);
+  const int64_t row = h.rows != nullptr ? h.rows[r] : r, n = h.dim - c;
+  Vec<T> acc[1] = {};
+  gather<T, B, 1, F>(h, row, limit, from, from, acc, load);
+  Vec<T> z = rounded((h.left != nullptr ? h.gain * h.left[row] : h.gain) * acc[0]);
+  if (const B* base = base_row(h, row)) z += h.beta * load(base + from);
   if (h.out != nullptr) z *= h.out[row];
+  A all[lanes<T>];
+  store_vec(all, z);
+  const A* own = all + (c - from);
   if constexpr (is_adam<Adam>) {
     const int64_t at = row * h.dim + c;
-    adam<A>(adam_hop.param + at, &z, adam_hop.exp_avg + at, adam_hop.exp_avg_sq + at, 1, adam_hop.scalars);
-    if (adam_hop.shadow != nullptr) {
-      store_one(adam_hop.shadow + at,
-                (adam_hop.shadow_scale != nullptr ? adam_hop.shadow_scale[row] : A(1)) * adam_hop.param[at]);
-    }
+    adam<A>(adam_hop.param + at, own, adam_hop.exp_avg + at, adam_hop.exp_avg_sq + at, n, adam_hop.scalars);
+    const A scale = adam_hop.shadow_scale != nullptr ? adam_hop.shadow_scale[row] : A(1);
+    if (adam_hop.shadow != nullptr) store_shadow(adam_hop.shadow + at, scale, adam_hop.param + at, n);
   } else {
-    store_one(h.y + r * h.dim + c, z);
+    for (int64_t i = 0; i < n; ++i) store_one(h.y + r * h.dim + c + i, own[i]);
+  }
+}
+
+// All columns of row r, in as few passes over its edges as the registers allow.
+template <class T, class B, Factor F, class Adam>
+FGR_INLINE void hop_row(const Hop<T, B>& h, int64_t r, int64_t limit, const Adam& adam_hop) {
+  constexpr int most = vector_registers / 2;  // the other half stays free
+  constexpr int w = lanes<T>;
+  int64_t c = 0;
+  for (; c + most * w <= h.dim; c += most * w) {
+    hop_columns<T, B, most, F>(h, r, limit, c, c + (most - last_unit<T, most>)*w, adam_hop);
+  }
+  if constexpr (most == 16) {
+    if (c + 8 * w <= h.dim) {
+      hop_columns<T, B, 8, F>(h, r, limit, c, c + (8 - last_unit<T, 8>)*w, adam_hop);
+      c += 8 * w;
+    }
+  }
+  if (sizeof(T) == 2 && h.dim < 2 * w && c + w <= h.dim) {  // no place for a pair
+    hop_columns<T, B, 1, F>(h, r, limit, c, c, adam_hop);
+    c += w;
+  }
+  const auto rest = [&](auto n) __attribute__((always_inline)) {
+    hop_columns<T, B, n.value, F>(h, r, limit, c, h.dim - last_unit<T, n.value> * w, adam_hop);
+  };
+  switch ((h.dim - c + w - 1) / w) {
+    case 0:
+      break;
+    case 1:
+      if (c + w == h.dim) {
+        rest(Size<1>{});
+      } else if (h.dim > w) {
+        hop_tail<T, B, F>(h, r, limit, c, h.dim - w, Whole{}, adam_hop);
+      } else {
+        hop_tail<T, B, F>(h, r, limit, c, c, First{h.dim}, adam_hop);
+      }
+      break;
+    case 2:
+      rest(Size<2>{});
+      break;
+    case 3:
+      rest(Size<3>{});
+      break;
+    case 4:
+      rest(Size<4>{});
+      break;
+    case 5:
+      rest(Size<5>{});
+      break;
+    case 6:
+      rest(Size<6>{});
+      break;
+    case 7:
+      rest(Size<7>{});
+      break;
+    default:
+      rest(Size<8>{});
   }
 }
 
 template <class T, class B, Factor F, class Adam>
 inline void hop_rows(const Hop<T, B>& h, int64_t begin, int64_t end, const Adam& adam_hop) {
-  constexpr int most = vector_registers / 2;  // the other half stays free
-  constexpr int w = lanes<T>;
   // Rows that stand side by side share one stretch of edges, so that fetching ahead may look beyond a row's end.
   const int64_t chunk_end = h.indptr != nullptr && h.rows == nullptr ? h.indptr[end] : 0;
   for (int64_t r = begin; r < end; ++r) {
     const int64_t limit = h.rows == nullptr ? chunk_end : h.indptr != nullptr ? h.indptr[h.rows[r] + 1] : 0;
-    int64_t c = 0;
-    for (; c + most * w <= h.dim; c += most * w) hop_columns<T, B, most, F>(h, r, limit, c, adam_hop);
-    if constexpr (most == 16) {
-      if (c + 8 * w <= h.dim) hop_columns<T, B, 8, F>(h, r, limit, c, adam_hop), c += 8 * w;
-    }
-    if (c + 4 * w <= h.dim) hop_columns<T, B, 4, F>(h, r, limit, c, adam_hop), c += 4 * w;
-    if (c + 2 * w <= h.dim) hop_columns<T, B, 2, F>(h, r, limit, c, adam_hop), c += 2 * w;
-    if (c + 1 * w <= h.dim) hop_columns<T, B, 1, F>(h, r, limit, c, adam_hop), c += 1 * w;
-    for (; c < h.dim; ++c) hop_column<T, B>(h, r, c, adam_hop);
+    hop_row<T, B, F>(h, r, limit, adam_hop);
   }
 }
 

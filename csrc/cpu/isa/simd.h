@@ -72,6 +72,64 @@ inline VecF load_vec(const bf16* p) {
   const VecU wide = __builtin_convertvector(load_raw<VecH>(p), VecU) << 16;
   return load_raw<VecF>(&wide);
 }
+
+inline float load_one(float x) { return x; }
+inline double load_one(double x) { return x; }
+inline float load_one(bf16 x) {
+  const uint32_t bits = static_cast<uint32_t>(x.bits) << 16;
+  return load_raw<float>(&bits);
+}
+
+// The first n elements, n < lanes, and zeros behind them; nothing beyond these n is read.
+template <class P>
+inline auto load_first(const P* p, int64_t n) {
+  Vec<P> v = {};
+#pragma GCC unroll 8
+  for (int l = 0; l + 1 < lanes<P>; ++l) {
+    if (l < n) v[l] = load_one(p[l]);
+  }
+  return v;
+}
+#if defined(__AVX512F__)
+inline VecF load_first(const float* p, int64_t n) {
+  return __builtin_ia32_loadups512_mask(p, VecF{}, static_cast<uint16_t>((1 << n) - 1));
+}
+inline VecD load_first(const double* p, int64_t n) {
+  return __builtin_ia32_loadupd512_mask(p, VecD{}, static_cast<uint8_t>((1 << n) - 1));
+}
+inline VecF load_first(const bf16* p, int64_t n) {
+  typedef short VecS __attribute__((vector_size(vector_bytes / 2)));
+  const VecS half =
+      __builtin_ia32_loaddquhi256_mask(reinterpret_cast<const short*>(p), VecS{}, static_cast<uint16_t>((1 << n) - 1));
+  const VecU wide = __builtin_convertvector(load_raw<VecH>(&half), VecU) << 16;
+  return load_raw<VecF>(&wide);
+}
+#elif defined(__AVX2__)
+inline VecF load_first(const float* p, int64_t n) {
+  return __builtin_ia32_maskloadps256(reinterpret_cast<const VecF*>(p),
+                                      VecI{0, 1, 2, 3, 4, 5, 6, 7} < static_cast<int32_t>(n));
+}
+inline VecD load_first(const double* p, int64_t n) {
+  typedef long long VecL __attribute__((vector_size(vector_bytes)));
+  return __builtin_ia32_maskloadpd256(reinterpret_cast<const VecD*>(p), VecL{0, 1, 2, 3} < n);
+}
+#endif
+
+// How one vector is loaded: whole, or its first n elements alone.
+struct Whole {
+  template <class P>
+  auto operator()(const P* p) const {
+    return load_vec(p);
+  }
+};
+struct First {
+  int64_t n;
+  template <class P>
+  auto operator()(const P* p) const {
+    return load_first(p, n);
+  }
+};
+
 inline void store_vec(float* p, VecF v) { __builtin_memcpy(p, &v, sizeof v); }
 inline void store_vec(double* p, VecD v) { __builtin_memcpy(p, &v, sizeof v); }
 // The bits of v with the upper halves rounded to bf16: to nearest even, NaN stays NaN (as to_bf16 in common/bf16.h).
@@ -169,12 +227,6 @@ inline uint64_t not_less(V a, V b) {
 }
 #endif
 
-inline float load_one(float x) { return x; }
-inline double load_one(double x) { return x; }
-inline float load_one(bf16 x) {
-  const uint32_t bits = static_cast<uint32_t>(x.bits) << 16;
-  return load_raw<float>(&bits);
-}
 inline void store_one(float* p, float x) { *p = x; }
 inline void store_one(double* p, double x) { *p = x; }
 inline void store_one(bf16* p, float x) {
