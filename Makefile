@@ -41,9 +41,11 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -q
 
-# Two at a time, since most of them keep one core busy; the longest first.
-check: $(VENV)/.installed-dev $(VENV)/.installed-docs
-	$(MAKE) -j2 --output-sync=target check-emulated check-python check-slow check-cpp check-fuzz check-cpu-only check-lowest check-site check-cuda check-arm
+# Two at a time, since most of them keep one core busy; the longest first. `make --keep-going test check` is what CI runs.
+check: check-emulated check-slow check-cpp check-lowest check-cpu-only check-python check-fuzz check-site check-cuda check-arm
+ifneq ($(filter check,$(MAKECMDGOALS)),)
+MAKEFLAGS += -j2 --output-sync=target
+endif
 
 check-python: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

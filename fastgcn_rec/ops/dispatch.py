@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch.autograd import forward_ad
 
 from ..core.links import Links
 from ..core.watch import is_plain, is_watched
@@ -17,7 +18,9 @@ _TENSORS = {Tensor, torch.nn.Parameter}
 _OTHERS = {Links, int, float, bool, type(None), torch.dtype}
 
 
-def straight(registered: Function, kernel: Function, flat: Function, differentiable: Function | None) -> Function:
+def straight(
+    name: str, registered: Function, kernel: Function, flat: Function, differentiable: Function | None
+) -> Function:
     """The op as Python calls it, ``flat`` making the dispatcher's arguments of its own.
 
     With plain tensors on a CPU or a GPU, and unless something watches, it is the kernel itself, or ``differentiable`` where a gradient is wanted.
@@ -25,6 +28,7 @@ def straight(registered: Function, kernel: Function, flat: Function, differentia
 
     def call(*args: Any) -> Any:
         if is_watched():
+            refuse_tangents(name, args)
             return registered(*flat(args))
         wanted = False
         for a in args:
@@ -40,6 +44,50 @@ def straight(registered: Function, kernel: Function, flat: Function, differentia
         return registered(*flat(args)) if differentiable is None else differentiable(*args)
 
     return call
+
+
+IN_TORCH = "the op in plain torch, of fastgcn_rec.ops.reference"
+
+
+def refuse_tangents(name: str, args: Sequence[Any]) -> None:
+    """torch would drop the tangents of forward-mode AD without a word."""
+    if forward_ad._current_level < 0 or torch.compiler.is_compiling():
+        return
+    if any(
+        isinstance(a, Tensor) and a.is_floating_point() and forward_ad.unpack_dual(a).tangent is not None for a in args
+    ):
+        raise NotImplementedError(
+            f"{name}: has no forward-mode derivative; take reverse mode, backward() or torch.autograd.grad, or {IN_TORCH}"
+        )
+
+
+class _Once(torch.autograd.Function):
+    """A gradient that has none itself, of the tensors that it depends on."""
+
+    @staticmethod
+    def forward(ctx: Any, name: str, value: Tensor, *of: Tensor) -> Tensor:
+        ctx.op = name
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        raise NotImplementedError(
+            f"{ctx.op}: is differentiable once, and this asks for the gradient of its gradient; for that take {IN_TORCH}"
+        )
+
+
+def once(name: str, backward: Function) -> Function:
+    """A backward that says so where its result is differentiated, which torch would take for a constant."""
+
+    def checked(ctx: Any, *grads: Any) -> Any:
+        if not torch.is_grad_enabled():
+            return backward(ctx, *grads)
+        with torch.no_grad():
+            found = backward(ctx, *grads)
+        of = [t for t in (*ctx.saved_tensors, *grads) if isinstance(t, Tensor) and t.requires_grad]
+        return tuple(_Once.apply(name, value, *of) if of and isinstance(value, Tensor) else value for value in found)
+
+    return checked
 
 
 def with_gradient(name: str, kernel: Function, setup: Function, backward: Function) -> Function:

@@ -50,6 +50,7 @@ _op = register(
     lambda emb, ids: emb.new_empty((), dtype=native.accumulator(emb.dtype)),
     _backward,
     _setup,
+    twice=False,
 )
 
 
@@ -70,6 +71,7 @@ class _Shared(torch.autograd.Function):
         return whole.to(native.accumulator(emb.dtype))
 
     @staticmethod
+    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
         return (*_backward(ctx, *grads), None)
 

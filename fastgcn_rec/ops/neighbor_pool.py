@@ -9,7 +9,7 @@ import torch
 from ..core import native
 from ..core.tensors import check_ids, check_range
 from .registration import accepts_arrays, check_float, check_matrix, register
-from .scatter_rows import scatter_rows_op
+from .scatter_rows import scatter_rows, scatter_rows_op
 
 Tensor = torch.Tensor
 
@@ -19,8 +19,7 @@ def _neighbor_pool(x: Tensor, ids: Tensor, weights: Tensor) -> Tensor:
         return x.new_zeros(ids.shape[0], x.shape[1])
     flat = ids.reshape(-1)
     rows = torch.where(flat >= 0, _rows(ids), flat)
-    result: Tensor = scatter_rows_op(rows, weights.reshape(-1), x, flat.clamp(min=0), None, ids.shape[0], x.dtype)
-    return result
+    return scatter_rows(rows, weights.reshape(-1), x, flat.clamp(min=0), None, ids.shape[0], x.dtype)
 
 
 def _rows(ids: Tensor) -> Tensor:
@@ -49,6 +48,7 @@ _op = register(
     lambda x, ids, weights: x.new_empty((ids.shape[0], x.shape[1])),
     _backward,
     _setup,
+    twice=False,
 )
 
 

@@ -102,6 +102,7 @@ _op = register(
     _pair_loss_outputs,
     _backward,
     _setup,
+    twice=False,
 )
 
 

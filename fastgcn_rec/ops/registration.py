@@ -20,7 +20,7 @@ from ..core.links import Links
 from ..core.native import DTYPE_CODE, NoKernel, current_stream, is_captured
 from ..core.tensors import check_dense, check_device, check_ids, tensor_of
 from ..core.watch import is_transformed
-from .dispatch import in_float32, straight, with_gradient
+from .dispatch import in_float32, once, straight, with_gradient
 
 Tensor = torch.Tensor
 F = TypeVar("F", bound=Callable[..., Any])
@@ -40,11 +40,12 @@ def register(
     fake: Callable[..., Any],
     backward: Callable[..., Any] | None = None,
     setup_context: Callable[..., None] | None = None,
+    twice: bool = True,
 ) -> Any:
     """Defines ``fastgcn_rec::<schema>`` with one kernel for CPU and CUDA; returns the callable op.
 
     Where the schema has ``LINKS``, the op and the four functions have one argument in their place, a :class:`Links` (and ``backward`` one
-    gradient, None).
+    gradient, None). ``twice``: whether ``backward`` is made of what is differentiable itself.
     """
     name, arguments = schema.split("(", 1)
     at = arguments.split(LINKS)[0].count(",") if LINKS in schema else None
@@ -72,7 +73,7 @@ def register(
     qualified, differentiable = f"fastgcn_rec::{name}", None
     torch.library.register_fake(qualified, lambda *args: fake(*grouped(args)), lib=LIBRARY)
     if backward is not None and setup_context is not None:
-        setup = setup_context
+        setup, backward = setup_context, backward if twice else once(name, backward)
 
         def flat_backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
             result = backward(ctx, *grads)
@@ -84,7 +85,7 @@ def register(
         torch.library.register_autograd(qualified, flat_backward, setup_context=flat_setup, lib=LIBRARY)
         differentiable = with_gradient(name, with_name, setup, backward)
     registered = getattr(torch.ops.fastgcn_rec, name).default
-    return registered if "!" in schema else straight(registered, with_name, flat, differentiable)
+    return registered if "!" in schema else straight(name, registered, with_name, flat, differentiable)
 
 
 # --- arrays of other libraries --------------------------------------------------------------------------------------

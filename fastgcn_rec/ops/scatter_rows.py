@@ -12,7 +12,7 @@ from .registration import register
 Tensor = torch.Tensor
 
 
-def _scatter_rows(
+def scatter_rows(
     ids: Tensor,
     coef: Tensor | None,
     src: Tensor,
@@ -34,7 +34,7 @@ def _scatter_rows(
 
 scatter_rows_op = register(
     "scatter_rows(Tensor ids, Tensor? coef, Tensor src, Tensor? src_index, Tensor? scale, SymInt n_out, ScalarType dtype) -> Tensor",
-    _scatter_rows,
+    scatter_rows,
     lambda ids, coef, src, src_index, scale, n_out, dtype: src.new_empty((n_out, src.shape[1]), dtype=dtype),
 )
 

@@ -67,6 +67,7 @@ _op = register(
     _outputs,
     _backward,
     _setup,
+    twice=False,
 )
 
 

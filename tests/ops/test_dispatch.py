@@ -135,11 +135,36 @@ def test_a_tensor_that_is_negated_when_read_is_read_so():
 
 @on_the_cpu
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own
-def test_dual_numbers_go_where_they_went():
-    graph, x = random_graph(7, 9, 30), torch.randn(16, 2)
+@pytest.mark.parametrize("name", jobs("cpu"))
+def test_tangents_of_forward_mode_are_refused_and_not_dropped(name):
+    run, *inputs = jobs("cpu")[name]
+    values = tuple(t.detach() for t in inputs)
+    with pytest.raises(NotImplementedError, match=f"{name}: has no forward-mode derivative; take reverse mode"):
+        torch.func.jvp(run, values, values)
     with forward_ad.dual_level(), Names() as names:
-        propagate(graph, forward_ad.make_dual(x, x), [0.0, 1.0])
-    assert "fastgcn_rec::propagate" in names.seen
+        run(*values)
+        with pytest.raises(NotImplementedError, match=f"{name}: has no forward-mode"):
+            run(forward_ad.make_dual(values[0], values[0]), *values[1:])
+    assert f"fastgcn_rec::{name}" in names.seen
+
+
+@pytest.mark.parametrize("name", jobs("cpu"))
+def test_a_gradient_has_a_gradient_or_says_that_it_has_none(device, name):
+    run, *inputs = jobs(device)[name]
+    y = run(*inputs).square().sum()
+    once = torch.autograd.grad(y, inputs, retain_graph=True)
+    again = torch.autograd.grad(y, inputs, create_graph=True)
+    for a, b in zip(once, again, strict=True):
+        assert torch.equal(a, b)
+        assert b.requires_grad
+    penalty = sum(g.square().sum() for g in again)
+    if name in ("neighbor_pool", "pair_loss", "softmax_loss", "l2_loss"):
+        with pytest.raises(
+            NotImplementedError, match=f"{name}: is differentiable once, and this asks for the gradient"
+        ):
+            penalty.backward()
+    else:
+        assert all(g.abs().max() > 0 for g in torch.autograd.grad(penalty, inputs[:1]))
 
 
 @on_the_cpu
