@@ -68,5 +68,6 @@ TABLES: dict[str, Table] = {
         },
     ),
     "choices: tune": recall_only(choices("tune ml-100k", "trial")),
+    "choices: tune gowalla": recall_only(choices("tune gowalla", "trial", seconds="seconds")),
     "choices: fold in": recall_only(choices("fold in MF", "new user's vector")),
 }
