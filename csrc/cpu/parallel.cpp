@@ -1,9 +1,12 @@
 #include "cpu/parallel.h"
 
 #include <pthread.h>
+#include <time.h>
 
+#include <array>
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -14,7 +17,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-std::atomic<int64_t> grain_{1 << 16}, regions_{0};
+constexpr int64_t usual_grain = 1 << 16;
+std::atomic<int64_t> grain_{usual_grain}, regions_{0};
 std::atomic<Poll> poll_{nullptr};
 
 // One run of chunks.
@@ -22,6 +26,7 @@ struct Region {
   std::thread::id caller = std::this_thread::get_id();
   std::atomic<int64_t> next{0};
   std::atomic<bool> stop{false};
+  std::atomic<int64_t> cpu_ns{0};  // what its threads took of their processors
 };
 
 thread_local Region* region = nullptr;  // whose chunks this thread works at
@@ -54,6 +59,36 @@ void work(Region& here, int64_t chunks, ChunkFn fn) noexcept {
   region = nullptr;
 }
 
+// Whether threads pay, for the calling thread's regions of about one size. Those of a region are waited for, and where
+// neighbours keep the cores busy, that is for a time slice of milliseconds: then the caller would have been through
+// sooner alone, and is left alone for as long as was wasted, for twice as long if threads waste more when tried again,
+// up to 32 times. So a busy machine costs a few percent of a serial call and not a multiple, and noise next to nothing.
+struct Pace {
+  double debt = 0, patience = 1, last = 0;
+
+  void paid(double seconds) { debt -= seconds; }
+  void learn(double wasted) {
+    if (wasted > 0) {
+      debt = patience * wasted;
+      patience = std::min(2 * patience, 32.0);
+      last = wasted;
+    } else if (patience > 1) {  // what was saved counts as far as it makes up for the last waste
+      patience = std::max(patience * (1 - std::min(-wasted / last, 0.5)), 1.0);
+    }
+  }
+};
+thread_local std::array<Pace, 64> paces;  // by the power of two of the grains of work
+
+double seconds_between(Clock::time_point begin, Clock::time_point end) {
+  return std::chrono::duration<double>(end - begin).count();
+}
+
+int64_t thread_cpu_ns() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<int64_t>(now.tv_sec) * 1000000000 + now.tv_nsec;
+}
+
 template <class Body>
 void on_own_threads(int threads, const Body& body) {
   std::vector<std::thread> others;
@@ -78,6 +113,32 @@ void on_threads(int threads, const Body& body) {
 #pragma omp parallel num_threads(threads)
   body();
 #endif
+}
+
+void shared_out(Region& here, int64_t chunks, double grains, int threads, ChunkFn fn) {
+  const bool paced = grain() == usual_grain;  // tests, which set less, want their threads
+  Pace& pace = paces[static_cast<size_t>(std::min(std::max(std::ilogb(grains), 0), 63))];
+  const Clock::time_point begin = Clock::now();
+  if (paced && pace.debt > 0) {
+    work(here, chunks, fn);
+    pace.paid(seconds_between(begin, Clock::now()));
+    return;
+  }
+  double own_seconds = 0, own_cpu = 0;
+  on_threads(threads, [&] {
+    const int64_t before = thread_cpu_ns();
+    work(here, chunks, fn);
+    const int64_t took = thread_cpu_ns() - before;
+    here.cpu_ns.fetch_add(took, std::memory_order_relaxed);
+    if (here.caller == std::this_thread::get_id()) {
+      own_seconds = seconds_between(begin, Clock::now());
+      own_cpu = 1e-9 * static_cast<double>(took);
+    }
+  });
+  if (!paced || here.stop || own_cpu <= 0) return;
+  // alone the caller would have got as much of its processor as it got
+  const double alone = 1e-9 * static_cast<double>(here.cpu_ns) * std::max(own_seconds / own_cpu, 1.0);
+  pace.learn(seconds_between(begin, Clock::now()) - alone);
 }
 
 }  // namespace
@@ -115,7 +176,7 @@ void run_chunks(int64_t chunks, double total, int threads, ChunkFn fn) {
     work(here, chunks, fn);
   } else {
     ++regions_;
-    on_threads(threads, [&] { work(here, chunks, fn); });
+    shared_out(here, chunks, grains, threads, fn);
   }
   if (here.stop) throw Interrupted{};
 }

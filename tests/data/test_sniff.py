@@ -85,7 +85,7 @@ def test_forms_are_found(tmp_path, text, found):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("a b\nc\n", "no separator divides all lines.*sep= names it"),
+        ("a b\nc\n", r"no separator divides all lines.*sep= \(--sep\) names it"),
         ("0 1 2 3\n1 2\n2 3 4\n3 1\n", "no separator divides all lines"),
         ("1,a|b\n2,c|d\n", r"the separator may be '\|' \(2 fields\), ',' \(2 fields\); sep= says which"),
         ("a1;b,c\na2;d,e\n", "the separator may be ';' .* ','"),

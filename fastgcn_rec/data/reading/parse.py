@@ -79,8 +79,8 @@ def parse_ids(
 
 def _missing(what: str, value: str) -> str:
     if not value.strip():
-        return f"the {what} is empty; read_csv's bad_lines='skip' leaves such lines out"
-    return f"the {what} {shown(value)} stands for a missing value; read_csv's bad_lines='skip' leaves such lines out, missing=() takes it as an id"
+        return f"the {what} is empty; bad_lines='skip' of read_csv (--skip-bad-lines) leaves such lines out"
+    return f"the {what} {shown(value)} stands for a missing value; bad_lines='skip' of read_csv (--skip-bad-lines) leaves such lines out, missing=() takes it as an id"
 
 
 def is_canonical(text: str) -> bool:
@@ -129,7 +129,9 @@ def parse_numbers(values: Sequence[str], what: str, decimal: str = ".") -> Array
     row = next(n for n, value in enumerate(plain) if not _is_number(value))
     value = values[row]
     if not value.strip():
-        raise BadValue(row, f"the {what} is empty; read_csv's bad_lines='skip' leaves such lines out")
+        raise BadValue(
+            row, f"the {what} is empty; bad_lines='skip' of read_csv (--skip-bad-lines) leaves such lines out"
+        )
     raise BadValue(row, f"the {what} {shown(value)} is not a finite number{_way_out(value, decimal)}")
 
 

@@ -147,7 +147,7 @@ def _split(path: Path, lines: list[str], form: TextFormat, has_sep: bool, has_qu
         good = _without_decimals(good)
     if not good:
         raise ValueError(
-            f"{path}: no separator divides all lines into as many fields; sep= names it, sep=None is for runs of blanks; the first line is "
+            f"{path}: no separator divides all lines into as many fields; sep= (--sep) names it, sep=None is for runs of blanks; the first line is "
             f"{_shown(lines[0])}"
         )
     if len(good) > 1 and good[0].sep not in ("\t", "::"):

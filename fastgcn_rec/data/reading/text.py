@@ -92,7 +92,7 @@ class TextFormat:
                 if rows.line_num > first and not self.newlines:
                     raise _BadLine(
                         first,
-                        "a quoted field goes on in the next line; newlines=True if that is meant, quoted=False if the quotation mark "
+                        "a quoted field goes on in the next line; newlines=True (--newlines) if that is meant, quoted=False (--no-quoted) if the quotation mark "
                         "stands for itself",
                     )
                 if fields:
@@ -103,9 +103,7 @@ class TextFormat:
             if "field larger" in reason:
                 reason += ", which csv.field_size_limit raises; quoted=False knows no limit"
             elif "NUL" not in reason:
-                reason = (
-                    f"a quotation mark that does not close its field ({reason}); quoted=False if it stands for itself"
-                )
+                reason = f"a quotation mark that does not close its field ({reason}); quoted=False (--no-quoted) if it stands for itself"
             raise _BadLine(first, reason) from None
 
 
