@@ -35,16 +35,20 @@ _STREAM = "-"
 EXAMPLES = (
     "fastgcn-rec recommend runs/plays 17 42 -k 10",
     "fastgcn-rec recommend runs/plays --users all --out lists.csv",
+    "fastgcn-rec recommend runs/plays --liked 7 12 3",
 )
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.usage = "%(prog)s MODEL USER [USER ...] [options]\n       %(prog)s MODEL --users FILE [options]"
+    parser.usage = "%(prog)s MODEL USER [USER ...] [options]\n       %(prog)s MODEL --users FILE [options]\n       %(prog)s MODEL --liked ITEM [ITEM ...] [options]"
     add_model(parser)
     some = parser.add_argument("some", nargs="+", metavar="USER", help=f"raw user ids{DASH}")
     some.required = False  # "*" would be matched with nothing as soon as an option comes between MODEL and USER
     parser.add_argument(
         "--users", metavar="FILE", help="'all', or a file of raw user ids, one a line, or - for standard input"
+    )
+    parser.add_argument(
+        "--liked", nargs="+", metavar="ITEM", help="for somebody whom the model does not know: raw ids of what he has"
     )
     parser.add_argument(
         "--skip-unknown", action="store_true", help="leave out users whom the model does not know, and say how many"
@@ -65,8 +69,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    if bool(args.some) == (args.users is not None):
-        raise ValueError("name the users either as arguments or by --users FILE (or --users all)")
+    if [bool(args.some), args.users is not None, args.liked is not None].count(True) != 1:
+        raise ValueError(
+            "name the users either as arguments or by --users FILE (or --users all), or a new user's items by --liked"
+        )
+    if args.liked is not None and args.out is not None:
+        raise ValueError("--liked shows its list; --out is for lists of --users, and recommend_new in Python for many")
     if args.format is not None and args.out != _STREAM:
         raise ValueError("--format is that of --out -; a file's suffix says its own")
     world = World.current()
@@ -75,7 +83,9 @@ def run(args: argparse.Namespace) -> int:
     try:
         return _recommend(args, model, world)
     except UnknownIds as error:
-        raise ValueError(f"{error}; --skip-unknown leaves them out") from None
+        if args.liked is not None:
+            raise
+        raise ValueError(f"{error}; --skip-unknown leaves them out, --liked takes what a new user has") from None
 
 
 def _recommend(args: argparse.Namespace, model: Recommender, world: World) -> int:
@@ -84,6 +94,11 @@ def _recommend(args: argparse.Namespace, model: Recommender, world: World) -> in
     )
     with world.together():
         columns = shown_columns(args.model, model, args.show) if world.first else {}
+    if args.liked is not None:
+        liked = list(raw_ids(model.item_ids, args.liked, "item"))
+        found = model.recommend_new([liked], args.k, items=only, exclude=without)
+        print_lists("who has", [", ".join(map(str, liked))], *found, model, columns)
+        return 0
     if args.out is None:
         users = model.user_ids.tolist() if args.users == "all" else list(_users(args, model))
         print_lists("user", users, *model.recommend(users, args.k, items=only, exclude=without), model, columns)

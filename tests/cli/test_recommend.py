@@ -312,7 +312,7 @@ def test_users_come_by_standard_input_too_and_an_unknown_one_leaves_no_file(tmp_
     done = run([*words, "--out", str(tmp_path / "x.csv")], input=b"1\n999\n")
     assert (done.returncode, (tmp_path / "x.csv").exists()) == (2, False)
     assert b"999" in done.stderr
-    assert done.stderr.endswith(b"; --skip-unknown leaves them out\n")
+    assert done.stderr.endswith(b"; --skip-unknown leaves them out, --liked takes what a new user has\n")
 
 
 @pytest.mark.parametrize("out", [[], ["--out", "x.jsonl", "--quiet"]])
@@ -332,3 +332,23 @@ def test_unknown_users_are_left_out_and_counted_where_that_is_asked_for(tmp_path
     assert results[0] == results[1]
     assert code_of("recommend", ".", "--users", "none.txt", *out, "--skip-unknown") == 2
     assert capsys.readouterr().err == "fastgcn-rec: none of the 2 users is known to the model, such as 998\n"
+
+
+@pytest.mark.parametrize("text_ids", [False, True])
+def test_somebody_whom_the_model_does_not_know_is_listed_for_by_what_he_has(tmp_path, capsys, text_ids):
+    model = saved(tmp_path, text_ids)
+    liked = model.item_ids[[3, 1]].tolist()
+    assert code_of("recommend", tmp_path, "--liked", *liked, "-k", 4) == 0
+    ids, scores = model.recommend_new([liked], 4)
+    shown = ", ".join(f"{i} ({s:.4g})" for i, s in zip(ids[0], scores[0], strict=True))
+    assert capsys.readouterr().out == f"who has {liked[0]}, {liked[1]}: {shown}\n"
+    assert not set(liked) & set(ids[0].tolist())
+    for words, error in (
+        ([model.user_ids[0], "--liked", liked[0]], "or a new user's items by --liked"),
+        (["--liked", liked[0], "--out", tmp_path / "x.csv"], "--liked shows its list"),
+        (["--liked", 999 if not text_ids else "nothing"], "not among the"),
+    ):
+        assert code_of("recommend", tmp_path, *words) == 2
+        said = capsys.readouterr().err
+        assert error in said
+        assert "skip-unknown" not in said
