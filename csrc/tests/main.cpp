@@ -1,12 +1,9 @@
 // C++ tests of the CPU kernels, run under ASAN and UBSAN: buffers have exactly the sizes that the contracts name, so
 // that a read or write beyond them is caught. The values are compared in Python; here they are only checked for
 // plausibility.
-#include <atomic>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <stdexcept>
-#include <thread>
 #include <vector>
 
 #include "common/sampling.h"
@@ -329,32 +326,6 @@ void test_bad_edges() {
   CHECK(bounds.from_bad == 1 && bounds.from_unfit == 0);
   cpu::edge_bounds<int32_t>(nullptr, nullptr, nullptr, 0, 1, 1, 0.0f, &bounds, 2);
   CHECK(bounds.row == -1 && bounds.col == -1 && bounds.from_bad == -1 && bounds.from_unfit == -1);
-}
-
-// Threads that come late, as where neighbours keep the cores busy, are waited for a few times and then left alone for
-// a while; every chunk is worked at once, whoever does it.
-void test_late_threads() {
-  const std::thread::id caller = std::this_thread::get_id();
-  constexpr int64_t chunks = 8;
-  constexpr int regions = 300;
-  int with_others = 0;
-  for (int region = 0; region < regions; ++region) {
-    std::atomic<int64_t> done{0}, of_others{0};
-    cpu::for_chunks(chunks, 64.0 * static_cast<double>(cpu::grain()), 2, [&](int64_t) {
-      ++done;
-      if (std::this_thread::get_id() == caller) {
-        const auto until = std::chrono::steady_clock::now() + std::chrono::microseconds(20);
-        while (std::chrono::steady_clock::now() < until) {
-        }
-      } else {
-        ++of_others;
-        std::this_thread::sleep_for(std::chrono::milliseconds(2));
-      }
-    });
-    CHECK(done == chunks);
-    with_others += of_others > 0;
-  }
-  CHECK(with_others < regions / 4);
 }
 
 }  // namespace

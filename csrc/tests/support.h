@@ -68,6 +68,7 @@ void test_level();
 
 // Every kernel by several threads, in chunks of a few elements.
 void test_threads();
+void test_late_threads();
 
 // Raw ids and events.
 void test_data();

@@ -3,6 +3,7 @@
 #include "tests/threads.h"
 
 #include <atomic>
+#include <chrono>
 #include <thread>
 #include <vector>
 
@@ -239,6 +240,32 @@ void test_calls_side_by_side(const Kernels& kernels) {
 }
 
 }  // namespace
+
+// Threads that come late, as where neighbours keep the cores busy, are waited for a few times and then left alone for
+// a while; every chunk is worked at once, whoever does it.
+void test_late_threads() {
+  const std::thread::id caller = std::this_thread::get_id();
+  constexpr int64_t chunks = 8;
+  constexpr int regions = 300;
+  int with_others = 0;
+  for (int region = 0; region < regions; ++region) {
+    std::atomic<int64_t> done{0}, of_others{0};
+    cpu::for_chunks(chunks, 64.0 * static_cast<double>(cpu::grain()), 2, [&](int64_t) {
+      ++done;
+      if (std::this_thread::get_id() == caller) {
+        const auto until = std::chrono::steady_clock::now() + std::chrono::microseconds(20);
+        while (std::chrono::steady_clock::now() < until) {
+        }
+      } else {
+        ++of_others;
+        std::this_thread::sleep_for(std::chrono::milliseconds(2));
+      }
+    });
+    CHECK(done == chunks);
+    with_others += of_others > 0;
+  }
+  CHECK(with_others < regions / 4);
+}
 
 void test_threads() {
   Inputs in;
