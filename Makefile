@@ -41,10 +41,12 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -q
 
-# Two at a time, since most of them keep one core busy; the longest first. `make --keep-going test check` is what CI runs.
+# Two at a time, since most of them keep one core busy; the longest first, in an environment that is whole before. `make --keep-going test check` is what CI runs.
 check: check-emulated check-slow check-cpp check-lowest check-cpu-only check-python check-fuzz check-site check-cuda check-arm
 ifneq ($(filter check,$(MAKECMDGOALS)),)
 MAKEFLAGS += -j2 --output-sync=target
+$(VENV)/.installed-docs: | $(VENV)/.installed-dev
+test check-slow: | $(VENV)/.installed-docs
 endif
 
 check-python: $(VENV)/.installed-dev

@@ -64,14 +64,18 @@ void work(Region& here, int64_t chunks, ChunkFn fn) noexcept {
 // sooner alone, and is left alone for as long as was wasted, for twice as long if threads waste more when tried again,
 // up to 32 times. So a busy machine costs a few percent of a serial call and not a multiple, and noise next to nothing.
 struct Pace {
-  double debt = 0, patience = 1, last = 0;
+  Clock::time_point until{};  // the caller is alone
+  double patience = 1, last = 0;
 
-  void paid(double seconds) { debt -= seconds; }
-  void learn(double wasted) {
+  bool alone(Clock::time_point now) {
+    if (now - until > std::chrono::seconds(1)) patience = 1;  // what was learned is old
+    return now < until;
+  }
+  void learn(Clock::time_point now, double wasted) {
     if (wasted > 0) {
-      debt = patience * wasted;
+      last = std::min(wasted, 0.05);  // more is a process that was stopped, and not a core that was taken
+      until = now + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(patience * last));
       patience = std::min(2 * patience, 32.0);
-      last = wasted;
     } else if (patience > 1) {  // what was saved counts as far as it makes up for the last waste
       patience = std::max(patience * (1 - std::min(-wasted / last, 0.5)), 1.0);
     }
@@ -119,9 +123,8 @@ void shared_out(Region& here, int64_t chunks, double grains, int threads, ChunkF
   const bool paced = grain() == usual_grain;  // tests, which set less, want their threads
   Pace& pace = paces[static_cast<size_t>(std::min(std::max(std::ilogb(grains), 0), 63))];
   const Clock::time_point begin = Clock::now();
-  if (paced && pace.debt > 0) {
+  if (paced && pace.alone(begin)) {
     work(here, chunks, fn);
-    pace.paid(seconds_between(begin, Clock::now()));
     return;
   }
   double own_seconds = 0, own_cpu = 0;
@@ -138,7 +141,8 @@ void shared_out(Region& here, int64_t chunks, double grains, int threads, ChunkF
   if (!paced || here.stop || own_cpu <= 0) return;
   // alone the caller would have got as much of its processor as it got
   const double alone = 1e-9 * static_cast<double>(here.cpu_ns) * std::max(own_seconds / own_cpu, 1.0);
-  pace.learn(seconds_between(begin, Clock::now()) - alone);
+  const Clock::time_point end = Clock::now();
+  pace.learn(end, seconds_between(begin, end) - alone);
 }
 
 }  // namespace

@@ -73,6 +73,8 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(
             "name the users either as arguments or by --users FILE (or --users all), or a new user's items by --liked"
         )
+    if args.liked is not None and args.skip_unknown:
+        raise ValueError("--skip-unknown leaves out users; --liked names items, all of which the model must know")
     if args.liked is not None and args.out is not None:
         raise ValueError("--liked shows its list; --out is for lists of --users, and recommend_new in Python for many")
     if args.format is not None and args.out != _STREAM:
@@ -84,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
         return _recommend(args, model, world)
     except UnknownIds as error:
         if args.liked is not None:
-            raise
+            raise ValueError(str(error).replace("user_items holds", "--liked holds")) from None
         raise ValueError(f"{error}; --skip-unknown leaves them out, --liked takes what a new user has") from None
 
 

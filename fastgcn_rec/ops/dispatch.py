@@ -53,12 +53,17 @@ def refuse_tangents(name: str, args: Sequence[Any]) -> None:
     """torch would drop the tangents of forward-mode AD without a word."""
     if forward_ad._current_level < 0 or torch.compiler.is_compiling():
         return
-    if any(
-        isinstance(a, Tensor) and a.is_floating_point() and forward_ad.unpack_dual(a).tangent is not None for a in args
-    ):
+    if any(isinstance(a, Tensor) and a.is_floating_point() and _has_tangent(a) for a in args):
         raise NotImplementedError(
             f"{name}: has no forward-mode derivative; take reverse mode, backward() or torch.autograd.grad, or {IN_TORCH}"
         )
+
+
+def _has_tangent(t: Tensor) -> bool:
+    try:
+        return forward_ad.unpack_dual(t).tangent is not None
+    except RuntimeError:  # of a vmap within, which has no rule to look
+        return True
 
 
 class _Once(torch.autograd.Function):
@@ -76,15 +81,26 @@ class _Once(torch.autograd.Function):
         )
 
 
+class _Read:
+    """A context of autograd whose saved tensors have been unpacked; once, since hooks count how often."""
+
+    def __init__(self, ctx: Any) -> None:
+        self._ctx, self.saved_tensors = ctx, ctx.saved_tensors
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ctx, name)
+
+
 def once(name: str, backward: Function) -> Function:
     """A backward that says so where its result is differentiated, which torch would take for a constant."""
 
     def checked(ctx: Any, *grads: Any) -> Any:
         if not torch.is_grad_enabled():
             return backward(ctx, *grads)
+        read = _Read(ctx)
         with torch.no_grad():
-            found = backward(ctx, *grads)
-        of = [t for t in (*ctx.saved_tensors, *grads) if isinstance(t, Tensor) and t.requires_grad]
+            found = backward(read, *grads)
+        of = [t for t in (*read.saved_tensors, *grads) if isinstance(t, Tensor) and t.requires_grad]
         return tuple(_Once.apply(name, value, *of) if of and isinstance(value, Tensor) else value for value in found)
 
     return checked

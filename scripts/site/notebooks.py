@@ -87,7 +87,7 @@ def run(made: Notebook) -> Notebook:
         )
         try:
             client.execute()
-        except nbclient.exceptions.CellExecutionError as error:
+        except (nbclient.exceptions.CellExecutionError, TimeoutError) as error:
             raise RuntimeError(str(error)) from None
     done = json.loads(nbformat.writes(node))
     for n, one in enumerate(done["cells"]):

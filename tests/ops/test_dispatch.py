@@ -12,6 +12,7 @@ from torch.autograd import forward_ad
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.checkpoint import checkpoint
 
 from fastgcn_rec import (
     _C,
@@ -165,6 +166,17 @@ def test_a_gradient_has_a_gradient_or_says_that_it_has_none(device, name):
             penalty.backward()
     else:
         assert all(g.abs().max() > 0 for g in torch.autograd.grad(penalty, inputs[:1]))
+
+
+@on_the_cpu
+@pytest.mark.parametrize("name", ["neighbor_pool", "pair_loss", "softmax_loss", "l2_loss"])
+def test_a_checkpointed_op_stands_beside_what_is_differentiated_twice(name):
+    run, *inputs = jobs("cpu")[name]
+    w = torch.randn(5, requires_grad=True)
+    y = checkpoint(run, *inputs, use_reentrant=False).square().sum() + w.pow(3).sum()
+    *_, gradient = torch.autograd.grad(y, [*inputs, w], create_graph=True)
+    gradient.square().sum().backward()
+    assert_close(w.grad, 36 * w.detach() ** 3)
 
 
 @on_the_cpu
