@@ -129,18 +129,19 @@ void shared_out(Region& here, int64_t chunks, double grains, int threads, ChunkF
   }
   double own_seconds = 0, own_cpu = 0;
   on_threads(threads, [&] {
+    const Clock::time_point own_begin = Clock::now();  // OpenMP may have waited for threads of the region before
     const int64_t before = thread_cpu_ns();
     work(here, chunks, fn);
     const int64_t took = thread_cpu_ns() - before;
     here.cpu_ns.fetch_add(took, std::memory_order_relaxed);
     if (here.caller == std::this_thread::get_id()) {
-      own_seconds = seconds_between(begin, Clock::now());
+      own_seconds = seconds_between(own_begin, Clock::now());
       own_cpu = 1e-9 * static_cast<double>(took);
     }
   });
   if (!paced || here.stop || own_cpu <= 0) return;
-  // alone the caller would have got as much of its processor as it got
-  const double alone = 1e-9 * static_cast<double>(here.cpu_ns) * std::max(own_seconds / own_cpu, 1.0);
+  // alone the caller would have done it all, and been kept from its processor as it was
+  const double alone = 1e-9 * static_cast<double>(here.cpu_ns) + std::max(own_seconds - own_cpu, 0.0);
   const Clock::time_point end = Clock::now();
   pace.learn(end, seconds_between(begin, end) - alone);
 }
