@@ -62,7 +62,8 @@ void work(Region& here, int64_t chunks, ChunkFn fn) noexcept {
 // Whether threads pay, for the calling thread's regions of about one size. Those of a region are waited for, and where
 // neighbours keep the cores busy, that is for a time slice of milliseconds: then the caller would have been through
 // sooner alone, and is left alone for as long as was wasted, for twice as long if threads waste more when tried again,
-// up to 32 times. So a busy machine costs a few percent of a serial call and not a multiple, and noise next to nothing.
+// up to 32 times. So a busy machine costs about what a serial call does and not a time slice a region, and noise next
+// to nothing.
 struct Pace {
   Clock::time_point until{};  // the caller is alone
   double patience = 1, last = 0;

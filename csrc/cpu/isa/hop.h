@@ -31,6 +31,18 @@ struct Size {
   static constexpr int value = n;
 };
 
+// fn(Size<n>) of an n in [1, most] that is known when it runs.
+template <int most, class Fn>
+FGR_INLINE void with_size(int64_t n, const Fn& fn) {
+  if constexpr (most == 1) {
+    fn(Size<1>{});
+  } else if (n == most) {
+    fn(Size<most>{});
+  } else {
+    with_size<most - 1>(n, fn);
+  }
+}
+
 template <class T, int U, class P, class Load>
 FGR_INLINE void load_unit(const P* p, Vec<T>* unit, const Load& load) {
   if constexpr (U == 2) {
@@ -239,38 +251,14 @@ FGR_INLINE void hop_row(const Hop<T, B>& h, int64_t r, int64_t limit, const Adam
   const auto rest = [&](auto n) __attribute__((always_inline)) {
     hop_columns<T, B, n.value, F>(h, r, limit, c, h.dim - last_unit<T, n.value> * w, adam_hop);
   };
-  switch ((h.dim - c + w - 1) / w) {
-    case 0:
-      break;
-    case 1:
-      if (c + w == h.dim) {
-        rest(Size<1>{});
-      } else if (h.dim > w) {
-        hop_tail<T, B, F>(h, r, limit, c, h.dim - w, Whole{}, adam_hop);
-      } else {
-        hop_tail<T, B, F>(h, r, limit, c, c, First{h.dim}, adam_hop);
-      }
-      break;
-    case 2:
-      rest(Size<2>{});
-      break;
-    case 3:
-      rest(Size<3>{});
-      break;
-    case 4:
-      rest(Size<4>{});
-      break;
-    case 5:
-      rest(Size<5>{});
-      break;
-    case 6:
-      rest(Size<6>{});
-      break;
-    case 7:
-      rest(Size<7>{});
-      break;
-    default:
-      rest(Size<8>{});
+  const int64_t vectors = (h.dim - c + w - 1) / w;
+  if (vectors == 0) return;
+  if (vectors > 1 || c + w == h.dim) {
+    with_size<8>(vectors, rest);
+  } else if (h.dim > w) {
+    hop_tail<T, B, F>(h, r, limit, c, h.dim - w, Whole{}, adam_hop);
+  } else {
+    hop_tail<T, B, F>(h, r, limit, c, c, First{h.dim}, adam_hop);
   }
 }
 
