@@ -136,6 +136,16 @@ unsigned ballot(Site site, unsigned mask, bool predicate);
 inline int any(Site site, unsigned mask, bool predicate) { return ballot(site, mask, predicate) != 0; }
 inline int all(Site site, unsigned mask, bool predicate) { return ballot(site, mask, !predicate) == 0; }
 
+// What csrc/cuda/mma.cuh asks a GPU for. Halves are IEEE's of 16 bits; sums of products are rounded once.
+uint16_t half_bits(float x);
+float float_of_half(uint16_t bits);
+void load_matrices(const void* row, uint32_t (&to)[4], bool transposed, Site site);
+void multiply_add(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, Site site);
+// Bytes that are poisoned until the thread waits for them, and read as late as that.
+void copy_later(void* to, const void* from, size_t n_bytes);
+void end_copies();
+void wait_for_copies(size_t left);
+
 // A type that is not deduced: arguments convert to that of another, as they do for CUDA's overloads.
 template <class T>
 struct Same {

@@ -48,6 +48,13 @@ constexpr unsigned warp = 32;
 
 enum class State { not_started, ready, at_barrier, in_warp, done };
 
+struct Copy {
+  size_t group;
+  void* to;
+  const void* from;
+  size_t n_bytes;
+};
+
 struct Thread {
   State state = State::not_started;
   Fiber* fiber = nullptr;
@@ -55,6 +62,8 @@ struct Thread {
   unsigned mask = 0;  // of the warp operation, and what the lanes bring to it
   uint64_t value = 0;
   Exchanged received{};
+  std::vector<Copy> copies;  // that it has not waited for
+  size_t n_groups = 0;       // of copies that it has ended
 };
 
 std::string name(Site site) { return std::string(site.file) + ":" + std::to_string(site.line); }
@@ -236,6 +245,26 @@ const Exchanged& meet_warp(unsigned mask, uint64_t value, Site site) {
   t.value = value;
   if (!active->complete_warp(mask, site)) active->wait(State::in_warp);
   return t.received;
+}
+
+void copy_later(void* to, const void* from, size_t n_bytes) {
+  if (reinterpret_cast<uintptr_t>(to) % n_bytes != 0 || reinterpret_cast<uintptr_t>(from) % n_bytes != 0) {
+    throw std::runtime_error("a copy of " + std::to_string(n_bytes) + " bytes is not aligned");
+  }
+  Thread& t = active->me();
+  memset(to, poison, n_bytes);
+  t.copies.push_back({t.n_groups, to, from, n_bytes});
+}
+
+void end_copies() { ++active->me().n_groups; }
+
+void wait_for_copies(size_t left) {
+  Thread& t = active->me();
+  const auto waited = [&](const Copy& copy) { return copy.group + left < t.n_groups; };
+  for (const Copy& copy : t.copies) {
+    if (waited(copy)) memcpy(copy.to, copy.from, copy.n_bytes);
+  }
+  t.copies.erase(std::remove_if(t.copies.begin(), t.copies.end(), waited), t.copies.end());
 }
 
 void check_source(unsigned mask, unsigned source, Site site) {

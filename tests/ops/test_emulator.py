@@ -152,8 +152,18 @@ def device_functions(tmp_path_factory):
         "-fsanitize=address,undefined",
         "-fno-sanitize-recover=all",
     ]
-    sources = "csrc/tests/emu/device_functions.cpp", "csrc/emu/grid.cpp"
-    command = [compiler, *flags, "-Icsrc/emu", *sources, "-o", str(program)]
+    sources = "csrc/tests/emu/device_functions.cpp", "csrc/emu/grid.cpp", "csrc/emu/tensor.cpp"
+    command = [
+        compiler,
+        *flags,
+        "-DFGR_EMULATE",
+        "-Icsrc/emu",
+        "-Icsrc",
+        "-Icsrc/include",
+        *sources,
+        "-o",
+        str(program),
+    ]
     subprocess.run(command, cwd=ROOT, check=True)
 
     def run(case):
@@ -164,7 +174,7 @@ def device_functions(tmp_path_factory):
 
 
 @emulated
-@pytest.mark.parametrize("case", ["shuffles", "votes", "bits", "memory", "atomics"])
+@pytest.mark.parametrize("case", ["shuffles", "votes", "bits", "memory", "atomics", "halves", "products", "copies"])
 def test_device_functions_do_what_they_do_on_a_gpu(case, device_functions):
     run = device_functions(case)
     assert run.returncode == 0, run.stdout + run.stderr
@@ -180,6 +190,8 @@ def test_device_functions_do_what_they_do_on_a_gpu(case, device_functions):
         ("different masks", "waits for ever; thread 0 has returned"),
         ("different places", "a lane of the mask is in"),
         ("a misaligned access", "an access of 16 bytes is not aligned"),
+        ("a misaligned copy", "a copy of 16 bytes is not aligned"),
+        ("a misaligned row of a matrix", "a row of a matrix is not aligned to 16 bytes"),
         ("global access of shared memory", "an instruction for global memory is given shared memory"),
     ],
 )

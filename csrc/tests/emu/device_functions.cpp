@@ -2,11 +2,14 @@
 // the emulator throws. Built and run by tests/ops/test_emulator.py.
 #include <cuda_runtime.h>
 
+#include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <functional>
 #include <stdexcept>
 #include <string>
+
+#include "cuda/mma.cuh"
 
 namespace {
 
@@ -87,6 +90,59 @@ void atomics() {
   EXPECT(least == 3 && most == static_cast<int>(blockDim.x) - 1 && bits == -1);
 }
 
+// The matrices of csrc/cuda/mma.cuh, whole numbers so that every sum is exact.
+void halves() {
+  const uint32_t word = fgr::cuda::to_halves(1.0f, -2.5f);
+  EXPECT(word == 0xc1003c00u && fgr::cuda::low_half(word) == 1.0f && fgr::cuda::high_half(word) == -2.5f);
+  EXPECT(fgr::cuda::to_halves(65520.0f, 1.0f + 1.0f / 2048) == 0x3c007c00u);  // infinite; a tie, to even
+  EXPECT(fgr::cuda::to_halves(1.0f + 3.0f / 2048, 0x1p-25f) == 0x00003c02u);  // a tie, up; the least, to 0
+  EXPECT(std::isnan(fgr::cuda::low_half(fgr::cuda::to_halves(NAN, 0.0f))));
+}
+void products() {
+  const auto a_at = [](int i, int k) { return static_cast<float>((7 * i + 3 * k) % 11 - 5); };
+  const auto b_at = [](int k, int j) { return static_cast<float>((5 * k + 9 * j) % 13 - 6); };
+  alignas(16) static uint32_t a[16][8], by_columns[8][8], by_rows[16][4];  // words of two halves
+  if (threadIdx.x == 0) {
+    for (int i = 0; i < 16; ++i)
+      for (int k = 0; k < 16; k += 2) a[i][k / 2] = fgr::cuda::to_halves(a_at(i, k), a_at(i, k + 1));
+    for (int j = 0; j < 8; ++j)
+      for (int k = 0; k < 16; k += 2) by_columns[j][k / 2] = fgr::cuda::to_halves(b_at(k, j), b_at(k + 1, j));
+    for (int k = 0; k < 16; ++k)
+      for (int j = 0; j < 8; j += 2) by_rows[k][j / 2] = fgr::cuda::to_halves(b_at(k, j), b_at(k, j + 1));
+  }
+  __syncthreads();
+  const int l = lane(), m = l / 8, r = l % 8;
+  uint32_t x[4], y[4], z[4];
+  fgr::cuda::load_matrices(&a[r + m % 2 * 8][m / 2 * 4], x);
+  fgr::cuda::load_matrices(&by_columns[r][m % 2 * 4], y);  // the second two are those again
+  fgr::cuda::load_matrices<true>(&by_rows[r + m % 2 * 8][0], z);
+  EXPECT(y[0] == z[0] && y[1] == z[1] && y[2] == y[0] && y[3] == y[1]);
+  float c[4] = {1, 2, 3, 4};
+  fgr::cuda::multiply_add(c, x, y[0], y[1]);
+  for (int e = 0; e < 4; ++e) {
+    const int i = l / 4 + e / 2 * 8, j = l % 4 * 2 + e % 2;
+    float sum = static_cast<float>(e + 1);
+    for (int k = 0; k < 16; ++k) sum += a_at(i, k) * b_at(k, j);
+    EXPECT(c[e] == sum);
+  }
+}
+
+void copies() {
+  alignas(16) static float from[96][4], to[96][8];
+  float* mine = to[threadIdx.x];
+  for (int c = 0; c < 4; ++c) from[threadIdx.x][c] = static_cast<float>(threadIdx.x);
+  for (int c = 0; c < 8; ++c) mine[c] = 0;
+  fgr::cuda::copy_later(mine, from[threadIdx.x]);
+  fgr::cuda::end_copies();
+  fgr::cuda::copy_later(mine + 4, from[threadIdx.x]);
+  fgr::cuda::end_copies();
+  EXPECT(mine[0] != mine[0] && mine[7] != mine[7]);  // poisoned
+  fgr::cuda::wait_for_copies<1>();
+  EXPECT(mine[0] == static_cast<float>(threadIdx.x) && mine[7] != mine[7]);
+  fgr::cuda::wait_for_copies<0>();
+  EXPECT(mine[7] == static_cast<float>(threadIdx.x));
+}
+
 struct Case {
   const char* name;
   std::function<void()> kernel;
@@ -97,6 +153,9 @@ const Case cases[] = {
     {"bits", bits},
     {"memory", memory},
     {"atomics", atomics},
+    {"halves", halves},
+    {"products", products},
+    {"copies", copies},
     // Undefined on a GPU.
     {"a source outside of the mask",
      [] {
@@ -127,6 +186,17 @@ const Case cases[] = {
      [] {
        alignas(16) static char bytes[32];
        __ldcs(reinterpret_cast<uint4*>(bytes + 8));
+     }},
+    {"a misaligned copy",
+     [] {
+       alignas(16) static char bytes[32];
+       fgr::cuda::copy_later(bytes, bytes + 8);
+     }},
+    {"a misaligned row of a matrix",
+     [] {
+       alignas(16) static char bytes[32];
+       uint32_t to[4];
+       fgr::cuda::load_matrices(bytes + 8, to);
      }},
     {"global access of shared memory",
      [] {
