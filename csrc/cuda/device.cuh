@@ -69,6 +69,27 @@ __device__ __forceinline__ T* shared_memory() {
 #endif
 }
 
+// How much of it a block can have, of which a kernel that needs more than 48 KiB must say so before it is launched.
+inline size_t most_shared_bytes() {
+#if defined(FGR_EMULATE)
+  return size_t{1} << 20;
+#else
+  int device = 0, bytes = 0;
+  check(cudaGetDevice(&device), "shared memory");
+  check(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device), "shared memory");
+  return static_cast<size_t>(bytes);
+#endif
+}
+template <class... Params>
+void allow_shared(const char* op, void (*kernel)(Params...), size_t bytes) {
+#if defined(FGR_EMULATE)
+  static_cast<void>(op), static_cast<void>(kernel), static_cast<void>(bytes);
+#else
+  const auto* at = reinterpret_cast<const void*>(kernel);
+  check(cudaFuncSetAttribute(at, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)), op);
+#endif
+}
+
 // Memory that a kernel reads or writes once: marked as the first to leave the cache, for rows that are gathered again.
 template <size_t bytes>
 struct WordOf;

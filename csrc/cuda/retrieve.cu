@@ -1,75 +1,23 @@
-// A block makes the scores of 128 queries and one tile of 128 items after another, 8 x 8 of them a thread in registers,
-// and keeps for each query what exceeds the k-th best so far. Where there are few queries, several blocks share out the
-// items of the same ones, and each word that they have kept finds its place among the others.
+// A block makes the scores of 128 queries and one tile of 128 items after another, by tensor cores
+// (retrieve_halves.cuh) or, of few queries and in double, 8 x 8 of them a thread in registers, and keeps for each query
+// what exceeds the k-th best so far. Where there are few queries, several blocks share out the items of the same ones,
+// and each word that they have kept finds its place among the others.
 #include <algorithm>
+#include <type_traits>
 
-#include "common/arena.h"
-#include "common/sampling.h"
-#include "cuda/hop.cuh"
-#include "cuda/rank.cuh"
-#include "fgr/retrieve.h"
+#include "cuda/retrieve.cuh"
+#include "cuda/retrieve_halves.cuh"
 
 namespace fgr::cuda {
 namespace {
 
-constexpr int block_threads = 256;
-constexpr int tile = 128;
+using namespace retrieval;
+
 constexpr int depth = 8;                   // columns of the vectors that are in shared memory at a time
 constexpr int pitch = tile + 4;            // a row of it: aligned, and a column's elements lie in different banks
 constexpr int side = 8, strip = side / 2;  // a thread has two strips of four rows, and of four columns
 constexpr int threads_a_side = tile / side;
 static_assert(threads_a_side * threads_a_side == block_threads, "a thread has a square of the tile");
-constexpr int in_registers = 8;  // words of a buffer that a lane can hold: all up to the best 128
-#if defined(FGR_EMULATE)
-constexpr int64_t enough_blocks = 3;  // a test's blocks have so many tiles that buffers are cut again and again
-#else
-constexpr int64_t enough_blocks = 264;  // two for each multiprocessor of an H100
-#endif
-constexpr int64_t least_tiles = 2;       // of a block, where blocks share the items of a query: a buffer full
-constexpr int64_t most_words = 1 << 13;  // of a query, where blocks share its items: among so many each finds its rank
-
-int64_t power_of_two_from(int64_t n) {
-  int64_t size = 1;
-  while (size < n) size *= 2;
-  return size;
-}
-
-template <class T>
-struct Space {
-  unsigned long long* first_nan;  // [1] query * n_items + item, all bits set where there is none; at the very beginning
-  rank_word_t<T>* words;          // [queries_at_once, n_splits, capacity]
-  int* count;                     // [queries_at_once, n_splits]: of them, in order, at the end
-  T* query_factor;                // [queries_at_once] if cosine: 1 / norm
-  T* item_factor;                 // [n_candidates] if cosine
-  int64_t n_best;                 // min(k, n_candidates)
-  int64_t capacity;               // of the words that a block keeps for a query: a tile's more than the best, or all
-  int64_t n_splits;
-  int64_t tiles_a_split;
-  int64_t bytes;
-
-  Space(void* workspace, const Retrieval<T>& job) {
-    n_best = job.k < job.n_candidates ? job.k : job.n_candidates;
-    const int64_t n_tiles = blocks_for(job.n_candidates, tile), n_blocks = blocks_for(job.queries_at_once, tile);
-    const int64_t shares[3] = {n_blocks > 0 ? enough_blocks / n_blocks : 1, n_tiles / least_tiles,
-                               n_best > 0 ? most_words / n_best : 1};
-    n_splits = *std::min_element(shares, shares + 3);
-    tiles_a_split = blocks_for(n_tiles, n_splits > 1 ? n_splits : 1);
-    n_splits = tiles_a_split > 0 ? blocks_for(n_tiles, tiles_a_split) : 1;
-    capacity = power_of_two_from(std::min(n_best + std::max<int64_t>(n_best, tile), tiles_a_split * tile));
-    Arena arena{reinterpret_cast<uintptr_t>(workspace)};
-    first_nan = arena.take<unsigned long long>(1);
-    words = arena.take<rank_word_t<T>>(job.queries_at_once * n_splits * capacity);
-    count = arena.take<int>(job.queries_at_once * n_splits);
-    query_factor = arena.take<T>(job.cosine ? job.queries_at_once : 0);
-    item_factor = arena.take<T>(job.cosine ? job.n_candidates : 0);
-    bytes = arena.used;
-  }
-};
-
-template <class T>
-__device__ __forceinline__ int64_t item_at(const Retrieval<T>& job, int64_t position) {
-  return job.subset != nullptr ? checked_id(job.subset[position], 0, job.n_items, "items_subset") : position;
-}
 
 // out[i] = 1 / max(norm of row i, 1e-12); a warp a row.
 template <class T, class RowOf>
@@ -126,38 +74,10 @@ __device__ __forceinline__ void note_least(unsigned long long* least, int64_t x)
   if (value < __ldcg(least)) atomicMin(least, value);  // where all is NaN, most need not wait for each other
 }
 
-// The best of a query's n words that are not left out to the front, in order; returns how many there are, n_best at
-// most. By a warp. Only as many are looked up as it takes: all that came above a bound, where they came, took far
-// longer.
-template <class T>
-__device__ int keep_best(rank_word_t<T>* words, int n, int n_best, const Csr& exclude, int64_t row) {
-  if (n <= in_registers * warp) {
-    sort_in_registers<in_registers>(words, n);
-  } else {
-    int size = 1;
-    while (size < n) size *= 2;
-    for (int j = n + lane(); j < size; j += warp) words[j] = no_word<T>();
-    sort<WholeWarp>(words, size);
-  }
-  if (row < 0) return n < n_best ? n : n_best;
-  int kept = 0;
-  for (int at = 0; at < n && kept < n_best; at += warp) {
-    const int j = at + lane();
-    const rank_word_t<T> word = j < n ? words[j] : no_word<T>();
-    const bool wanted = j < n && (word == nan_word<T>() || !has_edge(exclude, row, id_of_word<T>(word)));
-    const unsigned all = __ballot_sync(full_mask, wanted);
-    __syncwarp(full_mask);  // every lane has its word
-    const int to = kept + __popc(all & ((1u << lane()) - 1));
-    if (wanted && to < n_best) words[to] = word;
-    kept += __popc(all);
-  }
-  __syncwarp(full_mask);
-  return kept < n_best ? kept : n_best;
-}
-
 template <class T>
 __global__ void __launch_bounds__(block_threads, sizeof(T) == 4 ? 2 : 1)
     retrieve_kernel(Retrieval<T> job, Space<T> s, int64_t first_query, int64_t n_queries) {
+  if (s.in_halves && are_fit(s.findings)) return;  // retrieve_halves_kernel has done it
   FGR_SHARED(__align__(16) T, queries, [depth][pitch]);
   FGR_SHARED(__align__(16) T, items, [depth][pitch]);
   FGR_SHARED(rank_word_t<T>, last, [tile]);  // of each query, as in the CPU's: behind all until its buffer was cut,
@@ -240,7 +160,7 @@ __global__ void __launch_bounds__(block_threads, sizeof(T) == 4 ? 2 : 1)
         if (r >= rows || position >= end) continue;
         const int64_t item = item_at(job, position);
         const bool nan = scores[e] != scores[e];
-        if (nan) note_least(s.first_nan, (first_query + q0 + r) * job.n_items + item);
+        if (nan) note_least(&s.findings->first_nan, (first_query + q0 + r) * job.n_items + item);
         const rank_word_t<T> word = nan ? nan_word<T>() : rank_word(scores[e], item);
         if (word <= last[r]) words_of(r)[atomicAdd(&count[r], 1)] = word;
       }
@@ -248,7 +168,7 @@ __global__ void __launch_bounds__(block_threads, sizeof(T) == 4 ? 2 : 1)
     __syncthreads();
     for (int r = static_cast<int>(threadIdx.x) / warp; r < rows; r += block_threads / warp) {
       if (count[r] + tile <= s.capacity && j0 + tile < end) continue;
-      const int kept = keep_best<T>(words_of(r), count[r], n_best, job.exclude, left_out[r]);
+      const int kept = keep_best<T>(words_of(r), count[r], n_best, T(-1), job.exclude, left_out[r]);
       const rank_word_t<T> nth = kept == n_best ? words_of(r)[n_best - 1] : no_word<T>();
       __syncwarp(full_mask);  // the count has been read
       if (lane() == 0) {
@@ -291,30 +211,57 @@ __global__ void finish_kernel(Retrieval<T> job, Space<T> s, int64_t n_queries, i
   if (!nan && has_word && rank < job.k) put(rank, id_of_word<T>(word), score_of_word<T>(word));
 }
 
+// Whether scores are made of halves first: where a block's queries fit into shared memory, and the items' copy into
+// what the caller allows, who asks for all items at once.
+template <class T>
+bool in_halves(const Retrieval<T>& job) {
+  if (!std::is_same_v<T, float> || job.queries_at_once < many_queries || job.items_at_once < job.n_candidates)
+    return false;
+  return job.dim > 0 && shared_bytes(blocks_for(job.dim, line_halves) * line_bytes) <= most_shared_bytes();
+}
+
 }  // namespace
 
 template <class T>
 int64_t retrieve_workspace_bytes(const Retrieval<T>& job) {
-  return Space<T>(nullptr, job).bytes;
+  return Space<T>(nullptr, job, in_halves(job)).bytes;
 }
 
 template <class T>
 void retrieve(const Retrieval<T>& job, int64_t* ids, T* scores, void* workspace, void* stream) {
   constexpr int per_block = block_threads / warp;
   const char* op = "retrieve";
-  const Space<T> s(workspace, job);
-  check(cudaMemsetAsync(s.first_nan, 0xff, sizeof *s.first_nan, static_cast<cudaStream_t>(stream)), op);
+  const Space<T> s(workspace, job, in_halves(job));
+  const auto by_warps = [&](auto kernel, int64_t n_warps, auto... args) {
+    launch(op, kernel, blocks_for(n_warps, per_block), block_threads, 0, stream, args...);
+  };
+  check(cudaMemsetAsync(s.findings, 0xff, sizeof *s.findings, static_cast<cudaStream_t>(stream)), op);
   if (job.cosine) {
-    launch(op, factor_kernel<T, ItemAt<T>>, blocks_for(job.n_candidates, per_block), block_threads, 0, stream,
-           job.items, ItemAt<T>{job}, job.n_candidates, job.dim, s.item_factor);
+    by_warps(factor_kernel<T, ItemAt<T>>, job.n_candidates, job.items, ItemAt<T>{job}, job.n_candidates, job.dim,
+             s.item_factor);
+  }
+  if constexpr (std::is_same_v<T, float>) {
+    if (s.in_halves) {
+      const int64_t rows = blocks_for(job.n_candidates, tile) * tile;
+      by_warps(item_norms_kernel, job.n_candidates, job, s);
+      by_warps(item_halves_kernel, rows, job, s, rows);
+    }
   }
   for (int64_t q = 0; q < job.n_queries; q += job.queries_at_once) {
     const int64_t n = job.queries_at_once < job.n_queries - q ? job.queries_at_once : job.n_queries - q;
+    const int64_t n_blocks = blocks_for(n, tile);
     if (job.cosine) {
-      launch(op, factor_kernel<T, Itself>, blocks_for(n, per_block), block_threads, 0, stream,
-             job.queries + q * job.dim, Itself{}, n, job.dim, s.query_factor);
+      by_warps(factor_kernel<T, Itself>, n, job.queries + q * job.dim, Itself{}, n, job.dim, s.query_factor);
     }
-    launch(op, retrieve_kernel<T>, blocks_for(n, tile) * s.n_splits, block_threads, 0, stream, job, s, q, n);
+    if constexpr (std::is_same_v<T, float>) {
+      if (s.in_halves) {
+        by_warps(query_halves_kernel, n_blocks * tile, job, s, q, n, n_blocks * tile);
+        const size_t bytes = shared_bytes(s.pitch);
+        allow_shared(op, retrieve_halves_kernel, bytes);
+        launch(op, retrieve_halves_kernel, n_blocks * s.n_splits, block_threads, bytes, stream, job, s, q, n);
+      }
+    }
+    launch(op, retrieve_kernel<T>, n_blocks * s.n_splits, block_threads, 0, stream, job, s, q, n);
     const int64_t width = std::max(s.n_splits * s.n_best, job.k);
     launch(op, finish_kernel<T>, blocks_for(n * width, block_threads), block_threads, 0, stream, job, s, n,
            ids + q * job.k, scores + q * job.k);
