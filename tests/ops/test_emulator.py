@@ -57,6 +57,18 @@ MUTANTS = {
         "retrieve.cu", "words_of(r)[atomicAdd", "__syncthreads();", "",
         "test_retrieve.py::test_a_score_depends_on_its_two_vectors_alone",
     ),
+    "a barrier is missing before buffers of scores in halves are cut": (
+        "retrieve_halves.cuh", "words_of(r)[atomicAdd", "__syncthreads();", "",
+        "test_retrieve.py::test_a_score_depends_on_its_two_vectors_alone",
+    ),
+    "items in halves are read before they are there": (
+        "retrieve_halves.cuh", "float acc[2][8][4]", "wait_for_copies<0>();", "",
+        "test_retrieve.py::test_a_score_depends_on_its_two_vectors_alone",
+    ),
+    "items in halves are overwritten while they are read": (
+        "retrieve_halves.cuh", "wait_for_copies<0>();", "__syncthreads();", "",
+        "test_retrieve.py::test_a_score_depends_on_its_two_vectors_alone",
+    ),
     "buffers are cut too late": (
         "retrieve.cu", "for (int64_t j0 = begin", "count[r] + tile <=", "count[r] <=",
         "test_retrieve.py::test_many_tiles_and_many_cuts_of_the_buffers",

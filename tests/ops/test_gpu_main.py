@@ -48,6 +48,18 @@ FAULTS = {
         Fault("topk.cu", "topk_kernel(", "word <= last", "word < last"),
         "topk<float> equal scores",
     ),
+    "no room is left for the error of halves": (
+        Fault("retrieve_halves.cuh", "void query_halves_kernel(", "* relative + dim", "* relative * 0.001f + dim"),
+        "retrieve<float> in halves",
+    ),
+    "what is left is not scored once more": (
+        Fault("retrieve_halves.cuh", "if (last || kept", "make_exact(job", "if (!last) make_exact(job"),
+        "retrieve<float> in halves",
+    ),
+    "scores in halves are taken for exact": (
+        Fault("retrieve_halves.cuh", "void query_halves_kernel(", "norm > 0 &&", "norm > 1e30f &&"),
+        "retrieve<float> in halves",
+    ),
     "a column that was seen is not left out": (
         Fault("topk.cu", "lower_bound(seen", "n_seen, begin", "n_seen, begin + 1"),
         "topk<float>",
