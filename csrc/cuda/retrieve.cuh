@@ -50,7 +50,8 @@ struct Space {
   T* query_factor;        // [queries_at_once] if cosine: 1 / norm
   T* item_factor;         // [n_candidates] if cosine
   int64_t n_best;         // min(k, n_candidates)
-  int64_t capacity;       // of the words that a block keeps for a query: a tile's more than the best, or all
+  int64_t enough;         // words of a query: of so many and more only the best are kept
+  int64_t capacity;       // of words that a block keeps for a query: a tile's more than enough, or all
   int64_t n_splits;
   int64_t tiles_a_split;
   // If in halves: rows of `pitch` bytes, zeros behind the last number and the last row of the last tile.
@@ -68,7 +69,9 @@ struct Space {
     n_splits = *std::min_element(shares, shares + 3);
     tiles_a_split = blocks_for(n_tiles, n_splits > 1 ? n_splits : 1);
     n_splits = tiles_a_split > 0 ? blocks_for(n_tiles, tiles_a_split) : 1;
-    capacity = power_of_two_from(std::min(n_best + std::max<int64_t>(n_best, tile), tiles_a_split * tile));
+    constexpr int64_t least_more = 44;  // than the best; of the usual 20 there are 64 then, which a warp sorts quickly
+    enough = n_best + std::max(n_best, least_more);
+    capacity = power_of_two_from(std::min(enough + tile, tiles_a_split * tile));
     Arena arena{reinterpret_cast<uintptr_t>(workspace)};
     findings = arena.take<Findings>(1);
     words = arena.take<rank_word_t<T>>(job.queries_at_once * n_splits * capacity);

@@ -23,8 +23,8 @@ constexpr float longest_norm = 0x1p60f, shortest_norm = 0x1p-100f;  // products 
 
 // The block's memory: the lines of its queries, two stages of items', and what it knows of each query.
 struct Row {
-  float threshold;  // of scores in halves, as the products give them: what is below is none of the best
-  int count;
+  float threshold;   // of scores in halves, as the products give them: what is below is none of the best
+  int count, kept;   // found since the buffer was cut, and what was left of it then, before them
   uint64_t last;     // if scores in halves are exact: of the best so far
   int64_t left_out;  // the row of job.exclude, or -1
 };
@@ -102,6 +102,33 @@ static __global__ void query_halves_kernel(Retrieval<float> job, Space<float> s,
   const float margin = at_least(norm) * at_least(longest) * relative + dim * 0x1p-148f;
   s.query_scale[q] = {unit, norm > 0 && longest > 0 ? margin : 0.0f};  // zeros are exact
   if (!(norm <= longest_norm && longest <= longest_norm)) s.findings->fit = 0;
+}
+
+// What is found above a threshold: the product as it is, and where, which takes less to write down than a word.
+__device__ __forceinline__ uint64_t found_word(float product, int64_t position) {
+  uint32_t bits;
+  memcpy(&bits, &product, sizeof bits);
+  return static_cast<uint64_t>(bits) << 32 | static_cast<uint32_t>(position);
+}
+// Makes words of what was found, of those that are not behind the last; returns how many a row has then. By a warp.
+static __device__ int make_words(const Retrieval<float>& job, uint64_t* words, const Row& row, float unit) {
+  int count = row.kept;
+  for (int at = row.kept; at < row.count; at += warp) {
+    const int j = at + lane();
+    uint64_t word = no_word<float>();
+    if (j < row.count) {
+      const auto bits = static_cast<uint32_t>(words[j] >> 32);
+      float product;
+      memcpy(&product, &bits, sizeof product);
+      word = rank_word(product * unit, item_at(job, static_cast<uint32_t>(words[j])));
+    }
+    const bool wanted = j < row.count && word <= row.last;
+    const unsigned all = __ballot_sync(full_mask, wanted);  // every lane has its word
+    if (wanted) words[count + __popc(all & ((1u << lane()) - 1))] = word;
+    count += __popc(all);
+  }
+  __syncwarp(full_mask);
+  return count;
 }
 
 // The scores of n words, made as retrieve_kernel makes them; by a warp.
@@ -196,7 +223,7 @@ static __global__ void __launch_bounds__(block_threads, 2)
     const int64_t q = first_query + q0 + r;
     const bool leaves_out = within && job.exclude.indptr != nullptr;
     state[r] = {
-        within ? -INFINITY : INFINITY, 0, no_word<float>(),
+        within ? -INFINITY : INFINITY, 0, 0, no_word<float>(),
         leaves_out ? checked_id(job.rows != nullptr ? job.rows[q] : q, 0, job.exclude.n_rows, "exclude_rows") : -1};
   }
   for (int line = 0; line < n_lines; ++line) {
@@ -221,57 +248,60 @@ static __global__ void __launch_bounds__(block_threads, 2)
       multiply_lines(queries + line * stage_bytes, items, left < line_halves ? (left + 15) / 16 : line_halves / 16,
                      acc);
     }
+    const int columns_left = static_cast<int>(end - j0 < tile ? end - j0 : tile) - column0;
 #pragma unroll
     for (int i = 0; i < 4; ++i) {  // the lane's rows
       const int r = row0 + i * 8;
       const float threshold = state[r].threshold;
-      bool found = false;
+      const auto score = [&](int e) { return acc[i / 2][e / 2][i % 2 * 2 + e % 2]; };
+      const auto any = [&](int first, int n) {
+        bool found = false;
+        for (int e = first; e < first + n; ++e) found |= !(score(e) < threshold);
+        return found;
+      };
+      if (!any(0, 16)) continue;
 #pragma unroll
-      for (int e = 0; e < 16; ++e) found |= !(acc[i / 2][e / 2][i % 2 * 2 + e % 2] < threshold);
-      if (!found) continue;
-      float scores[16];  // seldom; the copy can be indexed and leaves acc in registers
-      unsigned which = 0;
+      for (int first = 0; first < 16; first += 4) {
+        if (!any(first, 4)) continue;
 #pragma unroll
-      for (int e = 0; e < 16; ++e) {
-        scores[e] = acc[i / 2][e / 2][i % 2 * 2 + e % 2];
-        which |= static_cast<unsigned>(!(scores[e] < threshold)) << e;
-      }
-      const float unit = r < rows ? s.query_scale[q0 + r].unit : 1;
-      for (; which != 0; which &= which - 1) {
-        const int e = __ffs(which) - 1;
-        const int64_t position = j0 + column0 + e / 2 * 8 + e % 2;
-        if (position >= end) continue;
-        const uint64_t word = rank_word(scores[e] * unit * item_unit, item_at(job, position));
-        if (word <= state[r].last) words_of(r)[atomicAdd(&state[r].count, 1)] = word;
+        for (int e = first; e < first + 4; ++e) {
+          const int column = e / 2 * 8 + e % 2;
+          if (score(e) < threshold || column >= columns_left) continue;
+          words_of(r)[atomicAdd(&state[r].count, 1)] = found_word(score(e), j0 + column0 + column);
+        }
       }
     }
     __syncthreads();
     // A warp has the rows whose number is its own, by eights.
     const bool last = j0 + tile >= end;
     const int own = w + lane() * (block_threads / warp);
-    unsigned full = __ballot_sync(full_mask, own < rows && (last || state[own].count + tile > s.capacity));
+    unsigned full = __ballot_sync(full_mask, own < rows && (last || state[own].count > s.enough));
     for (; full != 0; full &= full - 1) {
       const int r = w + (__ffs(full) - 1) * (block_threads / warp);
+      const Row before = state[r];
       const int64_t q = q0 + r;
       const QueryScale scale = s.query_scale[q];
-      const float factor = job.cosine ? s.query_factor[q] : 1.0f;
-      uint64_t* words = words_of(r);
       const bool exact = scale.margin == 0;
-      float slack = exact ? -1 : 2 * scale.margin;
-      int kept = keep_best<float>(words, state[r].count, n_best, slack, job.exclude, state[r].left_out);
-      if (last || kept + tile > s.capacity) {  // so many as close as that: equal ones, say
-        make_exact(job, s, first_query + q, factor, words, kept);
-        kept = keep_best<float>(words, kept, n_best, -1.0f, job.exclude, -1);
-        slack = scale.margin;
+      uint64_t* words = words_of(r);
+      Row now = before;
+      now.count = now.kept = make_words(job, words, before, scale.unit * item_unit);
+      if (last || now.count > s.enough) {
+        float slack = exact ? -1 : 2 * scale.margin;
+        int kept = keep_best<float>(words, now.count, n_best, slack, job.exclude, before.left_out);
+        if (last || kept > s.enough) {  // so many as close as that: equal ones, say
+          make_exact(job, s, first_query + q, job.cosine ? s.query_factor[q] : 1.0f, words, kept);
+          kept = keep_best<float>(words, kept, n_best, -1.0f, job.exclude, -1);
+          slack = scale.margin;
+        }
+        now.count = now.kept = kept;
+        if (kept >= n_best) {
+          const uint64_t nth = words[n_best - 1];
+          now.threshold = (score_of_word<float>(nth) - (exact ? 0 : slack)) / scale.unit / item_unit;
+          if (exact) now.last = nth;
+        }
       }
-      const bool enough = kept >= n_best;
-      const uint64_t nth = enough ? words[n_best - 1] : no_word<float>();
       __syncwarp(full_mask);  // what was in `state` has been read
-      if (lane() != 0) continue;
-      const float least = score_of_word<float>(nth) - (exact ? 0 : slack);
-      state[r].threshold = enough ? least / scale.unit / item_unit : -INFINITY;
-      state[r].count = kept;
-      if (exact) state[r].last = nth;
+      if (lane() == 0) state[r] = now;
     }
   }
   __syncthreads();
