@@ -295,7 +295,9 @@ def _measured(
     ks, metrics = asked.ks, [name for name in asked.metrics if name in USER_METRICS]
     n_kinds = len(kinds.masks) if kinds else 0
     values = np.empty((len(users), len(ks) * (len(asked.of_users) + n_kinds)))
-    shown = torch.zeros((len(ks), exclude.n_items), dtype=torch.int64, device=users.device)
+    shown = torch.zeros(
+        (len(ks), exclude.n_items), dtype=torch.int64, device=users.device if asked.with_shown else "cpu"
+    )
     done, depth = 0, min(max(ks), exclude.n_items)  # a longer list holds no more
     of_hits = HitMetrics(ks, depth, metrics, users.device) if native.runs_cuda(users.device) else None
     on_device: list[torch.Tensor] = []  # what of_hits gives, read when all is done: until then nobody waits for it
@@ -323,7 +325,7 @@ def _measured(
                 shown[at] += torch.bincount(ids[:, :k].flatten() + 1, minlength=exclude.n_items + 1)[1:]
         done += len(block)
     if on_device and metrics:
-        own = [at * len(asked.of_users) + asked.of_users.index(name) for at in range(len(ks)) for name in metrics]
+        own = [m for m, name in enumerate(asked.of_users * len(ks)) if name in metrics]
         values[:, own] = torch.cat(on_device).cpu().numpy()
     return values, shown.cpu().numpy()
 

@@ -333,7 +333,7 @@ def test_a_device_has_the_metrics_of_the_cpu(device, by_scores):
     graph, test = random_graph(60, 80, 500), random_graph(60, 80, 300, seed=5).edges()
     options = {
         "ks": [1, 5, 100],
-        "metrics": METRICS,
+        "metrics": ("recall", *METRICS),
         "batch_users": 7,
         "groups": ["popularity", "activity"],
         "degrees": [5],
