@@ -15,6 +15,7 @@ HOMES = {
     "adam.cuh": "adam_step.cu",
     "hop.cuh": "propagate.cu",
     "panel_sums.cuh": "l2_loss.cu",
+    "topk_digits.cuh": "topk.cu",
 }
 
 

@@ -1,149 +1,299 @@
-#include "common/sampling.h"
-#include "cuda/rank.cuh"
+// A row is read once. Each warp of a block keeps the best of the columns that it reads, and of all others only what
+// exceeds the k-th best of these is looked at again. Where there are few rows, several blocks share out the columns of
+// one, and one more block orders what they have kept. For a large k: topk_digits.cuh.
+#include <algorithm>
+
+#include "cuda/topk_digits.cuh"
 #include "fgr/topk.h"
 
 namespace fgr::cuda {
 namespace {
 
-constexpr int block_threads = 256;
-constexpr int digit_bits = 8;
-static_assert(1 << digit_bits == block_threads, "a thread a digit");
+constexpr int block_threads = 128;
+constexpr int n_warps = block_threads / warp;
+constexpr int64_t most_kept = n_warps * warp;  // of k: a warp's share of them is at most a lane each
+template <class Word>
+constexpr int in_flight = 64 / sizeof(Word);  // columns that a lane reads at a time
+#if defined(FGR_EMULATE)
+constexpr int64_t enough_blocks = 3;  // a test's blocks read so many columns that buffers are cut again and again
+#else
+constexpr int64_t enough_blocks = 528;  // four for each multiprocessor of an H100
+#endif
+constexpr int64_t least_columns = 4096;  // of a block, where blocks share those of a row
 
-// Entries of a row in the workspace: a power of two that holds what can be found.
-int64_t entries_of(int64_t n_items, int64_t k) {
-  int64_t size = 1;
-  while (size < k && size < n_items) size *= 2;
-  return size;
+// Whether column i is left out.
+struct Seen {
+  const int32_t* ids = nullptr;  // ascending
+  int64_t n = 0;
+  __device__ bool has(int64_t i) const {
+    const int64_t at = lower_bound(ids, n, i);
+    return at < n && ids[at] == i;
+  }
+};
+
+// The best of the words that a warp was given: in shared memory, all that may be among the k best. Whether a column is
+// left out is looked up when the buffer is full, and for no more words than it takes to find k.
+template <class T, int slots>
+struct Best {
+  using Word = rank_word_t<T>;
+  static constexpr int capacity = slots * warp;  // k and a word of each lane
+  Word* words;                                   // [capacity]
+  Seen seen;
+  int k;
+  int count = 0;
+  Word last = no_word<T>();  // words from this one on are not among the best
+
+  // A word of each lane, no_word() if it has none.
+  __device__ void push(Word word) {
+    const bool wanted = word < last;
+    const unsigned all = __ballot_sync(full_mask, wanted);
+    if (wanted) words[count + __popc(all & ((1u << lane()) - 1))] = word;
+    count += __popc(all);
+    if (count + warp > capacity) cut();
+  }
+
+  // The k best to the front, in order; the others go.
+  __device__ void cut() {
+    __syncwarp(full_mask);
+    sort_in_registers<slots>(words, count);
+    int kept = 0;
+    for (int at = 0; at < count && kept < k; at += warp) {
+      const int j = at + lane();
+      const Word word = j < count ? words[j] : no_word<T>();
+      const bool wanted = j < count && !(seen.n > 0 && seen.has(id_of_word<T>(word)));
+      const unsigned all = __ballot_sync(full_mask, wanted);
+      __syncwarp(full_mask);  // every lane has its word
+      const int to = kept + __popc(all & ((1u << lane()) - 1));
+      if (wanted && to < k) words[to] = word;
+      kept += __popc(all);
+    }
+    __syncwarp(full_mask);
+    count = kept < k ? kept : k;
+    if (count == k) last = words[k - 1];
+    __syncwarp(full_mask);  // every lane has read it
+  }
+};
+
+// put(rank, word) for the k best of what the warps of a block have kept, by who has them; returns how many there are.
+// words [n_warps][capacity], each warp's in order.
+template <class T, int capacity, class Fn>
+__device__ int for_best(const rank_word_t<T>* words, const int* count, int k, const Fn& put) {
+  const int own = static_cast<int>(threadIdx.x) / warp;
+  __syncthreads();
+  for (int j = lane(); j < count[own]; j += warp) {
+    const rank_word_t<T> word = words[own * capacity + j];
+    int rank = j;
+    for (int w = 0; w < n_warps; ++w) {
+      if (w != own) rank += static_cast<int>(lower_bound(words + w * capacity, count[w], word));
+    }
+    if (rank < k) put(rank, word);
+  }
+  int total = 0;
+  for (int w = 0; w < n_warps; ++w) total += count[w];
+  return total < k ? total : k;
 }
 
-// One row of the job: its scores and the columns that are left out, ascending.
 template <class T>
-struct Row {
-  const T* scores;
-  int64_t n_items;
-  const int32_t* seen;
-  int64_t n_seen;
-
-  __device__ bool is_number(int64_t i) const { return scores[i] == scores[i]; }
-  // fn(word) for the columns of [begin, end) that are not left out.
-  template <class Fn>
-  __device__ void for_unseen(int64_t begin, int64_t end, const Fn& fn) const {
-    int64_t next = begin < end ? lower_bound(seen, n_seen, begin) : 0;
-    for (int64_t i = begin; i < end; ++i) {
-      if (next < n_seen && seen[next] == i) {
-        ++next;
-      } else if (is_number(i)) {
-        fn(rank_word(scores[i], i));
-      }
+struct Outputs {
+  int64_t* ids;  // [n_rows, k]
+  T* values;
+  int64_t k;
+  // A score as it stands in the row: of the zeros a word does not know which.
+  __device__ void put(int64_t row, int64_t rank, rank_word_t<T> word, const T* scores) const {
+    const int64_t id = id_of_word<T>(word);
+    ids[row * k + rank] = id;
+    values[row * k + rank] = scores[id];
+  }
+  __device__ void pad(int64_t row, int64_t found) const {
+    for (int64_t j = found + threadIdx.x; j < k; j += block_threads) {
+      ids[row * k + j] = -1;
+      values[row * k + j] = -static_cast<T>(INFINITY);
     }
   }
 };
 
-// count[t] becomes count[0] + ... + count[t]. All threads of the block call it, and all see the result.
-__device__ void running_sums(unsigned* count) {
-  for (unsigned step = 1; step < block_threads; step *= 2) {
-    __syncthreads();
-    const unsigned other = threadIdx.x >= step ? count[threadIdx.x - step] : 0;
-    __syncthreads();
-    count[threadIdx.x] += other;
-  }
-  __syncthreads();
-}
-
-// The k best of a row are the words up to this one. Digit by digit, counts of the words that begin as the k-th one does
-// find its next digit; where all that begin so are among the k best, no more digits are needed, and where there are no
-// more than k words, none.
+// A score that at least k of the block's first columns reach: each warp has ceil(k / n_warps) lanes whose best column
+// does and is not left out. Where there are not so many, -inf.
 template <class T>
-__device__ rank_word_t<T> find_last(const Row<T>& row, int64_t k) {
-  using Word = rank_word_t<T>;
-  constexpr int bits = 8 * sizeof(rank_key_t<T>) + 32;
-  FGR_SHARED(unsigned, count, [block_threads]);
-  FGR_SHARED(unsigned, next_digit);
-  FGR_SHARED(unsigned, next_left);
-  FGR_SHARED(bool, takes_all);
-  if (k > row.n_items) return no_word<T>();
-  Word begins = 0;
-  unsigned left = static_cast<unsigned>(k);
-  for (int shift = bits - digit_bits; shift >= 0; shift -= digit_bits) {
-    const int high = shift + digit_bits;
-    count[threadIdx.x] = 0;
-    if (threadIdx.x == 0) next_left = 0;
-    __syncthreads();
-    const auto add = [&](int64_t i, unsigned amount) {
-      if (!row.is_number(i)) return;
-      const Word word = rank_word(row.scores[i], i);
-      if (high == bits || word >> high == begins >> high) {
-        atomicAdd(&count[static_cast<unsigned>(word >> shift) & (block_threads - 1)], amount);
-      }
-    };
-    for (int64_t i = threadIdx.x; i < row.n_items; i += block_threads) add(i, 1u);
-    for (int64_t j = threadIdx.x; j < row.n_seen; j += block_threads) add(row.seen[j], ~0u);  // minus one
-    running_sums(count);
-    const unsigned less = threadIdx.x > 0 ? count[threadIdx.x - 1] : 0;
-    if (less < left && count[threadIdx.x] >= left) {  // one thread at most
-      next_digit = threadIdx.x;
-      next_left = left - less;
-      takes_all = count[threadIdx.x] == left;
+__device__ T first_bound(const T (&own)[in_flight<T>], int64_t column, const Seen& seen, int k) {
+  using Key = rank_key_t<T>;
+  FGR_SHARED(T, reached, [n_warps]);
+  int best = 0;
+  T most = own[0];
+#pragma unroll
+  for (int e = 1; e < in_flight<T>; ++e) {
+    if (!(own[e] <= most) && own[e] == own[e]) {
+      most = own[e];
+      best = e;
     }
-    __syncthreads();
-    left = next_left;
-    if (left == 0) return no_word<T>();
-    begins |= static_cast<Word>(next_digit) << shift;
-    if (takes_all) return begins | ((Word{1} << shift) - 1);
-    __syncthreads();  // the counts are cleared in the next round
   }
-  return begins;
+  const bool counts = most == most && !(seen.n > 0 && seen.has(column + best * warp));
+  const Key none = static_cast<Key>(~Key{0});
+  Key key = counts ? rank_key(most) : none;
+  for (int length = 2; length <= warp; length *= 2) {  // in the order of the lanes, the best first
+    for (int distance = length / 2; distance > 0; distance /= 2) {
+      const Key other = __shfl_xor_sync(full_mask, key, distance);
+      const bool first = (lane() & distance) == 0, ascending = (lane() & length) == 0;
+      key = (other < key) == (ascending == first) ? other : key;
+    }
+  }
+  key = __shfl_sync(full_mask, key, (k + n_warps - 1) / n_warps - 1);
+  if (lane() == 0) reached[threadIdx.x / warp] = key == none ? -static_cast<T>(INFINITY) : score_of_key<T>(key);
+  __syncthreads();
+  T bound = reached[0];
+#pragma unroll
+  for (int w = 1; w < n_warps; ++w) bound = reached[w] < bound ? reached[w] : bound;
+  return bound;
 }
 
-// One block a row.
-template <class T>
+// A block a part of a row's columns: its best go to the outputs where the row has one part, else in order to parts
+// [n_rows, n_parts, k], no_word() behind them.
+template <class T, int slots>
 __global__ void __launch_bounds__(block_threads)
-    topk_kernel(const T* scores, int64_t n_items, Csr seen, const int64_t* rows, int64_t k, int64_t* ids, T* values,
-                rank_word_t<T>* workspace, int64_t n_entries) {
-  FGR_SHARED(unsigned, count, [block_threads]);
-  const int64_t b = blockIdx.x;
-  Row<T> row{scores + b * n_items, n_items, nullptr, 0};
+    kept_kernel(const T* scores, int64_t n_items, Csr graph, const int64_t* rows, int64_t n_parts, int64_t part_columns,
+                rank_word_t<T>* parts, Outputs<T> out) {
+  using Word = rank_word_t<T>;
+  constexpr int per_lane = in_flight<T>, per_warp = per_lane * warp;
+  FGR_SHARED(Word, words, [n_warps][slots * warp]);
+  FGR_SHARED(int, count, [n_warps]);
+  const int64_t b = blockIdx.x / n_parts, part = blockIdx.x % n_parts;
+  const int64_t begin = part * part_columns;
+  const int64_t end = begin + part_columns < n_items ? begin + part_columns : n_items;
+  const int own_warp = static_cast<int>(threadIdx.x) / warp, k = static_cast<int>(out.k);
+  const T* row = scores + b * n_items;
+  Best<T, slots> best;
+  best.words = words[own_warp];
+  best.k = k;
   if (rows != nullptr) {
-    const int64_t user = checked_id(rows[b], 0, seen.n_rows, "rows");
-    row.seen = seen.indices + seen.indptr[user];
-    row.n_seen = seen.indptr[user + 1] - seen.indptr[user];
+    const int64_t user = checked_id(rows[b], 0, graph.n_rows, "rows");
+    best.seen.ids = graph.indices + graph.indptr[user];
+    best.seen.n = graph.indptr[user + 1] - graph.indptr[user];
   }
-  const rank_word_t<T> last = find_last(row, k);
-
-  // A thread takes a stretch of columns, and puts what it finds behind the finds of those before it.
-  const int64_t share = (n_items + block_threads - 1) / block_threads, from = threadIdx.x * share;
-  const int64_t begin = from < n_items ? from : n_items, end = begin + share < n_items ? begin + share : n_items;
-  unsigned mine = 0;
-  row.for_unseen(begin, end, [&](rank_word_t<T> word) { mine += word <= last; });
-  count[threadIdx.x] = mine;
-  running_sums(count);
-  rank_word_t<T>* words = workspace + b * n_entries;
-  unsigned at = count[threadIdx.x] - mine;
-  row.for_unseen(begin, end, [&](rank_word_t<T> word) {
-    if (word <= last) words[at++] = word;
+  T bound = -static_cast<T>(INFINITY);
+  for (int64_t j0 = begin; j0 < end; j0 += n_warps * per_warp) {
+    const int64_t column = j0 + own_warp * per_warp + lane();
+    T own[per_lane];
+    if (j0 + n_warps * per_warp <= end) {
+#pragma unroll
+      for (int e = 0; e < per_lane; ++e) own[e] = load_once(row + column + e * warp);
+    } else {
+#pragma unroll
+      for (int e = 0; e < per_lane; ++e)
+        own[e] = column + e * warp < end ? load_once(row + column + e * warp) : static_cast<T>(NAN);
+    }
+    if (j0 == begin) bound = first_bound(own, column, best.seen, k);
+    bool any = false;  // a NaN reaches no bound
+#pragma unroll
+    for (int e = 0; e < per_lane; ++e) any = any || own[e] >= bound;
+    if (!__any_sync(full_mask, any)) continue;
+    unsigned found = 0;
+#pragma unroll
+    for (int e = 0; e < per_lane; ++e) found |= static_cast<unsigned>(own[e] >= bound) << e;
+    for (; __any_sync(full_mask, found != 0); found &= found - 1) {
+      const int at = __ffs(static_cast<int>(found)) - 1;
+      T score = own[0];
+#pragma unroll
+      for (int e = 1; e < per_lane; ++e) score = e == at ? own[e] : score;
+      best.push(found != 0 ? rank_word(score, column + at * warp) : no_word<T>());
+    }
+    if (best.last != no_word<T>()) {
+      const T kth = score_of_word<T>(best.last);
+      bound = bound < kth ? kth : bound;
+    }
+  }
+  best.cut();
+  if (lane() == 0) count[own_warp] = best.count;
+  Word* list = parts + (b * n_parts + part) * k;
+  const int n = for_best<T, slots * warp>(words[0], count, k, [&](int rank, Word word) {
+    if (n_parts == 1) {
+      out.put(b, rank, word, row);
+    } else {
+      list[rank] = word;
+    }
   });
-  const int64_t found = count[block_threads - 1];
-  for (int64_t j = found + threadIdx.x; j < n_entries; j += block_threads) words[j] = no_word<T>();
-  sort<WholeBlock>(words, n_entries);
-  for (int64_t j = threadIdx.x; j < k; j += block_threads) {
-    const int64_t id = j < found ? id_of_word<T>(words[j]) : -1;
-    ids[b * k + j] = id;
-    values[b * k + j] = id >= 0 ? row.scores[id] : -static_cast<T>(INFINITY);
+  if (n_parts == 1) return out.pad(b, n);
+  for (int j = n + static_cast<int>(threadIdx.x); j < k; j += block_threads) list[j] = no_word<T>();
+}
+
+// A block a row: the best of its parts' words.
+template <class T, int slots>
+__global__ void __launch_bounds__(block_threads)
+    join_kernel(const T* scores, int64_t n_items, const rank_word_t<T>* parts, int64_t n_words, Outputs<T> out) {
+  using Word = rank_word_t<T>;
+  constexpr int per_lane = in_flight<Word>;
+  FGR_SHARED(Word, words, [n_warps][slots * warp]);
+  FGR_SHARED(int, count, [n_warps]);
+  const int64_t b = blockIdx.x;
+  const int own_warp = static_cast<int>(threadIdx.x) / warp;
+  const Word* given = parts + b * n_words;
+  Best<T, slots> best;
+  best.words = words[own_warp];
+  best.k = static_cast<int>(out.k);
+  for (int64_t j0 = 0; j0 < n_words; j0 += block_threads * per_lane) {
+    Word own[per_lane];
+#pragma unroll
+    for (int e = 0; e < per_lane; ++e) {
+      const int64_t j = j0 + e * block_threads + threadIdx.x;
+      own[e] = j < n_words ? given[j] : no_word<T>();
+    }
+#pragma unroll 1
+    for (int e = 0; e < per_lane; ++e) {
+      Word word = own[0];
+#pragma unroll
+      for (int i = 1; i < per_lane; ++i) word = i == e ? own[i] : word;
+      if (__any_sync(full_mask, word < best.last)) best.push(word);
+    }
   }
+  best.cut();
+  if (lane() == 0) count[own_warp] = best.count;
+  const T* row = scores + b * n_items;
+  const int n =
+      for_best<T, slots * warp>(words[0], count, best.k, [&](int rank, Word word) { out.put(b, rank, word, row); });
+  out.pad(b, n);
+}
+
+// How the columns of a row are shared out.
+struct Parts {
+  int64_t n, columns;
+  Parts(int64_t n_rows, int64_t n_items) {
+    const int64_t most =
+        std::max<int64_t>(std::min(enough_blocks / std::max<int64_t>(n_rows, 1), n_items / least_columns), 1);
+    columns = std::max<int64_t>(blocks_for(n_items, most), 1);
+    n = std::max<int64_t>(blocks_for(n_items, columns), 1);
+  }
+};
+
+template <class T, int slots>
+void keep(const T* scores, int64_t n_rows, int64_t n_items, const Csr& seen, const int64_t* rows, const Outputs<T>& out,
+          void* workspace, void* stream) {
+  const Parts parts(n_rows, n_items);
+  auto* words = static_cast<rank_word_t<T>*>(workspace);
+  launch("topk", kept_kernel<T, slots>, n_rows * parts.n, block_threads, 0, stream, scores, n_items, seen, rows,
+         parts.n, parts.columns, words, out);
+  if (parts.n == 1) return;
+  launch("topk", join_kernel<T, slots>, n_rows, block_threads, 0, stream, scores, n_items, words, parts.n * out.k, out);
 }
 
 }  // namespace
 
 template <class T>
 int64_t topk_workspace_bytes(int64_t n_rows, int64_t n_items, int64_t k) {
-  return n_rows * entries_of(n_items, k) * static_cast<int64_t>(sizeof(rank_word_t<T>));
+  if (k > most_kept) return by_digits::workspace_bytes<T>(n_rows, n_items, k);
+  const Parts parts(n_rows, n_items);
+  return parts.n == 1 ? 0 : n_rows * parts.n * k * static_cast<int64_t>(sizeof(rank_word_t<T>));
 }
 
 template <class T>
 void topk(const T* scores, int64_t n_rows, int64_t n_items, const Csr& seen, const int64_t* rows, int64_t k,
           int64_t* ids, T* values, void* workspace, void* stream) {
-  launch("topk", topk_kernel<T>, n_rows, block_threads, 0, stream, scores, n_items, seen, rows, k, ids, values,
-         static_cast<rank_word_t<T>*>(workspace), entries_of(n_items, k));
+  const Outputs<T> out{ids, values, k};
+  if (k <= 32) {
+    keep<T, 2>(scores, n_rows, n_items, seen, rows, out, workspace, stream);
+  } else if (k <= most_kept) {
+    keep<T, 8>(scores, n_rows, n_items, seen, rows, out, workspace, stream);
+  } else {
+    by_digits::topk(scores, n_rows, n_items, seen, rows, k, ids, values, workspace, stream);
+  }
 }
 
 #define FGR_INSTANTIATE(T)                                             \

@@ -112,7 +112,8 @@ class Contents:
 
     def __init__(self, names: Sequence[str], known: Graph, vectors: Any, data: Dataset | None) -> None:
         self.names = [name for name in names if name in CONTENT_METRICS]
-        self._degree, self._n_users = known.item_degree.cpu().numpy(), known.n_users
+        self._degree = known.item_degree.cpu().numpy() if "novelty" in self.names else np.zeros(0, np.int64)
+        self._n_users = known.n_users
         if "diversity" in self.names:
             self._vectors, self._have = _unit(_item_vectors(vectors, known, data))
         elif vectors is not None:

@@ -58,7 +58,7 @@ def wants_kinds(groups: Groups) -> bool:
 def user_groups(groups: Groups, data: Dataset | None, known: Graph, users: torch.Tensor) -> dict[str, Mask]:
     """Which of ``users`` int64 [n] are in each group, as "column=value". Errors: :func:`fastgcn_rec.evaluate`."""
     names = [groups] if isinstance(groups, str) else list(groups)
-    place = users.cpu().numpy()
+    place = users.cpu().numpy() if names else np.zeros(0, np.int64)
     found: dict[str, Mask] = {}
     for name in names:
         if isinstance(groups, Mapping):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
+import numpy as np
 import scipy.sparse as sp
 import torch
+from numpy.typing import NDArray
 
 from ..core.graph import Graph
 from ..core.grown import with_edges
@@ -71,7 +74,7 @@ def relevant_edges(ranker: Ranker, test: Any, exclude: Graph) -> Graph:
     """The edges to be found."""
     if isinstance(test, Edges):
         check_same_ids("evaluate", ranker, test.ids, "test")
-        test = Graph.from_edges(test.users, test.items, exclude.n_users, exclude.n_items, device=exclude.device)
+        test = _graph_of(test, exclude)
     elif sp.issparse(test):
         test = Graph(test)
     elif not isinstance(test, Graph):
@@ -85,3 +88,33 @@ def relevant_edges(ranker: Ranker, test: Any, exclude: Graph) -> Graph:
             f"[{test.n_users}, {test.n_items}]"
         )
     return test.to(exclude.device)
+
+
+_KEPT_MOST = 1 << 24  # edges, which are compared with those that came before
+
+
+class _Made(NamedTuple):
+    """A graph, and the edges that it was made of, copied."""
+
+    graph: Graph
+    users: NDArray[np.int32]
+    items: NDArray[np.int32]
+
+
+_MADE: WeakKeyDictionary[Edges, _Made] = WeakKeyDictionary()
+
+
+def _graph_of(edges: Edges, like: Graph) -> Graph:
+    """These edges between as many users and items, where ``like`` lies. Kept as long as the edges, for who trains evaluates by the same ones after every
+    epoch, and on a GPU making the graph takes about as long as ranking; of edges that were written to it is made anew."""
+    made = _MADE.get(edges)
+    if made is not None:
+        of = made.graph
+        fits = (of.n_users, of.n_items, of.device) == (like.n_users, like.n_items, like.device)
+        if fits and np.array_equal(made.users, edges.users) and np.array_equal(made.items, edges.items):
+            return of
+    with torch.inference_mode(False):
+        graph = Graph.from_edges(edges.users, edges.items, like.n_users, like.n_items, device=like.device)
+    if len(edges) <= _KEPT_MOST:
+        _MADE[edges] = _Made(graph, edges.users.copy(), edges.items.copy())
+    return graph

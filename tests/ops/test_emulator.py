@@ -22,8 +22,16 @@ ROOT = HERE.parents[1]
 # file, what is replaced (its first occurrence after the marker), by what, and the test that must fail.
 MUTANTS = {
     "a barrier is missing": (
-        "topk.cu", "const unsigned other = threadIdx.x", "__syncthreads();", "",
+        "topk_digits.cuh", "const unsigned other = threadIdx.x", "__syncthreads();", "",
         "test_topk.py::test_topk_orders_and_errors",
+    ),
+    "a barrier is missing between keeping and ranking": (
+        "topk.cu", "int for_best(", "__syncthreads();", "",
+        "test_topk.py::test_topk_orders_and_errors",
+    ),
+    "a bound is read before all warps have theirs": (
+        "topk.cu", "T first_bound(", "__syncthreads();", "",
+        "test_topk.py::test_topk_is_a_full_sort_for_any_k",
     ),
     "a barrier is missing in a transposition": (
         "ppr.cu", "cell[slow][fast] = ", "__syncthreads();", "",

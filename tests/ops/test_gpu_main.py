@@ -45,7 +45,7 @@ FAULTS = {
         "random_walk_neighbors",
     ),
     "the last of the best is left out": (
-        Fault("topk.cu", "topk_kernel(", "word <= last", "word < last"),
+        Fault("topk_digits.cuh", "topk_kernel(", "word <= last", "word < last"),
         "topk<float> equal scores",
     ),
     "no room is left for the error of halves": (
@@ -61,9 +61,16 @@ FAULTS = {
         "retrieve<float> in halves",
     ),
     "a column that was seen is not left out": (
-        Fault("topk.cu", "lower_bound(seen", "n_seen, begin", "n_seen, begin + 1"),
+        Fault("topk_digits.cuh", "lower_bound(seen", "n_seen, begin", "n_seen, begin + 1"),
         "topk<float>",
     ),
+    "a column that was seen raises the bound": (
+        Fault("topk.cu", "first_bound(", "seen.n > 0", "seen.n < 0"),
+        "topk<float>",
+    ),
+    "a column that was seen is kept": (Fault("topk.cu", "void cut()", "seen.n > 0", "seen.n < 0"), "topk<float>"),
+    "what a warp has kept is not counted": (Fault("topk.cu", "int for_best(", "int w = 0;", "int w = 1;"), "topk<float>"),
+    "a part of a row is not read": (Fault("topk.cu", "struct Parts", "n = std::max<int64_t>(blocks_for(n_items, columns)", "n = std::max<int64_t>(n_items / columns"), "topk<float>"),
 }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import graphs, random_graph, ranking, same_bits_in_any_order
 
-from fastgcn_rec import topk
+from fastgcn_rec import Graph, topk
 
 
 @given(graphs(), st.integers(1, 25), st.integers(0, 1000), st.booleans())
@@ -26,8 +26,8 @@ def test_topk_is_a_full_sort(device, graph, k, seed, exclude):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("k", [513, 900, 2000])
-def test_topk_of_a_large_k_is_a_full_sort_too(device, k, dtype):
+@pytest.mark.parametrize("k", [1, 32, 100, 129, 513, 900, 2000])
+def test_topk_is_a_full_sort_for_any_k(device, k, dtype):
     n, rng = 1500, np.random.default_rng(k)
     graph = random_graph(8, n, 1600).to(device)
     scores = rng.normal(size=(8, n)).astype(np.float32 if dtype == torch.float32 else np.float64)
@@ -47,6 +47,20 @@ def test_topk_of_a_large_k_is_a_full_sort_too(device, k, dtype):
             missing = k - len(expected)
             assert ids[u].tolist() == expected + [-1] * missing
             assert values[u].tolist() == scores[u, expected].tolist() + [-np.inf] * missing
+
+
+@pytest.mark.parametrize("k", [3, 20, 90])
+def test_a_long_row_is_read_in_parts(device, k):
+    n = 13000
+    scores = torch.arange(n, dtype=torch.float32) // 5  # what comes later is better
+    scores[4000] = 1e9
+    seen = list(range(n - 40, n, 3))
+    graph = Graph.from_edges([0] * len(seen), seen, 1, n)
+    for users in ([0], None):
+        left = [i for i in range(n) if users is None or i not in seen]
+        ids, values = topk(graph.to(device), scores.to(device)[None], k, users)
+        assert ids[0].tolist() == ranking(left, scores.tolist().__getitem__)[:k]
+        assert values[0].tolist() == scores[ids[0].cpu()].tolist()
 
 
 def test_topk_orders_and_errors(device):

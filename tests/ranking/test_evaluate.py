@@ -10,6 +10,7 @@ from support import random_graph, ranking
 
 from fastgcn_rec import MF, Graph, ItemKNN, Popularity, evaluate, evaluate_users, fit
 from fastgcn_rec.data import Edges, load_dataset, synthetic_interactions
+from fastgcn_rec.ranking.hit_metrics import HitMetrics
 from fastgcn_rec.ranking.metrics import METRICS, bootstrap, list_metrics, ranking_metrics
 
 needs_data = pytest.mark.skipif(
@@ -313,3 +314,48 @@ def test_training_may_be_judged_by_lists_of_all_items():
     data = synthetic_interactions(40, 60, 400, seed=1)
     history = fit(MF(data, 4), data, epochs=1, eval_every=1, metric="recall@999999999", progress=False)
     assert history.best_metric == 1
+
+
+@pytest.mark.parametrize("ks", [[1], [3, 20], [50]])
+def test_metrics_where_the_lists_are_are_those_of_numpy(device, ks):
+    rng = np.random.default_rng(3)
+    hits, n_relevant = rng.random((200, max(ks))) < 0.2, rng.integers(1, 40, 200)
+    hits[:20] = False
+    names = ["map", "recall", "ndcg", "precision", "hit", "mrr"]
+    metrics = HitMetrics(ks, hits.shape[1], names, device)
+    found = metrics(torch.from_numpy(hits).to(device), torch.from_numpy(n_relevant).to(device)).cpu().numpy()
+    want = [ranking_metrics(hits, n_relevant, k, names)[name] for k in ks for name in names]
+    np.testing.assert_allclose(found, np.stack(want, 1), rtol=1e-14)
+
+
+@pytest.mark.parametrize("by_scores", [False, True])
+def test_a_device_has_the_metrics_of_the_cpu(device, by_scores):
+    graph, test = random_graph(60, 80, 500), random_graph(60, 80, 300, seed=5).edges()
+    options = {
+        "ks": [1, 5, 100],
+        "metrics": ("recall", *METRICS),
+        "batch_users": 7,
+        "groups": ["popularity", "activity"],
+        "degrees": [5],
+    }
+    found = []
+    for where in (torch.device("cpu"), device):
+        model = MF(graph.to(where), 8)
+        with torch.no_grad():
+            model.ego_embedding().copy_(torch.randint(-2, 3, (140, 8), generator=torch.Generator().manual_seed(1)))
+        of_edges = Edges(test[0].numpy(), test[1].numpy())
+        found.append(evaluate(model.scorer() if by_scores else model, of_edges, graph.to(where), **options))
+    assert found[0].keys() == found[1].keys()
+    np.testing.assert_allclose(list(found[1].values()), list(found[0].values()), rtol=1e-12)
+
+
+def test_edges_that_were_written_to_are_judged_anew():
+    graph, scores = Graph.from_edges([0, 1], [0, 1], 2, 4), torch.tensor([[0.0, 1.0, 3.0, 2.0]] * 2)
+    test = Edges(np.array([0, 1], np.int32), np.array([2, 3], np.int32))
+    judged = [evaluate(lambda users: scores[users], test, graph, ks=1)["recall@1"] for _ in range(2)]
+    test.items[1] = 2
+    judged.append(evaluate(lambda users: scores[users], test, graph, ks=1)["recall@1"])
+    wide = Graph.from_edges([0, 1], [0, 1], 2, 5)
+    more = torch.cat([scores, torch.full((2, 1), 9.0)], 1)
+    judged.append(evaluate(lambda users: more[users], test, wide, ks=1)["recall@1"])
+    assert judged == [0.5, 0.5, 1.0, 0.0]

@@ -13,13 +13,14 @@ namespace {
 struct TopkCase {
   int64_t n_rows, n_items, k;
   const TestGraph* seen = nullptr;
+  bool rising = false;  // scores, column by column: all that came before are worse
 };
 
 template <class T>
 void check_topk(Checks& checks, const TopkCase& c) {
   const std::string name = std::string("topk<") + type_name<T>() + "> rows=" + std::to_string(c.n_rows) +
                            " items=" + std::to_string(c.n_items) + " k=" + std::to_string(c.k) +
-                           (c.seen != nullptr ? " seen" : "");
+                           (c.seen != nullptr ? " seen" : "") + (c.rising ? " rising" : "");
   Random random = checks.random(name);
   std::vector<T> scores(static_cast<size_t>(c.n_rows * c.n_items));
   constexpr T special[] = {std::numeric_limits<T>::quiet_NaN(), std::numeric_limits<T>::infinity(),
@@ -27,9 +28,10 @@ void check_topk(Checks& checks, const TopkCase& c) {
   for (T& score : scores) {
     const int64_t draw = random.below(40);
     score = draw < 4 ? special[draw] : static_cast<T>(random.below(2000) - 1000) / T(64);
+    if (c.rising) score = static_cast<T>((&score - scores.data()) % c.n_items / 2);
   }
-  const auto rows =
-      random.ids<int64_t>(c.seen != nullptr ? c.n_rows : 0, 0, c.seen != nullptr ? c.seen->host.n_users : 1);
+  auto rows = random.ids<int64_t>(c.seen != nullptr ? c.n_rows : 0, 0, c.seen != nullptr ? c.seen->host.n_users : 1);
+  if (!rows.empty()) rows[0] = 0;  // who has nearly all items
   checks.run(name, [&](auto& on) {
     int64_t* ids = on.template out<int64_t>("ids", c.n_rows * c.k, exact);
     T* values = on.template out<T>("values", c.n_rows * c.k, exact);
@@ -47,7 +49,7 @@ void check_topk_to_the_last_digit(Checks& checks) {
   std::vector<uint32_t> keys;
   for (uint32_t i = 0; i < n_items; ++i) keys.push_back(tie_key(i));
   std::sort(keys.begin(), keys.end());
-  size_t k = 1;
+  size_t k = 129;  // the least that is found by digits
   while (keys.at(k - 1) >> 8 != keys.at(k) >> 8) ++k;
   const std::vector<T> scores(static_cast<size_t>(n_items), T(0.5));
   const auto size = static_cast<int64_t>(k);
@@ -168,6 +170,13 @@ void check_type(Checks& checks, const TestGraph& medium) {
   check_topk<T>(checks, {small ? 2 : 300, wide, 50, &graph});
   check_topk<T>(checks, {small ? 1 : 20, wide, small ? 600 : 3000});
   if (!small) check_topk<T>(checks, {2048, wide, 20, &graph});
+  for (const int64_t k : {1, 32, 33, 128, 129}) check_topk<T>(checks, {small ? 2 : 150, small ? 900 : wide, k});
+  for (const int64_t k : {20, 100}) {  // few rows: several blocks share the columns of one
+    check_topk<T>(checks, {1, small ? 8301 : 100001, k});
+    check_topk<T>(checks, {2, small ? 3000 : wide, k, nullptr, true});
+    check_topk<T>(checks, {3, n_medium, k, &medium, true});
+  }
+  if (!small) check_topk<T>(checks, {3, wide, 20, &graph});
 
   check_topk_to_the_last_digit<T>(checks);
 
