@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "cuda/best.cuh"
 #include "cuda/retrieve.cuh"
 #include "cuda/retrieve_halves.cuh"
 
@@ -220,6 +221,55 @@ bool in_halves(const Retrieval<T>& job) {
   return job.dim > 0 && shared_bytes(blocks_for(job.dim, line_halves) * line_bytes) <= most_shared_bytes();
 }
 
+// The same for n_best <= best::most_kept: a block a query.
+template <class T, int slots>
+__global__ void __launch_bounds__(best::block_threads)
+    join_kernel(Retrieval<T> job, Space<T> s, int64_t* ids, T* scores) {
+  using Word = rank_word_t<T>;
+  FGR_SHARED(Word, kept, [best::n_warps][slots * warp]);
+  FGR_SHARED(int, count, [best::n_warps]);
+  FGR_SHARED(bool, nan);
+  const int64_t q = blockIdx.x;
+  const int own_warp = static_cast<int>(threadIdx.x) / warp;
+  const int* found = s.count + q * s.n_splits;
+  const Word* words = s.words + q * s.n_splits * s.capacity;
+  if (threadIdx.x == 0) nan = false;
+  __syncthreads();
+  best::Best<T, slots> best;
+  best.words = kept[own_warp];
+  best.k = static_cast<int>(s.n_best);
+  best::push_words<T>(best, s.n_splits * s.n_best, [&](int64_t j) {
+    const int64_t split = j / s.n_best, at = j % s.n_best;
+    const Word word = at < found[split] ? words[split * s.capacity + at] : no_word<T>();
+    if (word == nan_word<T>()) nan = true;
+    return word;
+  });
+  best.cut();
+  if (lane() == 0) count[own_warp] = best.count;
+  const auto put = [&](int64_t place, int64_t id, T score) {
+    ids[q * job.k + place] = id;
+    scores[q * job.k + place] = score;
+  };
+  __syncthreads();
+  const bool no_ranking = nan;
+  const int n = best::for_best<T, slots * warp>(kept[0], count, best.k, [&](int rank, Word word) {
+    if (!no_ranking) put(rank, id_of_word<T>(word), score_of_word<T>(word));
+  });
+  for (int64_t j = (no_ranking ? 0 : n) + threadIdx.x; j < job.k; j += best::block_threads)
+    put(j, -1, static_cast<T>(no_ranking ? NAN : -INFINITY));
+}
+
+template <class T>
+void finish(const char* op, const Retrieval<T>& job, const Space<T>& s, int64_t n, int64_t* ids, T* scores,
+            void* stream) {
+  if (s.n_splits > 1 && s.n_best <= best::most_kept) {
+    const auto kernel = s.n_best <= warp ? join_kernel<T, 2> : join_kernel<T, 8>;
+    return launch(op, kernel, n, best::block_threads, 0, stream, job, s, ids, scores);
+  }
+  const int64_t width = std::max(s.n_splits * s.n_best, job.k);
+  launch(op, finish_kernel<T>, blocks_for(n * width, block_threads), block_threads, 0, stream, job, s, n, ids, scores);
+}
+
 }  // namespace
 
 template <class T>
@@ -262,9 +312,7 @@ void retrieve(const Retrieval<T>& job, int64_t* ids, T* scores, void* workspace,
       }
     }
     launch(op, retrieve_kernel<T>, n_blocks * s.n_splits, block_threads, 0, stream, job, s, q, n);
-    const int64_t width = std::max(s.n_splits * s.n_best, job.k);
-    launch(op, finish_kernel<T>, blocks_for(n * width, block_threads), block_threads, 0, stream, job, s, n,
-           ids + q * job.k, scores + q * job.k);
+    finish(op, job, s, n, ids + q * job.k, scores + q * job.k, stream);
   }
 }
 
