@@ -1,0 +1,246 @@
+// Products of floats on tensor cores, which multiply halves: a float is the sum of two, x = high + low, where high is x
+// rounded to 11 bits and low is what is left, rounded to 11 bits too. A product is then low high + high low + high
+// high, three of halves, each exact in float. What is lost: of x at most 2^-22 |x|, or 2^-25 where low is too small for
+// halves (so factors are scaled to lie about 2^15), and low low, at most 2^-22 |x y|. So a product of two rows is off
+// by at most 3 2^-22 sum |x| |y|, beside what sums in float lose.
+//
+// A tensor core does not round its sums but cuts them off, to zero. It makes those of 16 terms alone; they are added to
+// the others' by the rounding addition of floats.
+#pragma once
+
+#include "cuda/mma.cuh"
+
+namespace fgr::cuda {
+
+// Eight neighbours of a row, in the place of eight floats: so rows of floats can become split ones where they lie.
+struct Halves {
+  static constexpr int size = 8;
+  uint4 high, low;
+};
+
+__device__ __forceinline__ Halves split(const float (&x)[Halves::size]) {
+  uint32_t high[Halves::size / 2], low[Halves::size / 2];
+#pragma unroll
+  for (int e = 0; e < Halves::size / 2; ++e) {
+    high[e] = to_halves(x[2 * e], x[2 * e + 1]);
+    low[e] = to_halves(x[2 * e] - low_half(high[e]), x[2 * e + 1] - high_half(high[e]));
+  }
+  Halves to;
+  memcpy(&to.high, high, sizeof high);
+  memcpy(&to.low, low, sizeof low);
+  return to;
+}
+// Number `at` of a row, or of rows whose pitch is a multiple of these eight; the sum is exact.
+__device__ __forceinline__ float joined(const Halves* rows, int64_t at) {
+  const auto* halves = reinterpret_cast<const uint16_t*>(rows + at / Halves::size) + at % Halves::size;
+  return low_half(halves[0]) + low_half(halves[Halves::size]);
+}
+
+// C [m, n] = S + X [m, k] Y [k, n], S = 0 where it is null. The sum is cut into parts of `part`, a multiple of
+// split_depth: part q goes to c + q * c_part, and begins with s + q * c_part. C and S are row-major, with the same
+// pitch; of X and Y the template says which index moves along memory, k (`along`) or the other one. Pitches are
+// multiples of split_depth, and up to one a row holds zeros behind its end: C's too.
+constexpr int split_depth = 16;  // of k, which is gone through slice by slice
+__host__ __device__ constexpr int64_t whole_slices(int64_t n) {
+  return (n + split_depth - 1) / split_depth * split_depth;
+}
+struct SplitProduct {
+  const Halves* x;
+  int64_t x_pitch;  // in numbers, as all sizes
+  const Halves* y;
+  int64_t y_pitch;
+  int64_t m, n, k;
+  float* c;
+  int64_t c_pitch;
+  int64_t part, c_part = 0;
+  const float* s = nullptr;
+};
+
+// A block makes m x n results, each of its warps 32 x 64 of them.
+template <int columns>
+struct SplitTile {
+  static constexpr int m = 128, n = columns, threads = 2 * columns;
+  static constexpr int blocks = columns == 64 ? 4 : 2;  // on a multiprocessor: 128 registers a thread
+  static constexpr int stages = columns == 64 ? 4 : 3;  // slices in shared memory: those of two or three are under way
+};
+
+// Slices of both factors, in packs of 16 bytes: a row's first high halves, then their low ones, and so on. 48 KB.
+template <class T>
+struct SplitBuffers {
+  static constexpr int in_column = 2 * split_depth / Halves::size;
+  uint4 x[T::stages][T::m * in_column];
+  uint4 y[T::stages][T::n * in_column];
+};
+
+// How slices of a factor get into shared memory: `across` rows of 16 (along), or 16 rows of `across` numbers. Packs of
+// a row are permuted by its number, so that those of eight rows, which ldmatrix reads at once, lie in different banks.
+template <int across, bool along, int threads>
+struct SplitSlices {
+  static constexpr int in_row = 2 * (along ? split_depth : across) / Halves::size;
+  static constexpr int step = threads / in_row;  // rows from a thread's pack to its next
+  static constexpr int packs = across * split_depth * 2 / Halves::size / threads;
+  static_assert(step * in_row == threads && packs * threads == across * split_depth * 2 / Halves::size);
+
+  static __device__ __forceinline__ int place(int row, int pack) {
+    return row * in_row + (along ? pack ^ (row >> 1 & 3) : pack ^ (row & 7));
+  }
+
+  int row, pack;  // of this thread's first pack
+  int left;       // rows from there on, up to the end of the matrix or of the part
+  int64_t step_bytes, slice_bytes;
+  const char* from;
+
+  // The slices are rows or columns [a0, a_end) and k [first, last).
+  __device__ __forceinline__ SplitSlices(const Halves* p, int64_t pitch, int64_t a0, int64_t a_end, int64_t first,
+                                         int64_t last) {
+    row = static_cast<int>(threadIdx.x) / in_row;
+    pack = static_cast<int>(threadIdx.x) % in_row;
+    const int64_t row_bytes = pitch * static_cast<int64_t>(sizeof(float));
+    const int64_t r0 = along ? a0 : first, c0 = along ? first : a0, end = along ? a_end : last;
+    const bool in_columns = along || a0 + pack / 2 * Halves::size < a_end;
+    left = in_columns ? static_cast<int>(end - r0) - row : 0;
+    step_bytes = step * row_bytes;
+    slice_bytes = along ? split_depth * static_cast<int64_t>(sizeof(float)) : split_depth * row_bytes;
+    from = reinterpret_cast<const char*>(p) + (r0 + row) * row_bytes + c0 * static_cast<int64_t>(sizeof(float)) +
+           pack * static_cast<int64_t>(sizeof(uint4));
+  }
+
+  // Begins to copy the next slice; what the matrix does not have is zero.
+  __device__ __forceinline__ void copy(uint4* slice) {
+#pragma unroll
+    for (int q = 0; q < packs; ++q) {
+      copy_later(slice + place(row + q * step, pack), from + q * step_bytes, q * step < left);
+    }
+    from += slice_bytes;
+    if (!along) left -= split_depth;
+  }
+};
+
+// The warp's results of one slice: its rows of X from i0 on, its columns of Y from j0 on.
+template <class X, class Y, bool x_along, bool y_along>
+__device__ __forceinline__ void multiply_slice(const uint4* x, const uint4* y, int i0, int j0, float (&sum)[2][8][4]) {
+  const int l = lane(), lower = l % 8, in_pair = l / 8 % 2, pair = l / 16;
+  uint32_t a_high[2][4], a_low[2][4];
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    const int i16 = i0 + 16 * i;
+    const int row = x_along ? i16 + l % 16 : lower + 8 * pair, pack = 2 * (x_along ? pair : i16 / 8 + in_pair);
+    load_matrices<!x_along>(x + X::place(row, pack), a_high[i]);
+    load_matrices<!x_along>(x + X::place(row, pack + 1), a_low[i]);
+  }
+#pragma unroll
+  for (int j = 0; j < 4; ++j) {
+    const int j16 = j0 + 16 * j;
+    const int row = y_along ? j16 + lower + 8 * pair : l % 16, pack = 2 * (y_along ? in_pair : j16 / 8 + pair);
+    uint32_t b_high[4], b_low[4];
+    load_matrices<!y_along>(y + Y::place(row, pack), b_high);
+    load_matrices<!y_along>(y + Y::place(row, pack + 1), b_low);
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+#pragma unroll
+      for (int e = 0; e < 2; ++e) {
+        float terms[4] = {};
+        multiply_add(terms, a_low[i], b_high[2 * e], b_high[2 * e + 1]);
+        multiply_add(terms, a_high[i], b_low[2 * e], b_low[2 * e + 1]);
+        multiply_add(terms, a_high[i], b_high[2 * e], b_high[2 * e + 1]);
+#pragma unroll
+        for (int v = 0; v < 4; ++v) sum[i][2 * j + e][v] += terms[v];
+      }
+    }
+  }
+}
+
+// One block's tile T of a product: of part block / tiles.
+template <bool x_along, bool y_along, class T>
+__device__ __forceinline__ void split_product_tile(const SplitProduct& p, unsigned block, SplitBuffers<T>& slices) {
+  using X = SplitSlices<T::m, x_along, T::threads>;
+  using Y = SplitSlices<T::n, y_along, T::threads>;
+  const unsigned tiles_n = static_cast<unsigned>((p.n + T::n - 1) / T::n);  // a grid has less than 2^31 blocks
+  const unsigned tiles = static_cast<unsigned>((p.m + T::m - 1) / T::m) * tiles_n;
+  const unsigned q = block / tiles, at = block % tiles;
+  const int64_t m0 = static_cast<int64_t>(at / tiles_n) * T::m, n0 = static_cast<int64_t>(at % tiles_n) * T::n;
+  const int64_t first = q * p.part, last = first + p.part < p.k ? first + p.part : p.k;
+  const int n_slices = static_cast<int>((last - first + split_depth - 1) / split_depth);
+  X x(p.x, p.x_pitch, m0, p.m, first, last);
+  Y y(p.y, p.y_pitch, n0, p.n, first, last);
+  const auto copy = [&](int slice, int to) {
+    if (slice < n_slices) {
+      x.copy(slices.x[to]);
+      y.copy(slices.y[to]);
+    }
+    end_copies();
+  };
+#pragma unroll
+  for (int slice = 0; slice < T::stages - 1; ++slice) copy(slice, slice);
+
+  const int w = static_cast<int>(threadIdx.x) / warp, i0 = w % 4 * 32, j0 = w / 4 * 64;
+  float sum[2][8][4] = {};
+  const int64_t columns = whole_slices(p.n);
+  // fn(two sums, their place in a matrix of C's shape), of those that lie in C
+  const auto each_pair = [&](auto* matrix, const auto& fn) {
+    const int64_t row = m0 + i0 + lane() / 4, column = n0 + j0 + lane() % 4 * 2;
+    auto* corner = matrix + q * p.c_part + row * p.c_pitch + column;
+    const int rows_left = static_cast<int>(p.m - row < T::m ? p.m - row : T::m);
+    const int columns_left = static_cast<int>(columns - column < T::n ? columns - column : T::n);
+#pragma unroll
+    for (int r = 0; r < 4; ++r) {
+#pragma unroll
+      for (int j = 0; j < 8; ++j) {
+        if (8 * r < rows_left && 8 * j < columns_left) {
+          fn(sum[r / 2][j] + r % 2 * 2, corner + 8 * r * p.c_pitch + 8 * j);
+        }
+      }
+    }
+  };
+  if (p.s != nullptr) {
+    each_pair(p.s, [](float* to, const float* from) {
+      const uint2 word = *reinterpret_cast<const uint2*>(from);
+      memcpy(to, &word, sizeof word);
+    });
+  }
+  const bool wanted = m0 + i0 < p.m && n0 + j0 < p.n;
+  int now = 0;
+  for (int slice = 0; slice < n_slices; ++slice) {
+    wait_for_copies<T::stages - 2>();
+    __syncthreads();  // the slice is there for all, and nobody reads the one before, whose place is taken
+    copy(slice + T::stages - 1, now > 0 ? now - 1 : T::stages - 1);
+    if (wanted) multiply_slice<X, Y, x_along, y_along>(slices.x[now], slices.y[now], i0, j0, sum);
+    now = now + 1 < T::stages ? now + 1 : 0;
+  }
+  each_pair(p.c, [](const float* from, float* to) {
+    uint2 word;
+    memcpy(&word, from, sizeof word);
+    __stcg(reinterpret_cast<uint2*>(to), word);
+  });
+}
+
+template <bool x_along, bool y_along, class T>
+__global__ void __launch_bounds__(T::threads, T::blocks) split_product_kernel(SplitProduct p) {
+  FGR_SHARED(SplitBuffers<T>, slices);
+  split_product_tile<x_along, y_along, T>(p, blockIdx.x, slices);
+}
+
+template <class T>
+int64_t split_tiles(int64_t m, int64_t n) {
+  return blocks_for(m, T::m) * blocks_for(n, T::n);
+}
+template <class T>
+int64_t blocks_of(const SplitProduct& p) {
+  return (p.k > p.part ? blocks_for(p.k, p.part) : 1) * split_tiles<T>(p.m, p.n);
+}
+
+template <bool x_along, bool y_along>
+void launch_product(const char* op, const SplitProduct& p, void* stream) {
+#if defined(FGR_EMULATE)
+  constexpr int64_t enough = 3;  // so that the tests' small products are of both kinds of tiles
+#else
+  constexpr int64_t enough = 132;
+#endif
+  const auto in_tiles = [&](auto tile) {
+    using T = decltype(tile);
+    launch(op, split_product_kernel<x_along, y_along, T>, blocks_of<T>(p), T::threads, 0, stream, p);
+  };
+  blocks_of<SplitTile<128>>(p) >= enough ? in_tiles(SplitTile<128>{}) : in_tiles(SplitTile<64>{});
+}
+
+}  // namespace fgr::cuda
