@@ -56,11 +56,11 @@ struct SplitProduct {
   const float* s = nullptr;
 };
 
-// A block makes m x n results, each of its warps 32 x 64 of them.
+// A block makes m x n results, each of its four warps warp_m x 64 of them.
 template <int columns>
 struct SplitTile {
-  static constexpr int m = 128, n = columns, threads = 2 * columns;
-  static constexpr int blocks = columns == 64 ? 4 : 2;  // on a multiprocessor: 128 registers a thread
+  static constexpr int m = 128, n = columns, warp_m = columns / 2, threads = 128;
+  static constexpr int blocks = columns == 64 ? 3 : 2;  // on a multiprocessor: 168 registers a thread, or 255
   static constexpr int stages = columns == 64 ? 4 : 3;  // slices in shared memory: those of two or three are under way
 };
 
@@ -71,6 +71,13 @@ struct SplitBuffers {
   uint4 x[T::stages][T::m * in_column];
   uint4 y[T::stages][T::n * in_column];
 };
+
+// A number that the compiler neither makes again where it is used nor takes apart.
+__device__ __forceinline__ void keep([[maybe_unused]] int& x) {
+#if !defined(FGR_EMULATE)
+  asm volatile("" : "+r"(x));
+#endif
+}
 
 // How slices of a factor get into shared memory: `across` rows of 16 (along), or 16 rows of `across` numbers. Packs of
 // a row are permuted by its number, so that those of eight rows, which ldmatrix reads at once, lie in different banks.
@@ -84,17 +91,22 @@ struct SplitSlices {
   static __device__ __forceinline__ int place(int row, int pack) {
     return row * in_row + (along ? pack ^ (row >> 1 & 3) : pack ^ (row & 7));
   }
+  // From there on, the place of a pack that is `of_16` times 16 rows or columns of the matrix further, and of its low
+  // halves: where the first is one of high halves, and of a column that is a multiple of 32, or 8 more.
+  static __device__ __forceinline__ int from_place(int first, int of_16, int low) {
+    return along ? (first ^ low) + 16 * of_16 * in_row : (first ^ (4 * (of_16 % 2) + low)) + of_16 / 2 * 8;
+  }
 
-  int row, pack;  // of this thread's first pack
-  int left;       // rows from there on, up to the end of the matrix or of the part
+  int first_place;  // of this thread's first pack
+  int left;         // rows from there on, up to the end of the matrix or of the part
   int64_t step_bytes, slice_bytes;
   const char* from;
 
   // The slices are rows or columns [a0, a_end) and k [first, last).
   __device__ __forceinline__ SplitSlices(const Halves* p, int64_t pitch, int64_t a0, int64_t a_end, int64_t first,
                                          int64_t last) {
-    row = static_cast<int>(threadIdx.x) / in_row;
-    pack = static_cast<int>(threadIdx.x) % in_row;
+    const int row = static_cast<int>(threadIdx.x) / in_row, pack = static_cast<int>(threadIdx.x) % in_row;
+    first_place = place(row, pack);
     const int64_t row_bytes = pitch * static_cast<int64_t>(sizeof(float));
     const int64_t r0 = along ? a0 : first, c0 = along ? first : a0, end = along ? a_end : last;
     const bool in_columns = along || a0 + pack / 2 * Halves::size < a_end;
@@ -107,36 +119,48 @@ struct SplitSlices {
 
   // Begins to copy the next slice; what the matrix does not have is zero.
   __device__ __forceinline__ void copy(uint4* slice) {
+    static_assert(along ? step % 8 == 0 : step == 4 || step == 8, "what is permuted alike");
+    keep(left);
 #pragma unroll
     for (int q = 0; q < packs; ++q) {
-      copy_later(slice + place(row + q * step, pack), from + q * step_bytes, q * step < left);
+      const int to = (first_place ^ (along ? 0 : q * step & 7)) + q * threads;
+      copy_later(slice + to, from + q * step_bytes, q * step < left);
     }
     from += slice_bytes;
     if (!along) left -= split_depth;
   }
 };
 
-// The warp's results of one slice: its rows of X from i0 on, its columns of Y from j0 on.
-template <class X, class Y, bool x_along, bool y_along>
-__device__ __forceinline__ void multiply_slice(const uint4* x, const uint4* y, int i0, int j0, float (&sum)[2][8][4]) {
-  const int l = lane(), lower = l % 8, in_pair = l / 8 % 2, pair = l / 16;
-  uint32_t a_high[2][4], a_low[2][4];
+// Where a lane's first pack of high halves lies in a slice: what it names to ldmatrix for the warp's rows of X from i0
+// on, or its columns of Y from j0 on.
+template <class X, bool along>
+__device__ __forceinline__ int lane_of_rows(int i0) {
+  const int l = lane();
+  return along ? X::place(i0 + l % 16, l / 16 * 2) : X::place(l % 8 + l / 16 * 8, i0 / 4 + l / 8 % 2 * 2);
+}
+template <class Y, bool along>
+__device__ __forceinline__ int lane_of_columns(int j0) {
+  const int l = lane();
+  return along ? Y::place(j0 + l % 8 + l / 16 * 8, l / 8 % 2 * 2) : Y::place(l % 16, j0 / 4 + l / 16 * 2);
+}
+
+// The warp's results of one slice: 16 * height rows of X, 64 columns of Y.
+template <class X, class Y, bool x_along, bool y_along, int height>
+__device__ __forceinline__ void multiply_slice(const uint4* x, int x_lane, const uint4* y, int y_lane,
+                                               float (&sum)[height][8][4]) {
+  uint32_t a_high[height][4], a_low[height][4];
 #pragma unroll
-  for (int i = 0; i < 2; ++i) {
-    const int i16 = i0 + 16 * i;
-    const int row = x_along ? i16 + l % 16 : lower + 8 * pair, pack = 2 * (x_along ? pair : i16 / 8 + in_pair);
-    load_matrices<!x_along>(x + X::place(row, pack), a_high[i]);
-    load_matrices<!x_along>(x + X::place(row, pack + 1), a_low[i]);
+  for (int i = 0; i < height; ++i) {
+    load_matrices<!x_along>(x + X::from_place(x_lane, i, 0), a_high[i]);
+    load_matrices<!x_along>(x + X::from_place(x_lane, i, 1), a_low[i]);
   }
 #pragma unroll
   for (int j = 0; j < 4; ++j) {
-    const int j16 = j0 + 16 * j;
-    const int row = y_along ? j16 + lower + 8 * pair : l % 16, pack = 2 * (y_along ? in_pair : j16 / 8 + pair);
     uint32_t b_high[4], b_low[4];
-    load_matrices<!y_along>(y + Y::place(row, pack), b_high);
-    load_matrices<!y_along>(y + Y::place(row, pack + 1), b_low);
+    load_matrices<!y_along>(y + Y::from_place(y_lane, j, 0), b_high);
+    load_matrices<!y_along>(y + Y::from_place(y_lane, j, 1), b_low);
 #pragma unroll
-    for (int i = 0; i < 2; ++i) {
+    for (int i = 0; i < height; ++i) {
 #pragma unroll
       for (int e = 0; e < 2; ++e) {
         float terms[4] = {};
@@ -173,8 +197,9 @@ __device__ __forceinline__ void split_product_tile(const SplitProduct& p, unsign
 #pragma unroll
   for (int slice = 0; slice < T::stages - 1; ++slice) copy(slice, slice);
 
-  const int w = static_cast<int>(threadIdx.x) / warp, i0 = w % 4 * 32, j0 = w / 4 * 64;
-  float sum[2][8][4] = {};
+  const int w = static_cast<int>(threadIdx.x) / warp, i0 = w % (T::m / T::warp_m) * T::warp_m;
+  const int j0 = w / (T::m / T::warp_m) * 64;
+  float sum[T::warp_m / 16][8][4] = {};
   const int64_t columns = whole_slices(p.n);
   // fn(two sums, their place in a matrix of C's shape), of those that lie in C
   const auto each_pair = [&](auto* matrix, const auto& fn) {
@@ -183,7 +208,7 @@ __device__ __forceinline__ void split_product_tile(const SplitProduct& p, unsign
     const int rows_left = static_cast<int>(p.m - row < T::m ? p.m - row : T::m);
     const int columns_left = static_cast<int>(columns - column < T::n ? columns - column : T::n);
 #pragma unroll
-    for (int r = 0; r < 4; ++r) {
+    for (int r = 0; r < T::warp_m / 8; ++r) {
 #pragma unroll
       for (int j = 0; j < 8; ++j) {
         if (8 * r < rows_left && 8 * j < columns_left) {
@@ -198,13 +223,16 @@ __device__ __forceinline__ void split_product_tile(const SplitProduct& p, unsign
       memcpy(to, &word, sizeof word);
     });
   }
+  int x_lane = lane_of_rows<X, x_along>(i0), y_lane = lane_of_columns<Y, y_along>(j0);
+  keep(x_lane);
+  keep(y_lane);
   const bool wanted = m0 + i0 < p.m && n0 + j0 < p.n;
   int now = 0;
   for (int slice = 0; slice < n_slices; ++slice) {
     wait_for_copies<T::stages - 2>();
     __syncthreads();  // the slice is there for all, and nobody reads the one before, whose place is taken
     copy(slice + T::stages - 1, now > 0 ? now - 1 : T::stages - 1);
-    if (wanted) multiply_slice<X, Y, x_along, y_along>(slices.x[now], slices.y[now], i0, j0, sum);
+    if (wanted) multiply_slice<X, Y, x_along, y_along>(slices.x[now], x_lane, slices.y[now], y_lane, sum);
     now = now + 1 < T::stages ? now + 1 : 0;
   }
   each_pair(p.c, [](const float* from, float* to) {
