@@ -17,23 +17,33 @@ inline int64_t split_part_length(int64_t m, int64_t n, int64_t k) {
   return std::max(whole_slices(blocks_for(k, parts)), least);
 }
 
+// What makes a softmax of a row's scores: factor 2^(score - highest). Of a part of a row, factor is the sum of these
+// powers.
+struct alignas(8) RowOfScores {
+  float highest, factor;
+};
+
 // The workspace.
 struct SplitSpace {
   using Side = SoftmaxSide<float, Halves>;
   Arena arena;
-  int64_t pitch, scores_pitch;  // of rows of a side, and of scores
-  double* row_loss;             // [batch]
-  Side users, items;            // unit [batch, pitch] times unit_scale
-  float* scores;                // [rows_at_once, scores_pitch]
+  int64_t pitch, scores_pitch, parts_pitch;  // of rows of a side, and of scores
+  double* row_loss;                          // [batch]
+  Side users, items;                         // unit [batch, pitch] times unit_scale
+  float* scores;                             // [rows_at_once, scores_pitch]
+  RowOfScores *parts, *row_of;               // [rows_at_once, parts_pitch] of 64 columns each, and [rows_at_once]
 
   SplitSpace(void* workspace, int64_t batch, int64_t dim)
       : arena{reinterpret_cast<uintptr_t>(workspace)},
         pitch(whole_slices(dim)),
         scores_pitch(whole_slices(batch)),
+        parts_pitch(blocks_for(batch, 64)),
         row_loss(arena.take<double>(batch)),
         users(side(batch, dim, rows_at_once(batch), batch)),
         items(side(batch, dim, batch, rows_at_once(batch))),
-        scores(arena.take<float>(rows_at_once(batch) * scores_pitch)) {}
+        scores(arena.take<float>(rows_at_once(batch) * scores_pitch)),
+        parts(arena.take<RowOfScores>(rows_at_once(batch) * parts_pitch)),
+        row_of(arena.take<RowOfScores>(rows_at_once(batch))) {}
 
  private:
   Side side(int64_t batch, int64_t dim, int64_t rows, int64_t terms) {
@@ -58,120 +68,227 @@ __global__ void split_units_kernel(SoftmaxRows<T> users, SoftmaxRows<T> items, i
     const float x = c < dim ? inv * load(e[c]) * unit_scale : 0.0f;
     const float y = c + 1 < dim ? inv * load(e[c + 1]) * unit_scale : 0.0f;
     uint32_t* at = words + c / Halves::size * Halves::size + c % Halves::size / 2;
-    const uint32_t high = to_halves(x, y);
-    at[0] = high;
-    at[Halves::size / 2] = to_halves(x - low_half(high), y - high_half(high));
+    split(x, y, at[0], at[Halves::size / 2]);
   }
   if (lane() == 0) to.inv_norm[b] = inv;
 }
 
-// One block a row of scores: the row's loss, and w softmax - 1[j = b], times `scale` and split, in place: a thread
-// reads and writes eights of its own. times: what makes a sum of products of units a score.
-template <int threads>
-__global__ void __launch_bounds__(threads)
-    split_softmax_kernel(float* scores, int64_t pitch, int64_t first, int64_t batch, SoftmaxOptions<float> options,
-                         float times, float scale, double* row_loss) {
-  constexpr int at_once = Halves::size, chunk = at_once * threads, warps = threads / warp;
-  constexpr float lowest = -FLT_MAX;
-  FGR_SHARED(float, tops, [warps]);
-  FGR_SHARED(float, sums, [warps]);
-  float* row = scores + blockIdx.x * pitch;
-  const int64_t own = first + blockIdx.x;
-  const auto bias = [&](int64_t j) { return options.bias != nullptr ? options.bias[j] : 0.0f; };
-  const auto load = [&](int64_t j, float* s) {
-    uint4 words[2] = {};
-    if (j < pitch) {
-      words[0] = *reinterpret_cast<const uint4*>(row + j);
-      words[1] = *reinterpret_cast<const uint4*>(row + j + at_once / 2);
+constexpr float log2_e = 1.44269504088896340736f;
+constexpr double log_2 = 0.69314718055994530942;
+__device__ __forceinline__ float exp2_of(float x) {
+#if defined(FGR_EMULATE)
+  return exp2f(x);
+#else
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+#endif
+}
+
+__device__ __forceinline__ void store_row(RowOfScores* to, RowOfScores row) {
+  uint2 word;
+  memcpy(&word, &row, sizeof word);
+  __stcg(reinterpret_cast<uint2*>(to), word);
+}
+
+// Scores, times the base of 2's logarithm of e: sum * times + bias log2 e, -infinity where a row has ended. And of each
+// row, what its eights of eight columns add to its softmax: parts [rows, parts_pitch].
+template <class T>
+__global__ void __launch_bounds__(T::threads, T::blocks)
+    split_scores_kernel(SplitProduct p, const float* bias, float times, RowOfScores* parts, int64_t parts_pitch) {
+  FGR_SHARED(SplitBuffers<T>, slices);
+  const SplitPlace<T> at(p, blockIdx.x);
+  SplitSums<T> sum = {};
+  split_product_tile<true, true, SplitRows>(p, at, NoOptions{}, slices, sum);
+  const int64_t row0 = at.m0 + at.row_of_warp() + lane() / 4, column0 = at.n0 + at.column_of_warp();
+  if (column0 >= p.n) return;
+  const int64_t column = column0 + lane() % 4 * 2;
+#pragma unroll
+  for (int j = 0; j < 8; ++j) {
+#pragma unroll
+    for (int e = 0; e < 2; ++e) {
+      const bool there = column + 8 * j + e < p.n;
+      const float plus = there ? (bias != nullptr ? bias[column + 8 * j + e] * log2_e : 0.0f) : -HUGE_VALF;
+#pragma unroll
+      for (int r = 0; r < T::warp_m / 8; ++r) {
+        float& x = sum[r / 2][j][r % 2 * 2 + e];
+        x = x * times + plus;
+      }
     }
-    memcpy(s, words, sizeof words);
-#pragma unroll
-    for (int e = 0; e < at_once; ++e) s[e] = j + e < batch ? s[e] * times + bias(j + e) : lowest;
-  };
-  float top = lowest, sum = 0;  // sum of exp(score - top)
-  const auto add = [&](float* s) {
-    float higher = top;
-#pragma unroll
-    for (int e = 0; e < at_once; ++e) higher = fmaxf(higher, s[e]);
-    sum *= exp(top - higher);
-    top = higher;
-#pragma unroll
-    for (int e = 0; e < at_once; ++e) sum += s[e] = exp(s[e] - top);
-  };
-  const auto write = [&](int64_t j, float (&s)[at_once], float factor) {
-    if (j >= pitch) return;
-    const int to_own = own >= j && own - j < at_once ? static_cast<int>(own - j) : -1;
-#pragma unroll
-    for (int e = 0; e < at_once; ++e) s[e] = s[e] * factor - (e == to_own ? scale : 0.0f);
-    const Halves halves = split(s);
-    auto* to = reinterpret_cast<uint4*>(row + j);
-    to[0] = halves.high;
-    to[1] = halves.low;
-  };
-  const float own_score = row[own] * times + bias(own);
-  float held[at_once];  // the first eight's exponentials
-  const int64_t begin = static_cast<int64_t>(threadIdx.x) * at_once;
-  load(begin, held);
-  add(held);
-  const float held_top = top;
-  for (int64_t j = begin + chunk; j < batch; j += chunk) {
-    float s[at_once];
-    load(j, s);
-    add(s);
   }
-  float highest = warp_max(top);
-  if (lane() == 0) tops[threadIdx.x / warp] = highest;
-  __syncthreads();
-  for (int w = 0; w < warps; ++w) highest = fmaxf(highest, tops[w]);
-  sum = warp_sum(sum * exp(top - highest));
-  if (lane() == 0) sums[threadIdx.x / warp] = sum;
-  __syncthreads();
-  sum = 0;
-  for (int w = 0; w < warps; ++w) sum += sums[w];
-  const float factor = static_cast<float>(options.negative_weight * scale) / sum;
-  write(begin, held, exp(held_top - highest) * factor);
-  for (int64_t j = begin + chunk; j < pitch; j += chunk) {
-    float s[at_once];
-    load(j, s);
+  store_sums<T>(p, at, sum);
 #pragma unroll
-    for (int e = 0; e < at_once; ++e) s[e] = exp(s[e] - highest);
-    write(j, s, factor);
-  }
-  if (threadIdx.x == 0) {
-    row_loss[own] =
-        options.negative_weight * (log(static_cast<double>(sum)) + highest) - static_cast<double>(own_score);
+  for (int r = 0; r < T::warp_m / 8; ++r) {
+    float highest = -FLT_MAX, total = 0;
+    const auto each = [&](const auto& fn) {
+#pragma unroll
+      for (int j = 0; j < 8; ++j) {
+        fn(sum[r / 2][j][r % 2 * 2]);
+        fn(sum[r / 2][j][r % 2 * 2 + 1]);
+      }
+    };
+    each([&](float x) { highest = fmaxf(highest, x); });
+    highest = fmaxf(highest, __shfl_xor_sync(full_mask, highest, 1));
+    highest = fmaxf(highest, __shfl_xor_sync(full_mask, highest, 2));
+    each([&](float x) { total += exp2_of(x - highest); });
+    total += __shfl_xor_sync(full_mask, total, 1);
+    total += __shfl_xor_sync(full_mask, total, 2);
+    const int64_t row = row0 + 8 * r;
+    if (lane() % 4 == 0 && row < p.m) store_row(parts + row * parts_pitch + column0 / 64, {highest, total});
   }
 }
+
+// One warp a row of scores: its loss, and what makes the softmax, times `scale`, of its scores.
+static __global__ void rows_of_scores_kernel(const float* scores, int64_t pitch, const RowOfScores* parts,
+                                             int64_t n_parts, int64_t first, int64_t rows, double weight, double scale,
+                                             RowOfScores* to, double* row_loss) {
+  const int64_t r = global_warp();
+  if (r >= rows) return;
+  float top = -FLT_MAX, sum = 0;
+  for (int64_t q = lane(); q < n_parts; q += warp) {
+    const RowOfScores part = parts[r * n_parts + q];
+    const float higher = fmaxf(top, part.highest);
+    sum = sum * exp2_of(top - higher) + part.factor * exp2_of(part.highest - higher);
+    top = higher;
+  }
+  const float highest = warp_max(top);
+  sum = warp_sum(sum * exp2_of(top - highest));
+  if (lane() > 0) return;
+  store_row(to + r, {highest, static_cast<float>(weight * scale) / sum});
+  const double own = scores[r * pitch + first + r];
+  row_loss[first + r] = (weight * (log2(static_cast<double>(sum)) + highest) - own) * log_2;
+}
+
+// What a warp reads of the scores, as SplitRows of what is split: it makes w softmax - 1[j = b], times `scale`, of
+// them, and splits that. Rows of scores are those of X (along) or its columns, and their own column is `first` more.
+struct GradientOptions {
+  const RowOfScores* rows;
+  int64_t n_rows, first;
+  float scale;
+};
+template <class T, class X, bool along>
+struct GradientRows {
+  static constexpr int height = T::warp_m / 16;
+  const GradientOptions& o;
+  int first_place;  // of this lane's first score in a slice, and which it is in its pack
+  int in_pack;
+  int64_t to_own;  // from the first score of the slice and i = 0 to its row's own
+  int64_t slice_k;
+  RowOfScores row[along ? 2 * height : 4], next[along ? 1 : 4];
+
+  __device__ __forceinline__ GradientRows(const GradientOptions& options, int64_t m0, int i0, int64_t first)
+      : o(options) {
+    const int g = lane() / 4, t = lane() % 4;
+    first_place = along ? X::place(i0 + g, t / 2) : X::place(2 * t, i0 / 4 + g / 4);
+    in_pack = along ? t % 2 * 2 : g % 4;
+    keep(first_place);
+    to_own = along ? m0 + o.first : m0 - o.first;
+    if constexpr (along) {
+#pragma unroll
+      for (int r = 0; r < 2 * height; ++r) row[r] = row_at(m0 + g + 8 * r);
+    } else {
+      load_next(first);
+    }
+  }
+  __device__ __forceinline__ RowOfScores row_at(int64_t r) const { return r < o.n_rows ? o.rows[r] : RowOfScores{}; }
+  __device__ __forceinline__ void load_next(int64_t k) {
+#pragma unroll
+    for (int e = 0; e < (along ? 1 : 4); ++e) next[e] = row_at(k + lane() % 4 * 2 + e / 2 * 8 + e % 2);
+  }
+  __device__ __forceinline__ void begin(int64_t k) {
+    slice_k = k;
+    if constexpr (!along) {
+#pragma unroll
+      for (int e = 0; e < 4; ++e) row[e] = next[e];
+      load_next(k + split_depth);
+    }
+  }
+
+  __device__ __forceinline__ void load(const uint4* slice, int i, uint32_t (&high)[4], uint32_t (&low)[4]) const {
+    float x[4][2];
+#pragma unroll
+    for (int v = 0; v < 4; ++v) {  // as multiply_add has A: 8 rows further, 8 of k further
+      const int rows8 = v % 2, k8 = v / 2;
+      if (along) {
+        const uint4* pack = slice + (first_place ^ (2 * k8)) + (16 * i + 8 * rows8) * X::in_row;
+        const uint2 word = *reinterpret_cast<const uint2*>(reinterpret_cast<const float*>(pack) + in_pack);
+        memcpy(x[v], &word, sizeof word);
+      }
+#pragma unroll
+      for (int e = 0; e < 2; ++e) {
+        if (!along) {
+          const uint4* pack =
+              slice + (first_place ^ (4 * (i % 2) + 2 * rows8 + e)) + i / 2 * 8 + (e + 8 * k8) * X::in_row;
+          memcpy(&x[v][e], reinterpret_cast<const float*>(pack) + in_pack, sizeof(float));
+        }
+        const RowOfScores& of = row[along ? 2 * i + rows8 : 2 * k8 + e];
+        x[v][e] = exp2_of(x[v][e] - of.highest) * of.factor;
+      }
+    }
+    // Where the slice has scores of rows' own.
+    const int64_t apart = to_own - slice_k;
+    if (apart > -16 * height && apart < 16) {
+      const int own = static_cast<int>(apart) + lane() / 4 - lane() % 4 * 2 + 16 * i;
+#pragma unroll
+      for (int v = 0; v < 4; ++v) {
+#pragma unroll
+        for (int e = 0; e < 2; ++e) {
+          if (own + v % 2 * 8 == v / 2 * 8 + e) x[v][e] -= o.scale;
+        }
+      }
+    }
+#pragma unroll
+    for (int v = 0; v < 4; ++v) split(x[v][0], x[v][1], high[v], low[v]);
+  }
+};
 
 // Both sides' gradients of unit rows, in parts: products of the same scores.
 template <class T>
 __global__ void __launch_bounds__(T::threads, T::blocks)
-    split_gradient_kernel(SplitProduct of_users, SplitProduct of_items, unsigned user_blocks) {
+    split_gradient_kernel(SplitProduct of_users, SplitProduct of_items, GradientOptions options, unsigned user_blocks) {
   FGR_SHARED(SplitBuffers<T>, slices);
+  SplitSums<T> sum = {};
   if (blockIdx.x < user_blocks) {
-    split_product_tile<true, false, T>(of_users, blockIdx.x, slices);
+    const SplitPlace<T> at(of_users, blockIdx.x);
+    split_product_tile<true, false, GradientRows>(of_users, at, options, slices, sum);
+    store_sums<T>(of_users, at, sum);
   } else {
-    split_product_tile<false, false, T>(of_items, blockIdx.x - user_blocks, slices);
+    const SplitPlace<T> at(of_items, blockIdx.x - user_blocks);
+    split_product_tile<false, false, GradientRows>(of_items, at, options, slices, sum);
+    store_sums<T>(of_items, at, sum);
   }
 }
 
 template <class T>
-void launch_gradient(const char* op, const SplitProduct& of_users, const SplitProduct& of_items, void* stream) {
+void launch_scores(const char* op, const SplitProduct& p, const float* bias, float times, const SplitSpace& s,
+                   void* stream) {
+  launch(op, split_scores_kernel<T>, blocks_of<T>(p), T::threads, 0, stream, p, bias, times, s.parts, s.parts_pitch);
+}
+template <class T>
+void launch_gradient(const char* op, const SplitProduct& of_users, const SplitProduct& of_items,
+                     const GradientOptions& options, void* stream) {
   const int64_t user_blocks = blocks_of<T>(of_users);
   launch(op, split_gradient_kernel<T>, user_blocks + blocks_of<T>(of_items), T::threads, 0, stream, of_users, of_items,
-         static_cast<unsigned>(user_blocks));
+         options, static_cast<unsigned>(user_blocks));
 }
 
-// Goes the way of softmax_simt.
+// As softmax_simt, but that the gradient of a score is made where it is multiplied, and never written.
 template <class T>
 void softmax_split(const T* user_emb, int64_t n_users, const T* item_emb, int64_t n_items, int64_t dim,
                    const int64_t* users, const int64_t* pos, int64_t batch, const SoftmaxOptions<float>& options,
                    float* loss, float* user_rows, float* item_rows, void* workspace, void* stream) {
+#if defined(FGR_EMULATE)
+  constexpr int64_t enough = 3;  // so that the tests' small products are of both kinds of tiles
+#else
+  constexpr int64_t enough = 132;
+#endif
+  using Narrow = SplitTile<64>;
+  using Wide = SplitTile<128>;
   constexpr int per_block = softmax_block / warp;
   const char* op = "softmax_loss";
   const SplitSpace s(workspace, batch, dim);
-  const float times = static_cast<float>(1 / options.temperature) / (unit_scale * unit_scale);
-  // A power of two, so that the gradients of cosines times temperature and batch lie between -2^15 and 2^15.
+  const auto times = static_cast<float>(1 / options.temperature) * log2_e / (unit_scale * unit_scale);
+  // A power of two, so that w softmax - 1[j = b], the gradient of a score times the batch, lies between -2^15 and 2^15.
   const int above = options.negative_weight > 1 ? std::ilogb(options.negative_weight) + 1 : 0;
   const double scale = std::ldexp(1.0, 15 - above);
   const auto undone = static_cast<float>(
@@ -185,21 +302,21 @@ void softmax_split(const T* user_emb, int64_t n_users, const T* item_emb, int64_
     const Halves* unit = s.users.unit + first * s.pitch / Halves::size;
     const SplitProduct of_scores{unit,  s.pitch, s.items.unit, s.pitch,        rows,
                                  batch, dim,     s.scores,     s.scores_pitch, std::max<int64_t>(dim, 1)};
-    launch_product<true, true>(op, of_scores, stream);
-    const bool long_rows = batch > long_row;
-    launch(op, long_rows ? split_softmax_kernel<long_row_threads> : split_softmax_kernel<row_threads>, rows,
-           long_rows ? long_row_threads : row_threads, 0, stream, s.scores, s.scores_pitch, first, batch, options,
-           times, static_cast<float>(scale), s.row_loss);
-    const auto* gradient = reinterpret_cast<const Halves*>(s.scores);
-    SplitProduct of_users{gradient, s.scores_pitch, s.items.unit, s.pitch, rows,
-                          dim,      batch,          s.users.sums, s.pitch, s.users.part};
+    blocks_of<Wide>(of_scores) >= enough ? launch_scores<Wide>(op, of_scores, options.bias, times, s, stream)
+                                         : launch_scores<Narrow>(op, of_scores, options.bias, times, s, stream);
+    launch(op, rows_of_scores_kernel, blocks_for(rows, per_block), softmax_block, 0, stream,
+           static_cast<const float*>(s.scores), s.scores_pitch, static_cast<const RowOfScores*>(s.parts), s.parts_pitch,
+           first, rows, options.negative_weight, scale, s.row_of, s.row_loss);
+    const auto* scores = reinterpret_cast<const Halves*>(s.scores);
+    SplitProduct of_users{scores, s.scores_pitch, s.items.unit, s.pitch, rows,
+                          dim,    batch,          s.users.sums, s.pitch, s.users.part};
     of_users.c_part = rows * s.pitch;
-    SplitProduct of_items{gradient, s.scores_pitch, unit,         s.pitch, batch,
-                          dim,      rows,           s.items.sums, s.pitch, s.items.part};
+    SplitProduct of_items{scores, s.scores_pitch, unit, s.pitch, batch, dim, rows, s.items.sums, s.pitch, s.items.part};
     of_items.c_part = batch * s.pitch;
     of_items.s = first > 0 ? s.items.sums : nullptr;
-    dim <= SplitTile<64>::n ? launch_gradient<SplitTile<64>>(op, of_users, of_items, stream)
-                            : launch_gradient<SplitTile<128>>(op, of_users, of_items, stream);
+    const GradientOptions gradient{s.row_of, rows, first, static_cast<float>(scale)};
+    dim <= Narrow::n ? launch_gradient<Narrow>(op, of_users, of_items, gradient, stream)
+                     : launch_gradient<Wide>(op, of_users, of_items, gradient, stream);
     const bool last = first + rows == batch;
     launch_fold(op, s.users, of_users.c_part, stream);
     if (last) launch_fold(op, s.items, of_items.c_part, stream);

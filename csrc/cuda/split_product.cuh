@@ -12,23 +12,16 @@
 
 namespace fgr::cuda {
 
-// Eight neighbours of a row, in the place of eight floats: so rows of floats can become split ones where they lie.
+// Eight neighbours of a row, in the place of eight floats.
 struct Halves {
   static constexpr int size = 8;
   uint4 high, low;
 };
 
-__device__ __forceinline__ Halves split(const float (&x)[Halves::size]) {
-  uint32_t high[Halves::size / 2], low[Halves::size / 2];
-#pragma unroll
-  for (int e = 0; e < Halves::size / 2; ++e) {
-    high[e] = to_halves(x[2 * e], x[2 * e + 1]);
-    low[e] = to_halves(x[2 * e] - low_half(high[e]), x[2 * e + 1] - high_half(high[e]));
-  }
-  Halves to;
-  memcpy(&to.high, high, sizeof high);
-  memcpy(&to.low, low, sizeof low);
-  return to;
+// Two neighbours, split.
+__device__ __forceinline__ void split(float x, float y, uint32_t& high, uint32_t& low) {
+  high = to_halves(x, y);
+  low = to_halves(x - low_half(high), y - high_half(high));
 }
 // Number `at` of a row, or of rows whose pitch is a multiple of these eight; the sum is exact.
 __device__ __forceinline__ float joined(const Halves* rows, int64_t at) {
@@ -89,7 +82,7 @@ struct SplitSlices {
   static_assert(step * in_row == threads && packs * threads == across * split_depth * 2 / Halves::size);
 
   static __device__ __forceinline__ int place(int row, int pack) {
-    return row * in_row + (along ? pack ^ (row >> 1 & 3) : pack ^ (row & 7));
+    return row * in_row + (along ? pack ^ (row & 2) ^ (row >> 2 & 1) : pack ^ (row & 7));
   }
   // From there on, the place of a pack that is `of_16` times 16 rows or columns of the matrix further, and of its low
   // halves: where the first is one of high halves, and of a column that is a multiple of 32, or 8 more.
@@ -131,13 +124,23 @@ struct SplitSlices {
   }
 };
 
-// Where a lane's first pack of high halves lies in a slice: what it names to ldmatrix for the warp's rows of X from i0
-// on, or its columns of Y from j0 on.
-template <class X, bool along>
-__device__ __forceinline__ int lane_of_rows(int i0) {
-  const int l = lane();
-  return along ? X::place(i0 + l % 16, l / 16 * 2) : X::place(l % 8 + l / 16 * 8, i0 / 4 + l / 8 % 2 * 2);
-}
+// What a warp reads of X's slices, 16 rows from i0 + 16 i on, where these are split in memory.
+struct NoOptions {};
+template <class T, class X, bool along>
+struct SplitRows {
+  int first_place;  // of this lane's pack of high halves in a slice, which it names to ldmatrix
+  __device__ __forceinline__ SplitRows(const NoOptions&, int64_t, int i0, int64_t) {
+    const int l = lane();
+    first_place = along ? X::place(i0 + l % 16, l / 16 * 2) : X::place(l % 8 + l / 16 * 8, i0 / 4 + l / 8 % 2 * 2);
+    keep(first_place);
+  }
+  __device__ __forceinline__ void begin(int64_t) {}  // a slice
+  __device__ __forceinline__ void load(const uint4* slice, int i, uint32_t (&high)[4], uint32_t (&low)[4]) const {
+    load_matrices<!along>(slice + X::from_place(first_place, i, 0), high);
+    load_matrices<!along>(slice + X::from_place(first_place, i, 1), low);
+  }
+};
+// Likewise of Y's, 64 columns from j0 on.
 template <class Y, bool along>
 __device__ __forceinline__ int lane_of_columns(int j0) {
   const int l = lane();
@@ -145,15 +148,12 @@ __device__ __forceinline__ int lane_of_columns(int j0) {
 }
 
 // The warp's results of one slice: 16 * height rows of X, 64 columns of Y.
-template <class X, class Y, bool x_along, bool y_along, int height>
-__device__ __forceinline__ void multiply_slice(const uint4* x, int x_lane, const uint4* y, int y_lane,
+template <class Y, bool y_along, class Rows, int height>
+__device__ __forceinline__ void multiply_slice(const Rows& rows, const uint4* x, const uint4* y, int y_lane,
                                                float (&sum)[height][8][4]) {
   uint32_t a_high[height][4], a_low[height][4];
 #pragma unroll
-  for (int i = 0; i < height; ++i) {
-    load_matrices<!x_along>(x + X::from_place(x_lane, i, 0), a_high[i]);
-    load_matrices<!x_along>(x + X::from_place(x_lane, i, 1), a_low[i]);
-  }
+  for (int i = 0; i < height; ++i) rows.load(x, i, a_high[i], a_low[i]);
 #pragma unroll
   for (int j = 0; j < 4; ++j) {
     uint32_t b_high[4], b_low[4];
@@ -174,19 +174,69 @@ __device__ __forceinline__ void multiply_slice(const uint4* x, int x_lane, const
   }
 }
 
-// One block's tile T of a product: of part block / tiles.
-template <bool x_along, bool y_along, class T>
-__device__ __forceinline__ void split_product_tile(const SplitProduct& p, unsigned block, SplitBuffers<T>& slices) {
+// What a block makes.
+template <class T>
+struct SplitPlace {
+  int64_t m0, n0;       // where its tile begins in the matrix
+  int64_t first, last;  // of k, and the part's number
+  unsigned q;
+
+  __device__ __forceinline__ SplitPlace(const SplitProduct& p, unsigned block) {
+    const unsigned tiles_n = static_cast<unsigned>((p.n + T::n - 1) / T::n);  // a grid has less than 2^31 blocks
+    const unsigned tiles = static_cast<unsigned>((p.m + T::m - 1) / T::m) * tiles_n;
+    const unsigned at = block % tiles;
+    q = block / tiles;
+    m0 = static_cast<int64_t>(at / tiles_n) * T::m;
+    n0 = static_cast<int64_t>(at % tiles_n) * T::n;
+    first = q * p.part;
+    last = first + p.part < p.k ? first + p.part : p.k;
+  }
+  // Where a warp's results begin in the tile.
+  static __device__ __forceinline__ int row_of_warp() {
+    return static_cast<int>(threadIdx.x) / warp % (T::m / T::warp_m) * T::warp_m;
+  }
+  static __device__ __forceinline__ int column_of_warp() {
+    return static_cast<int>(threadIdx.x) / warp / (T::m / T::warp_m) * 64;
+  }
+};
+template <class T>
+using SplitSums = float[T::warp_m / 16][8][4];  // of a lane, as multiply_add has them
+
+// fn(two neighbours of a lane's sums, their place in a matrix of C's shape), of those that lie in C.
+template <class T, class M, class Fn>
+__device__ __forceinline__ void each_pair(const SplitProduct& p, const SplitPlace<T>& at, SplitSums<T>& sum, M* matrix,
+                                          const Fn& fn) {
+  const int64_t row = at.m0 + at.row_of_warp() + lane() / 4, column = at.n0 + at.column_of_warp() + lane() % 4 * 2;
+  const int64_t columns = whole_slices(p.n);
+  M* corner = matrix + at.q * p.c_part + row * p.c_pitch + column;
+  const int rows_left = static_cast<int>(p.m - row < T::m ? p.m - row : T::m);
+  const int columns_left = static_cast<int>(columns - column < T::n ? columns - column : T::n);
+#pragma unroll
+  for (int r = 0; r < T::warp_m / 8; ++r) {
+#pragma unroll
+    for (int j = 0; j < 8; ++j) {
+      if (8 * r < rows_left && 8 * j < columns_left) fn(sum[r / 2][j] + r % 2 * 2, corner + 8 * r * p.c_pitch + 8 * j);
+    }
+  }
+}
+template <class T>
+__device__ __forceinline__ void store_sums(const SplitProduct& p, const SplitPlace<T>& at, SplitSums<T>& sum) {
+  each_pair<T>(p, at, sum, p.c, [](const float* from, float* to) {
+    uint2 word;
+    memcpy(&word, from, sizeof word);
+    __stcg(reinterpret_cast<uint2*>(to), word);
+  });
+}
+
+// One block's tile T of a product: of part block / tiles. Rows: how X is read, SplitRows or the like.
+template <bool x_along, bool y_along, template <class, class, bool> class Rows, class T, class Options>
+__device__ __forceinline__ void split_product_tile(const SplitProduct& p, const SplitPlace<T>& at,
+                                                   const Options& options, SplitBuffers<T>& slices, SplitSums<T>& sum) {
   using X = SplitSlices<T::m, x_along, T::threads>;
   using Y = SplitSlices<T::n, y_along, T::threads>;
-  const unsigned tiles_n = static_cast<unsigned>((p.n + T::n - 1) / T::n);  // a grid has less than 2^31 blocks
-  const unsigned tiles = static_cast<unsigned>((p.m + T::m - 1) / T::m) * tiles_n;
-  const unsigned q = block / tiles, at = block % tiles;
-  const int64_t m0 = static_cast<int64_t>(at / tiles_n) * T::m, n0 = static_cast<int64_t>(at % tiles_n) * T::n;
-  const int64_t first = q * p.part, last = first + p.part < p.k ? first + p.part : p.k;
-  const int n_slices = static_cast<int>((last - first + split_depth - 1) / split_depth);
-  X x(p.x, p.x_pitch, m0, p.m, first, last);
-  Y y(p.y, p.y_pitch, n0, p.n, first, last);
+  const int n_slices = static_cast<int>((at.last - at.first + split_depth - 1) / split_depth);
+  X x(p.x, p.x_pitch, at.m0, p.m, at.first, at.last);
+  Y y(p.y, p.y_pitch, at.n0, p.n, at.first, at.last);
   const auto copy = [&](int slice, int to) {
     if (slice < n_slices) {
       x.copy(slices.x[to]);
@@ -197,55 +247,28 @@ __device__ __forceinline__ void split_product_tile(const SplitProduct& p, unsign
 #pragma unroll
   for (int slice = 0; slice < T::stages - 1; ++slice) copy(slice, slice);
 
-  const int w = static_cast<int>(threadIdx.x) / warp, i0 = w % (T::m / T::warp_m) * T::warp_m;
-  const int j0 = w / (T::m / T::warp_m) * 64;
-  float sum[T::warp_m / 16][8][4] = {};
-  const int64_t columns = whole_slices(p.n);
-  // fn(two sums, their place in a matrix of C's shape), of those that lie in C
-  const auto each_pair = [&](auto* matrix, const auto& fn) {
-    const int64_t row = m0 + i0 + lane() / 4, column = n0 + j0 + lane() % 4 * 2;
-    auto* corner = matrix + q * p.c_part + row * p.c_pitch + column;
-    const int rows_left = static_cast<int>(p.m - row < T::m ? p.m - row : T::m);
-    const int columns_left = static_cast<int>(columns - column < T::n ? columns - column : T::n);
-#pragma unroll
-    for (int r = 0; r < T::warp_m / 8; ++r) {
-#pragma unroll
-      for (int j = 0; j < 8; ++j) {
-        if (8 * r < rows_left && 8 * j < columns_left) {
-          fn(sum[r / 2][j] + r % 2 * 2, corner + 8 * r * p.c_pitch + 8 * j);
-        }
-      }
-    }
-  };
   if (p.s != nullptr) {
-    each_pair(p.s, [](float* to, const float* from) {
+    each_pair<T>(p, at, sum, p.s, [](float* to, const float* from) {
       const uint2 word = *reinterpret_cast<const uint2*>(from);
       memcpy(to, &word, sizeof word);
     });
   }
-  int x_lane = lane_of_rows<X, x_along>(i0), y_lane = lane_of_columns<Y, y_along>(j0);
-  keep(x_lane);
+  const int i0 = at.row_of_warp(), j0 = at.column_of_warp();
+  Rows<T, X, x_along> rows(options, at.m0 + i0, i0, at.first);
+  int y_lane = lane_of_columns<Y, y_along>(j0);
   keep(y_lane);
-  const bool wanted = m0 + i0 < p.m && n0 + j0 < p.n;
+  const bool wanted = at.m0 + i0 < p.m && at.n0 + j0 < p.n;
   int now = 0;
   for (int slice = 0; slice < n_slices; ++slice) {
     wait_for_copies<T::stages - 2>();
     __syncthreads();  // the slice is there for all, and nobody reads the one before, whose place is taken
     copy(slice + T::stages - 1, now > 0 ? now - 1 : T::stages - 1);
-    if (wanted) multiply_slice<X, Y, x_along, y_along>(slices.x[now], x_lane, slices.y[now], y_lane, sum);
+    if (wanted) {
+      rows.begin(at.first + static_cast<int64_t>(slice) * split_depth);
+      multiply_slice<Y, y_along>(rows, slices.x[now], slices.y[now], y_lane, sum);
+    }
     now = now + 1 < T::stages ? now + 1 : 0;
   }
-  each_pair(p.c, [](const float* from, float* to) {
-    uint2 word;
-    memcpy(&word, from, sizeof word);
-    __stcg(reinterpret_cast<uint2*>(to), word);
-  });
-}
-
-template <bool x_along, bool y_along, class T>
-__global__ void __launch_bounds__(T::threads, T::blocks) split_product_kernel(SplitProduct p) {
-  FGR_SHARED(SplitBuffers<T>, slices);
-  split_product_tile<x_along, y_along, T>(p, blockIdx.x, slices);
 }
 
 template <class T>
@@ -255,20 +278,6 @@ int64_t split_tiles(int64_t m, int64_t n) {
 template <class T>
 int64_t blocks_of(const SplitProduct& p) {
   return (p.k > p.part ? blocks_for(p.k, p.part) : 1) * split_tiles<T>(p.m, p.n);
-}
-
-template <bool x_along, bool y_along>
-void launch_product(const char* op, const SplitProduct& p, void* stream) {
-#if defined(FGR_EMULATE)
-  constexpr int64_t enough = 3;  // so that the tests' small products are of both kinds of tiles
-#else
-  constexpr int64_t enough = 132;
-#endif
-  const auto in_tiles = [&](auto tile) {
-    using T = decltype(tile);
-    launch(op, split_product_kernel<x_along, y_along, T>, blocks_of<T>(p), T::threads, 0, stream, p);
-  };
-  blocks_of<SplitTile<128>>(p) >= enough ? in_tiles(SplitTile<128>{}) : in_tiles(SplitTile<64>{});
 }
 
 }  // namespace fgr::cuda
