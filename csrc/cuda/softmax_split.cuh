@@ -23,6 +23,13 @@ struct alignas(8) RowOfScores {
   float highest, factor;
 };
 
+// Beyond the last row there are some that make nothing of their scores: as far as tiles reach, and what is loaded a
+// slice early.
+__host__ __device__ constexpr int64_t rows_and_more(int64_t rows) {
+  constexpr int64_t tile = SplitTile<64>::m;
+  return (rows + split_depth + tile - 1) / tile * tile;
+}
+
 // The workspace.
 struct SplitSpace {
   using Side = SoftmaxSide<float, Halves>;
@@ -43,7 +50,7 @@ struct SplitSpace {
         items(side(batch, dim, batch, rows_at_once(batch))),
         scores(arena.take<float>(rows_at_once(batch) * scores_pitch)),
         parts(arena.take<RowOfScores>(rows_at_once(batch) * parts_pitch)),
-        row_of(arena.take<RowOfScores>(rows_at_once(batch))) {}
+        row_of(arena.take<RowOfScores>(rows_and_more(rows_at_once(batch)))) {}
 
  private:
   Side side(int64_t batch, int64_t dim, int64_t rows, int64_t terms) {
@@ -143,7 +150,10 @@ static __global__ void rows_of_scores_kernel(const float* scores, int64_t pitch,
                                              int64_t n_parts, int64_t first, int64_t rows, double weight, double scale,
                                              RowOfScores* to, double* row_loss) {
   const int64_t r = global_warp();
-  if (r >= rows) return;
+  if (r >= rows) {
+    if (r < rows_and_more(rows) && lane() == 0) store_row(to + r, {0, 0});
+    return;
+  }
   float top = -FLT_MAX, sum = 0;
   for (int64_t q = lane(); q < n_parts; q += warp) {
     const RowOfScores part = parts[r * n_parts + q];
@@ -163,44 +173,47 @@ static __global__ void rows_of_scores_kernel(const float* scores, int64_t pitch,
 // them, and splits that. Rows of scores are those of X (along) or its columns, and their own column is `first` more.
 struct GradientOptions {
   const RowOfScores* rows;
-  int64_t n_rows, first;
+  int64_t first;
   float scale;
 };
 template <class T, class X, bool along>
 struct GradientRows {
   static constexpr int height = T::warp_m / 16;
-  const GradientOptions& o;
-  int first_place;  // of this lane's first score in a slice, and which it is in its pack
-  int in_pack;
-  int64_t to_own;  // from the first score of the slice and i = 0 to its row's own
-  int64_t slice_k;
-  RowOfScores row[along ? 2 * height : 4], next[along ? 1 : 4];
+  float scale;
+  int first_place, in_pack;  // of this lane's first score in a slice
+  int apart;  // from the slice's first column, or row, to what belongs to the warp's first row, or column
+  RowOfScores row[along ? 2 * height : 4], next[4];
+  const RowOfScores* from;
 
-  __device__ __forceinline__ GradientRows(const GradientOptions& options, int64_t m0, int i0, int64_t first)
-      : o(options) {
+  __device__ __forceinline__ GradientRows(const GradientOptions& o, int64_t m0, int i0, int64_t first) {
     const int g = lane() / 4, t = lane() % 4;
+    scale = o.scale;
     first_place = along ? X::place(i0 + g, t / 2) : X::place(2 * t, i0 / 4 + g / 4);
     in_pack = along ? t % 2 * 2 : g % 4;
     keep(first_place);
-    to_own = along ? m0 + o.first : m0 - o.first;
+    apart = static_cast<int>((along ? m0 + o.first : m0 - o.first) - first) + split_depth;
+    from = o.rows + (along ? m0 + g : first + 2 * t);
     if constexpr (along) {
 #pragma unroll
-      for (int r = 0; r < 2 * height; ++r) row[r] = row_at(m0 + g + 8 * r);
+      for (int r = 0; r < 2 * height; ++r) row[r] = from[8 * r];
     } else {
-      load_next(first);
+      load_next();
     }
   }
-  __device__ __forceinline__ RowOfScores row_at(int64_t r) const { return r < o.n_rows ? o.rows[r] : RowOfScores{}; }
-  __device__ __forceinline__ void load_next(int64_t k) {
+  __device__ __forceinline__ void load_next() {
 #pragma unroll
-    for (int e = 0; e < (along ? 1 : 4); ++e) next[e] = row_at(k + lane() % 4 * 2 + e / 2 * 8 + e % 2);
+    for (int e = 0; e < 2; ++e) {
+      const uint4 two = *reinterpret_cast<const uint4*>(from + 8 * e);
+      memcpy(next + 2 * e, &two, sizeof two);
+    }
+    from += split_depth;
   }
-  __device__ __forceinline__ void begin(int64_t k) {
-    slice_k = k;
+  __device__ __forceinline__ void begin() {
+    apart -= split_depth;
     if constexpr (!along) {
 #pragma unroll
       for (int e = 0; e < 4; ++e) row[e] = next[e];
-      load_next(k + split_depth);
+      load_next();
     }
   }
 
@@ -226,14 +239,13 @@ struct GradientRows {
       }
     }
     // Where the slice has scores of rows' own.
-    const int64_t apart = to_own - slice_k;
     if (apart > -16 * height && apart < 16) {
-      const int own = static_cast<int>(apart) + lane() / 4 - lane() % 4 * 2 + 16 * i;
+      const int own = apart + lane() / 4 - lane() % 4 * 2 + 16 * i;
 #pragma unroll
       for (int v = 0; v < 4; ++v) {
 #pragma unroll
         for (int e = 0; e < 2; ++e) {
-          if (own + v % 2 * 8 == v / 2 * 8 + e) x[v][e] -= o.scale;
+          if (own + v % 2 * 8 == v / 2 * 8 + e) x[v][e] -= scale;
         }
       }
     }
@@ -304,7 +316,7 @@ void softmax_split(const T* user_emb, int64_t n_users, const T* item_emb, int64_
                                  batch, dim,     s.scores,     s.scores_pitch, std::max<int64_t>(dim, 1)};
     blocks_of<Wide>(of_scores) >= enough ? launch_scores<Wide>(op, of_scores, options.bias, times, s, stream)
                                          : launch_scores<Narrow>(op, of_scores, options.bias, times, s, stream);
-    launch(op, rows_of_scores_kernel, blocks_for(rows, per_block), softmax_block, 0, stream,
+    launch(op, rows_of_scores_kernel, blocks_for(rows_and_more(rows), per_block), softmax_block, 0, stream,
            static_cast<const float*>(s.scores), s.scores_pitch, static_cast<const RowOfScores*>(s.parts), s.parts_pitch,
            first, rows, options.negative_weight, scale, s.row_of, s.row_loss);
     const auto* scores = reinterpret_cast<const Halves*>(s.scores);
@@ -314,7 +326,7 @@ void softmax_split(const T* user_emb, int64_t n_users, const T* item_emb, int64_
     SplitProduct of_items{scores, s.scores_pitch, unit, s.pitch, batch, dim, rows, s.items.sums, s.pitch, s.items.part};
     of_items.c_part = batch * s.pitch;
     of_items.s = first > 0 ? s.items.sums : nullptr;
-    const GradientOptions gradient{s.row_of, rows, first, static_cast<float>(scale)};
+    const GradientOptions gradient{s.row_of, first, static_cast<float>(scale)};
     dim <= Narrow::n ? launch_gradient<Narrow>(op, of_users, of_items, gradient, stream)
                      : launch_gradient<Wide>(op, of_users, of_items, gradient, stream);
     const bool last = first + rows == batch;

@@ -134,7 +134,7 @@ struct SplitRows {
     first_place = along ? X::place(i0 + l % 16, l / 16 * 2) : X::place(l % 8 + l / 16 * 8, i0 / 4 + l / 8 % 2 * 2);
     keep(first_place);
   }
-  __device__ __forceinline__ void begin(int64_t) {}  // a slice
+  __device__ __forceinline__ void begin() {}  // the next slice
   __device__ __forceinline__ void load(const uint4* slice, int i, uint32_t (&high)[4], uint32_t (&low)[4]) const {
     load_matrices<!along>(slice + X::from_place(first_place, i, 0), high);
     load_matrices<!along>(slice + X::from_place(first_place, i, 1), low);
@@ -264,7 +264,7 @@ __device__ __forceinline__ void split_product_tile(const SplitProduct& p, const 
     __syncthreads();  // the slice is there for all, and nobody reads the one before, whose place is taken
     copy(slice + T::stages - 1, now > 0 ? now - 1 : T::stages - 1);
     if (wanted) {
-      rows.begin(at.first + static_cast<int64_t>(slice) * split_depth);
+      rows.begin();
       multiply_slice<Y, y_along>(rows, slices.x[now], slices.y[now], y_lane, sum);
     }
     now = now + 1 < T::stages ? now + 1 : 0;
