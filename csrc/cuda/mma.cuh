@@ -89,6 +89,22 @@ __device__ __forceinline__ void copy_later(void* shared, const void* global) {
   *static_cast<uint4*>(shared) = *static_cast<const uint4*>(global);
 #endif
 }
+// The same where it is wanted, else zeros, and nothing is read.
+__device__ __forceinline__ void copy_later(void* shared, const void* global, bool wanted) {
+#if defined(FGR_EMULATE)
+  static const uint4 zeros{};
+  emu::copy_later(shared, wanted ? global : &zeros, 16);
+#elif __CUDA_ARCH__ >= 800
+  asm volatile(
+      "cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(static_cast<unsigned>(__cvta_generic_to_shared(shared))),
+      "l"(global), "r"(wanted ? 16 : 0)
+      : "memory");
+#else
+  uint4 pack{};
+  if (wanted) pack = *static_cast<const uint4*>(global);
+  *static_cast<uint4*>(shared) = pack;
+#endif
+}
 __device__ __forceinline__ void end_copies() {
 #if defined(FGR_EMULATE)
   emu::end_copies();

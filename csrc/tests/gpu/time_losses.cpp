@@ -79,6 +79,7 @@ const Registered softmax(20, "softmax_loss", [](Cases& cases) {
   add_softmax<bf16>(cases, sized(2048, 16), 64, 71);
 });
 const Registered large_softmax(70, "softmax_loss of large batches", [](Cases& cases) {
+  add_softmax<float>(cases, sized(4096, 32), 512, 0);
   add_softmax<float>(cases, sized(8192, 40), 64, 850);
   add_softmax<float>(cases, sized(8192, 40), 256, 2800);
   add_softmax<float>(cases, sized(65536, 72), 64, 67000);
