@@ -1,6 +1,6 @@
 """``python -m benchmarks CASE ...``: times the cases, prints tables, writes JSON.
 
-``report`` draws the pictures and writes the documents' figures, ``results`` measures the field.
+``report`` draws the pictures and writes the documents' figures, ``results`` measures the field, ``sass`` reads the machine code of CUDA kernels.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _report(argv[1:])
     if argv[:1] == ["results"]:
         return importlib.import_module(".field", __package__).main(argv[1:])
+    if argv[:1] == ["sass"]:
+        return int(importlib.import_module(".sass", __package__).main(argv[1:]))
     args = _parser().parse_args(argv)
     settings = Settings(args.data, torch.device(args.device), args.dim, args.quick, rows=int(args.rows))
     context = run_context(argv, settings)

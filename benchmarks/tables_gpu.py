@@ -211,6 +211,41 @@ VARIANTS = Table(
     one_machine=True,
 )
 
+
+def _each(*names: str) -> Callable[[Row], str]:
+    """By architecture; once, where all have the same."""
+
+    def of(row: Row) -> str:
+        texts = [", ".join(f"{r[name]:,}" for name in names) for r in row]
+        return texts[0] if len(set(texts)) == 1 else " / ".join(texts)
+
+    return of
+
+
+def _per_unit(row: Row) -> str:
+    known = [r for r in row if "loop_per_unit" in r]
+    return f"{_each('loop_per_unit')(known)} a {known[0]['unit']}" if known else ""
+
+
+CODE = Table(
+    where=lambda r: r["case"] == "sass",
+    same=lambda r: (r["kernel"], r["arch"]),
+    row=lambda r: r["kernel"],
+    columns={
+        "kernel": lambda row: row[0]["kernel"],
+        "for": lambda row: " / ".join(r["arch"] for r in row),
+        "threads a block": _each("threads"),
+        "registers": _each("registers"),
+        "local memory, instructions": _each("local"),
+        "shared memory, bytes": _each("shared"),
+        "blocks a multiprocessor": _each("blocks"),
+        "instructions of the loop": _each("loop"),
+        "FFMA, HMMA, LDG, LDS of them": _each("ffma", "hmma", "ldg", "lds"),
+        "instructions": _per_unit,
+    },
+    one_machine=True,
+)
+
 TABLES: Mapping[str, Table] = {
     "gpu hops and steps": races("propagate", "step", "loss", "adam"),
     "gpu ranking": races("topk"),
@@ -220,4 +255,5 @@ TABLES: Mapping[str, Table] = {
     "gpu ceilings": CARD,
     "gpu steps": STEPS,
     "gpu variants": VARIANTS,
+    "gpu code": CODE,
 }

@@ -27,6 +27,7 @@
 #include "fgr/l2_loss.h"
 #include "fgr/nearest_rows.h"
 #include "fgr/pair_loss.h"
+#include "fgr/neighbor_pool.h"
 #include "fgr/ppr.h"
 #include "fgr/ppr_push.h"
 #include "fgr/propagate.h"

@@ -12,6 +12,7 @@
 #include "fgr/dense.h"
 #include "fgr/half_hop.h"
 #include "fgr/l2_loss.h"
+#include "fgr/neighbor_pool.h"
 #include "fgr/pair_loss.h"
 #include "fgr/propagate.h"
 #include "fgr/scatter_rows.h"
@@ -155,6 +156,15 @@ void add_losses(Inputs& in, Kernels& kernels) {
     Buffer<char> space(cpu::scatter_rows_workspace_bytes(batch, n_items));
     cpu::scatter_rows<float, float>(in.items, nullptr, in.table, in.users, batch, n_users, dim, nullptr, out, n_items,
                                     space.data, threads);
+    Result result;
+    result.add(out);
+    return result;
+  };
+  kernels["neighbor_pool"] = [&in](int threads) {
+    constexpr int64_t width = 4;
+    Buffer<float> out(batch / width * dim), weights(batch);
+    fill(weights, 9);
+    cpu::neighbor_pool<float>(in.table, n_nodes, dim, in.items, weights, batch / width, width, out, threads);
     Result result;
     result.add(out);
     return result;

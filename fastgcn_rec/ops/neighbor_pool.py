@@ -9,17 +9,17 @@ import torch
 from ..core import native
 from ..core.tensors import check_ids, check_range
 from .registration import accepts_arrays, check_float, check_matrix, register
-from .scatter_rows import scatter_rows, scatter_rows_op
+from .scatter_rows import scatter_rows_op
 
 Tensor = torch.Tensor
 
 
 def _neighbor_pool(x: Tensor, ids: Tensor, weights: Tensor) -> Tensor:
-    if x.shape[0] == 0:  # all ids are -1, and none stands for a row to point to
-        return x.new_zeros(ids.shape[0], x.shape[1])
-    flat = ids.reshape(-1)
-    rows = torch.where(flat >= 0, _rows(ids), flat)
-    return scatter_rows(rows, weights.reshape(-1), x, flat.clamp(min=0), None, ids.shape[0], x.dtype)
+    x, ids, weights = x.contiguous(), ids.contiguous(), weights.contiguous()
+    code = native.DTYPE_CODE[x.dtype]
+    out = x.new_empty(ids.shape[0], x.shape[1])
+    native.call("neighbor_pool", x.device, code, x, *x.shape, ids, weights, *ids.shape, out)
+    return out
 
 
 def _rows(ids: Tensor) -> Tensor:

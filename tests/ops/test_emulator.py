@@ -33,6 +33,10 @@ MUTANTS = {
         "topk.cu", "T first_bound(", "__syncthreads();", "",
         "test_topk.py::test_topk_is_a_full_sort_for_any_k",
     ),
+    "a barrier is missing between the stretches of a long row and their sum": (
+        "scatter_rows.cu", "part[own][lane() * V + v] = sum[v];", "__syncthreads();", "",
+        "test_neighbor_pool.py::test_one_row_that_everybody_points_to",
+    ),
     "a barrier is missing in a transposition": (
         "ppr.cu", "cell[slow][fast] = ", "__syncthreads();", "",
         "test_ppr.py::test_the_same_bits_in_any_order",

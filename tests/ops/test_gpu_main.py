@@ -26,8 +26,24 @@ FAULTS = {
         "sample_batch",
     ),
     "the last entry of a row's is lost": (
-        Fault("scatter_rows.cu", "segments_kernel(", "i < n && key[i] == id", "i + 1 < n && key[i] == id"),
+        Fault("scatter_rows.cu", "void add_short(", "first, end, terms", "first, end - 1, terms"),
         "scatter_rows<float, float>",
+    ),
+    "a long row has a term too few": (
+        Fault("scatter_rows.cu", "void add_long(", "from + share : end", "from + share : end - 1"),
+        "scatter_rows<float, float>",
+    ),
+    "a row of a term more than a warp adds is nobody's": (
+        Fault("scatter_rows.cu", "void add_long(", "end - begin <= most_short", "end - begin <= most_short + 1"),
+        "scatter_rows<float, float>",
+    ),
+    "a long row between two others is not found": (
+        Fault("scatter_rows.cu", "void add_long(", "at - most_short / 2", "at - most_short"),
+        "scatter_rows<float, float>",
+    ),
+    "the weight of what is skipped counts": (
+        Fault("neighbor_pool.cu", "pool_kernel(", "if (term.row >= 0) term", "term"),
+        "neighbor_pool<float>",
     ),
     "a rate of Adam's is another's": (Fault("adam.cuh", "adam_rates(", "1 - o.beta2", "1 - o.beta1"), "adam_step"),
     "a value too far is written": (Fault("adam_step.cu", "adam_kernel(", "i < n", "i <= n"), "adam_step"),

@@ -18,9 +18,10 @@ inline void check_positions(int64_t n, int64_t n_out) {
 
 // ids [n], values in [0, n_out) or -1 (skipped); coef [n] or null (= 1); src_index [n] or null (= 0, 1, ...), values in
 // [0, n_src); src [n_src, dim]; scale [1] or null (= 1); out [n_out, dim], overwritten (rows without an id give zeros).
-// The terms of a row are added in the order of n, in the accumulator type of T: the same bits for any number of
-// threads. n < 2^31. The CPU throws std::out_of_range for an id out of range before anything is written; CUDA fails an
-// assertion. S is the storage type of src: T itself or acc_t<T>.
+// The terms of a row are added in the order of n, in the accumulator type of T (on a device, of more than 128 terms 16
+// stretches are, and then their sums in order): the same bits for any number of threads. n < 2^31. The CPU throws
+// std::out_of_range for an id out of range before anything is written; CUDA fails an assertion. S is the storage type
+// of src: T itself or acc_t<T>.
 namespace cpu {
 int64_t scatter_rows_workspace_bytes(int64_t n, int64_t n_out);
 template <class S, class T>

@@ -1,5 +1,6 @@
 // What is written back to a table: sums of rows, and Adam.
 #include "fgr/adam_step.h"
+#include "fgr/neighbor_pool.h"
 #include "fgr/scatter_rows.h"
 #include "tests/gpu/check.h"
 
@@ -45,6 +46,38 @@ void check_scatter_type(Checks& checks) {
     check_scatter_rows<S, T>(checks, {small ? 8 : 64, n, 20, n % 2 == 0});
   }
   check_scatter_rows<S, T>(checks, {small ? 8 : 64, small ? 300 : 5000, 7, true, true});
+  for (const int64_t n : {128, 129, 257}) check_scatter_rows<S, T>(checks, {small ? 8 : 300, n, 1, false, true});
+  // Rows of about 1,000 terms, and of so many that some have one more than a warp adds, and some one less.
+  check_scatter_rows<S, T>(checks, {small ? 33 : 260, small ? 1100 : 20000, small ? 1 : 19, true});
+  check_scatter_rows<S, T>(checks, {small ? 3 : 64, small ? 1280 : 128000, small ? 9 : 999, false});
+}
+
+template <class T>
+void check_neighbor_pool(Checks& checks, int64_t dim, int64_t n, int64_t width, int64_t n_rows) {
+  using A = acc_t<T>;
+  const std::string name = std::string("neighbor_pool<") + type_name<T>() + "> dim=" + std::to_string(dim) +
+                           " n=" + std::to_string(n) + " width=" + std::to_string(width) +
+                           " rows=" + std::to_string(n_rows);
+  Random random = checks.random(name);
+  const auto x = random.uniform<T>(n_rows * dim);
+  const auto ids = random.ids<int64_t>(n * width, -1, n_rows);
+  auto weights = random.uniform<A>(n * width);
+  for (size_t t = 0; t < ids.size(); ++t) {
+    if (ids[t] < 0) weights[t] = std::numeric_limits<A>::quiet_NaN();  // is not looked at
+  }
+  checks.run(name, [&](auto& on) {
+    T* out = on.template out<T>("out", n * dim, close<T>(1, 1));
+    FGR_RUN(on, neighbor_pool, on.in(x), n_rows, dim, on.in(ids), on.in(weights), n, width, out);
+  });
+}
+
+template <class T>
+void check_pool_type(Checks& checks) {
+  const bool small = checks.small();
+  for (const int64_t dim : checks.dims()) check_neighbor_pool<T>(checks, dim, small ? 11 : 700, 7, 40);
+  for (const int64_t width : {0, 1, 31, 32, 33, 100}) check_neighbor_pool<T>(checks, small ? 8 : 64, 9, width, 30);
+  check_neighbor_pool<T>(checks, 8, 0, 3, 5);
+  check_neighbor_pool<T>(checks, 8, 5, 3, 0);
 }
 
 template <class T>
@@ -83,6 +116,9 @@ void check_updates(Checks& checks) {
   check_scatter_type<double, double>(checks);
   check_scatter_type<bf16, bf16>(checks);
   check_scatter_type<float, bf16>(checks);
+  check_pool_type<float>(checks);
+  check_pool_type<double>(checks);
+  check_pool_type<bf16>(checks);
   check_adam_type<float>(checks);
   check_adam_type<double>(checks);
 }

@@ -4,6 +4,7 @@
 #include "fgr/adam_step.h"
 #include "fgr/dense.h"
 #include "fgr/l2_loss.h"
+#include "fgr/neighbor_pool.h"
 #include "fgr/pair_loss.h"
 #include "fgr/sample.h"
 #include "fgr/scatter_rows.h"
@@ -170,6 +171,30 @@ const Registered gradients(23, "scatter_rows, adam_step, l2_loss", [](Cases& cas
   c.run = [=](void* stream) {
     cuda::scatter_rows<float, float>(nodes->get(), nullptr, rows->get(), nullptr, count, count, dim, nullptr,
                                      out->get(), n_nodes, space->get(), stream);
+  };
+  cases.add(c);
+
+  auto few = holding(std::vector<int64_t>(static_cast<size_t>(count), 7));
+  c.name = "scatter_rows of one row";
+  c.sizes = std::to_string(count) + " rows into one, d=64";
+  c.predicted_us = 0;
+  c.run = [=](void* stream) {
+    cuda::scatter_rows<float, float>(few->get(), nullptr, rows->get(), nullptr, count, count, dim, nullptr, out->get(),
+                                     n_nodes, space->get(), stream);
+  };
+  cases.add(c);
+
+  const int64_t n_lists = w.n_items(), width = sized(50, 5);
+  std::vector<int64_t> listed(static_cast<size_t>(n_lists * width));
+  for (size_t t = 0; t < listed.size(); ++t) listed[t] = static_cast<int64_t>(t * 7919 % static_cast<size_t>(n_nodes));
+  auto ids = holding(listed);
+  auto weights = uniform<float>(n_lists * width, 18), pooled = empty<float>(n_lists * dim);
+  c.name = "neighbor_pool";
+  c.sizes = std::to_string(n_lists) + " x " + std::to_string(width) + " rows of " + std::to_string(n_nodes) + ", d=64";
+  c.bytes = static_cast<double>(n_lists * width) * (12 + 4 * dim) + static_cast<double>(n_lists * dim) * 4;
+  c.run = [=](void* stream) {
+    cuda::neighbor_pool<float>(emb->get(), n_nodes, dim, ids->get(), weights->get(), n_lists, width, pooled->get(),
+                               stream);
   };
   cases.add(c);
 
