@@ -163,6 +163,7 @@ int check_main(int argc, char** argv) {
   check_sampling(checks);
   check_walks(checks);
   check_ranking(checks);
+  check_number(checks);
   check_train_step(checks);
   check_row_step(checks);
   return checks.finish();
