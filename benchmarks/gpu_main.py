@@ -8,7 +8,7 @@ from typing import Any
 # By the kernels of a node, what it is for; the first that fits.
 PARTS = {
     "sampling": ("batch_kernel",),
-    "numbering": ("memset", "keys_kernel", "cub::", "heads_kernel", "number_kernel"),
+    "numbering": ("memset", "keys_kernel", "cub::", "heads_kernel", "number_"),
     "hops": ("hop_kernel", "combine"),
     "counters": ("gpu::advance_kernel",),  # of the test program's
 }

@@ -1,11 +1,11 @@
 #include <algorithm>
-#include <cub/device/device_scan.cuh>
+#include <optional>
 #include <type_traits>
 
 #include "cuda/hop.cuh"
+#include "cuda/number.cuh"
 #include "cuda/panel_sums.cuh"
 #include "cuda/row_update.cuh"
-#include "cuda/sort.cuh"
 #include "fgr/softmax_loss.h"
 #include "fgr/train_step.h"
 
@@ -15,30 +15,19 @@ namespace {
 constexpr int block_threads = 256;
 constexpr const char* op = "train_step";
 
-// A batch as nodes: positions [0, B) are its users, [B, 2B) its positives, the rest its negatives.
-struct Positions {
-  PairBatch batch;
-  int64_t n_users, n_items;
-};
-
 // What one step needs; compact arrays as in cpu/train_step.cpp: a row per distinct node of the batch, ascending.
 template <class T>
-struct Space {
+struct Space : Numbered<acc_t<T>> {
   using A = acc_t<T>;
   Arena arena;
-  Sorting sorting;       // the batch's positions by node
-  int32_t *head, *rank;  // [positions] whether a sorted position is the first of its node; nodes so far
-  void* scan;            // CUB's
-  size_t scan_bytes = 0;
-  T *layer, *spare;            // [n_nodes, dim], from two hops on; spare from three on
-  int32_t* slot;               // [n_nodes] compact row of a node, or -1
-  int32_t *rows, *n_rows;      // [most], [1]
-  int32_t* first;              // [most + 1] where a compact row's sorted positions begin
-  T *z, *scaled_seed;          // [most, dim]; z where no others have columns of it
-  A *seed, *direct;            // [most, dim]
-  int64_t *users, *pos, *neg;  // the batch, as compact rows
-  A *user_rows, *item_rows;    // [batch, whole_dim]
-  A *pos_coef, *neg_coef, *neg_rows, *bias;
+  int64_t n_positions;
+  BlockNumbering by_block;
+  std::optional<DeviceNumbering> by_cub;  // where one block does not number the batch
+  T *layer, *spare;                       // [n_nodes, dim], from two hops on; spare from three on
+  T *z, *scaled_seed;                     // [most, dim]; z where no others have columns of it
+  A *seed, *direct;                       // [most, dim]
+  A *user_rows, *item_rows;               // [batch, whole_dim]
+  A *pos_coef, *neg_coef, *neg_rows;
   double *ridge, *ridge_blocks;  // [panels], [panels, panel_blocks(most)]
   AdamRates<A>* rates;           // [1]
   A* partial;                    // [n_split, dim]
@@ -48,31 +37,35 @@ struct Space {
   Space(void* workspace, const Bipartite& graph, int64_t dim, int64_t whole_dim, int64_t n_alphas, int64_t batch,
         int64_t n_neg, bool shared)
       : arena{reinterpret_cast<uintptr_t>(workspace)},
-        sorting(arena, 2 * batch + (shared ? 1 : batch) * n_neg, graph.n_nodes()) {
+        n_positions(2 * batch + (shared ? 1 : batch) * n_neg),
+        by_block(n_positions, graph.n_nodes()) {
     const int64_t n_nodes = graph.n_nodes(), negatives = (shared ? 1 : batch) * n_neg, hops = n_alphas - 1;
-    const int64_t most = std::min(sorting.n, n_nodes);
-    head = arena.take<int32_t>(sorting.n);
-    rank = arena.take<int32_t>(sorting.n);
-    check(count_heads(nullptr, nullptr), op);
-    scan = arena.take<char>(static_cast<int64_t>(scan_bytes));
+    const int64_t most = std::min(n_positions, n_nodes);
+    check_positions(n_positions, n_nodes);
+    if (by_block.fits()) {
+      this->sorted_position = arena.take<int32_t>(n_positions);
+    } else {
+      by_cub.emplace(arena, n_positions, n_nodes);
+      this->sorted_position = by_cub->sorting.sorted_position;
+    }
     layer = arena.take<T>(hops >= 2 ? n_nodes * dim : 0);
     spare = arena.take<T>(hops >= 3 ? n_nodes * dim : 0);
-    slot = arena.take<int32_t>(n_nodes);
-    rows = arena.take<int32_t>(most);
-    n_rows = arena.take<int32_t>(1);
-    first = arena.take<int32_t>(most + 1);
+    this->slot = arena.take<int32_t>(n_nodes);
+    this->rows = arena.take<int32_t>(most);
+    this->n_rows = arena.take<int32_t>(1);
+    this->first = arena.take<int32_t>(most + 1);
     z = arena.take<T>(whole_dim == dim ? most * dim : 0);
     scaled_seed = arena.take<T>(most * dim);
     seed = arena.take<A>(most * dim);
     direct = arena.take<A>(most * dim);
-    users = arena.take<int64_t>(batch);
-    pos = arena.take<int64_t>(batch);
-    neg = arena.take<int64_t>(negatives);
+    this->users = arena.take<int64_t>(batch);
+    this->pos = arena.take<int64_t>(batch);
+    this->neg = arena.take<int64_t>(negatives);
     user_rows = arena.take<A>(batch * whole_dim);
     item_rows = arena.take<A>(n_neg == 0 ? batch * whole_dim : 0);
     pos_coef = arena.take<A>(batch);
     neg_coef = arena.take<A>(batch * n_neg);
-    bias = arena.take<A>(n_neg == 0 ? batch : 0);
+    this->bias = arena.take<A>(n_neg == 0 ? batch : 0);
     neg_rows = arena.take<A>(shared ? n_neg * whole_dim : 0);
     ridge = arena.take<double>(column_panels(dim));
     ridge_blocks = arena.take<double>(panel_blocks(most) * column_panels(dim));
@@ -82,56 +75,7 @@ struct Space {
     const int64_t softmax = n_neg == 0 ? softmax_loss_workspace_bytes(batch, whole_dim, sizeof(A)) : 0;
     loss_space = arena.take<char>(std::max(softmax, pair_loss_workspace_bytes(batch)));
   }
-
-  cudaError_t count_heads(void* where, void* stream) {
-    return cub::DeviceScan::InclusiveSum(where, scan_bytes, head, rank, sorting.n, static_cast<cudaStream_t>(stream));
-  }
 };
-
-__global__ void keys_kernel(Positions p, int64_t count, uint32_t* key, int32_t* position) {
-  const int64_t i = global_thread(), n = p.batch.batch;
-  if (i >= count) return;
-  int64_t node;
-  if (i < n) {
-    node = checked_id(p.batch.users[i], 0, p.n_users, "users");
-  } else if (i < 2 * n) {
-    node = p.n_users + checked_id(p.batch.pos[i - n], 0, p.n_items, "pos");
-  } else {
-    const int64_t item = checked_id(p.batch.neg[i - 2 * n], -1, p.n_items, "neg");
-    node = item < 0 ? p.n_users + p.n_items : p.n_users + item;  // none stands last
-  }
-  key[i] = static_cast<uint32_t>(node);
-  position[i] = static_cast<int32_t>(i);
-}
-
-__global__ void heads_kernel(const uint32_t* key, int64_t count, int64_t n_nodes, int32_t* head) {
-  const int64_t i = global_thread();
-  if (i < count) head[i] = key[i] < n_nodes && (i == 0 || key[i - 1] != key[i]);
-}
-
-// Numbers the distinct nodes, and the batch by these numbers. slot is -1 everywhere before.
-template <class T>
-__global__ void number_kernel(Space<T> s, Positions p, int64_t count, int64_t n_nodes, const acc_t<T>* item_bias) {
-  const int64_t i = global_thread(), n = p.batch.batch;
-  if (i >= count) return;
-  const int64_t node = s.sorting.sorted_key[i], position = s.sorting.sorted_position[i];
-  const bool valid = node < n_nodes;
-  const int32_t row = s.rank[i] - 1;
-  if (s.head[i]) {
-    s.slot[node] = row;
-    s.rows[row] = static_cast<int32_t>(node);
-    s.first[row] = static_cast<int32_t>(i);
-  }
-  if (valid && (i + 1 == count || s.sorting.sorted_key[i + 1] >= n_nodes)) {
-    s.first[row + 1] = static_cast<int32_t>(i + 1);
-    *s.n_rows = row + 1;
-  }
-  int64_t* compact = position < n       ? s.users + position
-                     : position < 2 * n ? s.pos + position - n
-                                        : s.neg + position - 2 * n;
-  *compact = valid ? row : -1;
-  if (item_bias != nullptr && position >= n && position < 2 * n) s.bias[position - n] = item_bias[node - p.n_users];
-}
 
 // Without a hop: z = alphas[0] * E at the batch's nodes.
 template <class T>
@@ -189,7 +133,7 @@ __global__ void seed_kernel(Space<T> s, StepModel<T> model, WholeRows<T> whole, 
   const A* e = model.emb + node * dim;
   for (int64_t c = lane(); c < dim; c += warp) {
     A sum = 0;
-    for (int64_t i = begin; i < end; ++i) sum += gradient_at(s, whole, batch, softmax, s.sorting.sorted_position[i], c);
+    for (int64_t i = begin; i < end; ++i) sum += gradient_at(s, whole, batch, softmax, s.sorted_position[i], c);
     s.seed[r * dim + c] = sum;
     s.direct[r * dim + c] = *model.alphas * sum + ridge * e[c];
     store(s.scaled_seed[r * dim + c], scale * sum);
@@ -214,22 +158,25 @@ struct Step {
   const double* ridge() const { return share.ridge != nullptr ? share.ridge : s.ridge; }
 
   int64_t hops() const { return model.n_alphas - 1; }
-  int64_t most() const { return std::min(s.sorting.n, graph.n_nodes()); }
+  int64_t most() const { return std::min(s.n_positions, graph.n_nodes()); }
   bool sparse() const { return options.optimizer != StepOptimizer::adam; }
   bool softmax() const { return options.loss == StepLoss::softmax; }
   T* layer(int64_t k) const { return k % 2 == 1 ? s.layer : s.spare; }
 
-  void number_rows() {
+  // And what the optimizer's rates are, which hang on no part before either.
+  void number_rows(const double* lr, const int64_t* step) {
+    launch(op, rates_kernel<A>, 1, 1, 0, stream, options.adam, lr, step, s.rates);
     const Positions positions{batch, graph.users.n_rows, graph.items.n_rows};
-    const int64_t count = s.sorting.n, n_nodes = graph.n_nodes(), blocks = blocks_for(count, block_threads);
-    const auto on = static_cast<cudaStream_t>(stream);
-    if (!sparse()) check(cudaMemsetAsync(s.slot, -1, static_cast<size_t>(n_nodes) * sizeof(int32_t), on), op);
-    launch(op, keys_kernel, blocks, block_threads, 0, stream, positions, count, s.sorting.key, s.sorting.position);
-    s.sorting.sort(stream);
-    launch(op, heads_kernel, blocks, block_threads, 0, stream, s.sorting.sorted_key, count, n_nodes, s.head);
-    check(s.count_heads(s.scan, stream), op);
-    launch(op, number_kernel<T>, blocks, block_threads, 0, stream, s, positions, count, n_nodes,
-           softmax() ? model.item_bias : nullptr);
+    const A* item_bias = softmax() ? model.item_bias : nullptr;
+    if (!sparse()) {  // the update by rows alone reads no slots
+      const size_t n_bytes = static_cast<size_t>(graph.n_nodes()) * sizeof(int32_t);
+      check(cudaMemsetAsync(s.slot, -1, n_bytes, static_cast<cudaStream_t>(stream)), op);
+    }
+    if (s.by_cub.has_value()) {
+      number_by_cub<A>(op, *s.by_cub, s, positions, item_bias, stream);
+    } else {
+      number_by_block<A>(op, s.by_block, s, positions, item_bias, stream);
+    }
   }
 
   Hop<T, A, true> whole() const {
@@ -242,12 +189,13 @@ struct Step {
   }
 
   // The hops of the Horner scheme (docs/kernels.md) but the last, which the caller runs: it gathers what they leave.
-  void inner_hops(Hop<T, A, true>& h, const A* out) const {
+  // `run`: now, not by a call before.
+  void inner_hops(Hop<T, A, true>& h, const A* out, bool run) const {
     h.gain = model.alphas + hops();
     h.out = out;
     for (int64_t k = hops() - 1; k > 0; --k) {
       h.beta = model.alphas + k;
-      hop(op, h, StoreRow<T>{layer(k), model.dim}, true, stream);
+      if (run) hop(op, h, StoreRow<T>{layer(k), model.dim}, true, stream);
       h.x = layer(k);
       h.col_scale = nullptr;
       h.col_slot = nullptr;
@@ -256,8 +204,10 @@ struct Step {
     h.out = nullptr;
   }
 
-  void forward() const {
+  void forward(bool inner, bool last) const {
+    if (!inner && !last) return;
     if (hops() == 0) {
+      if (!last) return;
       launch(op, rows_kernel<T>, blocks_for(most() * warp, block_threads), block_threads, 0, stream, s, model.emb,
              model.alphas, model.dim, own_z());
       return;
@@ -273,7 +223,8 @@ struct Step {
       h.x = model.shadow;
       h.col_scale = nullptr;
     }
-    inner_hops(h, model.right);
+    inner_hops(h, model.right, inner);
+    if (!last) return;
     h.beta = model.alphas;
     h.rows = s.rows;
     h.row_slot = s.slot;
@@ -315,15 +266,13 @@ struct Step {
   }
 
   void update_rows(const double* lr, const int64_t* step) const {
-    launch(op, rates_kernel<A>, 1, 1, 0, stream, options.adam, lr, step, s.rates);
     const TouchedRows<A> touched{s.rows, s.n_rows, s.direct, share.squares != nullptr ? share.squares : s.squares,
                                  whole_dim()};
     launch(op, update_rows_kernel<T>, blocks_for(most() * warp, block_threads), block_threads, 0, stream, touched,
            model, options, s.rates, lr, step);
   }
 
-  void backward_and_update(const double* lr, const int64_t* step) const {
-    launch(op, rates_kernel<A>, 1, 1, 0, stream, options.adam, lr, step, s.rates);
+  void backward_and_update() const {
     Hop<T, A, true> h = whole();
     h.left = model.right;  // B^T = diag(right) A diag(left)
     h.base_slot = s.slot;
@@ -334,7 +283,7 @@ struct Step {
       h.x = s.scaled_seed;
       h.col_slot = s.slot;
       h.base = s.seed;
-      inner_hops(h, model.left);
+      inner_hops(h, model.left, true);
     }
     h.base = s.direct;
     h.beta = nullptr;
@@ -358,14 +307,12 @@ int64_t train_step(const Bipartite& graph, const StepModel<T>& model, const Step
     space.direct = share.direct;
   }
   Step<T> s{graph, model, share, batch, options, space, stream};
-  if (share.parts & step_number) s.number_rows();
-  if (share.parts & step_forward) {
-    s.forward();
-    s.ridge_panels();
-  }
+  if (share.parts & step_number) s.number_rows(lr, step);
+  s.forward(share.parts & (step_forward | step_inner), share.parts & (step_forward | step_last));
+  if (share.parts & (step_forward | step_ridge)) s.ridge_panels();
   if (share.parts & step_loss) s.batch_loss(loss);
   if (share.parts & step_seed) s.seed_gradient();
-  if (share.parts & step_update) s.sparse() ? s.update_rows(lr, step) : s.backward_and_update(lr, step);
+  if (share.parts & step_update) s.sparse() ? s.update_rows(lr, step) : s.backward_and_update();
   return s.most();
 }
 

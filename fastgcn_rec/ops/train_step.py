@@ -24,6 +24,7 @@ STEP_LOSSES = {"bpr": 0, "binary": 1, "max_margin": 2, "softmax": 3}
 _PARTS = ("forward", "loss", "seed", "backward", "update")
 # StepPart of csrc/include/fgr/train_step.h, where the parts that follow each other are one: number, forward; loss; seed, update.
 _ROWS, _LOSS, _SEED, _UPDATE, _SOFTMAX_USERS, _SOFTMAX_ITEMS = 1 + 2, 4, 8, 16, 32, 64
+_NUMBER, _INNER, _LAST, _RIDGE = 1, 128, 256, 512
 
 
 class StepBatch(NamedTuple):
@@ -36,6 +37,14 @@ class StepBatch(NamedTuple):
     n_neg: int
     shared: bool
     mask: Tensor | None
+
+
+class StepPlace(NamedTuple):
+    """Where a step reads lr, float64 [], and its number, int64 [], and where it keeps what one part hands to the next."""
+
+    lr: Tensor
+    step: Tensor
+    workspace: Tensor
 
 
 def check_step(who: str, loss: str, storage: torch.dtype | None, embedding: Tensor) -> None:
@@ -245,26 +254,30 @@ class TrainStep:
         self._next_step.add_(1)
         return loss
 
-    def _make_workspace(self, job: StepBatch) -> None:
+    def _workspace_bytes(self, job: StepBatch) -> int:
         width = self.embedding.shape[1]
         whole = width if self.columns is None else self.columns.dim
-        n_bytes = native.size(
+        return native.size(
             "train_step", self.embedding.device, self._code, self.graph.links().native(), width, whole, len(self.alphas),
             job.size, job.n_neg, job.shared,
         )  # fmt: skip
+
+    def _make_workspace(self, job: StepBatch) -> None:
+        n_bytes = self._workspace_bytes(job)
         if n_bytes > len(self._workspace):
             if self.embedding.device.type == "cuda":
                 self._outgrown.append(self._workspace)  # a captured graph may still write to it
             self._workspace = native.in_huge_pages(native.workspace(n_bytes, self.embedding.device))
 
-    def _run(self, share: Any, job: StepBatch, loss: Tensor) -> int:
+    def _run(self, share: Any, job: StepBatch, loss: Tensor, place: StepPlace | None = None) -> int:
         """The parts that ``share`` names; returns how many rows of z there are."""
+        lr, step, workspace = place or (self._lr, self._next_step, self._workspace)
         first, second, last_step = self._native_state
         return native.call(
             "train_step", self.embedding.device, self._code, self.graph.links().native(), share, self.embedding.shape[1], self.alphas,
             len(self.alphas), *self._scales, self.embedding, first, second, self.item_bias, self._shadow, *job,
             STEP_LOSSES[self.loss], self.temperature, self.negative_weight, self.margin, self.reg, *self.betas, self.eps,
-            self.weight_decay, self._lr, self._next_step, loss, self._times, OPTIMIZERS[self.optimizer], last_step, self._workspace,
+            self.weight_decay, lr, step, loss, self._times, OPTIMIZERS[self.optimizer], last_step, workspace,
         )  # fmt: skip
 
     def _run_shared(self, columns: Columns, job: StepBatch, loss: Tensor) -> None:
@@ -297,6 +310,47 @@ class TrainStep:
         share = native.step_share(_ROWS, whole_dim=columns.dim, first_column=columns.first, own_z=z, own_ridge=ridge)
         z = z[: self._run(share, job, loss)]
         return (columns.whole(z), None) if self.reg == 0 else columns.whole_and_panels(z, ridge)
+
+
+class StepParts:
+    """The next ``n`` steps of one process in parts, on a GPU, for a caller that gives parts to several streams: ``number`` of a step, ``inner`` beside
+    it, then ``rest``; at the end ``count``. Batches are of the size of the last one that ``step`` took.
+
+    A step without inner hops has a workspace of its own beside that of the step before, in whose time it may be numbered.
+    """
+
+    def __init__(self, step: TrainStep, n: int, lr: Tensor) -> None:
+        """lr : float64 [>= n], the steps'."""
+        self._step, self._n = step, n
+        self.has_inner = len(step.alphas) > 2
+        numbers = step._next_step + torch.arange(n, device=step.embedding.device)
+        spaces = [step._workspace] * 2 if self.has_inner else [step._workspace, torch.empty_like(step._workspace)]
+        self._places = [StepPlace(lr[i], numbers[i], spaces[i % 2]) for i in range(n)]
+        self._losses = step.embedding.new_empty(n)
+
+    def number(self, i: int, users: Tensor, pos: Tensor, neg: Tensor | None, mask: Tensor | None) -> StepBatch:
+        """Of step i; with inner hops also what else hangs on the embedding before it alone."""
+        step = self._step
+        batch = step_batch("TrainStep", step.loss, step.embedding, users, pos, neg, mask)
+        if step._workspace_bytes(batch) > len(self._places[i].workspace):
+            raise RuntimeError("TrainStep: the batch is larger than the one before")
+        self._run(_NUMBER + (_RIDGE if self.has_inner else 0), i, batch)
+        return batch
+
+    def inner(self, i: int, batch: StepBatch) -> None:
+        """The hops forwards but the last."""
+        self._run(_INNER, i, batch)
+
+    def rest(self, i: int, batch: StepBatch) -> Tensor:
+        """Returns the loss."""
+        self._run(_LAST + (0 if self.has_inner else _RIDGE) + _LOSS + _SEED + _UPDATE, i, batch)
+        return self._losses[i]
+
+    def count(self) -> None:
+        self._step._next_step.add_(self._n)
+
+    def _run(self, parts: int, i: int, batch: StepBatch) -> None:
+        self._step._run(native.step_share(parts), batch, self._losses[i], self._places[i])
 
 
 @functools.cache

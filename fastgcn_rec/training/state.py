@@ -16,7 +16,7 @@ from ..system.progress import Progress
 from .checkpoint import Checkpoint
 from .config import TrainConfig
 from .history import History
-from .steps.step import Step
+from .steps.step import ManySteps, Step
 
 Tensor = torch.Tensor
 
@@ -62,17 +62,26 @@ class State:
         self.whole = True
 
     def advance(self, bar: Progress) -> None:
-        """One step."""
-        start = time.perf_counter()
+        """One step, or as many as are taken at once, if the epoch has as many left."""
+        start, take, before = time.perf_counter(), self.take_step, self.step
+        n = take.at_once if isinstance(take, ManySteps) else 1
+        if n > self.steps_per_epoch - before % self.steps_per_epoch:
+            n = 1
+        rates = [self.config.lr_at(t, self.total) for t in range(before, before + n)]
         self.whole, self.unsaved = False, True
-        self.loss_sum += self.take_step(self.step, self.config.lr_at(self.step, self.total))
-        self.step += 1
+        if isinstance(take, ManySteps):
+            take.many(before, rates, self.loss_sum)
+        else:
+            self.loss_sum += take(before, rates[0])
+        self.step += n
         self.whole = True
-        if self.step % 20 == 0 or self.step % self.steps_per_epoch == 0:  # only here the host waits for a GPU
+        if (
+            self.step // 20 > before // 20 or self.step % self.steps_per_epoch == 0
+        ):  # only here the host waits for a GPU
             done = (self.step - 1) % self.steps_per_epoch + 1
             bar.describe(f"epoch {(self.step - 1) // self.steps_per_epoch + 1}, loss {float(self.loss_sum) / done:.4f}")
         self.seconds += time.perf_counter() - start
-        bar.update()
+        bar.update(n)
 
     # --- epochs -----------------------------------------------------------------------------------------------------
 

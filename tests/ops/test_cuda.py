@@ -9,6 +9,7 @@ import torch
 from support import assert_close, random_graph
 
 from fastgcn_rec import (
+    MF,
     Adam,
     LightGCN,
     TrainConfig,
@@ -299,19 +300,36 @@ def test_a_captured_adam_counts_on_or_is_refused():
         Adam([p]).step()
 
 
-def test_fit_trains_by_a_captured_graph_and_like_the_cpu(monkeypatch):
+@pytest.mark.parametrize(
+    ("layers", "options"),
+    [(2, {}), (3, {"storage": "bfloat16"}), (1, {"loss": "softmax"}), (0, {"optimizer": "lazy_adam"}), (1, {"negatives": "uniform(2)"})],
+)  # fmt: skip
+def test_fit_trains_by_captured_graphs_as_it_does_without(layers, options, monkeypatch):
+    """Of ten steps and of one: an epoch has 15 and a bit."""
     data = synthetic_interactions(300, 200, 4000)
     captured = []
     original = CapturedStep._capture
-    monkeypatch.setattr(CapturedStep, "_capture", lambda self, t: (original(self, t), captured.append(self._replay)))
-    config = TrainConfig(epochs=3, batch_size=256, protocol="none")
-    histories = [
-        fit(LightGCN(data, 32, 2).to(device), data, config, progress=False) for device in ("cpu", "cuda", "cuda")
-    ]
-    assert all(replay is not None for replay in captured)
-    losses = [torch.tensor([r["loss"] for r in h.epochs]) for h in histories]
-    assert torch.equal(losses[1], losses[2])
-    torch.testing.assert_close(losses[1], losses[0], rtol=1e-4, atol=0)
+
+    def capture(self, t, n, loss_sum):
+        captured.append((n, original(self, t, n, loss_sum)))
+        return captured[-1][1]
+
+    monkeypatch.setattr(CapturedStep, "_capture", capture)
+    config = TrainConfig(epochs=3, batch_size=256, protocol="none", lr_schedule="linear", reg=1e-3, **options)
+    runs = []
+    for device, most in (("cpu", 10), ("cuda", 10), ("cuda", 10), ("cuda", 1), ("cuda", 0)):
+        monkeypatch.setattr(CapturedStep, "most", max(most, 1))
+        monkeypatch.setattr(CapturedStep, "eager_steps", 2 if most else 1000)
+        captured.clear()
+        model = LightGCN(data, 32, layers).to(device) if layers else MF(data, 32).to(device)
+        history = fit(model, data, config, progress=False)
+        assert all(graph is not None for _, graph in captured)
+        assert {n for n, _ in captured} == ({1, most} if most and device == "cuda" else set())
+        runs.append((torch.tensor([r["loss"] for r in history.epochs]), model.embedding.weight.detach()))
+    for losses, table in runs[2:]:
+        assert torch.equal(losses, runs[1][0])
+        assert torch.equal(table, runs[1][1])
+    torch.testing.assert_close(runs[1][0], runs[0][0], rtol=1e-2 if "storage" in options else 1e-4, atol=0)
 
 
 def test_an_id_out_of_range_is_named_and_later_calls_fail():

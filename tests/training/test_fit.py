@@ -302,17 +302,17 @@ def test_whatever_ends_a_capture_the_stream_is_as_before(data, monkeypatch, erro
         monkeypatch.setattr(torch.cuda, name, stand_in)
     step = CapturedStep(LightGCN(data, 16, 2), TrainConfig(batch_size=64))
 
-    def ends(t):
+    def ends(t, n, loss_sum):
         raise error
 
-    monkeypatch.setattr(step, "_both", ends)
+    monkeypatch.setattr(step, "_record", ends)
     step._offset = SimpleNamespace(device=torch.device("cuda"))
     if isinstance(error, RuntimeError) or (end_fails and not isinstance(error, KeyboardInterrupt)):
         with pytest.warns(UserWarning, match="could not be captured as a CUDA graph"):
-            step._capture(2)
+            step._capture(2, 1, None)
     else:
         with pytest.raises(type(error), match=str(error)):
-            step._capture(2)
+            step._capture(2, 1, None)
     assert streams == ["before"]
 
 

@@ -50,7 +50,7 @@ struct StepModel {
 // The parts of a step, one after the other. They share a workspace, so that a call may run some of them and a later one
 // those that follow; nothing else may be done with the workspace in between.
 enum StepPart : unsigned {
-  step_number = 1,   // the batch's distinct nodes, numbered
+  step_number = 1,   // the batch's distinct nodes, numbered; on a device also what the update reads of lr and step
   step_forward = 2,  // their rows of z, and the ridge's panels
   step_loss = 4,     // the loss and its gradient, of whole rows
   step_seed = 8,     // the gradient of the rows, in this process's columns
@@ -58,6 +58,11 @@ enum StepPart : unsigned {
   step_all = 31,
   step_softmax_users = 32,  // these two, softmax_users and softmax_items, in the place of step_loss; on the CPU
   step_softmax_items = 64,
+  // These three in the place of step_forward, on a device: the hops forwards but the last, which read no more of the
+  // batch than its size, so that step_number may run beside them; the last; the ridge's panels.
+  step_inner = 128,
+  step_last = 256,
+  step_ridge = 512,
 };
 
 // Processes may share the columns out: each has model.dim of whole_dim, from first_column on, which is a multiple of

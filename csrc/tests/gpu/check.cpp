@@ -164,6 +164,7 @@ int check_main(int argc, char** argv) {
   check_walks(checks);
   check_ranking(checks);
   check_retrieve_halves(checks);
+  check_number(checks);
   check_train_step(checks);
   check_row_step(checks);
   return checks.finish();

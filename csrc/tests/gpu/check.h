@@ -353,6 +353,7 @@ void check_sampling(Checks& checks);
 void check_walks(Checks& checks);
 void check_ranking(Checks& checks);
 void check_retrieve_halves(Checks& checks);
+void check_number(Checks& checks);
 void check_train_step(Checks& checks);
 void check_row_step(Checks& checks);
 

@@ -36,8 +36,14 @@ class NativeStep:
 
     def take(self, t: int, seed: int | Tensor, offset: int | Tensor) -> Tensor:
         """The step on batch t, which begins at sample ``offset`` of the stream that ``seed`` names."""
+        return self.step(*self.draw(t, seed, offset))
+
+    def draw(
+        self, t: int, seed: int | Tensor, offset: int | Tensor
+    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+        """Batch t as a step takes it."""
         users, pos, (neg, mask) = self.batches(t, seed, offset)
-        return self.step(users, pos, neg if neg.shape[1] else None, mask)
+        return users, pos, neg if neg.shape[1] else None, mask
 
     def state(self) -> dict[str, Tensor]:
         own = {f"{name}.{self.name}": t.contiguous() for name, t in self.step.state.items()}

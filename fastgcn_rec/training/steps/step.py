@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -31,4 +31,19 @@ class Step(Protocol):
 
     def resume(self, step: int, state: Mapping[str, Tensor]) -> None:
         """Goes on after ``step`` steps, from such a state; the parameters are the model's, which are in place already."""
+        ...
+
+
+@runtime_checkable
+class ManySteps(Step, Protocol):
+    """One that takes many steps at a time for less than one by one."""
+
+    @property
+    def at_once(self) -> int:
+        """How many that is now; one is possible, too."""
+        ...
+
+    def many(self, t: int, rates: Sequence[float], loss_sum: Tensor) -> None:
+        """Takes steps t, t + 1, ..., one for each of the learning rates, and adds their losses to ``loss_sum``, float64 [], one after the other: the same
+        bits as one by one. That is always the same tensor."""
         ...
