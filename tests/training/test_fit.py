@@ -3,7 +3,6 @@ import dataclasses
 import math
 import signal
 import warnings
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -269,16 +268,17 @@ def test_what_is_no_config_and_no_callback_is_refused_before_training(data):
 
 
 @pytest.mark.parametrize("loss", ["bpr", "softmax"])
-def test_where_a_step_cannot_be_captured_it_goes_on_without(loss, data):
+@pytest.mark.parametrize("kind", [NativeStep, AutogradStep])
+def test_where_a_step_cannot_be_captured_it_goes_on_without(kind, loss, data):
     config, tables = TrainConfig(loss=loss, batch_size=64), []
-    for kind in (NativeStep, CapturedStep):
+    for captured in (False, True):
         model = LightGCN(data, 16, 2)
-        step = kind(model, config)
+        step = CapturedStep(kind(model, config), config) if captured else kind(model, config)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             for t in (0, 1, 2, 3, 7, 8):
                 step(t, 0.01)
-        assert len(caught) == (kind is CapturedStep)
+        assert len(caught) == captured
         assert all("could not be captured as a CUDA graph" in str(w.message) for w in caught)
         tables.append(model.embedding.weight)
     assert torch.equal(*tables)
@@ -296,17 +296,18 @@ def test_whatever_ends_a_capture_the_stream_is_as_before(data, monkeypatch, erro
 
     streams = []
     for name, stand_in in {
-        "current_stream": lambda device: "before", "CUDAGraph": object, "device": contextlib.nullcontext, "Stream": lambda device: "its own",
+        "current_stream": lambda device: "before", "CUDAGraph": object, "device": contextlib.nullcontext,
         "graph": lambda graph, stream: Capture(), "set_stream": streams.append, "synchronize": lambda: None,
     }.items():  # fmt: skip
         monkeypatch.setattr(torch.cuda, name, stand_in)
-    step = CapturedStep(LightGCN(data, 16, 2), TrainConfig(batch_size=64))
+    config = TrainConfig(batch_size=64)
+    step = CapturedStep(NativeStep(LightGCN(data, 16, 2), config), config)
 
     def ends(t):
         raise error
 
     monkeypatch.setattr(step, "_both", ends)
-    step._offset = SimpleNamespace(device=torch.device("cuda"))
+    step.device = torch.device("cuda")
     if isinstance(error, RuntimeError) or (end_fails and not isinstance(error, KeyboardInterrupt)):
         with pytest.warns(UserWarning, match="could not be captured as a CUDA graph"):
             step._capture(2)

@@ -1,62 +1,98 @@
-"""Native steps on a GPU, replayed as one CUDA graph."""
+"""Steps on a GPU, replayed as one CUDA graph."""
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
 
 import torch
 
-from ...models import Recommender
 from ...negatives import parse
+from ..batches import Batches
 from ..config import TrainConfig
-from .native import NativeStep
+from .step import Step
 
 Tensor = torch.Tensor
 
 
-class CapturedStep(NativeStep):
-    """The same on a GPU: sampler and step are captured once as a CUDA graph, which every further step replays. The host
-    neither waits nor launches single kernels; where capture fails, it says so and goes on without."""
+class Recordable(Step, Protocol):
+    """A step that a CUDA graph can hold: the host decides nothing in it, and what differs from one to the next is read from the device."""
+
+    batches: Batches
+
+    def set_lr(self, lr: float) -> None:
+        """The learning rate of the steps that follow, the replayed ones too."""
+        ...
+
+    def take(self, t: int, seed: Tensor, step: Tensor, offset: Tensor) -> Tensor:
+        """Step t, and its loss; ``step`` holds t and ``offset`` the number of its first sample, on the device. What it does must not depend on the
+        int, which is that of one step alone where it is recorded."""
+        ...
+
+
+class CapturedStep:
+    """Another step on a GPU: it is captured once as a CUDA graph, sampler included, which every further step replays. The host neither waits nor
+    launches single kernels; where capture fails, it says so and goes on without."""
 
     eager_steps = 2  # before the capture: they make what is made on first use
 
-    def __init__(self, model: Recommender, config: TrainConfig) -> None:
-        super().__init__(model, config)
-        device = self.step.embedding.device
-        self._seed = torch.tensor(config.seed, dtype=torch.int64, device=device)
-        self._offset = torch.zeros((), dtype=torch.int64, device=device)
+    def __init__(self, step: Recordable, config: TrainConfig) -> None:
+        self.step, self.batch_size, self.device = step, config.batch_size, step.batches.graph.device
+        self._seed = torch.tensor(config.seed, dtype=torch.int64, device=self.device)
+        self._place = torch.zeros(2, dtype=torch.int64, device=self.device)  # of the next step: t, its first sample
+        self._advance = torch.tensor([1, config.batch_size], dtype=torch.int64, device=self.device)
+        # What autograd makes of parameters belongs to the stream where it was first made: what runs before the capture runs there, too.
+        self._stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
         self._next, self._taken = 0, 0
         self._replay: Callable[[], None] | None = None
         self._loss: Tensor | None = None
 
     def __call__(self, t: int, lr: float) -> Tensor:
-        self.step.lr = lr
+        self.step.set_lr(lr)
         if t != self._next:
-            self._offset.fill_(t * self.config.batch_size)
+            for place, value in zip(self._place.unbind(), (t, t * self.batch_size), strict=True):
+                place.fill_(value)
         self._next = t + 1
         if self._taken == self.eager_steps:
             self._capture(t)
         self._taken += 1
         if self._replay is None or self._loss is None:
-            return self._both(t)
+            with self._aside():
+                return self._both(t)
         self._replay()
         return self._loss.clone()
 
     def _both(self, t: int) -> Tensor:
-        loss = self.take(t, self._seed, self._offset)
-        self._offset.add_(self.config.batch_size)
+        step, offset = self._place.unbind()
+        loss = self.step.take(t, self._seed, step, offset)
+        self._place.add_(self._advance)
         return loss
 
+    @contextlib.contextmanager
+    def _aside(self) -> Iterator[None]:
+        """On the stream of the capture, as long as that is still to come; in turn with the current one."""
+        if self._stream is None or self._taken > self.eager_steps:
+            yield
+            return
+        current = torch.cuda.current_stream(self.device)
+        self._stream.wait_stream(current)
+        try:
+            with torch.cuda.stream(self._stream):
+                yield
+        finally:
+            current.wait_stream(self._stream)
+
     def _capture(self, t: int) -> None:
-        device, before = self._offset.device, None
+        device, before = self.device, None
         try:
             if device.type != "cuda":
                 raise RuntimeError(f"{device} has no CUDA graphs")
             before = torch.cuda.current_stream(device)
             graph = torch.cuda.CUDAGraph()
             # by default torch captures a stream of the current device, which need not be the model's
-            with torch.cuda.device(device), torch.cuda.graph(graph, stream=torch.cuda.Stream(device)):
+            with torch.cuda.device(device), torch.cuda.graph(graph, stream=self._stream):
                 self._loss = self._both(t)  # is recorded, does not run
             self._replay = graph.replay
         except BaseException as error:
@@ -75,6 +111,16 @@ class CapturedStep(NativeStep):
                 f"fit: the training step could not be captured as a CUDA graph, it goes on without, slower: {error}",
                 stacklevel=2,
             )
+        finally:
+            self.step.batches.embeddings.forget(t)  # vectors that were recorded, and not computed
+
+    def state(self) -> dict[str, Tensor]:
+        return self.step.state()
+
+    def resume(self, step: int, state: Mapping[str, Tensor]) -> None:
+        """A graph captured before reads tensors that are no longer the state's: another is captured."""
+        self._taken, self._replay, self._loss = 0, None, None
+        self.step.resume(step, state)
 
 
 def can_capture(config: TrainConfig) -> bool:

@@ -31,11 +31,14 @@ class NativeStep:
         )  # fmt: skip
 
     def __call__(self, t: int, lr: float) -> Tensor:
-        self.step.lr = lr
-        return self.take(t, self.config.seed, t * self.config.batch_size)
+        self.set_lr(lr)
+        return self.take(t, self.config.seed, t, t * self.config.batch_size)
 
-    def take(self, t: int, seed: int | Tensor, offset: int | Tensor) -> Tensor:
-        """The step on batch t, which begins at sample ``offset`` of the stream that ``seed`` names."""
+    def set_lr(self, lr: float) -> None:
+        self.step.lr = lr
+
+    def take(self, t: int, seed: int | Tensor, step: int | Tensor, offset: int | Tensor) -> Tensor:
+        """The step on batch t, which begins at sample ``offset`` of the stream that ``seed`` names; nothing in it is random but the batch."""
         users, pos, (neg, mask) = self.batches(t, seed, offset)
         return self.step(users, pos, neg if neg.shape[1] else None, mask)
 
