@@ -157,7 +157,7 @@ class Graph:
         >>> Graph.from_edges([0, 0, 1], [0, 1, 1], n_items=9).n_pairs
         4
         """
-        return int((self.user_degree > 0).sum()) * int((self.item_degree > 0).sum())
+        return self.cached("n_pairs", lambda: int((self.user_degree > 0).sum()) * int((self.item_degree > 0).sum()))
 
     def active_users(self) -> torch.Tensor | None:
         """The users with at least one edge, int32; None when that is every user."""

@@ -105,9 +105,10 @@ class Recommender(torch.nn.Module, Ranker):
         return None
 
     @contextlib.contextmanager
-    def at_step(self, seed: int, step: int) -> Iterator[None]:
+    def at_step(self, seed: int | Tensor, step: int | Tensor) -> Iterator[None]:
         """Within it the model draws the random masks of step ``step`` of the training that ``seed`` names, if it has any and is not in
-        eval mode; they depend on nothing else. Outside of it nothing is random: :meth:`get_embedding` is what ranks.
+        eval mode; they depend on nothing else. Outside of it nothing is random: :meth:`get_embedding` is what ranks. Both may be one-element int64
+        tensors on the model's device, which a CUDA graph reads whenever it is replayed.
 
         >>> from fastgcn_rec import NGCF
         >>> model = NGCF(Graph.from_edges([0, 1], [1, 0]), 8, 1, message_dropout=0.5)
@@ -239,6 +240,13 @@ class Recommender(torch.nn.Module, Ranker):
         """alphas, where ``get_embedding()`` is sum_k alphas[k] A~^k ``ego_embedding()`` with constant alphas and no other parameter is
         trained: such a model trains by :class:`fastgcn_rec.TrainStep`. None for any other."""
         return None
+
+    @property
+    def capturable(self) -> bool:
+        """Whether a step of training by autograd is the same operations on the same shapes whatever the batch and its number, so that ``fit`` can capture
+        it on a GPU as a CUDA graph and replay that: the host reads no values, nothing looks at t, and all that is random comes from :meth:`at_step`. A
+        class says so of itself; one derived from it is not taken at its word."""
+        return False
 
     def batch_loss(
         self, objective: Objective, t: int, users: Tensor, pos: Tensor, negatives: Negatives

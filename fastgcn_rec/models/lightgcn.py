@@ -210,6 +210,10 @@ class LightGCN(MF):
             total = total + softmax_loss(rows_a, rows_b, at, at, self.contrast_temperature)
         return self.contrast * total
 
+    @property
+    def capturable(self) -> bool:
+        return self.contrast == 0  # which is over a batch's distinct nodes: their number is not known before
+
     def diffusion(self) -> torch.Tensor | None:
         return None if self.learn_alpha or self.edge_dropout > 0 or self.noise > 0 else self.alpha
 

@@ -15,6 +15,7 @@ from ..data import Dataset
 from ..ops.dense import dense
 from ..ops.half_hop import half_hop
 from ..ops.propagate import propagate
+from ..ops.registration import numbers
 from ..ranking.protocols import Fold
 from .base import Recommender
 from .space import TRAINING, Tunable
@@ -134,6 +135,10 @@ class NGCF(Recommender):
         names = ("embedding_dim", "num_layers", "form", "message_dropout", "node_dropout", "init", "seed")
         return super().config() | {name: getattr(self, name) for name in names}
 
+    @property
+    def capturable(self) -> bool:
+        return True
+
     def ego_embedding(self) -> Tensor:
         return self.embedding.weight
 
@@ -160,9 +165,9 @@ class NGCF(Recommender):
 
     def _received(self, k: int, x: Tensor, every: Tensor) -> Tensor:
         """What the neighbours send, as the form adds it up."""
-        result: Tensor = propagate(
-            self.graph, self._dropped(self.node_dropout, _NODE + k, x, every), [0.0, 1.0], self._norm
-        )
+        graph, dtype = self.graph, accumulator(x.dtype)
+        hop = graph.cached(("one hop", dtype), lambda: numbers([0.0, 1.0], dtype, graph.device))
+        result: Tensor = propagate(graph, self._dropped(self.node_dropout, _NODE + k, x, every), hop, self._norm)
         return result
 
     @property

@@ -17,10 +17,11 @@ _ROWS = 1 << 14  # of noise drawn at once
 
 class StepNoise(NamedTuple):
     """Step ``step`` of the training that ``seed`` names. What is drawn depends on (seed, step, place, id) alone, so that a training
-    goes on exactly from a checkpoint that holds the step's number."""
+    goes on exactly from a checkpoint that holds the step's number. As tensors on the device, one int64 each, a CUDA graph reads them whenever it is
+    replayed."""
 
-    seed: int
-    step: int
+    seed: int | Tensor
+    step: int | Tensor
 
     def dropout_mask(self, ids: Tensor, dim: int, drop: float, place: int, dtype: torch.dtype) -> Tensor:
         """[len(ids), dim]: 0 with probability ``drop``, else 1 / (1 - drop)."""

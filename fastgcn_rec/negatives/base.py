@@ -80,6 +80,10 @@ class Embeddings:
                 self.kept[refresh] = since, self.kept[1][1].clone()
         return self.kept[refresh][1]
 
+    def forget(self, step: int) -> None:
+        """The vectors of this step are to be computed again: a CUDA graph that was captured then has them only when it is replayed."""
+        self.kept = {refresh: held for refresh, held in self.kept.items() if held[0] != step}
+
     def of(
         self, graph: Graph, step: int, refresh: int, users: Tensor, items: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:

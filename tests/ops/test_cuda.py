@@ -37,7 +37,7 @@ from fastgcn_rec import (
 )
 from fastgcn_rec.core import native
 from fastgcn_rec.data import synthetic_interactions
-from fastgcn_rec.training.steps.captured import CapturedStep
+from fastgcn_rec.training.steps.captured_native import CapturedNative
 
 pytestmark = pytest.mark.skipif(
     not (native.HAS_CUDA and torch.cuda.is_available()), reason="needs a GPU and a build with CUDA: not here"
@@ -308,18 +308,18 @@ def test_fit_trains_by_captured_graphs_as_it_does_without(layers, options, monke
     """Of ten steps and of one: an epoch has 15 and a bit."""
     data = synthetic_interactions(300, 200, 4000)
     captured = []
-    original = CapturedStep._capture
+    original = CapturedNative._capture
 
     def capture(self, t, n, loss_sum):
         captured.append((n, original(self, t, n, loss_sum)))
         return captured[-1][1]
 
-    monkeypatch.setattr(CapturedStep, "_capture", capture)
+    monkeypatch.setattr(CapturedNative, "_capture", capture)
     config = TrainConfig(epochs=3, batch_size=256, protocol="none", lr_schedule="linear", reg=1e-3, **options)
     runs = []
     for device, most in (("cpu", 10), ("cuda", 10), ("cuda", 10), ("cuda", 1), ("cuda", 0)):
-        monkeypatch.setattr(CapturedStep, "most", max(most, 1))
-        monkeypatch.setattr(CapturedStep, "eager_steps", 2 if most else 1000)
+        monkeypatch.setattr(CapturedNative, "most", max(most, 1))
+        monkeypatch.setattr(CapturedNative, "eager_steps", 2 if most else 1000)
         captured.clear()
         model = LightGCN(data, 32, layers).to(device) if layers else MF(data, 32).to(device)
         history = fit(model, data, config, progress=False)

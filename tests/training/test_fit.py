@@ -3,7 +3,6 @@ import dataclasses
 import math
 import signal
 import warnings
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +16,9 @@ from fastgcn_rec.ops import reference
 from fastgcn_rec.training import Interrupted
 from fastgcn_rec.training.batch_loss import batch_loss
 from fastgcn_rec.training.steps.autograd import AutogradStep
-from fastgcn_rec.training.steps.captured import CapturedStep
+from fastgcn_rec.training.steps.captured_autograd import CapturedAutograd
+from fastgcn_rec.training.steps.captured_native import CapturedNative
+from fastgcn_rec.training.steps.graphs import graph_of
 from fastgcn_rec.training.steps.make import make_step
 from fastgcn_rec.training.steps.native import NativeStep
 
@@ -269,16 +270,23 @@ def test_what_is_no_config_and_no_callback_is_refused_before_training(data):
 
 
 @pytest.mark.parametrize("loss", ["bpr", "softmax"])
-def test_where_a_step_cannot_be_captured_it_goes_on_without(loss, data):
+@pytest.mark.parametrize(
+    ("kind", "by_graph"),
+    [
+        (NativeStep, CapturedNative),
+        (AutogradStep, lambda model, config: CapturedAutograd(AutogradStep(model, config), config)),
+    ],
+)
+def test_where_a_step_cannot_be_captured_it_goes_on_without(kind, by_graph, loss, data):
     config, tables = TrainConfig(loss=loss, batch_size=64), []
-    for kind in (NativeStep, CapturedStep):
+    for captured in (False, True):
         model = LightGCN(data, 16, 2)
-        step = kind(model, config)
+        step = (by_graph if captured else kind)(model, config)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             for t in (0, 1, 2, 3, 7, 8):
                 step(t, 0.01)
-        assert len(caught) == (kind is CapturedStep)
+        assert len(caught) == captured
         assert all("could not be captured as a CUDA graph" in str(w.message) for w in caught)
         tables.append(model.embedding.weight)
     assert torch.equal(*tables)
@@ -288,7 +296,7 @@ def test_where_a_step_cannot_be_captured_it_goes_on_without(loss, data):
     "error", [KeyboardInterrupt("Ctrl-C"), MemoryError("full"), RuntimeError("not while capturing")]
 )
 @pytest.mark.parametrize("end_fails", [False, True])
-def test_whatever_ends_a_capture_the_stream_is_as_before(data, monkeypatch, error, end_fails):
+def test_whatever_ends_a_capture_the_stream_is_as_before(monkeypatch, error, end_fails):
     class Capture(contextlib.nullcontext):  # as torch's, which ends the capture, and fails where that was disturbed
         def __exit__(self, *exception):
             if end_fails:
@@ -296,23 +304,20 @@ def test_whatever_ends_a_capture_the_stream_is_as_before(data, monkeypatch, erro
 
     streams = []
     for name, stand_in in {
-        "current_stream": lambda device: "before", "CUDAGraph": object, "device": contextlib.nullcontext, "Stream": lambda device: "its own",
-        "graph": lambda graph, stream: Capture(), "set_stream": streams.append, "synchronize": lambda: None,
+        "current_stream": lambda device: "before", "CUDAGraph": object, "device": contextlib.nullcontext,
+        "graph": lambda graph, stream: Capture(), "Stream": lambda device: "own", "set_stream": streams.append, "synchronize": lambda: None,
     }.items():  # fmt: skip
         monkeypatch.setattr(torch.cuda, name, stand_in)
-    step = CapturedStep(LightGCN(data, 16, 2), TrainConfig(batch_size=64))
 
-    def ends(t, n, loss_sum):
+    def ends():
         raise error
 
-    monkeypatch.setattr(step, "_record", ends)
-    step._offset = SimpleNamespace(device=torch.device("cuda"))
     if isinstance(error, RuntimeError) or (end_fails and not isinstance(error, KeyboardInterrupt)):
         with pytest.warns(UserWarning, match="could not be captured as a CUDA graph"):
-            step._capture(2, 1, None)
+            assert graph_of(ends, torch.device("cuda"), None) is None
     else:
         with pytest.raises(type(error), match=str(error)):
-            step._capture(2, 1, None)
+            graph_of(ends, torch.device("cuda"), None)
     assert streams == ["before"]
 
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 
 import torch
 
 from ...models import Recommender
-from ...negatives import parse
 from ...ops.train_step import StepBatch, StepParts
 from ..config import TrainConfig
+from .graphs import graph_of
 from .native import NativeStep
 
 Tensor = torch.Tensor
 
 
-class CapturedStep(NativeStep):
+class CapturedNative(NativeStep):
     """The same on a GPU: sampler and step are captured as a CUDA graph of one step, and another one of several, which are replayed. The host
     neither waits nor launches single kernels; where capture fails, it says so and goes on without.
 
@@ -118,41 +117,4 @@ class CapturedStep(NativeStep):
         self._offset.add_(n * size)
 
     def _capture(self, t: int, n: int, loss_sum: Tensor) -> torch.cuda.CUDAGraph | None:
-        device, before = self._offset.device, None
-        try:
-            if device.type != "cuda":
-                raise RuntimeError(f"{device} has no CUDA graphs")
-            before = torch.cuda.current_stream(device)
-            graph = torch.cuda.CUDAGraph()
-            # by default torch captures a stream of the current device, which need not be the model's
-            with torch.cuda.device(device), torch.cuda.graph(graph, stream=torch.cuda.Stream(device)):
-                self._record(t, n, loss_sum)  # does not run
-            return graph
-        except BaseException as error:
-            if before is not None:
-                with torch.cuda.device(device):
-                    torch.cuda.set_stream(
-                        before
-                    )  # a capture that fails while it ends, or is interrupted, leaves its own
-                    torch.cuda.synchronize()
-            if isinstance(error.__context__, KeyboardInterrupt):  # then the end of the capture fails, too
-                raise error.__context__ from None
-            if not isinstance(error, RuntimeError):
-                raise
-            warnings.warn(
-                f"fit: the training step could not be captured as a CUDA graph, it goes on without, slower: {error}",
-                stacklevel=2,
-            )
-            return None
-
-
-def can_capture(config: TrainConfig) -> bool:
-    """Whether a CUDA graph can replay a step with these negatives; says so if not."""
-    if not config.negatives or parse(config.negatives).capturable:
-        return True
-    warnings.warn(
-        f"fit: negatives={str(config.negatives)!r} are decided on the host (a count by epoch, stale vectors, ranks), so that the "
-        "training step is not captured as a CUDA graph, which is slower",
-        stacklevel=2,
-    )
-    return False
+        return graph_of(lambda: self._record(t, n, loss_sum), self._offset.device, None)

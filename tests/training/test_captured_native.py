@@ -13,7 +13,7 @@ from support import EMULATED
 from fastgcn_rec import MF, LightGCN, TrainConfig, fit
 from fastgcn_rec.data import synthetic_interactions
 from fastgcn_rec.training import loop
-from fastgcn_rec.training.steps.captured import CapturedStep
+from fastgcn_rec.training.steps.captured_native import CapturedNative
 from fastgcn_rec.training.steps.native import NativeStep
 
 emulated = pytest.mark.skipif(not EMULATED, reason="needs the emulated CUDA backend: make check-emulated")
@@ -41,7 +41,7 @@ def replays(monkeypatch):
         captured.append(n)
         return SimpleNamespace(replay=functools.partial(self._record, t, n, loss_sum))
 
-    monkeypatch.setattr(CapturedStep, "_capture", capture)
+    monkeypatch.setattr(CapturedNative, "_capture", capture)
     return captured
 
 
@@ -73,7 +73,7 @@ def test_many_steps_in_parts_are_the_steps_one_by_one(layers, options, data, rep
     """25 steps an epoch: two graphs of ten and five of one, after two steps without."""
     alone = trained(data, monkeypatch, NativeStep, layers, options)
     assert replays == []
-    captured = trained(data, monkeypatch, CapturedStep, layers, options)
+    captured = trained(data, monkeypatch, CapturedNative, layers, options)
     assert sorted(replays) == [1, 10]
     assert captured[0] == alone[0]
     assert torch.equal(captured[1], alone[1])
@@ -84,7 +84,7 @@ def test_a_batch_is_not_drawn_before_what_its_sampler_reads_is_there(data, repla
     """Without hops batches are numbered ahead, but not by a sampler that reads the vectors of the step before."""
     options = {"negatives": "dynamic(1, candidates=8, refresh=1)", "loss": "max_margin"}
     alone = trained(data, monkeypatch, NativeStep, 0, options)
-    captured = trained(data, monkeypatch, CapturedStep, 0, options)
+    captured = trained(data, monkeypatch, CapturedNative, 0, options)
     assert captured[0] == alone[0]
     assert torch.equal(captured[1], alone[1])
 
@@ -92,9 +92,9 @@ def test_a_batch_is_not_drawn_before_what_its_sampler_reads_is_there(data, repla
 @emulated
 def test_an_interrupted_training_by_graphs_goes_on_to_the_same_bits(data, replays, monkeypatch, tmp_path):
     options = {"loss": "softmax"}
-    whole = trained(data, monkeypatch, CapturedStep, 1, options)
+    whole = trained(data, monkeypatch, CapturedNative, 1, options)
 
-    class Stopped(CapturedStep):
+    class Stopped(CapturedNative):
         def many(self, t, rates, loss_sum):
             if t >= 30:
                 raise KeyboardInterrupt
@@ -102,7 +102,7 @@ def test_an_interrupted_training_by_graphs_goes_on_to_the_same_bits(data, replay
 
     config = TrainConfig(epochs=3, batch_size=26, protocol="none", lr_schedule="linear", lr=0.01, reg=1e-3, **options)
     path = tmp_path / "checkpoint.npz"
-    for kind in (Stopped, CapturedStep):
+    for kind in (Stopped, CapturedNative):
         monkeypatch.setattr(loop, "make_step", kind)
         model = LightGCN(data, 8, 1)
         with pytest.raises(KeyboardInterrupt) if kind is Stopped else contextlib.nullcontext():
