@@ -11,6 +11,9 @@ KERNELS = ROOT / "csrc/cuda"
 # A header is compiled with a file that includes it, and finds the changed one before the real one.
 HOMES = {
     "product.cuh": "softmax_loss.cu",
+    "softmax.cuh": "softmax_loss.cu",
+    "softmax_split.cuh": "softmax_loss.cu",
+    "split_product.cuh": "softmax_loss.cu",
     "adam.cuh": "adam_step.cu",
     "hop.cuh": "propagate.cu",
     "panel_sums.cuh": "l2_loss.cu",
