@@ -12,6 +12,9 @@ KERNELS = ROOT / "csrc/cuda"
 HOMES = {
     "product.cuh": "softmax_loss.cu",
     "retrieve_halves.cuh": "retrieve.cu",
+    "softmax.cuh": "softmax_loss.cu",
+    "softmax_split.cuh": "softmax_loss.cu",
+    "split_product.cuh": "softmax_loss.cu",
     "adam.cuh": "adam_step.cu",
     "hop.cuh": "propagate.cu",
     "panel_sums.cuh": "l2_loss.cu",

@@ -67,7 +67,7 @@ __global__ void split_units_kernel(SoftmaxRows<T> users, SoftmaxRows<T> items, i
   const int64_t b = user ? global_warp() : global_warp() - batch;
   const SoftmaxRows<T> from = user ? users : items;
   const SoftmaxSide<float, Halves> to = user ? user_side : item_side;
-  const T* e = from.emb + checked_id(from.ids[b], 0, from.n, user ? "users" : "pos", "unit_kernel") * dim;
+  const T* e = from.emb + checked_id(from.ids[b], 0, from.n, user ? "users" : "pos") * dim;
   const float norm = sqrt(warp_dot(e, e, dim));
   const float inv = 1.0f / (norm > 1e-12f ? norm : 1e-12f);
   auto* words = reinterpret_cast<uint32_t*>(to.unit + b * pitch / Halves::size);
@@ -98,8 +98,8 @@ __device__ __forceinline__ void store_row(RowOfScores* to, RowOfScores row) {
   __stcg(reinterpret_cast<uint2*>(to), word);
 }
 
-// Scores, times the base of 2's logarithm of e: sum * times + bias log2 e, -infinity where a row has ended. And of each
-// row, what its eights of eight columns add to its softmax: parts [rows, parts_pitch].
+// Scores in logarithms of base 2: sum * times + bias log2 e, -infinity where a row has ended. And what every 64 columns
+// of a row, which are a warp's, add to its softmax: parts [rows, parts_pitch].
 template <class T>
 __global__ void __launch_bounds__(T::threads, T::blocks)
     split_scores_kernel(SplitProduct p, const float* bias, float times, RowOfScores* parts, int64_t parts_pitch) {
@@ -169,8 +169,8 @@ static __global__ void rows_of_scores_kernel(const float* scores, int64_t pitch,
   row_loss[first + r] = (weight * (log2(static_cast<double>(sum)) + highest) - own) * log_2;
 }
 
-// What a warp reads of the scores, as SplitRows of what is split: it makes w softmax - 1[j = b], times `scale`, of
-// them, and splits that. Rows of scores are those of X (along) or its columns, and their own column is `first` more.
+// What a warp reads of X's slices, as SplitRows does, where X is the scores [rows, batch] (along) or their transpose:
+// it makes w softmax - 1[j = b], times `scale`, of them, and splits that. Row r's own column is first + r.
 struct GradientOptions {
   const RowOfScores* rows;
   int64_t first;
@@ -238,7 +238,7 @@ struct GradientRows {
         x[v][e] = exp2_of(x[v][e] - of.highest) * of.factor;
       }
     }
-    // Where the slice has scores of rows' own.
+    // Where the slice has rows' own scores.
     if (apart > -16 * height && apart < 16) {
       const int own = apart + lane() / 4 - lane() % 4 * 2 + 16 * i;
 #pragma unroll

@@ -47,22 +47,42 @@ MUTANTS = {
     ),
     "a barrier is missing in a product": (
         "product.cuh", "y.store(slices.y[now]", "__syncthreads();", "",
-        "test_losses.py::test_the_same_bits_in_any_order",
+        "test_losses.py::test_softmax_gives_the_same_bits_in_any_order",
     ),
     "a product reads beyond its terms": (
         "product.cuh", "const auto load", "? last - k :", "? last - k + 1 :",
         "test_losses.py::test_softmax_at_the_edges_of_its_tiles",
     ),
+    "a barrier is missing in a product of halves": (
+        "split_product.cuh", "wait_for_copies<T::stages", "__syncthreads();", "",
+        "test_losses.py::test_the_same_bits_in_any_order",
+    ),
+    "a slice is not waited for": (
+        "split_product.cuh", "slice < n_slices; ++slice", "T::stages - 2", "T::stages - 1",
+        "test_losses.py::test_softmax_at_the_edges_of_its_tiles",
+    ),
+    "low halves are left out": (
+        "split_product.cuh", "multiply_slice(", "multiply_add(terms, a_low[i], b_high[2 * e], b_high[2 * e + 1]);", "",
+        "test_losses.py::test_softmax_at_the_edges_of_its_tiles",
+    ),
+    "a column that is none has a score": (
+        "softmax_split.cuh", "split_scores_kernel(", "-HUGE_VALF", "0.0f",
+        "test_losses.py::test_softmax_at_the_edges_of_its_tiles",
+    ),
+    "a row's own score is taken for its neighbour's": (
+        "softmax_split.cuh", "Where the slice has", "v / 2 * 8 + e)", "v / 2 * 8 + e + 1)",
+        "test_losses.py::test_softmax_at_the_edges_of_its_tiles",
+    ),
     "a part of a sum is left out": (
-        "softmax_loss.cu", "void project_kernel", "q < side.n_parts", "q + side.step < side.n_parts",
+        "softmax.cuh", "void project_kernel", "q < side.n_parts", "q + side.step < side.n_parts",
         "test_losses.py::test_softmax_at_the_edges_of_its_tiles",
     ),
     "a part is not folded": (
-        "softmax_loss.cu", "void fold_kernel", "q = 1;", "q = 2;",
+        "softmax.cuh", "void fold_kernel", "q = 1;", "q = 2;",
         "test_losses.py::test_softmax_at_the_edges_of_its_tiles",
     ),
     "only the last rows count for the items": (
-        "softmax_loss.cu", "of_items.s =", "first > 0 ? s.items.sums : nullptr", "nullptr",
+        "softmax_split.cuh", "of_items.s =", "first > 0 ? s.items.sums : nullptr", "nullptr",
         "test_losses.py::test_softmax_at_the_edges_of_its_tiles",
     ),
     "a barrier is missing before buffers are cut": (

@@ -52,6 +52,14 @@ FAULTS = {
         "l2_loss",
     ),
     "a part of a sum is left out": (Fault("dense.cu", "add_parts_kernel(", "int64_t q = 1;", "int64_t q = 2;"), "outer_sum"),
+    "low halves of a product are left out": (
+        Fault("split_product.cuh", "multiply_slice(", "multiply_add(terms, a_high[i], b_low[2 * e], b_low[2 * e + 1]);", ""),
+        "softmax_loss<float>",
+    ),
+    "a row's scores are weighed as another's": (
+        Fault("softmax_split.cuh", "GradientRows(", "from[8 * r]", "from[8 * (r ^ 1)]"),
+        "softmax_loss<float>",
+    ),
     "a walk goes on where it restarts": (
         Fault("random_walk.cu", "neighbors_kernel(", "if (restarts(", "if (!restarts("),
         "random_walk_neighbors",

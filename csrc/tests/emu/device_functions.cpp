@@ -141,6 +141,11 @@ void copies() {
   EXPECT(mine[0] == static_cast<float>(threadIdx.x) && mine[7] != mine[7]);
   fgr::cuda::wait_for_copies<0>();
   EXPECT(mine[7] == static_cast<float>(threadIdx.x));
+  fgr::cuda::copy_later(mine, nullptr, false);
+  fgr::cuda::copy_later(mine + 4, from[threadIdx.x], true);
+  fgr::cuda::end_copies();
+  fgr::cuda::wait_for_copies<0>();
+  EXPECT(mine[0] == 0 && mine[3] == 0 && mine[7] == static_cast<float>(threadIdx.x));
 }
 
 struct Case {
