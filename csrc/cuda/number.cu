@@ -31,14 +31,25 @@ constexpr int digit_bits = BlockNumbering::digit_bits, digits = 1 << digit_bits;
 constexpr int counts_stride = digits + 1;  // of a warp's counts: those of one digit lie in different banks
 static_assert(digits == 2 * warp && block_warps == warp, "a warp adds up two digits, a lane the counts of one warp");
 
-// The lanes of the warp with the same digit.
+// The lanes of the warp with the same digit. In PTX, since of a bit the compiler makes two predicates in six
+// instructions, one for the ballot and one for what becomes of it.
 __device__ __forceinline__ unsigned lanes_alike(uint32_t digit) {
   unsigned alike = full_mask;
 #pragma unroll
   for (int bit = 0; bit < digit_bits; ++bit) {
+#if defined(FGR_EMULATE)
     const bool set = (digit >> bit & 1u) != 0;
     const unsigned lanes = __ballot_sync(full_mask, set);
     alike &= set ? lanes : ~lanes;
+#else
+    unsigned lanes;
+    asm volatile(
+        "{.reg .pred p; and.b32 %0, %1, %2; setp.ne.u32 p, %0, 0; vote.sync.ballot.b32 %0, p, 0xffffffff;\n\t"
+        "@!p not.b32 %0, %0;}"
+        : "=r"(lanes)
+        : "r"(digit), "r"(1u << bit));
+    alike &= lanes;
+#endif
   }
   return alike;
 }
@@ -67,7 +78,8 @@ __global__ void __launch_bounds__(block_threads)
   const uint32_t n_nodes = static_cast<uint32_t>(p.n_nodes());
   const unsigned lanes_before = (1u << lane()) - 1;
   const bool looked_up = by.looked_up;
-  const auto node = [&](uint32_t entry) { return looked_up ? nodes[entry] : entry >> by.place_bits; };
+  const int place_bits = by.place_bits;
+  const auto node = [&](uint32_t entry) { return looked_up ? nodes[entry] : entry >> place_bits; };
 
   uint32_t entry[items];
   {
@@ -81,7 +93,7 @@ __global__ void __launch_bounds__(block_threads)
     for (int i = 0; i < items; ++i) {
       const int place = begin + i * warp;
       const uint32_t key = place < count ? node_of(p, place, id[i]) : n_nodes;
-      entry[i] = static_cast<uint32_t>(place) | (looked_up ? 0 : key << by.place_bits);
+      entry[i] = static_cast<uint32_t>(place) | (looked_up ? 0 : key << place_bits);
       if (looked_up) nodes[place] = key;
     }
   }
@@ -144,7 +156,7 @@ __global__ void __launch_bounds__(block_threads)
   for (int i = 0; i < items; ++i) {
     const int at = begin + i * warp, r = rows_before + row[i];
     if (at >= count) continue;
-    const uint32_t key = node(entry[i]), position = looked_up ? entry[i] : entry[i] & ((1u << by.place_bits) - 1);
+    const uint32_t key = node(entry[i]), position = looked_up ? entry[i] : entry[i] & ((1u << place_bits) - 1);
     s.sorted_position[at] = static_cast<int32_t>(position);
     if (first >> i & 1u) {
       s.slot[key] = r;

@@ -25,6 +25,7 @@ _PARTS = ("forward", "loss", "seed", "backward", "update")
 # StepPart of csrc/include/fgr/train_step.h, where the parts that follow each other are one: number, forward; loss; seed, update.
 _ROWS, _LOSS, _SEED, _UPDATE, _SOFTMAX_USERS, _SOFTMAX_ITEMS = 1 + 2, 4, 8, 16, 32, 64
 _NUMBER, _INNER, _LAST, _RIDGE = 1, 128, 256, 512
+_SECOND_BYTES = 2**28  # of a workspace, for there to be a second one
 
 
 class StepBatch(NamedTuple):
@@ -316,16 +317,22 @@ class StepParts:
     """The next ``n`` steps of one process in parts, on a GPU, for a caller that gives parts to several streams: ``number`` of a step, ``inner`` beside
     it, then ``rest``; at the end ``count``. Batches are of the size of the last one that ``step`` took.
 
-    A step without inner hops has a workspace of its own beside that of the step before, in whose time it may be numbered.
+    Attributes
+    ----------
+    has_inner : bool
+        Whether there are hops forwards that do not read the batch.
+    ahead : bool
+        Whether a step may be numbered in the time of the one before: without inner hops these have a workspace each, if it is not large.
     """
 
     def __init__(self, step: TrainStep, n: int, lr: Tensor) -> None:
         """lr : float64 [>= n], the steps'."""
         self._step, self._n = step, n
         self.has_inner = len(step.alphas) > 2
+        self.ahead = not self.has_inner and n > 1 and len(step._workspace) <= _SECOND_BYTES
         numbers = step._next_step + torch.arange(n, device=step.embedding.device)
-        spaces = [step._workspace] * 2 if self.has_inner else [step._workspace, torch.empty_like(step._workspace)]
-        self._places = [StepPlace(lr[i], numbers[i], spaces[i % 2]) for i in range(n)]
+        second = torch.empty_like(step._workspace) if self.ahead else step._workspace
+        self._places = [StepPlace(lr[i], numbers[i], second if i % 2 else step._workspace) for i in range(n)]
         self._losses = step.embedding.new_empty(n)
 
     def number(self, i: int, users: Tensor, pos: Tensor, neg: Tensor | None, mask: Tensor | None) -> StepBatch:

@@ -137,6 +137,14 @@ MUTANTS = {
         "hop.cuh", "void hop(", "h.whole_dim > 0 ? h.whole_dim : h.dim", "h.dim",
         "test_train_step_columns.py::test_long_rows_in_parts",
     ),
+    "one block numbers a row too few": (
+        "number.cu", "number_block_kernel(", "s.first[r + 1] = at + 1;", "s.first[r + 1] = at;",
+        "test_train_step.py::test_steps_follow_autograd_and_adam",
+    ),
+    "a barrier is missing before ids are moved on": (
+        "number.cu", "entries[own_counts[", "__syncthreads();", "",
+        "test_train_step.py::test_steps_follow_autograd_and_adam",
+    ),
     "an edge is left out": (
         "hop.cuh", "int32_t next =", "place < n", "place + 1 < n",
         "test_propagate.py::test_matches_the_dense_reference",

@@ -68,6 +68,26 @@ FAULTS = {
         Fault("random_walk.cu", "row = home.row;\n      }", "__syncthreads();", ""),
         "random_walk_neighbors",
     ),
+    "ids of one digit change places": (
+        Fault("number.cu", "number_block_kernel(", "__popc(lower)", "__popc(alike & ~lanes_before) - 1"),
+        "number<",
+    ),
+    "ids of a digit begin where those of the one before do": (
+        Fault("number.cu", "number_block_kernel(", "+ of_first +", "+ 0 * of_first +"),
+        "number<",
+    ),
+    "a digit is left out": (
+        Fault("number.cu", "number_block_kernel(", "shift < by.key_bits", "shift + pass_bits < by.key_bits"),
+        "number<",
+    ),
+    "ids are moved before all are counted": (
+        Fault("number.cu", "rank[i] = digit", "__syncthreads();", ""),
+        "number<",
+    ),
+    "heads are counted before all warps know theirs": (
+        Fault("number.cu", "totals[own_warp] = static_cast<uint32_t>(heads)", "__syncthreads();", ""),
+        "number<",
+    ),
     "the last of the best is left out": (
         Fault("topk_digits.cuh", "topk_kernel(", "word <= last", "word < last"),
         "topk<float> equal scores",

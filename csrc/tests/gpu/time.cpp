@@ -164,8 +164,8 @@ class Timing {
       const double us = (seconds_now() - begin) * 1e6;
       kept.calls = std::clamp(static_cast<int>(long_us / us), 1, most_calls);
       auto replay = std::make_unique<Replay>(c.run, kept.calls, stream_.get());
-      kept.nodes = replay->nodes();
-      kept.us.push_back(replay->microseconds(us < very_long_us));
+      kept.nodes = replay->nodes() / c.calls;
+      kept.us.push_back(replay->microseconds(us < very_long_us) / c.calls);
       replays_.back() = std::move(replay);
     });
   }
@@ -180,7 +180,7 @@ class Timing {
       more = true;
       report_.running = cases_.all[i].label();
       guarded(m, [&] {
-        m.us.push_back(replays_[i] != nullptr ? replays_[i]->microseconds(!very_long)
+        m.us.push_back(replays_[i] != nullptr ? replays_[i]->microseconds(!very_long) / cases_.all[i].calls
                                               : cases_.all[i].measure(stream_.get()));
       });
     }

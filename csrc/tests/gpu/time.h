@@ -36,6 +36,7 @@ struct Case {
   double predicted_us = 0;  // of a call on an H100, from the review of the code before its first run; 0: none
   std::vector<std::shared_ptr<const void>> holds;  // what lives as long, beside what run holds
   std::function<void(void* stream)> run;  // one call on the stream: is captured, so it may not wait nor allocate
+  int calls = 1;                          // that one run is: times are of a call
   std::function<std::string()> check;     // what is wrong with its output, "" if nothing is; may be empty
   bool by_node = false;                   // what each node of its graph takes is told, too
   std::function<double(void* stream)> measure = nullptr;  // in place of run, where no graph can: microseconds a call

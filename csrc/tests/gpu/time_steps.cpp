@@ -1,8 +1,10 @@
-// Whole training steps, as training/steps/captured.py captures them: draw a batch, take the step, count both.
+// Whole training steps: draw a batch, take the step, count both; one after the other, and ten at a time on two streams,
+// as training/steps/captured.py captures them.
 #include <cmath>
 
 #include "fgr/sample.h"
 #include "fgr/train_step.h"
+#include "tests/gpu/replay.h"
 #include "tests/gpu/time.h"
 
 namespace fgr::gpu {
@@ -17,6 +19,41 @@ struct Setting {
   double reg;
   bool item_bias, samples;  // samples: the sampler runs within the step
   double predicted;
+};
+
+// A second stream, which takes what hangs on no more than was launched on the first one before begin(), and which the
+// first one waits for at join().
+class Beside {
+ public:
+#if defined(FGR_EMULATE)
+  void* begin(void* stream) { return stream; }
+  void join(void*) {}
+#else
+  Beside() {
+    for (auto* event : {&from_, &back_}) {
+      check(cudaEventCreateWithFlags(event, cudaEventDisableTiming), "cudaEventCreateWithFlags");
+    }
+  }
+  ~Beside() {
+    cudaEventDestroy(from_);
+    cudaEventDestroy(back_);
+  }
+  Beside(const Beside&) = delete;
+  Beside& operator=(const Beside&) = delete;
+  void* begin(void* stream) {
+    wait(stream, own_.get(), from_);
+    return own_.get();
+  }
+  void join(void* stream) { wait(own_.get(), stream, back_); }
+
+ private:
+  static void wait(void* first, void* then, cudaEvent_t event) {
+    check(cudaEventRecord(event, static_cast<cudaStream_t>(first)), "cudaEventRecord");
+    check(cudaStreamWaitEvent(static_cast<cudaStream_t>(then), event, 0), "cudaStreamWaitEvent");
+  }
+  Stream own_;
+  cudaEvent_t from_ = nullptr, back_ = nullptr;
+#endif
 };
 
 template <class T>
@@ -63,6 +100,44 @@ void add_step(Cases& cases, const Setting& s) {
   };
   c.by_node = samples;
   c.check = [=] { return std::isfinite(loss->host()[0]) ? "" : "its loss is not finite"; };
+  cases.add(c);
+  if (!samples) return;
+
+  constexpr int steps = 10;
+  const bool inner = s.hops > 1;
+  const Batch second = w.batch(size, n_neg);
+  auto other = inner ? space : workspace(space->size());
+  auto beside = std::make_shared<Beside>();
+  const auto part = [=](unsigned parts, int i, void* stream) {
+    const Batch& of = i % 2 == 0 ? b : second;
+    const PairBatch batch{of.users->get(), of.pos->get(), of.neg->get(), size, n_neg, false};
+    StepShare<T> share;
+    share.parts = parts;
+    cuda::train_step<T>(graph, model, share, batch, options, lr->get(), step->get(), loss->get(), nullptr,
+                        (i % 2 == 0 ? space : other)->get(), stream);
+  };
+  const auto draw = [=](int i, void* stream) {
+    const Batch& of = i % 2 == 0 ? b : second;
+    void* on = beside->begin(stream);
+    cuda::sample_batch(graph.users, n_edges, BatchLaw::by_edge, nullptr, 0, seed->get(), offset->get(), size, n_neg,
+                       of.users->get(), of.pos->get(), of.neg->get(), on);
+    part(step_number | (inner ? step_ridge : 0u), i, on);
+    advance(offset->get(), size, on);
+    advance(step->get(), 1, on);
+  };
+  c.variant = "ten at once, drawn beside";
+  c.by_node = false;
+  c.calls = steps;
+  c.run = [=](void* stream) {
+    draw(0, stream);
+    for (int i = 0; i < steps; ++i) {
+      if (inner) part(step_inner, i, stream);
+      beside->join(stream);
+      if (!inner && i + 1 < steps) draw(i + 1, stream);
+      part(step_last | step_loss | step_seed | step_update | (inner ? 0u : step_ridge), i, stream);
+      if (inner && i + 1 < steps) draw(i + 1, stream);
+    }
+  };
   cases.add(c);
 }
 

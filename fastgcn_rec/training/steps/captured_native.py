@@ -84,7 +84,7 @@ class CapturedNative(NativeStep):
         size, device = self.config.batch_size, self._offset.device
         main, side = torch.cuda.current_stream(device), torch.cuda.Stream(device, priority=-1)
         steps = StepParts(self.step, n, self._rates)
-        ahead = not steps.has_inner and self.batches.sampler is None
+        ahead = steps.ahead and self.batches.sampler is None
         offsets = self._offset + size * torch.arange(n, device=device)
         batches: list[StepBatch] = []
         losses: list[Tensor] = []  # that are not in the sum yet
