@@ -1,7 +1,9 @@
-"""A training step of NGCF, both forms, BPR and no dropout, beside plain torch with a sparse CSR product."""
+"""A training step of NGCF, both forms, BPR and no dropout, beside plain torch with a sparse CSR product; on a GPU as a CUDA graph, as ``fit`` replays
+it, and one operation after the other."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 
 import torch
@@ -10,11 +12,14 @@ import torch.nn.functional as F
 from fastgcn_rec import NGCF, TrainConfig, sample_batch
 from fastgcn_rec.training.batch_loss import batch_loss
 from fastgcn_rec.training.steps.autograd import AutogradStep
+from fastgcn_rec.training.steps.captured import CapturedStep
+from fastgcn_rec.training.steps.step import Step
 
 from . import peers
 from .harness import Comparison, Contender, Settings
 
 BATCH, REG, LAYERS, LR = 1024, 1e-5, 3, 1e-4
+CONFIG = TrainConfig(batch_size=BATCH, reg=REG, sampler="edge")
 Tensor = torch.Tensor
 
 
@@ -47,11 +52,30 @@ class Job:
                 for e in (edges, edges.flip(0))
             )
 
-    def ours(self) -> Callable[[], Tensor]:
-        """Sampling included."""
-        step = AutogradStep(self.copy(), TrainConfig(batch_size=BATCH, reg=REG, sampler="edge"))
-        count = iter(range(10**9))
+    def ours(self, step: Step) -> Callable[[], Tensor]:
+        """Sampling included, as all of ours."""
+        count = itertools.count()
         return lambda: step(next(count), LR)
+
+    def eager(self) -> Callable[[], Tensor]:
+        return self.ours(AutogradStep(self.copy(), CONFIG))
+
+    def replayed(self) -> Callable[[], Tensor]:
+        return self.ours(CapturedStep(AutogradStep(self.copy(), CONFIG, capturable=True), CONFIG))
+
+    def recordable(self) -> Callable[[], Tensor]:
+        """With the numbers of step and batch on the device, for a graph of the harness."""
+        step, device = AutogradStep(self.copy(), CONFIG, capturable=True), self.batch[0].device
+        seed, at, offset = (torch.zeros((), dtype=torch.int64, device=device) for _ in range(3))
+        step.set_lr(LR)
+
+        def run() -> Tensor:
+            loss = step.take(0, seed, at, offset)
+            at.add_(1)
+            offset.add_(BATCH)
+            return loss
+
+        return run
 
     def copy(self) -> NGCF:
         model = NGCF(self.graph, self.model.embedding_dim, LAYERS, self.form, message_dropout=0.0)  # type: ignore[arg-type]
@@ -81,7 +105,8 @@ class Job:
     def plain(self) -> Callable[[], Tensor]:
         """Sampling not included."""
         model = self.copy()
-        optimizer = torch.optim.Adam(model.parameters(), lr=LR, fused=True)
+        captured = self.batch[0].device.type == "cuda"
+        optimizer = torch.optim.Adam(model.parameters(), lr=LR, fused=True, capturable=captured)
 
         def run() -> Tensor:
             optimizer.zero_grad(set_to_none=True)
@@ -106,5 +131,13 @@ class Job:
 def comparisons(settings: Settings) -> Iterator[Comparison]:
     for form in ("paper", "lecture"):
         job = Job(settings, form)
-        contenders = [Contender("ours", job.ours()), Contender("torch, CSR", job.plain())]
+        if settings.device.type == "cuda":
+            contenders = [
+                Contender("ours", job.recordable()),
+                Contender("ours, a replay a step", job.replayed(), calls=0),
+                Contender("ours, not captured", job.eager(), calls=0),
+            ]
+        else:
+            contenders = [Contender("ours", job.eager())]
+        contenders.append(Contender("torch, CSR", job.plain()))
         yield Comparison(f"ngcf/{form}, {LAYERS} layers, batch {BATCH}", contenders, job.gate)

@@ -247,7 +247,7 @@ CODE = Table(
 )
 
 TABLES: Mapping[str, Table] = {
-    "gpu hops and steps": races("propagate", "step", "loss", "adam"),
+    "gpu hops and steps": races("propagate", "step", "ngcf", "loss", "adam"),
     "gpu ranking": races("topk"),
     "gpu calls": races("call"),
     "gpu time to quality": QUALITY,

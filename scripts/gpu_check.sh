@@ -137,7 +137,7 @@ result() {
 }
 
 stage_bench() {
-  "$PYTHON" -W ignore -m benchmarks propagate step topk loss adam call --quick --device cuda \
+  "$PYTHON" -W ignore -m benchmarks propagate step topk loss adam call ngcf --quick --device cuda \
     --data "$(if has_gowalla; then echo gowalla; else echo synthetic:1000000; fi)" --json "$(result "")"
 }
 

@@ -244,8 +244,8 @@ class Recommender(torch.nn.Module, Ranker):
     @property
     def capturable(self) -> bool:
         """Whether a step of training by autograd is the same operations on the same shapes whatever the batch and its number, so that ``fit`` can capture
-        it on a GPU as a CUDA graph and replay that: the host reads no values, nothing looks at t, and all that is random comes from :meth:`at_step`. A
-        class says so of itself; one derived from it is not taken at its word."""
+        it on a GPU as a CUDA graph and replay that: the host reads no values, nothing looks at t, and all that is random comes from :meth:`at_step`. What is
+        set on the model while it is trained changes no replay. A class says so of itself, not for those derived from it."""
         return False
 
     def batch_loss(

@@ -24,7 +24,10 @@ KINDS = {
         lambda g: NGCF(g, 8, 2, "lecture", message_dropout=0.1, node_dropout=0.2),
         {"loss": "softmax", "logq_density": 0.5, "lr_schedule": "linear", "warmup": 0.3},
     ),
-    "ngcf, negatives of the moment": (lambda g: NGCF(g, 8, 1), {"negatives": "dynamic(1)+popularity(1)"}),
+    "ngcf, negatives of the moment": (
+        lambda g: NGCF(g, 8, 1),
+        {"negatives": "dynamic(1)+popularity(1)", "batch_size": 1100, "epochs": 6},
+    ),
     "learned alphas": (lambda g: LightGCN(g, 8, 2, learn_alpha=True), {"negatives": "shared(9)", "sampler": "user"}),
     "dropped edges": (lambda g: LightGCN(g, 8, 2, edge_dropout=0.3), {"loss": "max_margin"}),
     "dropped edges, renormalised": (

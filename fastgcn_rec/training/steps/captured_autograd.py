@@ -81,5 +81,7 @@ class CapturedAutograd:
 
     def resume(self, step: int, state: Mapping[str, Tensor]) -> None:
         """A graph captured before reads tensors that are no longer the state's: another is captured."""
+        if self._stream is not None:
+            torch.cuda.synchronize(self.device)  # its memory is given back
         self._taken, self._replay, self._loss = 0, None, None
         self.step.resume(step, state)
