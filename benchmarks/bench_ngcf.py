@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
-from fastgcn_rec.training.steps.captured import CapturedStep
+from fastgcn_rec.training.steps.captured_autograd import CapturedAutograd
 
 from fastgcn_rec import NGCF, TrainConfig, sample_batch
 from fastgcn_rec.training.batch_loss import batch_loss
@@ -61,7 +61,7 @@ class Job:
         return self.ours(AutogradStep(self.copy(), CONFIG))
 
     def replayed(self) -> Callable[[], Tensor]:
-        return self.ours(CapturedStep(AutogradStep(self.copy(), CONFIG, capturable=True), CONFIG))
+        return self.ours(CapturedAutograd(AutogradStep(self.copy(), CONFIG, capturable=True), CONFIG))
 
     def recordable(self) -> Callable[[], Tensor]:
         """With the numbers of step and batch on the device, for a graph of the harness."""

@@ -13,7 +13,7 @@ from fastgcn_rec.experiments.estimate import estimate_memory
 from fastgcn_rec.negatives import Embeddings, PPRHard, Uniform, parse
 from fastgcn_rec.training import Interrupted
 from fastgcn_rec.training.steps.autograd import AutogradStep
-from fastgcn_rec.training.steps.captured import can_capture
+from fastgcn_rec.training.steps.graphs import can_capture
 from fastgcn_rec.training.steps.native import NativeStep
 
 SMALL = {"epochs": 4, "batch_size": 128, "eval_every": 2, "progress": False, "protocol": "none"}
