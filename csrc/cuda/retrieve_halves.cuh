@@ -24,7 +24,7 @@ constexpr float longest_norm = 0x1p60f, shortest_norm = 0x1p-100f;  // products 
 // The block's memory: the lines of its queries, two stages of items', and what it knows of each query.
 struct Row {
   float threshold;   // of scores in halves, as the products give them: what is below is none of the best
-  int count, kept;   // found since the buffer was cut, and what was left of it then, before them
+  int count, kept;   // words that there are, and how many of these there were when the buffer was cut
   uint64_t last;     // if scores in halves are exact: of the best so far
   int64_t left_out;  // the row of job.exclude, or -1
 };
@@ -235,18 +235,66 @@ static __global__ void __launch_bounds__(block_threads, 2)
     end_copies();
     stage ^= 1;
   };
+
+  // Only the best of what was found of each row, by its warp; a warp has the rows whose number is its own, by eights.
+  const auto cut = [&](bool last) {
+    const int own = w + lane() * (block_threads / warp);
+    unsigned rows_left = __ballot_sync(full_mask, own < rows && (last || state[own].count > state[own].kept));
+    for (; rows_left != 0; rows_left &= rows_left - 1) {
+      const int r = w + (__ffs(rows_left) - 1) * (block_threads / warp);
+      const Row before = state[r];
+      const int64_t q = q0 + r;
+      const QueryScale scale = s.query_scale[q];
+      const bool exact = scale.margin == 0;
+      uint64_t* words = words_of(r);
+      Row now = before;
+      const int found = make_words(job, words, before, scale.unit * item_unit);
+      float slack = exact ? -1 : 2 * scale.margin;
+      int kept = keep_best<float>(words, found, n_best, slack, job.exclude, before.left_out);
+      if (last || kept > s.enough) {  // so many as close as that: equal ones, say
+        make_exact(job, s, first_query + q, job.cosine ? s.query_factor[q] : 1.0f, words, kept);
+        kept = keep_best<float>(words, kept, n_best, -1.0f, job.exclude, -1);
+        slack = scale.margin;
+      }
+      now.count = now.kept = kept;
+      if (kept >= n_best) {
+        const uint64_t nth = words[n_best - 1];
+        now.threshold = (score_of_word<float>(nth) - (exact ? 0 : slack)) / scale.unit / item_unit;
+        if (exact) now.last = nth;
+      }
+      __syncwarp(full_mask);  // what was in `state` has been read
+      if (lane() == 0) state[r] = now;
+    }
+  };
+
+  // All rows are cut after 1, 2, 4, ... tiles: of twice as many items a row finds about as many as it has kept. By
+  // turns, as soon as one has found some, each cut would hold up all warps.
   fetch_items(begin, 0);
   const int row0 = w / 2 * warp_rows + lane() / 4, column0 = w % 2 * warp_columns + lane() % 4 * 2;
-  for (int64_t j0 = begin; j0 < end; j0 += tile) {
+  int64_t next_cut = begin + tile;
+  bool too_many = false;  // for the room that is left in a buffer
+  for (int64_t j0 = begin;; j0 += tile) {
+    wait_for_copies<0>();
+    const bool must_cut = __syncthreads_or(too_many) != 0;  // all have waited, and have read the other stage
+    fetch_items(n_lines > 1 ? j0 : j0 + tile, n_lines > 1 ? 1 : 0);
+    too_many = false;
+    if (must_cut || j0 == next_cut || j0 >= end) {
+      cut(j0 >= end);
+      __syncthreads();
+      if (j0 >= end) break;
+      if (j0 == next_cut) next_cut += j0 - begin;
+    }
     float acc[2][8][4] = {};
     for (int line = 0; line < n_lines; ++line) {
-      wait_for_copies<0>();
-      __syncthreads();  // all have waited, and have read the other stage
-      const unsigned char* items = stages + (stage ^ 1) * stage_bytes;
-      fetch_items(line + 1 < n_lines ? j0 : j0 + tile, line + 1 < n_lines ? line + 1 : 0);
+      if (line > 0) {
+        wait_for_copies<0>();
+        __syncthreads();
+        const bool more = line + 1 < n_lines;
+        fetch_items(more ? j0 : j0 + tile, more ? line + 1 : 0);
+      }
       const int left = static_cast<int>(job.dim) - line * line_halves;
-      multiply_lines(queries + line * stage_bytes, items, left < line_halves ? (left + 15) / 16 : line_halves / 16,
-                     acc);
+      multiply_lines(queries + line * stage_bytes, stages + stage * stage_bytes,
+                     left < line_halves ? (left + 15) / 16 : line_halves / 16, acc);
     }
     const int columns_left = static_cast<int>(end - j0 < tile ? end - j0 : tile) - column0;
 #pragma unroll
@@ -267,44 +315,13 @@ static __global__ void __launch_bounds__(block_threads, 2)
         for (int e = first; e < first + 4; ++e) {
           const int column = e / 2 * 8 + e % 2;
           if (score(e) < threshold || column >= columns_left) continue;
-          words_of(r)[atomicAdd(&state[r].count, 1)] = found_word(score(e), j0 + column0 + column);
+          const int at = atomicAdd(&state[r].count, 1);
+          words_of(r)[at] = found_word(score(e), j0 + column0 + column);
+          too_many = too_many || at + 1 + tile > s.capacity;
         }
       }
-    }
-    __syncthreads();
-    // A warp has the rows whose number is its own, by eights.
-    const bool last = j0 + tile >= end;
-    const int own = w + lane() * (block_threads / warp);
-    unsigned full = __ballot_sync(full_mask, own < rows && (last || state[own].count > s.enough));
-    for (; full != 0; full &= full - 1) {
-      const int r = w + (__ffs(full) - 1) * (block_threads / warp);
-      const Row before = state[r];
-      const int64_t q = q0 + r;
-      const QueryScale scale = s.query_scale[q];
-      const bool exact = scale.margin == 0;
-      uint64_t* words = words_of(r);
-      Row now = before;
-      now.count = now.kept = make_words(job, words, before, scale.unit * item_unit);
-      if (last || now.count > s.enough) {
-        float slack = exact ? -1 : 2 * scale.margin;
-        int kept = keep_best<float>(words, now.count, n_best, slack, job.exclude, before.left_out);
-        if (last || kept > s.enough) {  // so many as close as that: equal ones, say
-          make_exact(job, s, first_query + q, job.cosine ? s.query_factor[q] : 1.0f, words, kept);
-          kept = keep_best<float>(words, kept, n_best, -1.0f, job.exclude, -1);
-          slack = scale.margin;
-        }
-        now.count = now.kept = kept;
-        if (kept >= n_best) {
-          const uint64_t nth = words[n_best - 1];
-          now.threshold = (score_of_word<float>(nth) - (exact ? 0 : slack)) / scale.unit / item_unit;
-          if (exact) now.last = nth;
-        }
-      }
-      __syncwarp(full_mask);  // what was in `state` has been read
-      if (lane() == 0) state[r] = now;
     }
   }
-  __syncthreads();
   for (int r = static_cast<int>(threadIdx.x); r < rows; r += block_threads) {
     s.count[(q0 + r) * s.n_splits + split] = state[r].count;
   }

@@ -78,6 +78,8 @@ void* shared_memory();
 void enter_shared(void* at, size_t n_bytes);
 
 void sync_block(Site site);
+// The same; whether any thread brings true.
+bool sync_block_or(bool predicate, Site site);
 
 // All lanes of mask meet; afterwards lanes[i] holds what lane i of the warp brought. At most 8 bytes.
 struct Exchanged {
@@ -230,6 +232,7 @@ void __stwb(T* to, fgr::emu::same_t<T> value) {
 #define FGR_EMU_SITE \
   fgr::emu::Site { __FILE__, __LINE__ }
 #define __syncthreads() fgr::emu::sync_block(FGR_EMU_SITE)
+#define __syncthreads_or(predicate) static_cast<int>(fgr::emu::sync_block_or((predicate) != 0, FGR_EMU_SITE))
 #define __shfl_sync(mask, x, ...) fgr::emu::shuffle(FGR_EMU_SITE, mask, x, __VA_ARGS__)
 #define __shfl_up_sync(mask, x, ...) fgr::emu::shuffle_up(FGR_EMU_SITE, mask, x, __VA_ARGS__)
 #define __shfl_down_sync(mask, x, ...) fgr::emu::shuffle_down(FGR_EMU_SITE, mask, x, __VA_ARGS__)

@@ -64,6 +64,7 @@ struct Thread {
   Exchanged received{};
   std::vector<Copy> copies;  // that it has not waited for
   size_t n_groups = 0;       // of copies that it has ended
+  size_t n_votes = 0;        // of barriers that ask whether any thread brings true
 };
 
 std::string name(Site site) { return std::string(site.file) + ":" + std::to_string(site.line); }
@@ -80,6 +81,7 @@ class Block {
   template <class Arrange>
   void run(const Arrange& arrange) {
     std::fill(threads_.begin(), threads_.end(), Thread{});
+    for (bool& vote : votes) vote = false;
     std::vector<unsigned> order(threads_.size());
     do {
       std::iota(order.begin(), order.end(), 0u);
@@ -97,6 +99,7 @@ class Block {
   }
 
   Thread& me() { return threads_[current_]; }
+  bool votes[3] = {};  // of this vote, of the next and of the one before, which all have read
   unsigned lane() const { return current_ % warp; }
 
   // The current thread waits here until a round after it became ready.
@@ -235,6 +238,14 @@ void run_grid(unsigned blocks, unsigned threads, size_t shared_bytes, const std:
 void sync_block(Site site) {
   active->me().site = site;
   active->wait(State::at_barrier);
+}
+
+bool sync_block_or(bool predicate, Site site) {
+  const size_t vote = active->me().n_votes++;
+  active->votes[vote % 3] = active->votes[vote % 3] || predicate;
+  sync_block(site);
+  active->votes[(vote + 2) % 3] = false;
+  return active->votes[vote % 3];
 }
 
 const Exchanged& meet_warp(unsigned mask, uint64_t value, Site site) {

@@ -55,6 +55,12 @@ void votes() {
   }
 }
 
+void block_votes() {
+  for (unsigned round = 0; round < 8; ++round) {
+    EXPECT((__syncthreads_or(threadIdx.x == 50 && round % 3 == 1) != 0) == (round % 3 == 1));
+  }
+}
+
 void bits() {
   EXPECT(__popc(0xf0000001u) == 5 && __popcll(0xf000000000000001ull) == 5);
   EXPECT(__ffs(0) == 0 && __ffs(8) == 4 && __ffs(0x80000000u) == 32);
@@ -155,6 +161,7 @@ struct Case {
 const Case cases[] = {
     {"shuffles", shuffles},
     {"votes", votes},
+    {"votes of a block", block_votes},
     {"bits", bits},
     {"memory", memory},
     {"atomics", atomics},
