@@ -34,7 +34,6 @@ struct Hop {
   const int32_t* base_slot = nullptr;
   const int32_t* rows = nullptr;      // [*n_rows, at most most_rows] only these nodes, in ascending order;
   const int32_t* row_slot = nullptr;  // [n_nodes] and where each stands in rows, or -1
-  const uint32_t* marked = nullptr;   // if given, a bit a node: where it is 0 all slots are -1, whatever they hold
   const int32_t* n_rows = nullptr;
   int64_t most_rows = 0;
   int64_t first_node = 0, last_node = INT64_MAX;  // only the nodes in [first_node, last_node)
@@ -83,13 +82,6 @@ struct Share {
   __device__ __forceinline__ int group() const { return static_cast<int>(threadIdx.x) % lanes / width; }
 };
 
-// What a table of slots says of a node.
-template <class T, class B, bool masked>
-__device__ __forceinline__ int32_t slot_of(const Hop<T, B, masked>& h, const int32_t* slots, int64_t node) {
-  if (h.marked != nullptr && (h.marked[node / 32] >> (node % 32) & 1u) == 0) return -1;
-  return slots[node];
-}
-
 enum class Columns { plain, scaled, slotted };
 
 // acc[j] = sum over n edges from `begin` on of scale * x[column, c + j], of which every group of the row's lanes gets
@@ -109,18 +101,17 @@ __device__ __forceinline__ void gather(const Hop<T, B, masked>& h, const Edges& 
 #pragma unroll
   for (int j = 0; j < V; ++j) acc[j] = 0;
 
-  // The sums of `at_once` columns; at(j) < 0: none. Of those that a mask leaves a group has few at a time.
-  constexpr int at_once = slotted && ahead > 2 ? 2 : ahead;
+  // The sums of `ahead` columns; at(j) < 0: none.
   const auto add = [&](auto at_and_scale) {
-    P rows[at_once];
-    A scale[at_once];
+    P rows[ahead];
+    A scale[ahead];
 #pragma unroll
-    for (int j = 0; j < at_once; ++j) {
+    for (int j = 0; j < ahead; ++j) {
       const int32_t at = at_and_scale(j, scale[j]);
       rows[j] = load_row<P>(x, at, row_bytes, at >= 0 && within);
     }
 #pragma unroll
-    for (int j = 0; j < at_once; ++j) {
+    for (int j = 0; j < ahead; ++j) {
 #pragma unroll
       for (int i = 0; i < V; ++i) {
         if constexpr (scaled) {
@@ -138,7 +129,7 @@ __device__ __forceinline__ void gather(const Hop<T, B, masked>& h, const Edges& 
     const int e = from + place;
     next = e + share.lanes < n ? load_once(indices + e + share.lanes) : -1;
     A factor = 0;
-    if (slotted && column >= 0) column = slot_of(h, h.col_slot, edges.other + column);
+    if (slotted && column >= 0) column = h.col_slot[edges.other + column];
     if (scaled && column >= 0) {
       factor = h.col_scale != nullptr ? h.col_scale[slotted ? column : edges.other + column] : A(1);
       if (edges.weight != nullptr) factor *= static_cast<A>(load_once(edges.weight + begin + e));
@@ -188,7 +179,7 @@ __device__ __forceinline__ RowFactors<acc_t<T>> factors_of(const Hop<T, B, maske
   if (h.left != nullptr) left *= h.left[node];
   int64_t base = h.base == nullptr ? -1 : node;
   if constexpr (masked) {
-    if (base >= 0 && h.base_slot != nullptr) base = slot_of(h, h.base_slot, node);
+    if (base >= 0 && h.base_slot != nullptr) base = h.base_slot[node];
   }
   return {left, h.out != nullptr ? h.out[node] : A(1), base};
 }
@@ -212,7 +203,7 @@ template <class T, class B, bool masked>
 __device__ __forceinline__ int64_t result_row(const Hop<T, B, masked>& h, int64_t node) {
   if (node < h.first_node || node >= h.last_node) return -1;
   if constexpr (masked) {
-    if (h.rows != nullptr) return slot_of(h, h.row_slot, node);
+    if (h.rows != nullptr) return h.row_slot[node];
   }
   return node;
 }

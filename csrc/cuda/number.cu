@@ -160,7 +160,6 @@ __global__ void __launch_bounds__(block_threads)
     s.sorted_position[at] = static_cast<int32_t>(position);
     if (first >> i & 1u) {
       s.slot[key] = r;
-      mark(s.marked, key);
       s.rows[r] = static_cast<int32_t>(key);
       s.first[r] = at;
     }
@@ -217,7 +216,6 @@ __global__ void number_kernel(Numbered<A> s, Positions p, const uint32_t* key, c
   const int32_t row = rank[i] - 1;
   if (head[i]) {
     s.slot[node] = row;
-    mark(s.marked, static_cast<uint32_t>(node));
     s.rows[row] = static_cast<int32_t>(node);
     s.first[row] = static_cast<int32_t>(i);
   }

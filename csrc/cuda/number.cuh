@@ -21,16 +21,11 @@ template <class A>
 struct Numbered {
   int32_t* sorted_position;    // [positions] by node, and of one node ascending; those of none last
   int32_t* slot;               // [n_nodes] compact row of a node; of others it stays what it was
-  uint32_t* marked;            // [marked_words(n_nodes)] a bit for each that has one, set in addition to what is there
   int32_t *rows, *n_rows;      // [min(positions, n_nodes)] the nodes; [1]
   int32_t* first;              // [rows + 1] where a compact row's sorted positions begin
   int64_t *users, *pos, *neg;  // the batch, as compact rows; -1: none
   A* bias;                     // [batch] of the positives, where there is an item_bias
 };
-
-// A bit a node: little enough for the cache that is next to the threads, where slots are not.
-inline int64_t marked_words(int64_t n_nodes) { return (n_nodes + 31) / 32; }
-__device__ __forceinline__ void mark(uint32_t* marked, uint32_t node) { atomicOr(&marked[node / 32], 1u << node % 32); }
 
 // By one block: a radix sort by digits of 6 bits. An entry is one word, its node above its position where both fit 32
 // bits; where not, its position, whose node is looked up.

@@ -51,7 +51,6 @@ struct Space : Numbered<acc_t<T>> {
     layer = arena.take<T>(hops >= 2 ? n_nodes * dim : 0);
     spare = arena.take<T>(hops >= 3 ? n_nodes * dim : 0);
     this->slot = arena.take<int32_t>(n_nodes);
-    this->marked = arena.take<uint32_t>(marked_words(n_nodes));
     this->rows = arena.take<int32_t>(most);
     this->n_rows = arena.take<int32_t>(1);
     this->first = arena.take<int32_t>(most + 1);
@@ -169,8 +168,10 @@ struct Step {
     launch(op, rates_kernel<A>, 1, 1, 0, stream, options.adam, lr, step, s.rates);
     const Positions positions{batch, graph.users.n_rows, graph.items.n_rows};
     const A* item_bias = softmax() ? model.item_bias : nullptr;
-    const size_t n_bytes = static_cast<size_t>(marked_words(graph.n_nodes())) * sizeof(uint32_t);
-    check(cudaMemsetAsync(s.marked, 0, n_bytes, static_cast<cudaStream_t>(stream)), op);
+    if (!sparse()) {  // the update by rows alone reads no slots
+      const size_t n_bytes = static_cast<size_t>(graph.n_nodes()) * sizeof(int32_t);
+      check(cudaMemsetAsync(s.slot, -1, n_bytes, static_cast<cudaStream_t>(stream)), op);
+    }
     if (s.by_cub.has_value()) {
       number_by_cub<A>(op, *s.by_cub, s, positions, item_bias, stream);
     } else {
@@ -227,7 +228,6 @@ struct Step {
     h.beta = model.alphas;
     h.rows = s.rows;
     h.row_slot = s.slot;
-    h.marked = s.marked;
     h.n_rows = s.n_rows;
     h.most_rows = most();
     hop(op, h, StoreRow<T>{own_z(), model.dim}, aligned(own_z()), stream);
@@ -276,7 +276,6 @@ struct Step {
     Hop<T, A, true> h = whole();
     h.left = model.right;  // B^T = diag(right) A diag(left)
     h.base_slot = s.slot;
-    h.marked = s.marked;
     if (hops() == 0) {  // no neighbours: the gradient is `direct`
       h.graph.users.indptr = h.graph.items.indptr = nullptr;
       h.graph.schedule = {};

@@ -39,7 +39,6 @@ void number_on_host(const cuda::Numbered<A>& s, const cuda::Positions& p, const 
     s.sorted_position[i] = static_cast<int32_t>(position);
     if (valid && (i == 0 || at(order[static_cast<size_t>(i - 1)]) != at(position))) {
       s.slot[at(position)] = ++row;
-      s.marked[at(position) / 32] |= 1u << at(position) % 32;
       s.rows[row] = static_cast<int32_t>(at(position));
       s.first[row] = static_cast<int32_t>(i);
     }
@@ -70,13 +69,11 @@ void check_case(Checks& checks, const NumberCase& c) {
   const int64_t n_positions = 2 * c.batch + n_neg, most = std::min(n_positions, n_nodes);
   const std::vector<int32_t> slots(static_cast<size_t>(n_nodes), -1), rows(static_cast<size_t>(most), -1),
       firsts(static_cast<size_t>(most + 1), -1);  // of which only some are written
-  const std::vector<uint32_t> marks(static_cast<size_t>(cuda::marked_words(n_nodes)), 0);
   checks.run(name, [&](auto& on) {
     const cuda::Positions p{{on.in(users), on.in(pos), on.in(neg), c.batch, c.n_neg, c.shared}, c.n_users, c.n_items};
     cuda::Numbered<A> s{};
     s.sorted_position = on.template out<int32_t>("sorted_position", n_positions, exact);
     s.slot = on.template inout<int32_t>("slot", slots, exact);
-    s.marked = on.template inout<uint32_t>("marked", marks, exact);
     s.rows = on.template inout<int32_t>("rows", rows, exact);
     s.n_rows = on.template out<int32_t>("n_rows", 1, exact);
     s.first = on.template inout<int32_t>("first", firsts, exact);

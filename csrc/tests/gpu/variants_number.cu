@@ -10,7 +10,6 @@ enum class By { block, block_looking_up, cub };
 
 struct Space {
   Shared<int32_t> sorted_position, slot, rows, n_rows, first;
-  Shared<uint32_t> marked;
   Shared<int64_t> users, pos, neg;
   cuda::Numbered<float> numbered;
 
@@ -20,12 +19,11 @@ struct Space {
         rows(empty<int32_t>(count)),
         n_rows(empty<int32_t>(1)),
         first(empty<int32_t>(count + 1)),
-        marked(zeros<uint32_t>(cuda::marked_words(n_nodes))),
         users(empty<int64_t>(b.size)),
         pos(empty<int64_t>(b.size)),
         neg(empty<int64_t>(b.size * b.n_neg)),
-        numbered{sorted_position->get(), slot->get(),  marked->get(), rows->get(), n_rows->get(),
-                 first->get(),           users->get(), pos->get(),    neg->get(),  nullptr} {}
+        numbered{sorted_position->get(), slot->get(), rows->get(), n_rows->get(), first->get(),
+                 users->get(),           pos->get(),  neg->get(),  nullptr} {}
 };
 
 void add_case(Cases& cases, int64_t size, int64_t n_neg, By by, const char* variant) {
