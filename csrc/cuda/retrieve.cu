@@ -78,7 +78,7 @@ __device__ __forceinline__ void note_least(unsigned long long* least, int64_t x)
 template <class T>
 __global__ void __launch_bounds__(block_threads, sizeof(T) == 4 ? 2 : 1)
     retrieve_kernel(Retrieval<T> job, Space<T> s, int64_t first_query, int64_t n_queries) {
-  if (s.in_halves && are_fit(s.findings)) return;  // retrieve_halves_kernel has done it
+  if (s.in_halves && are_fit(s.findings, n_queries)) return;  // retrieve_halves_kernel has done it
   FGR_SHARED(__align__(16) T, queries, [depth][pitch]);
   FGR_SHARED(__align__(16) T, items, [depth][pitch]);
   FGR_SHARED(rank_word_t<T>, last, [tile]);  // of each query, as in the CPU's: behind all until its buffer was cut,
@@ -169,7 +169,7 @@ __global__ void __launch_bounds__(block_threads, sizeof(T) == 4 ? 2 : 1)
     __syncthreads();
     for (int r = static_cast<int>(threadIdx.x) / warp; r < rows; r += block_threads / warp) {
       if (count[r] + tile <= s.capacity && j0 + tile < end) continue;
-      const int kept = keep_best<T>(words_of(r), count[r], n_best, T(-1), job.exclude, left_out[r]);
+      const int kept = keep_best<T>(words_of(r), count[r], n_best, job.exclude, left_out[r]);
       const rank_word_t<T> nth = kept == n_best ? words_of(r)[n_best - 1] : no_word<T>();
       __syncwarp(full_mask);  // the count has been read
       if (lane() == 0) {

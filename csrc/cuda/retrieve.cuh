@@ -40,6 +40,7 @@ struct Findings {
   unsigned long long first_nan;  // query * n_items + item of the first score that is NaN; all bits set: there is none
   unsigned longest;              // the bits of the longest item's norm, inverted
   unsigned fit;                  // all bits set: the vectors can be ranked in halves
+  unsigned equal;                // queries whose scores are all equal, less one
 };
 
 template <class T>
@@ -110,33 +111,26 @@ __device__ void sort_words(Word* words, int n) {
   }
 }
 
-// The best of a query's n words that are not left out to the front, in order: n_best, and those behind them whose score
-// is no more than `surplus` below the last of these, none if that is negative; returns how many there are. By a warp.
-// Only as many are looked up as it takes: all that came above a bound, where they came, took far longer.
+// The best of a query's n words that are not left out to the front, in order; returns how many there are, n_best at
+// most. By a warp. Only as many are looked up as it takes: all that came above a bound, where they came, took far
+// longer.
 template <class T>
-__device__ int keep_best(rank_word_t<T>* words, int n, int n_best, T surplus, const Csr& exclude, int64_t row) {
+__device__ int keep_best(rank_word_t<T>* words, int n, int n_best, const Csr& exclude, int64_t row) {
   sort_words(words, n);
+  if (row < 0) return n < n_best ? n : n_best;
   int kept = 0;
-  T least = static_cast<T>(surplus < 0 ? INFINITY : -INFINITY);  // of those behind the best
-  for (int at = 0; at < n; at += warp) {
+  for (int at = 0; at < n && kept < n_best; at += warp) {
     const int j = at + lane();
     const rank_word_t<T> word = j < n ? words[j] : no_word<T>();
-    bool wanted = j < n;
-    if (row >= 0) wanted = wanted && (word == nan_word<T>() || !has_edge(exclude, row, id_of_word<T>(word)));
-    unsigned all = __ballot_sync(full_mask, wanted);
-    const int before = kept + __popc(all & ((1u << lane()) - 1));
-    if (surplus >= 0) {
-      const unsigned nth = __ballot_sync(full_mask, wanted && before == n_best - 1);
-      if (nth != 0) least = __shfl_sync(full_mask, score_of_word<T>(word), __ffs(nth) - 1) - surplus;
-    }
-    const bool too_late = j < n && before >= n_best && !(score_of_word<T>(word) >= least);  // and all behind it
-    all = __ballot_sync(full_mask, wanted && !too_late);                                    // every lane has its word
-    if (wanted && !too_late) words[before] = word;
+    const bool wanted = j < n && (word == nan_word<T>() || !has_edge(exclude, row, id_of_word<T>(word)));
+    const unsigned all = __ballot_sync(full_mask, wanted);
+    __syncwarp(full_mask);  // every lane has its word
+    const int to = kept + __popc(all & ((1u << lane()) - 1));
+    if (wanted && to < n_best) words[to] = word;
     kept += __popc(all);
-    if (__any_sync(full_mask, too_late)) break;
   }
   __syncwarp(full_mask);
-  return surplus < 0 && kept > n_best ? n_best : kept;
+  return kept < n_best ? kept : n_best;
 }
 
 }  // namespace fgr::cuda::retrieval

@@ -23,9 +23,8 @@ constexpr float longest_norm = 0x1p60f, shortest_norm = 0x1p-100f;  // products 
 
 // The block's memory: the lines of its queries, two stages of items', and what it knows of each query.
 struct Row {
-  float threshold;   // of scores in halves, as the products give them: what is below is none of the best
-  int count, kept;   // words that there are, and how many of these there were when the buffer was cut
-  uint64_t last;     // if scores in halves are exact: of the best so far
+  float threshold;   // of products: what is below is none of the best
+  int count, kept;   // what was found, and how much of it was there when the buffer was last cut
   int64_t left_out;  // the row of job.exclude, or -1
 };
 inline size_t shared_bytes(int64_t pitch) {
@@ -57,7 +56,10 @@ __device__ __forceinline__ float longest_item(const Findings* findings) {
   memcpy(&norm, &bits, sizeof norm);
   return norm;
 }
-__device__ __forceinline__ bool are_fit(const Findings* findings) { return findings->fit == ~0u; }
+// Of many queries whose scores are all equal the other kernel is done sooner: here nothing tells these apart.
+__device__ __forceinline__ bool are_fit(const Findings* findings, int64_t n_queries) {
+  return findings->fit == ~0u && static_cast<int64_t>(findings->equal + 1) * 64 <= n_queries;
+}
 
 // row * factor / unit in halves, zeros where there is no row (null) or it has ended; by a warp.
 __device__ __forceinline__ void write_halves(const float* row, int64_t dim, float factor, float unit, int64_t pitch,
@@ -99,39 +101,75 @@ static __global__ void query_halves_kernel(Retrieval<float> job, Space<float> s,
   const auto at_least = [](float x) { return x > shortest_norm ? x : shortest_norm; };
   const auto dim = static_cast<float>(job.dim);
   const float relative = 1.01f * 0x1p-10f + sqrtf(dim) * 0x1p-22f + dim * 0x1p-21f;
-  const float margin = at_least(norm) * at_least(longest) * relative + dim * 0x1p-148f;
-  s.query_scale[q] = {unit, norm > 0 && longest > 0 ? margin : 0.0f};  // zeros are exact
+  s.query_scale[q] = {unit, at_least(norm) * at_least(longest) * relative + dim * 0x1p-148f};
   if (!(norm <= longest_norm && longest <= longest_norm)) s.findings->fit = 0;
+  if (!(norm > 0 && longest > 0)) atomicAdd(&s.findings->equal, 1);
 }
 
-// What is found above a threshold: the product as it is, and where, which takes less to write down than a word.
+// What is found above a threshold: the product as it is, and where. A candidate's word takes longer to make.
 __device__ __forceinline__ uint64_t found_word(float product, int64_t position) {
   uint32_t bits;
   memcpy(&bits, &product, sizeof bits);
   return static_cast<uint64_t>(bits) << 32 | static_cast<uint32_t>(position);
 }
-// Makes words of what was found, of those that are not behind the last; returns how many a row has then. By a warp.
-static __device__ int make_words(const Retrieval<float>& job, uint64_t* words, const Row& row, float unit) {
-  int count = row.kept;
-  for (int at = row.kept; at < row.count; at += warp) {
+__device__ __forceinline__ float product_of(uint64_t word) {
+  const auto bits = static_cast<uint32_t>(word >> 32);
+  float product;
+  memcpy(&product, &bits, sizeof product);
+  return product;
+}
+__device__ __forceinline__ int64_t position_of(uint64_t word) { return static_cast<uint32_t>(word); }
+
+// words[begin, end) that are wanted to their front; returns where they end. By a warp.
+template <class Fn>
+__device__ __forceinline__ int compacted(uint64_t* words, int begin, int end, const Fn& wanted) {
+  int count = begin;
+  for (int at = begin; at < end; at += warp) {
     const int j = at + lane();
-    uint64_t word = no_word<float>();
-    if (j < row.count) {
-      const auto bits = static_cast<uint32_t>(words[j] >> 32);
-      float product;
-      memcpy(&product, &bits, sizeof product);
-      word = rank_word(product * unit, item_at(job, static_cast<uint32_t>(words[j])));
-    }
-    const bool wanted = j < row.count && word <= row.last;
-    const unsigned all = __ballot_sync(full_mask, wanted);  // every lane has its word
-    if (wanted) words[count + __popc(all & ((1u << lane()) - 1))] = word;
+    const uint64_t word = j < end ? words[j] : 0;
+    const bool mine = j < end && wanted(word);
+    const unsigned all = __ballot_sync(full_mask, mine);  // every lane has its word
+    if (mine) words[count + __popc(all & ((1u << lane()) - 1))] = word;
     count += __popc(all);
   }
   __syncwarp(full_mask);
   return count;
 }
 
-// The scores of n words, made as retrieve_kernel makes them; by a warp.
+// Leaves what may be among the n_best of a row, and the threshold for all that is found from now on: the n_best have
+// products of `low` at least, which halving finds as well as it is worth; `doubt` is twice the margin. By a warp.
+static __device__ void cut_row(const Retrieval<float>& job, uint64_t* words, Row& row, int n_best, float doubt) {
+  int n = row.count;
+  if (row.left_out >= 0) {
+    n = compacted(words, row.kept, n,
+                  [&](uint64_t word) { return !has_edge(job.exclude, row.left_out, item_at(job, position_of(word))); });
+  }
+  if (n >= n_best) {
+    float low = INFINITY, high = -INFINITY;
+    for (int j = lane(); j < n; j += warp) {
+      const float x = product_of(words[j]);
+      low = fminf(low, x);
+      high = fmaxf(high, x);
+    }
+    low = -warp_max(-low);
+    high = warp_max(high);
+    constexpr int halvings = 10;
+    for (int step = 0; step < halvings; ++step) {
+      const float middle = low + 0.5f * (high - low);
+      int above = 0;
+      for (int at = 0; at < n; at += warp) {
+        const int j = at + lane();
+        above += __popc(__ballot_sync(full_mask, j < n && product_of(words[j]) >= middle));
+      }
+      (above >= n_best ? low : high) = middle;
+    }
+    row.threshold = low - doubt;
+    n = compacted(words, 0, n, [&](uint64_t word) { return product_of(word) >= row.threshold; });
+  }
+  row.count = row.kept = n;
+}
+
+// Candidates' words of what was found, whose scores are made as retrieve_kernel makes them; by a warp.
 static __device__ void make_exact(const Retrieval<float>& job, const Space<float>& s, int64_t query, float query_factor,
                                   uint64_t* words, int n) {
   const int dim = static_cast<int>(job.dim);
@@ -139,12 +177,9 @@ static __device__ void make_exact(const Retrieval<float>& job, const Space<float
   const bool wide = dim % 4 == 0 && reinterpret_cast<uintptr_t>(job.queries) % 16 == 0 &&
                     reinterpret_cast<uintptr_t>(job.items) % 16 == 0;
   for (int j = lane(); j < n; j += warp) {
-    const int64_t item = id_of_word<float>(words[j]);
+    const int64_t position = position_of(words[j]), item = item_at(job, position);
     const float* x = job.items + item * job.dim;
-    float item_factor = 1;
-    if (job.cosine) {
-      item_factor = s.item_factor[job.subset != nullptr ? lower_bound(job.subset, job.n_candidates, item) : item];
-    }
+    const float item_factor = job.cosine ? s.item_factor[position] : 1.0f;
     float sum = 0;
     if (wide) {
 #pragma unroll 4
@@ -159,6 +194,15 @@ static __device__ void make_exact(const Retrieval<float>& job, const Space<float
       for (int c = 0; c < dim; ++c) sum += q[c] * query_factor * (x[c] * item_factor);
     }
     words[j] = rank_word(sum, item);
+  }
+  __syncwarp(full_mask);
+}
+// And back, of some that are kept although more is to come: the exact score's product.
+static __device__ void make_found(const Retrieval<float>& job, uint64_t* words, int n, float unit, float item_unit) {
+  for (int j = lane(); j < n; j += warp) {
+    const int64_t item = id_of_word<float>(words[j]);
+    const int64_t position = job.subset != nullptr ? lower_bound(job.subset, job.n_candidates, item) : item;
+    words[j] = found_word(score_of_word<float>(words[j]) / unit / item_unit, position);
   }
   __syncwarp(full_mask);
 }
@@ -206,7 +250,7 @@ __device__ __forceinline__ void multiply_lines(const unsigned char* queries, con
 
 static __global__ void __launch_bounds__(block_threads, 2)
     retrieve_halves_kernel(Retrieval<float> job, Space<float> s, int64_t first_query, int64_t n_queries) {
-  if (!are_fit(s.findings)) return;  // retrieve_kernel does it
+  if (!are_fit(s.findings, n_queries)) return;  // retrieve_kernel does it
   auto* queries = shared_memory<unsigned char>();
   unsigned char* stages = queries + tile * s.pitch;
   auto* state = reinterpret_cast<Row*>(stages + 2 * stage_bytes);
@@ -223,7 +267,7 @@ static __global__ void __launch_bounds__(block_threads, 2)
     const int64_t q = first_query + q0 + r;
     const bool leaves_out = within && job.exclude.indptr != nullptr;
     state[r] = {
-        within ? -INFINITY : INFINITY, 0, 0, no_word<float>(),
+        within ? -INFINITY : INFINITY, 0, 0,
         leaves_out ? checked_id(job.rows != nullptr ? job.rows[q] : q, 0, job.exclude.n_rows, "exclude_rows") : -1};
   }
   for (int line = 0; line < n_lines; ++line) {
@@ -237,33 +281,28 @@ static __global__ void __launch_bounds__(block_threads, 2)
   };
 
   // Only the best of what was found of each row, by its warp; a warp has the rows whose number is its own, by eights.
+  // At the end candidates' words, in order.
   const auto cut = [&](bool last) {
     const int own = w + lane() * (block_threads / warp);
     unsigned rows_left = __ballot_sync(full_mask, own < rows && (last || state[own].count > state[own].kept));
     for (; rows_left != 0; rows_left &= rows_left - 1) {
       const int r = w + (__ffs(rows_left) - 1) * (block_threads / warp);
-      const Row before = state[r];
       const int64_t q = q0 + r;
       const QueryScale scale = s.query_scale[q];
-      const bool exact = scale.margin == 0;
+      const float margin = scale.margin / scale.unit / item_unit;
       uint64_t* words = words_of(r);
-      Row now = before;
-      const int found = make_words(job, words, before, scale.unit * item_unit);
-      float slack = exact ? -1 : 2 * scale.margin;
-      int kept = keep_best<float>(words, found, n_best, slack, job.exclude, before.left_out);
-      if (last || kept > s.enough) {  // so many as close as that: equal ones, say
-        make_exact(job, s, first_query + q, job.cosine ? s.query_factor[q] : 1.0f, words, kept);
-        kept = keep_best<float>(words, kept, n_best, -1.0f, job.exclude, -1);
-        slack = scale.margin;
-      }
-      now.count = now.kept = kept;
-      if (kept >= n_best) {
-        const uint64_t nth = words[n_best - 1];
-        now.threshold = (score_of_word<float>(nth) - (exact ? 0 : slack)) / scale.unit / item_unit;
-        if (exact) now.last = nth;
+      Row row = state[r];
+      cut_row(job, words, row, n_best, 2 * margin);
+      if (last || row.count > s.enough) {  // so many are as close as that: equal ones, say
+        make_exact(job, s, first_query + q, job.cosine ? s.query_factor[q] : 1.0f, words, row.count);
+        row.count = row.kept = keep_best<float>(words, row.count, n_best, job.exclude, -1);
+        if (!last) {
+          make_found(job, words, row.count, scale.unit, item_unit);
+          row.threshold = product_of(words[n_best - 1]) - margin;
+        }
       }
       __syncwarp(full_mask);  // what was in `state` has been read
-      if (lane() == 0) state[r] = now;
+      if (lane() == 0) state[r] = row;
     }
   };
 
