@@ -194,7 +194,7 @@ stage_sanitize() {
   local tool part code failed=0 program pids=()
   local tools=(memcheck initcheck synccheck)
   # racecheck is slow: a process for each op whose threads share memory.
-  for part in propagate half_hop dense outer_sum pair_loss softmax_loss scatter neighbor_pool adam retrieve topk random_walk ppr train_step build; do
+  for part in propagate half_hop dense outer_sum pair_loss softmax_loss scatter adam retrieve topk random_walk ppr train_step build; do
     tools+=("racecheck $part")
   done
   program=$(gpu_main) || { echo "error: no gpu_main in $PREBUILT or $BUILD"; return 1; }
