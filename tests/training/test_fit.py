@@ -296,13 +296,13 @@ def test_whatever_ends_a_capture_the_stream_is_as_before(data, monkeypatch, erro
 
     streams = []
     for name, stand_in in {
-        "current_stream": lambda device: "before", "CUDAGraph": object, "device": contextlib.nullcontext, "Stream": lambda device: "its own",
+        "current_stream": lambda device: "before", "CUDAGraph": object, "device": contextlib.nullcontext, "Stream": lambda device, priority=0: "its own",
         "graph": lambda graph, stream: Capture(), "set_stream": streams.append, "synchronize": lambda: None,
     }.items():  # fmt: skip
         monkeypatch.setattr(torch.cuda, name, stand_in)
     step = CapturedStep(LightGCN(data, 16, 2), TrainConfig(batch_size=64))
 
-    def ends(t, n, loss_sum):
+    def ends(t, n, loss_sum, side):
         raise error
 
     monkeypatch.setattr(step, "_record", ends)

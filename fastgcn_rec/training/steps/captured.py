@@ -80,10 +80,10 @@ class CapturedStep(NativeStep):
                 self._replays[key] = graph.replay, loss_sum
         return self._replays[key][0] if key in self._replays else None
 
-    def _record(self, t: int, n: int, loss_sum: Tensor) -> None:
+    def _record(self, t: int, n: int, loss_sum: Tensor, side: torch.cuda.Stream) -> None:
         """n steps as from t on. What one stream makes and another reads is held until the end: until then its memory is not given out again."""
         size, device = self.config.batch_size, self._offset.device
-        main, side = torch.cuda.current_stream(device), torch.cuda.Stream(device, priority=-1)
+        main = torch.cuda.current_stream(device)
         steps = StepParts(self.step, n, self._rates)
         ahead = steps.ahead and self.batches.sampler is None
         offsets = self._offset + size * torch.arange(n, device=device)
@@ -124,9 +124,10 @@ class CapturedStep(NativeStep):
                 raise RuntimeError(f"{device} has no CUDA graphs")
             before = torch.cuda.current_stream(device)
             graph = torch.cuda.CUDAGraph()
-            # by default torch captures a stream of the current device, which need not be the model's
-            with torch.cuda.device(device), torch.cuda.graph(graph, stream=torch.cuda.Stream(device)):
-                self._record(t, n, loss_sum)  # does not run
+            # by default torch captures a stream of the current device, which need not be the model's; the other one's small kernels go first
+            main, side = torch.cuda.Stream(device), torch.cuda.Stream(device, priority=-1)
+            with torch.cuda.device(device), torch.cuda.graph(graph, stream=main):
+                self._record(t, n, loss_sum, side)  # does not run
             return graph
         except BaseException as error:
             if before is not None:
