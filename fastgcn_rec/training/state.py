@@ -19,6 +19,7 @@ from .history import History
 from .steps.step import ManySteps, Step
 
 Tensor = torch.Tensor
+_SECONDS, _STEPS, _MOST_STEPS = 0.2, 20, 1000  # between two losses that are shown
 
 
 class State:
@@ -49,6 +50,7 @@ class State:
         self.best = _copies(self.parameters)
         self.initial = _copies(self.parameters) if config.refit else {}
         self.step, self.seconds = 0, 0.0
+        self._shown, self._show_at = (0, time.perf_counter()), _STEPS
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=model.graph.device)
         self.history, self.reported = History(chosen_on=chosen_on), 0
         self.saved: int | None = None
@@ -75,13 +77,18 @@ class State:
             self.loss_sum += take(before, rates[0])
         self.step += n
         self.whole = True
-        if (
-            self.step // 20 > before // 20 or self.step % self.steps_per_epoch == 0
-        ):  # only here the host waits for a GPU
-            done = (self.step - 1) % self.steps_per_epoch + 1
-            bar.describe(f"epoch {(self.step - 1) // self.steps_per_epoch + 1}, loss {float(self.loss_sum) / done:.4f}")
+        if self.step >= self._show_at or self.step % self.steps_per_epoch == 0:
+            self._show(bar)
         self.seconds += time.perf_counter() - start
         bar.update(n)
+
+    def _show(self, bar: Progress) -> None:
+        """Only here the host waits for a GPU, which is idle for a moment then: after as many steps as take a fifth of a second, and so no farther ahead of it."""
+        done = (self.step - 1) % self.steps_per_epoch + 1
+        bar.describe(f"epoch {(self.step - 1) // self.steps_per_epoch + 1}, loss {float(self.loss_sum) / done:.4f}")
+        (step, then), self._shown = self._shown, (self.step, time.perf_counter())
+        each = (self._shown[1] - then) / max(1, self.step - step)
+        self._show_at = self.step + max(_STEPS, min(_MOST_STEPS, int(_SECONDS / max(each, 1e-6))))
 
     # --- epochs -----------------------------------------------------------------------------------------------------
 
@@ -187,6 +194,7 @@ class State:
                 f"fit: {path} is of step {found['step']} after {ended} epochs, which is not within the {self.total} steps, {self.steps_per_epoch} an epoch, of "
                 f"epochs={self.config.epochs}; repeat the old number to go on, or delete it to start anew"
             )
+        self._shown, self._show_at = (found["step"], time.perf_counter()), found["step"] + _STEPS
         self.step, self.seconds, self.reported = found["step"], found["seconds"], found["reported"]
         self.loss_sum.fill_(found["loss_sum"])
         self.history = history

@@ -226,7 +226,9 @@ def device_functions(tmp_path_factory):
 
 
 @emulated
-@pytest.mark.parametrize("case", ["shuffles", "votes", "votes of a block", "bits", "memory", "atomics", "halves", "products", "copies"])
+@pytest.mark.parametrize(
+    "case", ["shuffles", "votes", "votes of a block", "bits", "memory", "atomics", "halves", "products", "copies"]
+)
 def test_device_functions_do_what_they_do_on_a_gpu(case, device_functions):
     run = device_functions(case)
     assert run.returncode == 0, run.stdout + run.stderr

@@ -79,10 +79,10 @@ class CapturedNative(NativeStep):
                 self._replays[key] = graph.replay, loss_sum
         return self._replays[key][0] if key in self._replays else None
 
-    def _record(self, t: int, n: int, loss_sum: Tensor) -> None:
+    def _record(self, t: int, n: int, loss_sum: Tensor, side: torch.cuda.Stream) -> None:
         """n steps as from t on. What one stream makes and another reads is held until the end: until then its memory is not given out again."""
         size, device = self.config.batch_size, self._offset.device
-        main, side = torch.cuda.current_stream(device), torch.cuda.Stream(device, priority=-1)
+        main = torch.cuda.current_stream(device)
         steps = StepParts(self.step, n, self._rates)
         ahead = steps.ahead and self.batches.sampler is None
         offsets = self._offset + size * torch.arange(n, device=device)
@@ -117,4 +117,10 @@ class CapturedNative(NativeStep):
         self._offset.add_(n * size)
 
     def _capture(self, t: int, n: int, loss_sum: Tensor) -> torch.cuda.CUDAGraph | None:
-        return graph_of(lambda: self._record(t, n, loss_sum), self._offset.device, None)
+        device = self._offset.device
+
+        def record() -> None:
+            side = torch.cuda.Stream(device, priority=-1)  # whose small kernels go first
+            self._record(t, n, loss_sum, side)
+
+        return graph_of(record, device, None)
