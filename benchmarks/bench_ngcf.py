@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
-from fastgcn_rec.training.steps.captured_autograd import CapturedAutograd
 
 from fastgcn_rec import NGCF, TrainConfig, sample_batch
 from fastgcn_rec.training.batch_loss import batch_loss
 from fastgcn_rec.training.steps.autograd import AutogradStep
+from fastgcn_rec.training.steps.captured_autograd import CapturedAutograd
 from fastgcn_rec.training.steps.step import Step
 
 from . import peers
