@@ -11,6 +11,8 @@
 // and, where numbers of float itself become subnormal, dim 2^-148 more.
 #pragma once
 
+#include <cfloat>
+
 #include "cuda/mma.cuh"
 #include "cuda/retrieve.cuh"
 
@@ -23,9 +25,10 @@ constexpr float longest_norm = 0x1p60f, shortest_norm = 0x1p-100f;  // products 
 
 // The block's memory: the lines of its queries, two stages of items', and what it knows of each query.
 struct Row {
-  float threshold;   // of products: what is below is none of the best
-  int count, kept;   // what was found, and how much of it was there when the buffer was last cut
-  int64_t left_out;  // the row of job.exclude, or -1
+  const int32_t* seen;  // n_seen items that are left out, ascending
+  int n_seen;
+  float threshold;  // of products: what is below is none of the best
+  int count, kept;  // what was found, and how much of it was there when the buffer was last cut
 };
 inline size_t shared_bytes(int64_t pitch) {
   return static_cast<size_t>(tile * pitch + 2 * stage_bytes) + tile * sizeof(Row);
@@ -136,34 +139,98 @@ __device__ __forceinline__ int compacted(uint64_t* words, int begin, int end, co
   return count;
 }
 
-// Leaves what may be among the n_best of a row, and the threshold for all that is found from now on: the n_best have
-// products of `low` at least, which halving finds as well as it is worth; `doubt` is twice the margin. By a warp.
-static __device__ void cut_row(const Retrieval<float>& job, uint64_t* words, Row& row, int n_best, float doubt) {
-  int n = row.count;
-  if (row.left_out >= 0) {
-    n = compacted(words, row.kept, n,
-                  [&](uint64_t word) { return !has_edge(job.exclude, row.left_out, item_at(job, position_of(word))); });
+__device__ __forceinline__ bool leaves_out(const Row& row, int64_t item) {
+  int first = 0;
+  for (int n = row.n_seen; n > 0;) {
+    const int half = n / 2;
+    const bool behind = row.seen[first + half] < item;
+    first = behind ? first + half + 1 : first;
+    n = behind ? n - half - 1 : half;
   }
+  return first < row.n_seen && row.seen[first] == item;
+}
+
+// A number that n_best of a warp's are not below, found as exactly as it is worth: count(x) says how many there are
+// from x on, `low` and `high` are the least and the most.
+template <class Count>
+__device__ __forceinline__ float reached(float low, float high, int n_best, const Count& count) {
+  constexpr int halvings = 10;
+#pragma unroll 1
+  for (int step = 0; step < halvings; ++step) {
+    const float middle = low + 0.5f * (high - low);
+    (count(middle) >= n_best ? low : high) = middle;
+  }
+  return low;
+}
+
+// Leaves what may be among the n_best of a row, and the threshold for all that is found from now on; `doubt` is twice
+// the margin. By a warp, in registers.
+template <int slots>
+__device__ void cut_in_registers(const Retrieval<float>& job, uint64_t* words, Row& row, int n_best, float doubt) {
+  uint64_t word[slots];
+  float x[slots];
+  int n = 0;
+  float low = INFINITY, high = -INFINITY;
+#pragma unroll
+  for (int i = 0; i < slots; ++i) {
+    const int j = i * warp + lane();
+    word[i] = j < row.count ? words[j] : 0;
+    x[i] = j < row.count ? product_of(word[i]) : -INFINITY;
+  }
+#pragma unroll
+  for (int i = 0; i < slots; ++i) {
+    const int j = i * warp + lane();
+    if (row.n_seen > 0 && j >= row.kept && j < row.count && leaves_out(row, item_at(job, position_of(word[i]))))
+      x[i] = -INFINITY;
+    const bool there = x[i] > -INFINITY;
+    n += __popc(__ballot_sync(full_mask, there));
+    low = there ? fminf(low, x[i]) : low;
+    high = fmaxf(high, x[i]);
+  }
+  float least = -FLT_MAX;
+  if (n >= n_best) {
+    const auto count = [&](float at_least) {
+      int above = 0;
+#pragma unroll
+      for (int i = 0; i < slots; ++i) above += __popc(__ballot_sync(full_mask, x[i] >= at_least));
+      return above;
+    };
+    least = row.threshold = reached(-warp_max(-low), warp_max(high), n_best, count) - doubt;
+  }
+  n = 0;
+#pragma unroll
+  for (int i = 0; i < slots; ++i) {
+    const unsigned all = __ballot_sync(full_mask, x[i] >= least);
+    if (x[i] >= least) words[n + __popc(all & ((1u << lane()) - 1))] = word[i];
+    n += __popc(all);
+  }
+  __syncwarp(full_mask);
+  row.count = row.kept = n;
+}
+
+// The same of any number of words.
+static __device__ void cut_row(const Retrieval<float>& job, uint64_t* words, Row& row, int n_best, float doubt) {
+  if (row.count <= 2 * warp) return cut_in_registers<2>(job, words, row, n_best, doubt);
+  if (row.count <= 4 * warp) return cut_in_registers<4>(job, words, row, n_best, doubt);
+  if (row.count <= 8 * warp) return cut_in_registers<8>(job, words, row, n_best, doubt);
+  int n = compacted(words, row.kept, row.count, [&](uint64_t word) {
+    return row.n_seen == 0 || !leaves_out(row, item_at(job, position_of(word)));
+  });
   if (n >= n_best) {
     float low = INFINITY, high = -INFINITY;
     for (int j = lane(); j < n; j += warp) {
-      const float x = product_of(words[j]);
-      low = fminf(low, x);
-      high = fmaxf(high, x);
+      low = fminf(low, product_of(words[j]));
+      high = fmaxf(high, product_of(words[j]));
     }
-    low = -warp_max(-low);
-    high = warp_max(high);
-    constexpr int halvings = 10;
-    for (int step = 0; step < halvings; ++step) {
-      const float middle = low + 0.5f * (high - low);
+    const auto count = [&](float at_least) {
       int above = 0;
       for (int at = 0; at < n; at += warp) {
         const int j = at + lane();
-        above += __popc(__ballot_sync(full_mask, j < n && product_of(words[j]) >= middle));
+        above += __popc(__ballot_sync(full_mask, j < n && product_of(words[j]) >= at_least));
       }
-      (above >= n_best ? low : high) = middle;
-    }
-    row.threshold = low - doubt;
+      return above;
+    };
+    row.threshold = reached(-warp_max(-low), warp_max(high), n_best, count) - doubt;
     n = compacted(words, 0, n, [&](uint64_t word) { return product_of(word) >= row.threshold; });
   }
   row.count = row.kept = n;
@@ -264,11 +331,14 @@ static __global__ void __launch_bounds__(block_threads, 2)
   const auto words_of = [&](int r) { return s.words + ((q0 + r) * s.n_splits + split) * s.capacity; };
   for (int r = static_cast<int>(threadIdx.x); r < tile; r += block_threads) {
     const bool within = r < rows;
-    const int64_t q = first_query + q0 + r;
-    const bool leaves_out = within && job.exclude.indptr != nullptr;
-    state[r] = {
-        within ? -INFINITY : INFINITY, 0, 0,
-        leaves_out ? checked_id(job.rows != nullptr ? job.rows[q] : q, 0, job.exclude.n_rows, "exclude_rows") : -1};
+    Row row{nullptr, 0, within ? -INFINITY : INFINITY, 0, 0};
+    if (within && job.exclude.indptr != nullptr) {
+      const int64_t q = first_query + q0 + r;
+      const int64_t user = checked_id(job.rows != nullptr ? job.rows[q] : q, 0, job.exclude.n_rows, "exclude_rows");
+      row.seen = job.exclude.indices + job.exclude.indptr[user];
+      row.n_seen = static_cast<int>(job.exclude.indptr[user + 1] - job.exclude.indptr[user]);
+    }
+    state[r] = row;
   }
   for (int line = 0; line < n_lines; ++line) {
     fetch_lines(queries + line * stage_bytes, s.query_halves + q0 * s.pitch + line * line_bytes, s.pitch);
