@@ -11,7 +11,6 @@ from typing import IO, Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn.functional import embedding
 
 from ..core.arguments import check_size
 from ..core.elementwise import mean
@@ -21,6 +20,7 @@ from ..core.world import World
 from ..data import Dataset
 from ..losses import Objective
 from ..negatives import Negatives
+from ..ops.gather_rows import gather_rows
 from ..ops.l2_loss import l2_loss
 from ..ops.pair_loss import bpr_loss
 from ..ops.retrieve import SIMILARITIES
@@ -152,9 +152,9 @@ class Recommender(torch.nn.Module, Ranker):
         if self.columns is not None:
             nodes, pairs = pairs.unique(return_inverse=True)
             z = self.columns.at(z, nodes)
-        users, items = (self.as_scored(embedding(nodes, z)) for nodes in pairs)
+        users, items = (self.as_scored(gather_rows(z, nodes)) for nodes in pairs)
         scores = (users * items).sum(-1)
-        return scores if bias is None else scores + embedding(items_at, bias.to(scores)[:, None])[:, 0]
+        return scores if bias is None else scores + gather_rows(bias.to(scores)[:, None], items_at)[:, 0]
 
     @property
     def popularity(self) -> float:

@@ -6,13 +6,14 @@ import dataclasses
 from typing import Any, Literal
 
 import torch
-from torch.nn.functional import embedding, leaky_relu, normalize, relu
+from torch.nn.functional import leaky_relu, normalize, relu
 
 from ..core.arguments import check_count, check_numbers
 from ..core.graph import Graph, Side
 from ..core.native import accumulator
 from ..data import Dataset
 from ..ops.dense import dense
+from ..ops.gather_rows import gather_rows
 from ..ops.half_hop import half_hop
 from ..ops.propagate import propagate
 from ..ops.registration import numbers
@@ -156,11 +157,11 @@ class NGCF(Recommender):
             layers.append(x)
             received = self._received(k, x, every)
             if k == self.num_layers - 1 and nodes is not None:
-                ids, x, received = nodes, embedding(nodes, x), embedding(nodes, received)
+                ids, x, received = nodes, gather_rows(x, nodes), gather_rows(received, nodes)
             x = self._dropped(self.message_dropout, k, self._combined(k, x, received), ids)
         if self.form == "lecture":
             return x
-        first, *between = layers if nodes is None else (embedding(nodes, layer) for layer in layers)
+        first, *between = layers if nodes is None else (gather_rows(layer, nodes) for layer in layers)
         return torch.cat([first, *(normalize(layer, dim=1) for layer in (*between, x))], 1)
 
     def _received(self, k: int, x: Tensor, every: Tensor) -> Tensor:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from torch.nn.functional import embedding, normalize
+from torch.nn.functional import normalize
 
 from ...core.elementwise import power as power_of
 from ...core.ties import tie_key
 from ...ops.dense import dense
+from ...ops.gather_rows import gather_rows
 from ...ops.neighbor_pool import neighbor_pool
 
 Tensor = torch.Tensor
@@ -55,7 +56,7 @@ class Layer(torch.nn.Module):
     def forward(self, h: Tensor, own: Tensor, near: Neighborhoods) -> Tensor:
         """The rows ``own`` of h [n, dim] with neighbourhoods among h's rows."""
         pooled = neighbor_pool(self._f(self.Q(h)), near.ids, near.weights)
-        return normalize(self._f(self.W(torch.cat([embedding(own, h), pooled], 1))), dim=1)
+        return normalize(self._f(self.W(torch.cat([gather_rows(h, own), pooled], 1))), dim=1)
 
     def _f(self, x: Tensor) -> Tensor:
         return x if self.linear else x.relu()
