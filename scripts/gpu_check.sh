@@ -171,7 +171,7 @@ stage_test() {
 }
 
 # What gpu_main is to time|the kernels to count in|how many launches of theirs.
-COUNTED=("hop float32|hop|1" "hop bfloat16|hop|1" "retrieve, all users|retrieve|1" "softmax_loss B=2048 d=64 float32|product|3")
+COUNTED=("hop float32|hop|1" "hop bfloat16|hop|1" "retrieve, all users|retrieve_halves|1" "softmax_loss B=2048 d=64 float32|split_|3")
 stage_ncu() {
   has ncu || skip "no ncu on PATH"
   local case only kernels launches failed=0 data=()

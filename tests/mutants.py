@@ -12,6 +12,7 @@ KERNELS = ROOT / "csrc/cuda"
 HOMES = {
     "product.cuh": "softmax_loss.cu",
     "retrieve_halves.cuh": "retrieve.cu",
+    "retrieve_cut.cuh": "retrieve.cu",
     "softmax.cuh": "softmax_loss.cu",
     "softmax_split.cuh": "softmax_loss.cu",
     "split_product.cuh": "softmax_loss.cu",

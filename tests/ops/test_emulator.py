@@ -90,15 +90,11 @@ MUTANTS = {
         "test_retrieve.py::test_a_score_depends_on_its_two_vectors_alone",
     ),
     "a barrier is missing before buffers of scores in halves are cut": (
-        "retrieve_halves.cuh", "words_of(r)[atomicAdd", "__syncthreads();", "",
+        "retrieve_halves.cuh", "const bool must_cut", "__syncthreads_or(too_many) != 0", "too_many",
         "test_retrieve.py::test_a_score_depends_on_its_two_vectors_alone",
     ),
     "items in halves are read before they are there": (
-        "retrieve_halves.cuh", "float acc[2][8][4]", "wait_for_copies<0>();", "",
-        "test_retrieve.py::test_a_score_depends_on_its_two_vectors_alone",
-    ),
-    "items in halves are overwritten while they are read": (
-        "retrieve_halves.cuh", "wait_for_copies<0>();", "__syncthreads();", "",
+        "retrieve_halves.cuh", "for (int64_t j0 = begin;;", "wait_for_copies<0>();", "",
         "test_retrieve.py::test_a_score_depends_on_its_two_vectors_alone",
     ),
     "buffers are cut too late": (

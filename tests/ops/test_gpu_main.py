@@ -97,12 +97,16 @@ FAULTS = {
         "retrieve<float> in halves",
     ),
     "what is left is not scored once more": (
-        Fault("retrieve_halves.cuh", "if (last || kept", "make_exact(job", "if (!last) make_exact(job"),
+        Fault("retrieve_cut.cuh", "void make_exact(", "words[j] = rank_word(sum, item)", "words[j] = rank_word(product_of(words[j]), item)"),
         "retrieve<float> in halves",
     ),
-    "scores in halves are taken for exact": (
-        Fault("retrieve_halves.cuh", "void query_halves_kernel(", "norm > 0 &&", "norm > 1e30f &&"),
+    "a row is cut without doubt": (
+        Fault("retrieve_cut.cuh", "void cut_in_registers(", "n_best, count) - doubt", "n_best, count) + doubt"),
         "retrieve<float> in halves",
+    ),
+    "what was seen is found again": (
+        Fault("retrieve_cut.cuh", "bool leaves_out(", "row.seen[first] == item", "row.seen[first] != item"),
+        "retrieve<float>",
     ),
     "a column that was seen is not left out": (
         Fault("topk_digits.cuh", "lower_bound(seen", "n_seen, begin", "n_seen, begin + 1"),
