@@ -123,17 +123,38 @@ __device__ __forceinline__ void gather(const Hop<T, B, masked>& h, const Edges& 
     }
   };
 
-  int32_t next = place < n ? load_once(indices + place) : -1;
+  // Edges' indices are read two turns ahead where slots or scales are looked up by them, which then are read one ahead:
+  // what is waited for is the rows alone.
+  const auto index_of = [&](int e) { return e < n ? load_once(indices + e) : -1; };
+  const auto scale_of = [&](int32_t column, int e) {
+    if (column < 0) return A(0);
+    A scale = h.col_scale != nullptr ? h.col_scale[slotted ? column : edges.other + column] : A(1);
+    if (edges.weight != nullptr) scale *= static_cast<A>(load_once(edges.weight + begin + e));
+    return scale;
+  };
+  const auto slot_of = [&](int32_t column) { return column >= 0 ? h.col_slot[edges.other + column] : -1; };
+  int32_t next = index_of(place), later = -1;
+  A next_factor = 0;
+  if constexpr (scaled) later = index_of(place + share.lanes);
+  if constexpr (slotted) {
+    next = slot_of(next);
+  } else if constexpr (scaled) {
+    next_factor = scale_of(next, place);
+  }
   for (int from = 0; __any_sync(full_mask, from < n); from += share.lanes) {
     int32_t column = next;
+    A factor = next_factor;
     const int e = from + place;
-    next = e + share.lanes < n ? load_once(indices + e + share.lanes) : -1;
-    A factor = 0;
-    if (slotted && column >= 0) column = h.col_slot[edges.other + column];
-    if (scaled && column >= 0) {
-      factor = h.col_scale != nullptr ? h.col_scale[slotted ? column : edges.other + column] : A(1);
-      if (edges.weight != nullptr) factor *= static_cast<A>(load_once(edges.weight + begin + e));
+    if constexpr (slotted) {
+      next = slot_of(later);
+      factor = scale_of(column, e);
+    } else if constexpr (scaled) {
+      next = later;
+      next_factor = scale_of(next, e + share.lanes);
+    } else {
+      next = index_of(e + share.lanes);
     }
+    if constexpr (scaled) later = index_of(e + 2 * share.lanes);
     if constexpr (slotted) {
       const int first = lane() / share.width * share.width;  // of the group
       unsigned hits = __ballot_sync(full_mask, column >= 0) >> first & (full_mask >> (warp - share.width));
