@@ -43,7 +43,8 @@ void check_pair_loss(Checks& checks, const PairCase& c) {
         on.template out<A>("neg_rows", c.shared ? c.n_neg * c.dim : 0, close<A>(c.batch > 10000 ? 2 : 1, terms / 8));
     const PairBatch batch{on.in(users), on.in(pos), on.in(neg), c.batch, c.n_neg, c.shared, on.in(mask)};
     FGR_RUN(on, pair_loss<T>, c.kind, margin, on.in(user_emb), n_users, on.in(item_emb), n_items, c.dim, batch, loss,
-            user_rows, pos_coef, neg_coef, neg_rows, on.workspace(pair_loss_workspace_bytes(c.batch)));
+            user_rows, pos_coef, neg_coef, neg_rows,
+            on.workspace(FGR_BYTES(on, pair_loss_workspace_bytes, c.batch, c.n_neg, c.dim, c.shared, sizeof(A))));
   });
 }
 

@@ -30,7 +30,7 @@ void add_pair_loss(Cases& cases, const char* name, int64_t n_neg, bool shared, d
   auto loss = empty<A>(1), user_rows = empty<A>(size * dim), pos_coef = empty<A>(size),
        neg_coef = empty<A>(size * n_neg);
   auto neg_rows = empty<A>(shared ? n_neg * dim : 0);
-  auto space = workspace(pair_loss_workspace_bytes(size));
+  auto space = workspace(cuda::pair_loss_workspace_bytes(size, n_neg, dim, shared, sizeof(A)));
   Case c;
   c.name = name;
   c.dtype = dtype_of<T>();
