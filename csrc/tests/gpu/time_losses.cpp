@@ -89,8 +89,8 @@ const Registered large_softmax(70, "softmax_loss of large batches", [](Cases& ca
 const Registered pairs(21, "pair_loss", [](Cases& cases) {
   add_pair_loss<float>(cases, "pair_loss", 1, false, 7);
   add_pair_loss<bf16>(cases, "pair_loss", 1, false, 7);
-  add_pair_loss<float>(cases, "pair_loss, shared 512", sized(512, 8), true, 300);
-  add_pair_loss<float>(cases, "pair_loss, in-batch", batch_size, true, 1000);
+  add_pair_loss<float>(cases, "pair_loss, shared 512", sized(512, 8), true, 40);
+  add_pair_loss<float>(cases, "pair_loss, in-batch", batch_size, true, 65);
 });
 
 const Registered samplers(22, "samplers", [](Cases& cases) {
