@@ -365,7 +365,6 @@ PYBIND11_MODULE(_C, m) {
   m.def("build_info", &build_info);
   m.def("isa_level", [] { return cpu::level().name; });
   m.def("select_isa_level", [](const std::string& name) { cpu::select_level(name.c_str()); });
-  m.def("pair_loss_workspace_bytes", &pair_loss_workspace_bytes);
   m.def("l2_loss_workspace_bytes", &l2_loss_workspace_bytes);
   m.def("select_negatives_workspace_bytes", &select_negatives_workspace_bytes);
   bind_threads(m);

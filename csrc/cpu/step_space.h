@@ -70,7 +70,8 @@ struct StepSpace {
     keys = arena.take<uint64_t>(positions);
     spare_keys = arena.take<uint64_t>(positions);
     const int64_t softmax = n_neg == 0 ? softmax_loss_workspace_bytes(batch, whole_dim, sizeof(A)) : 0;
-    loss_space = arena.take<char>(std::max(softmax, pair_loss_workspace_bytes(batch)));
+    const int64_t pairs = pair_loss_workspace_bytes(batch, n_neg, whole_dim, shared, sizeof(A));
+    loss_space = arena.take<char>(std::max(softmax, pairs));
     bytes = arena.used;
   }
 

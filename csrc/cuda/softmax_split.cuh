@@ -8,15 +8,6 @@
 
 namespace fgr::cuda {
 
-// A product of m x n is summed over k in parts of this length: as many parts as make 128 tiles (with those of the other
-// side's gradient two blocks a multiprocessor of an H100), of at least 64 terms. It follows from the sizes alone.
-inline int64_t split_part_length(int64_t m, int64_t n, int64_t k) {
-  constexpr int64_t enough = 128, least = 64;
-  const int64_t tiles = n <= SplitTile<64>::n ? split_tiles<SplitTile<64>>(m, n) : split_tiles<SplitTile<128>>(m, n);
-  const int64_t parts = std::max<int64_t>(enough / std::max<int64_t>(tiles, 1), 1);
-  return std::max(whole_slices(blocks_for(k, parts)), least);
-}
-
 // What makes a softmax of a row's scores: factor 2^(score - highest). Of a part of a row, factor is the sum of these
 // powers.
 struct alignas(8) RowOfScores {
@@ -180,17 +171,14 @@ template <class T, class X, bool along>
 struct GradientRows {
   static constexpr int height = T::warp_m / 16;
   float scale;
-  int first_place, in_pack;  // of this lane's first score in a slice
+  FloatRows<X, along> scores;
   int apart;  // from the slice's first column, or row, to what belongs to the warp's first row, or column
   RowOfScores row[along ? 2 * height : 4], next[4];
   const RowOfScores* from;
 
-  __device__ __forceinline__ GradientRows(const GradientOptions& o, int64_t m0, int i0, int64_t first) {
+  __device__ __forceinline__ GradientRows(const GradientOptions& o, int64_t m0, int i0, int64_t first) : scores(i0) {
     const int g = lane() / 4, t = lane() % 4;
     scale = o.scale;
-    first_place = along ? X::place(i0 + g, t / 2) : X::place(2 * t, i0 / 4 + g / 4);
-    in_pack = along ? t % 2 * 2 : g % 4;
-    keep(first_place);
     apart = static_cast<int>((along ? m0 + o.first : m0 - o.first) - first) + split_depth;
     from = o.rows + (along ? m0 + g : first + 2 * t);
     if constexpr (along) {
@@ -219,21 +207,12 @@ struct GradientRows {
 
   __device__ __forceinline__ void load(const uint4* slice, int i, uint32_t (&high)[4], uint32_t (&low)[4]) const {
     float x[4][2];
+    scores.load(slice, i, x);
 #pragma unroll
-    for (int v = 0; v < 4; ++v) {  // as multiply_add has A: 8 rows further, 8 of k further
+    for (int v = 0; v < 4; ++v) {
       const int rows8 = v % 2, k8 = v / 2;
-      if (along) {
-        const uint4* pack = slice + (first_place ^ (2 * k8)) + (16 * i + 8 * rows8) * X::in_row;
-        const uint2 word = *reinterpret_cast<const uint2*>(reinterpret_cast<const float*>(pack) + in_pack);
-        memcpy(x[v], &word, sizeof word);
-      }
 #pragma unroll
       for (int e = 0; e < 2; ++e) {
-        if (!along) {
-          const uint4* pack =
-              slice + (first_place ^ (4 * (i % 2) + 2 * rows8 + e)) + i / 2 * 8 + (e + 8 * k8) * X::in_row;
-          memcpy(&x[v][e], reinterpret_cast<const float*>(pack) + in_pack, sizeof(float));
-        }
         const RowOfScores& of = row[along ? 2 * i + rows8 : 2 * k8 + e];
         x[v][e] = exp2_of(x[v][e] - of.highest) * of.factor;
       }

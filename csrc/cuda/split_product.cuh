@@ -8,6 +8,8 @@
 // the others' by the rounding addition of floats.
 #pragma once
 
+#include <algorithm>
+
 #include "cuda/mma.cuh"
 
 namespace fgr::cuda {
@@ -138,6 +140,36 @@ struct SplitRows {
   __device__ __forceinline__ void load(const uint4* slice, int i, uint32_t (&high)[4], uint32_t (&low)[4]) const {
     load_matrices<!along>(slice + X::from_place(first_place, i, 0), high);
     load_matrices<!along>(slice + X::from_place(first_place, i, 1), low);
+  }
+};
+// And where these are floats, which have the places of halves: 16 rows from i0 + 16 i on, as multiply_add has them.
+template <class X, bool along>
+struct FloatRows {
+  int first_place, in_pack;  // of this lane's first number in a slice
+
+  __device__ __forceinline__ explicit FloatRows(int i0) {
+    const int g = lane() / 4, t = lane() % 4;
+    first_place = along ? X::place(i0 + g, t / 2) : X::place(2 * t, i0 / 4 + g / 4);
+    in_pack = along ? t % 2 * 2 : g % 4;
+    keep(first_place);
+  }
+  __device__ __forceinline__ void load(const uint4* slice, int i, float (&x)[4][2]) const {
+#pragma unroll
+    for (int v = 0; v < 4; ++v) {  // 8 rows further, 8 of k further
+      const int rows8 = v % 2, k8 = v / 2;
+      if (along) {
+        const uint4* pack = slice + (first_place ^ (2 * k8)) + (16 * i + 8 * rows8) * X::in_row;
+        const uint2 word = *reinterpret_cast<const uint2*>(reinterpret_cast<const float*>(pack) + in_pack);
+        memcpy(x[v], &word, sizeof word);
+      } else {
+#pragma unroll
+        for (int e = 0; e < 2; ++e) {
+          const uint4* pack =
+              slice + (first_place ^ (4 * (i % 2) + 2 * rows8 + e)) + i / 2 * 8 + (e + 8 * k8) * X::in_row;
+          memcpy(&x[v][e], reinterpret_cast<const float*>(pack) + in_pack, sizeof(float));
+        }
+      }
+    }
   }
 };
 // Likewise of Y's, 64 columns from j0 on.
@@ -278,6 +310,15 @@ int64_t split_tiles(int64_t m, int64_t n) {
 template <class T>
 int64_t blocks_of(const SplitProduct& p) {
   return (p.k > p.part ? blocks_for(p.k, p.part) : 1) * split_tiles<T>(p.m, p.n);
+}
+
+// A product of m x n is summed over k in parts of this length: as many parts as make 128 tiles (with those of the other
+// side's gradient two blocks a multiprocessor of an H100), of at least 64 terms. It follows from the sizes alone.
+inline int64_t split_part_length(int64_t m, int64_t n, int64_t k) {
+  constexpr int64_t enough = 128, least = 64;
+  const int64_t tiles = n <= SplitTile<64>::n ? split_tiles<SplitTile<64>>(m, n) : split_tiles<SplitTile<128>>(m, n);
+  const int64_t parts = std::max<int64_t>(enough / std::max<int64_t>(tiles, 1), 1);
+  return std::max(whole_slices(blocks_for(k, parts)), least);
 }
 
 }  // namespace fgr::cuda

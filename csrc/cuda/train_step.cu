@@ -73,7 +73,8 @@ struct Space : Numbered<acc_t<T>> {
     partial = arena.take<A>(graph.schedule.n_split * dim);
     squares = arena.take<double>(hops == 0 ? most * column_panels(dim) : 0);
     const int64_t softmax = n_neg == 0 ? softmax_loss_workspace_bytes(batch, whole_dim, sizeof(A)) : 0;
-    loss_space = arena.take<char>(std::max(softmax, pair_loss_workspace_bytes(batch)));
+    const int64_t pairs = pair_loss_workspace_bytes(batch, n_neg, whole_dim, shared, sizeof(A));
+    loss_space = arena.take<char>(std::max(softmax, pairs));
   }
 };
 

@@ -108,7 +108,7 @@ void test_losses(int64_t batch, int64_t n_neg, bool shared, int64_t dim, int thr
   for (int64_t i = 0; i < neg.size; ++i) neg[i] = i % (n_items + 1) - 1;
   Buffer<A> loss(1), user_rows(batch * dim), pos_coef(batch), neg_coef(batch * n_neg),
       neg_rows(shared ? n_neg * dim : 0);
-  Buffer<char> space(pair_loss_workspace_bytes(batch));
+  Buffer<char> space(cpu::pair_loss_workspace_bytes(batch, n_neg, dim, shared, sizeof(A)));
   Buffer<uint8_t> mask(batch * n_neg);
   for (int64_t i = 0; i < mask.size; ++i) mask[i] = i % 3 != 0;
   const PairBatch ids{users, pos, neg, batch, n_neg, shared, shared ? mask.data : nullptr};

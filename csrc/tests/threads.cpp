@@ -122,7 +122,7 @@ void add_losses(Inputs& in, Kernels& kernels) {
     kernels[shared ? "pair_loss, shared negatives" : "pair_loss"] = [&in, shared](int threads) {
       Buffer<float> loss(1), user_rows(batch * dim), pos_coef(batch), neg_coef(batch * 40), neg_rows(40 * dim);
       const PairBatch ids{in.users, in.items, in.negatives, batch, shared ? 40 : n_neg, shared, nullptr};
-      Buffer<char> space(pair_loss_workspace_bytes(batch));
+      Buffer<char> space(cpu::pair_loss_workspace_bytes(batch, ids.n_neg, dim, shared, sizeof(float)));
       cpu::pair_loss<float>(PairLoss::bpr, 0, in.table, n_users, in.table + n_users * dim, n_items, dim, ids, loss,
                             user_rows, pos_coef, neg_coef, shared ? neg_rows.data : nullptr, space.data, threads);
       Result result;

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from .. import _C
 from ..core import native
 from ..core.tensors import check_device, check_ids, list_of
 from .registration import accepts_arrays, check_pairs, number_of, register
@@ -32,11 +31,13 @@ def _pair_loss(
     mask = None if mask is None else mask.contiguous()
     out = _pair_loss_outputs(user_emb, item_emb, users, pos, neg, mask, kind, margin)
     shared = _is_shared(users, neg)
-    space = native.workspace(_C.pair_loss_workspace_bytes(users.numel()), users.device)
+    n_bytes = native.size(
+        "pair_loss", user_emb.device, users.numel(), neg.shape[1], user_emb.shape[1], shared, out[0].element_size()
+    )
     native.call(
         "pair_loss", user_emb.device, native.DTYPE_CODE[user_emb.dtype], kind, margin, user_emb, user_emb.shape[0],
         item_emb, item_emb.shape[0], user_emb.shape[1], users, pos, neg, users.numel(), neg.shape[1], shared, mask, *out,
-        space,
+        native.workspace(n_bytes, users.device),
     )  # fmt: skip
     return out
 

@@ -85,6 +85,20 @@ MUTANTS = {
         "softmax_split.cuh", "of_items.s =", "first > 0 ? s.items.sums : nullptr", "nullptr",
         "test_losses.py::test_softmax_at_the_edges_of_its_tiles",
     ),
+    "a barrier is missing in the sum of a row of coefficients": (
+        "pair_loss.cuh", "parts[threadIdx.x / warp] = x;", "__syncthreads();", "",
+        "test_losses.py::test_shared_negatives_at_the_edges_of_their_tiles",
+    ),
+    "the largest coefficient is not looked for": (
+        "pair_loss.cuh", "void coefficients_kernel(", "bits > __ldcg(&s.findings->coefs)", "bits > ~0u",
+        "test_losses.py::test_gradients_of_pairs_that_are_far_apart_keep_their_digits",
+    ),
+    "numbers that are none are split": (
+        "pair_loss.cuh", "bool are_fit(",
+        "return users >= -most && users <= most && items >= -most && items <= most && users + items <= most_of_scores",
+        "return users + items >= -most - most_of_scores",
+        "test_losses.py::test_a_shared_negative_that_is_no_number_touches_only_rows_that_take_it",
+    ),
     "a barrier is missing before buffers are cut": (
         "retrieve.cu", "words_of(r)[atomicAdd", "__syncthreads();", "",
         "test_retrieve.py::test_a_score_depends_on_its_two_vectors_alone",

@@ -61,6 +61,45 @@ def test_shared_negatives_at_the_edges_of_their_tiles(device, pair, dtype, batch
 
 
 @pytest.mark.parametrize("pair", PAIR, ids=["bpr", "binary", "max_margin"])
+@pytest.mark.parametrize("scale", [0.0, 1e-25, 1e-6, 10.0, 1e4])
+def test_shared_negatives_of_any_magnitude(device, pair, scale):
+    user_emb, item_emb = (
+        (scale * t.detach()).requires_grad_() for t in tables(50, 60, 33, torch.float32, device=device)
+    )
+    compare(*pair, user_emb, item_emb, *batches(70, 90, True, 50, 60, device=device), grad_terms=scale / 70)
+
+
+def test_gradients_of_pairs_that_are_far_apart_keep_their_digits(device):
+    generator = torch.Generator().manual_seed(0)
+    user_emb, item_emb = (torch.randint(-2, 3, (n, 20), generator=generator) / 8 for n in (50, 60))  # scores are exact
+    user_emb[:, 0], item_emb[:30, 0], item_emb[30:, 0] = 4, 4, -2
+    user_emb, item_emb = (t.to(device).requires_grad_() for t in (user_emb, item_emb))
+    users, pos, neg = (
+        torch.randint(*ids, generator=generator).to(device) for ids in ((50, (70,)), (30, (70,)), (30, 60, (1, 90)))
+    )
+    compare(bpr_loss, reference.bpr_loss, user_emb, item_emb, users, pos, neg)
+
+
+@pytest.mark.parametrize("loss", [bpr_loss, binary_loss, max_margin_loss])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_shared_negative_that_is_no_number_touches_only_rows_that_take_it(device, loss, bad):
+    user_emb, item_emb = tables(20, 90, 33, torch.float32, device=device)
+    users, mask = torch.arange(20, device=device), torch.ones(20, 70, dtype=torch.bool, device=device)
+    neg = torch.arange(20, 90, device=device)[None]
+    mask[:, 5] = False
+    mask[3, 5] = True
+    others = users != 3
+    expected = torch.autograd.grad(loss(user_emb, item_emb, users, users, neg, mask=mask), user_emb)[0]
+    with torch.no_grad():
+        item_emb[25] = bad
+    for taken in (True, False):
+        mask[3, 5] = taken
+        grad = torch.autograd.grad(loss(user_emb, item_emb, users, users, neg, mask=mask), user_emb)[0]
+        assert_close(grad[others], expected[others])
+        assert bool(grad[3].isfinite().all()) is not taken
+
+
+@pytest.mark.parametrize("pair", PAIR, ids=["bpr", "binary", "max_margin"])
 @given(st.integers(1, 40), st.integers(0, 5), st.booleans(), st.integers(0, 9))
 def test_a_mask_takes_negatives_out_for_single_rows(device, pair, batch, n_neg, shared, seed):
     loss, expected = pair

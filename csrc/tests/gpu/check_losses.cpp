@@ -14,6 +14,8 @@ struct PairCase {
   PairLoss kind;
   int64_t dim, batch, n_neg;
   bool shared = false, masked = false;
+  bool any_number = false;  // not of a grid: of the items three times as large
+  double times = 1;         // what rows are multiplied by
 };
 
 template <class T>
@@ -23,9 +25,14 @@ void check_pair_loss(Checks& checks, const PairCase& c) {
   const std::string name = std::string("pair_loss<") + type_name<T>() + "> " + kinds[static_cast<int>(c.kind)] +
                            " dim=" + std::to_string(c.dim) + " batch=" + std::to_string(c.batch) +
                            " negatives=" + std::to_string(c.n_neg) + (c.shared ? " shared" : "") +
-                           (c.masked ? " masked" : "");
+                           (c.masked ? " masked" : "") + (c.any_number ? " of any numbers" : "") +
+                           (c.times != 1 ? " times " + std::to_string(static_cast<int>(c.times)) : "");
   Random random = checks.random(name);
-  const auto user_emb = random.grid<T>(n_users * c.dim), item_emb = random.grid<T>(n_items * c.dim);
+  auto user_emb = c.any_number ? random.uniform<T>(n_users * c.dim) : random.grid<T>(n_users * c.dim);
+  auto item_emb = c.any_number ? random.uniform<T>(n_items * c.dim, -3, 3) : random.grid<T>(n_items * c.dim);
+  for (auto* emb : {&user_emb, &item_emb}) {
+    for (T& x : *emb) store(x, load(x) * static_cast<A>(c.times));
+  }
   const auto users = random.ids<int64_t>(c.batch, 0, n_users), pos = random.ids<int64_t>(c.batch, 0, n_items);
   auto neg = random.ids<int64_t>((c.shared ? 1 : c.batch) * c.n_neg, -1, n_items);
   if (!c.shared && c.batch > 2) {
@@ -43,7 +50,8 @@ void check_pair_loss(Checks& checks, const PairCase& c) {
         on.template out<A>("neg_rows", c.shared ? c.n_neg * c.dim : 0, close<A>(c.batch > 10000 ? 2 : 1, terms / 8));
     const PairBatch batch{on.in(users), on.in(pos), on.in(neg), c.batch, c.n_neg, c.shared, on.in(mask)};
     FGR_RUN(on, pair_loss<T>, c.kind, margin, on.in(user_emb), n_users, on.in(item_emb), n_items, c.dim, batch, loss,
-            user_rows, pos_coef, neg_coef, neg_rows, on.workspace(pair_loss_workspace_bytes(c.batch)));
+            user_rows, pos_coef, neg_coef, neg_rows,
+            on.workspace(FGR_BYTES(on, pair_loss_workspace_bytes, c.batch, c.n_neg, c.dim, c.shared, sizeof(A))));
   });
 }
 
@@ -121,7 +129,11 @@ void check_type(Checks& checks) {
     check_pair_loss<T>(checks, {kind, 16, 33, 0});
     check_pair_loss<T>(checks, {kind, 16, 33, 6, true, false});
     check_pair_loss<T>(checks, {kind, 16, 33, 6, true, true});
+    check_pair_loss<T>(checks, {kind, 40, small ? 70 : 700, small ? 140 : 1000, true, true});
+    check_pair_loss<T>(checks, {kind, 40, 33, 20, true, true, false, 1024});
   }
+  check_pair_loss<T>(checks, {PairLoss::bpr, 72, small ? 140 : 2048, small ? 70 : 600, true, false, true});
+  check_pair_loss<T>(checks, {PairLoss::binary, 24, small ? 70 : 2048, small ? 140 : 2048, true, true, true});
 }
 
 }  // namespace

@@ -30,7 +30,7 @@ void add_pair_loss(Cases& cases, const char* name, int64_t n_neg, bool shared, d
   auto loss = empty<A>(1), user_rows = empty<A>(size * dim), pos_coef = empty<A>(size),
        neg_coef = empty<A>(size * n_neg);
   auto neg_rows = empty<A>(shared ? n_neg * dim : 0);
-  auto space = workspace(pair_loss_workspace_bytes(size));
+  auto space = workspace(cuda::pair_loss_workspace_bytes(size, n_neg, dim, shared, sizeof(A)));
   Case c;
   c.name = name;
   c.dtype = dtype_of<T>();
@@ -89,8 +89,8 @@ const Registered large_softmax(70, "softmax_loss of large batches", [](Cases& ca
 const Registered pairs(21, "pair_loss", [](Cases& cases) {
   add_pair_loss<float>(cases, "pair_loss", 1, false, 7);
   add_pair_loss<bf16>(cases, "pair_loss", 1, false, 7);
-  add_pair_loss<float>(cases, "pair_loss, shared 512", sized(512, 8), true, 300);
-  add_pair_loss<float>(cases, "pair_loss, in-batch", batch_size, true, 1000);
+  add_pair_loss<float>(cases, "pair_loss, shared 512", sized(512, 8), true, 40);
+  add_pair_loss<float>(cases, "pair_loss, in-batch", batch_size, true, 65);
 });
 
 const Registered samplers(22, "samplers", [](Cases& cases) {
