@@ -56,9 +56,11 @@ def _hops() -> Iterator[Hot]:
 
 HOT = (
     *_hops(),
-    Hot("retrieve", "retrieve.cu", r"retrieve_kernel<float", 256, "HMMA|FFMA"),
-    Hot("softmax_loss: scores", "softmax_loss.cu", r"product_kernel<.*Tile<float, true>|product_kernel<.*float>", 128, "HMMA|FFMA"),
-    Hot("softmax_loss: gradients", "softmax_loss.cu", r"gradient_kernel<.*float>", 128, "HMMA|FFMA"),
+    Hot("retrieve, by halves", "retrieve.cu", r"retrieve_halves_kernel", 256, "HMMA", dynamic=52224),
+    Hot("retrieve, by floats", "retrieve.cu", r"retrieve_kernel<float", 256, "FFMA"),
+    Hot("softmax_loss: scores", "softmax_loss.cu", r"split_scores_kernel<.*SplitTile<128>", 128, "HMMA"),
+    Hot("softmax_loss: gradients", "softmax_loss.cu", r"split_gradient_kernel<.*SplitTile<128>", 128, "HMMA"),
+    Hot("number a batch", "number.cu", r"number_block_kernel<6, float>", 1024, "VOTE|R2P"),
     Hot("pair_loss: rows", "pair_loss.cu", r"rows_kernel<float>", 128, "LDG"),
     Hot("adam_step", "adam_step.cu", r"adam_kernel<float>", 256, "FFMA"),
     Hot("random_walk", "random_walk.cu", r"[^_]walk_kernel\(", 256, "LDG"),
