@@ -88,8 +88,16 @@ def read_recipe(path: StrPath) -> Recipe:
 def check_recipe_name(text: str) -> str:
     """``text``, if it is the name of a recipe or may be that of a file of one; ValueError: it is neither."""
     if text not in RECIPES and not text.endswith(".toml"):
-        raise ValueError(f"recipe must be one of {', '.join(sorted(RECIPES))}, or a .toml file, got {text!r}{near(text, RECIPES)}")  # fmt: skip
+        raise ValueError(
+            f"recipe must be one of {', '.join(sorted(RECIPES))}, or a .toml file, got {text!r}{_of_model(text) or near(text, RECIPES)}"
+        )
     return text
+
+
+def _of_model(text: str) -> str:
+    """Which recipes there are, where ``text`` is the name of a model."""
+    found = [name for name, recipe in RECIPES.items() if recipe.model.lower() == text.lower()]
+    return f", which is a model; its recipes are {', '.join(found)}" if found else ""
 
 
 def named_recipe(text: str) -> tuple[str, Recipe]:

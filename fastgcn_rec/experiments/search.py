@@ -25,6 +25,15 @@ def plays(one: Tunable, params: Mapping[str, Any]) -> bool:
     return one.when is None or one.when[0] not in params or params[one.when[0]] in one.when[1]
 
 
+def optuna_or_error() -> Any:
+    """The module. ImportError: it is not installed."""
+    try:
+        import optuna
+    except ImportError:
+        raise ImportError("tune needs optuna: pip install 'fastgcn_rec[tune]'") from None
+    return optuna
+
+
 class Search:
     """Proposes values by a tree-structured Parzen estimator (Bergstra et al. 2011; all values together: Falkner et al. 2018).
 
@@ -48,11 +57,7 @@ class Search:
     """
 
     def __init__(self, space: Sequence[Tunable], maximize: bool, seed: int = 0) -> None:
-        try:
-            import optuna
-        except ImportError:
-            raise ImportError("tune needs optuna: pip install 'fastgcn_rec[tune]'") from None
-        self._optuna: Any = optuna
+        self._optuna: Any = optuna_or_error()
         self.space, self.maximize, self.seed = tuple(space), maximize, seed
         self._laws = {one.name: self._law(one) for one in self.space}
 

@@ -23,7 +23,7 @@ from ..training.config import TrainConfig
 from .devices import require_cuda
 from .recipe_file import named_recipe
 from .recipes import RECIPES, Recipe, learns
-from .search import Search
+from .search import Search, optuna_or_error
 from .study import FILE, Study, Trial, sign_of
 from .trial_loop import CHECKPOINT, WINNER, Work, shown
 from .trials import Bench, value_in
@@ -151,6 +151,7 @@ def tune(
     if torch.device(device).type != "cpu":
         require_cuda(torch.device(device))
     varied = _varied(recipe, space, fixed)
+    optuna_or_error()  # before the data are read
     folder = None if out is None else Path(out)
     for name in (WINNER, CHECKPOINT):
         if folder is not None:

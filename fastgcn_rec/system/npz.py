@@ -52,6 +52,12 @@ def read_npz(
     """The arrays, one after the other; whether the checksum fits, and is the given one, is known at the end. Raises almost anything for a file that is
     not ours. In place of those that have a sink come zeros of their dtype and shape, which take no memory."""
     digest = _digest()
+    start = file.tell()
+    if file.read(2) not in (b"PK", b""):
+        raise ValueError(
+            "it is no archive, as models, indexes and checkpoints are; if it holds data, `fastgcn-rec train` makes a model of them"
+        )
+    file.seek(start)
     with zipfile.ZipFile(file) as archive:
         members = _members(archive, file.seek(0, io.SEEK_END))
         _check_layout(archive, file)

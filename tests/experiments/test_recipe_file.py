@@ -91,6 +91,8 @@ def test_a_name_that_is_neither_a_recipe_nor_a_file_is_refused(tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=r"or a \.toml file, got 'sofmax'; did you mean 'softmax'"):
         named_recipe("sofmax")
+    with pytest.raises(ValueError, match="got 'lightgcn', which is a model; its recipes are default, "):
+        named_recipe("lightgcn")
     assert code_of("train", "a.csv", "--recipe", "sofmax") == 2
     assert "argument --recipe: recipe must be one of best, " in capsys.readouterr().err
     assert code_of("train", "a.csv", "--recipe", "no.toml") == 2

@@ -330,6 +330,8 @@ def test_without_optuna_the_way_out_is_said(data, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ImportError, match=r"tune needs optuna: pip install 'fastgcn_rec\[tune\]'"):
         tune(data, "ease", trials=1)
+    with pytest.raises(ImportError, match="tune needs optuna"):  # before what takes long, or fails
+        tune("no-such-file.csv", "ease", trials=1)
 
 
 TUNED = sorted(name for name, kind in Recommender.registry.items() if kind.tuning_space)

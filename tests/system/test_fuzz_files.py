@@ -288,6 +288,16 @@ def test_crafted_files_are_refused_and_take_no_memory(whole, tmp_path):
         tracemalloc.stop()
 
 
+def test_data_in_the_place_of_a_model_are_told_from_a_damaged_one(tmp_path):
+    path = tmp_path / "plays.csv"
+    path.write_text("user,item\n1,2\n")
+    with pytest.raises(
+        ValueError,
+        match=r"plays\.csv is not a file of fastgcn_rec.*it is no archive.*`fastgcn-rec train` makes a model",
+    ):
+        Recommender.load(path)
+
+
 def test_a_member_that_swells_is_not_read(whole, tmp_path):
     with zipfile.ZipFile(io.BytesIO(whole("MF"))) as file:
         parts = [(info.filename, file.read(info)) for info in file.infolist()]
