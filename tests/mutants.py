@@ -10,6 +10,8 @@ ROOT = Path(__file__).parents[1]
 KERNELS = ROOT / "csrc/cuda"
 # A header is compiled with a file that includes it, and finds the changed one before the real one.
 HOMES = {
+    "pair_loss.cuh": "pair_loss.cu",
+    "pair_split.cuh": "pair_loss.cu",
     "product.cuh": "softmax_loss.cu",
     "retrieve_halves.cuh": "retrieve.cu",
     "retrieve_cut.cuh": "retrieve.cu",

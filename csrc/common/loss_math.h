@@ -19,7 +19,7 @@ FGR_HOST_DEVICE A softplus(A x) {
 template <class A>
 FGR_HOST_DEVICE A sigmoid(A x) {
   const A e = exp(x > A(0) ? -x : x);
-  return x > A(0) ? A(1) / (A(1) + e) : e / (A(1) + e);
+  return (x > A(0) ? A(1) : e) / (A(1) + e);
 }
 
 template <class A>

@@ -79,8 +79,10 @@ __global__ void __launch_bounds__(pair_block) coefficients_kernel(PairArgs<T> a,
     if (elsewhere) scores = s.scores + b * s.pitch;
   }
   const uint8_t* mask = a.batch.mask != nullptr ? a.batch.mask + b * m : nullptr;
-  const auto takes = [&](int64_t j) {
-    return (s.there != nullptr ? s.there[j] != 0 : a.batch.neg[j] >= 0) && (mask == nullptr || mask[j] != 0);
+  const auto takes = [&](int64_t j) {  // neither load waits for the other
+    const bool there = s.there != nullptr ? s.there[j] != 0 : a.batch.neg[j] >= 0;
+    const bool unmasked = mask == nullptr || mask[j] != 0;
+    return there & unmasked;
   };
   int valid = 0;
 #pragma unroll 4
@@ -88,8 +90,8 @@ __global__ void __launch_bounds__(pair_block) coefficients_kernel(PairArgs<T> a,
   valid = row_sum<row_warps>(valid);
   const A inv_batch = A(1) / static_cast<A>(a.batch.batch);
   const A weight = valid > 0 ? inv_batch / static_cast<A>(valid) : A(0);
-  const A s_pos = warp_dot(u, p, a.dim);
-  const bool binary = a.kind == PairLoss::binary;
+  const A s_pos = warp_dot(u, p, a.dim), margin = static_cast<A>(a.margin);
+  const bool binary = a.kind == PairLoss::binary, hinge = a.kind == PairLoss::max_margin;
   double sum = 0;
   A coefs = 0, highest = 0;
   for (int64_t j0 = first; j0 < m; j0 += at_once * threads) {
@@ -104,9 +106,17 @@ __global__ void __launch_bounds__(pair_block) coefficients_kernel(PairArgs<T> a,
 #pragma unroll
     for (int e = 0; e < at_once; ++e) {
       const int64_t j = j0 + e * threads;
-      const A z = binary ? score[e] : score[e] - s_pos + static_cast<A>(a.margin);
-      const A coef = taken[e] ? weight * pair_slope_at(a.kind, z) : A(0);
-      if (taken[e]) sum += static_cast<double>(weight * pair_loss_at(a.kind, z));
+      const A z = binary ? score[e] : score[e] - s_pos + margin;
+      A slope, value;  // which share an exponential
+      if (hinge) {
+        slope = pair_slope_at(PairLoss::max_margin, z);
+        value = pair_loss_at(PairLoss::max_margin, z);
+      } else {
+        slope = sigmoid(z);
+        value = softplus(z);
+      }
+      const A coef = taken[e] ? weight * slope : A(0);
+      sum += static_cast<double>(taken[e] ? weight * value : A(0));
       coefs += coef;
       if (coef > highest && coef < A(HUGE_VALF)) highest = coef;
       if (j >= m) continue;

@@ -90,7 +90,7 @@ MUTANTS = {
         "test_losses.py::test_shared_negatives_at_the_edges_of_their_tiles",
     ),
     "the largest coefficient is not looked for": (
-        "pair_loss.cuh", "void coefficients_kernel(", "bits > __ldcg(&s.findings->coefs)", "bits > ~0u",
+        "pair_loss.cuh", "coefficients_kernel(", "bits > __ldcg(&s.findings->coefs)", "bits > 0x7fffffffu",
         "test_losses.py::test_gradients_of_pairs_that_are_far_apart_keep_their_digits",
     ),
     "numbers that are none are split": (

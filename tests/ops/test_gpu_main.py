@@ -61,13 +61,13 @@ FAULTS = {
         "softmax_loss<float>",
     ),
     "a part of a gradient is left out": (
-        Fault("pair_split.cuh", "void add_parts_kernel(", "q < n_parts", "q + 1 < n_parts"), "pair_loss<float>"),
+        Fault("pair_split.cuh", "add_parts_kernel(", "q < n_parts", "q + 1 < n_parts"), "pair_loss<float>"),
     "one side's scale is the other's": (
-        Fault("pair_split.cuh", "void split_rows_kernel(", "j < 0 ? s.findings->users", "j >= 0 ? s.findings->users"),
+        Fault("pair_split.cuh", "split_rows_kernel(", "j < 0 ? s.findings->users", "j >= 0 ? s.findings->users"),
         "pair_loss<float>",
     ),
     "a coefficient is not where its score was": (
-        Fault("pair_loss.cuh", "void coefficients_kernel(", "if (elsewhere) scores[j] = coef;", ""), "pair_loss<float>"),
+        Fault("pair_loss.cuh", "coefficients_kernel(", "if (elsewhere) scores[j] = coef;", ""), "pair_loss<float>"),
     "a coefficient's low half is left out": (
         Fault("pair_split.cuh", "struct CoefficientRows", "high[v], low[v]);", "high[v], low[v]), low[v] = 0;"),
         "pair_loss<float>",
