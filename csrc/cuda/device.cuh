@@ -80,13 +80,15 @@ inline size_t most_shared_bytes() {
   return static_cast<size_t>(bytes);
 #endif
 }
+// All that there is, so that calls by several threads do not take from each other what they have allowed.
 template <class... Params>
-void allow_shared(const char* op, void (*kernel)(Params...), size_t bytes) {
+void allow_shared(const char* op, void (*kernel)(Params...)) {
 #if defined(FGR_EMULATE)
-  static_cast<void>(op), static_cast<void>(kernel), static_cast<void>(bytes);
+  static_cast<void>(op), static_cast<void>(kernel);
 #else
   const auto* at = reinterpret_cast<const void*>(kernel);
-  check(cudaFuncSetAttribute(at, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)), op);
+  const int most = static_cast<int>(most_shared_bytes());
+  check(cudaFuncSetAttribute(at, cudaFuncAttributeMaxDynamicSharedMemorySize, most), op);
 #endif
 }
 

@@ -182,13 +182,7 @@ __global__ void __launch_bounds__(block_threads)
 template <int items, class A>
 void launch_block(const char* op, const BlockNumbering& by, const Numbered<A>& s, const Positions& p,
                   const A* item_bias, void* stream) {
-#if !defined(FGR_EMULATE)
-  if (by.shared_bytes() > 48 * 1024) {
-    check(cudaFuncSetAttribute(number_block_kernel<items, A>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               static_cast<int>(by.shared_bytes())),
-          op);
-  }
-#endif
+  allow_shared(op, number_block_kernel<items, A>);
   launch(op, number_block_kernel<items, A>, 1, block_threads, by.shared_bytes(), stream, s, p, by, item_bias);
 }
 
@@ -253,18 +247,7 @@ size_t BlockNumbering::shared_bytes() const {
          static_cast<size_t>(block_warps * counts_stride + warp + items * threads * (looked_up ? 2 : 1));
 }
 
-bool BlockNumbering::fits() const {
-  if (items == 0) return false;
-#if !defined(FGR_EMULATE)
-  if (shared_bytes() > 48 * 1024) {  // more than that a device may have, or not
-    int device = 0, most = 0;
-    check(cudaGetDevice(&device), "number");
-    check(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device), "number");
-    return shared_bytes() <= static_cast<size_t>(most);
-  }
-#endif
-  return true;
-}
+bool BlockNumbering::fits() const { return items > 0 && shared_bytes() <= most_shared_bytes(); }
 
 template <class A>
 void number_by_block(const char* op, const BlockNumbering& by, const Numbered<A>& s, const Positions& p,

@@ -212,6 +212,10 @@ __global__ void finish_kernel(Retrieval<T> job, Space<T> s, int64_t n_queries, i
   if (!nan && has_word && rank < job.k) put(rank, id_of_word<T>(word), score_of_word<T>(word));
 }
 
+void clear(const char* op, void* findings, size_t n_bytes, void* stream) {
+  check(cudaMemsetAsync(findings, 0xff, n_bytes, static_cast<cudaStream_t>(stream)), op);
+}
+
 // Whether scores are made of halves first: where a block's queries fit into shared memory, and the items' copy into
 // what the caller allows, who asks for all items at once.
 template <class T>
@@ -285,7 +289,7 @@ void retrieve(const Retrieval<T>& job, int64_t* ids, T* scores, void* workspace,
   const auto by_warps = [&](auto kernel, int64_t n_warps, auto... args) {
     launch(op, kernel, blocks_for(n_warps, per_block), block_threads, 0, stream, args...);
   };
-  check(cudaMemsetAsync(s.findings, 0xff, sizeof *s.findings, static_cast<cudaStream_t>(stream)), op);
+  clear(op, s.findings, sizeof *s.findings, stream);
   if (job.cosine) {
     by_warps(factor_kernel<T, ItemAt<T>>, job.n_candidates, job.items, ItemAt<T>{job}, job.n_candidates, job.dim,
              s.item_factor);
@@ -305,9 +309,10 @@ void retrieve(const Retrieval<T>& job, int64_t* ids, T* scores, void* workspace,
     }
     if constexpr (std::is_same_v<T, float>) {
       if (s.in_halves) {
+        if (q > 0) clear(op, &s.findings->fit, 2 * sizeof s.findings->fit, stream);  // of the queries before
         by_warps(query_halves_kernel, n_blocks * tile, job, s, q, n, n_blocks * tile);
         const size_t bytes = shared_bytes(s.pitch);
-        allow_shared(op, retrieve_halves_kernel, bytes);
+        allow_shared(op, retrieve_halves_kernel);
         launch(op, retrieve_halves_kernel, n_blocks * s.n_splits, block_threads, bytes, stream, job, s, q, n);
       }
     }

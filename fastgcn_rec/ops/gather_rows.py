@@ -44,5 +44,5 @@ sum_rows_op: Any = register(
 def gather_rows(x: Tensor, ids: Tensor) -> Tensor:
     """Rows ``ids``, int64 [n], of x [n_rows, dim]: [n, dim], differentiable in x. The gradients of equal ids are added in the order of ids: the same bits
     on every run, and for any number of threads."""
-    rows: Tensor = gather_rows_op(x, ids)
+    rows: Tensor = gather_rows_op(x, ids.long())
     return rows

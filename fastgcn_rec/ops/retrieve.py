@@ -81,9 +81,15 @@ def plan(
     n, m = max(len(queries), 1), max(len(items) if subset is None else len(subset), 1)
     if n <= _FEW_QUERIES:
         m = min(m, max(_FEW, _CACHED // (n * items.element_size())))
-    while True:
+
+    def bytes_of(n: int, m: int) -> int:
         job = native.retrieval(queries, items, cosine, subset, indptr, indices, rows, k, n, m)
-        n_bytes = native.size("retrieve", queries.device, code, job)
+        return native.size("retrieve", queries.device, code, job)
+
+    if native.runs_cuda(queries.device) and m > 1 and bytes_of(min(n, _FEW), m) > memory_budget:
+        m = (m + 1) // 2  # there is no room for a copy of all items
+    while True:
+        n_bytes = bytes_of(n, m)
         if n_bytes <= memory_budget:
             return n, m, n_bytes
         if n == m == 1:

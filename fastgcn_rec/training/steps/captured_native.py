@@ -123,4 +123,8 @@ class CapturedNative(NativeStep):
             side = torch.cuda.Stream(device, priority=-1)  # whose small kernels go first
             self._record(t, n, loss_sum, side)
 
-        return graph_of(record, device, None)
+        try:
+            return graph_of(record, device, None)
+        finally:
+            for step in range(t, t + n):
+                self.batches.embeddings.forget(step)  # vectors that were recorded, and not computed
