@@ -38,9 +38,9 @@ struct PairBatch {
 //   neg_rows  [n_neg, dim]   only if shared, else null: dL/d item_emb[neg[0, m]], summed over the batch in a fixed
 //   order
 // All are overwritten. user_emb [n_users, dim], item_emb [n_items, dim]. batch = 0 gives loss 0; n_neg may be 0.
-// Workspace: on the CPU a double per row of the batch, whatever else. Sums run in a fixed order: the same bits for any number of threads.
-// The CPU throws std::out_of_range for an id out of range (neg may be -1), before anything is written; CUDA fails an
-// assertion.
+// Workspace: on the CPU a double per row of the batch, whatever else. Sums run in a fixed order: the same bits for any
+// number of threads. The CPU throws std::out_of_range for an id out of range (neg may be -1), before anything is
+// written; CUDA fails an assertion.
 
 namespace cpu {
 inline int64_t pair_loss_workspace_bytes(int64_t batch, int64_t, int64_t, bool, int64_t) {
@@ -50,13 +50,13 @@ template <class T>
 void pair_loss(PairLoss kind, double margin, const T* user_emb, int64_t n_users, const T* item_emb, int64_t n_items,
                int64_t dim, const PairBatch& batch, acc_t<T>* loss, acc_t<T>* user_rows, acc_t<T>* pos_coef,
                acc_t<T>* neg_coef, acc_t<T>* neg_rows, void* workspace, int threads);
-}
+}  // namespace cpu
 namespace cuda {
 int64_t pair_loss_workspace_bytes(int64_t batch, int64_t n_neg, int64_t dim, bool shared, int64_t accumulator_size);
 template <class T>
 void pair_loss(PairLoss kind, double margin, const T* user_emb, int64_t n_users, const T* item_emb, int64_t n_items,
                int64_t dim, const PairBatch& batch, acc_t<T>* loss, acc_t<T>* user_rows, acc_t<T>* pos_coef,
                acc_t<T>* neg_coef, acc_t<T>* neg_rows, void* workspace, void* stream);
-}
+}  // namespace cuda
 
 }  // namespace fgr
