@@ -29,10 +29,10 @@ void pair_loss(PairLoss kind, double margin, const T* user_emb, int64_t n_users,
       A* du = user_rows != nullptr ? user_rows + b * dim : nullptr;
       for (int64_t c = 0; du != nullptr && c < dim; ++c) du[c] = 0;
       double sum = 0;
-      A d_pos = 0;
+      double d_pos = 0;  // a sum of many alike, in which a float would lose digits
       if (kind == PairLoss::binary) {
         sum = static_cast<double>(inv_batch * softplus(-s_pos));
-        d_pos = -inv_batch * sigmoid(-s_pos);
+        d_pos = static_cast<double>(-inv_batch * sigmoid(-s_pos));
       }
       for (int64_t j = 0; j < m; ++j) {
         A& coef = neg_coef[b * m + j];
@@ -43,11 +43,11 @@ void pair_loss(PairLoss kind, double margin, const T* user_emb, int64_t n_users,
         const A z = kind == PairLoss::binary ? s_neg : s_neg - s_pos + static_cast<A>(margin);
         sum += static_cast<double>(weight * pair_loss_at(kind, z));
         coef = weight * pair_slope_at(kind, z);
-        if (kind != PairLoss::binary) d_pos -= coef;
+        if (kind != PairLoss::binary) d_pos -= static_cast<double>(coef);
         if (du != nullptr) kernels<T>().axpy(du, coef, n, dim);
       }
-      if (du != nullptr) kernels<T>().axpy(du, d_pos, p, dim);
-      pos_coef[b] = d_pos;
+      pos_coef[b] = static_cast<A>(d_pos);
+      if (du != nullptr) kernels<T>().axpy(du, pos_coef[b], p, dim);
       row_loss[b] = sum;
     }
   });

@@ -21,10 +21,10 @@ __global__ void __launch_bounds__(pair_block) rows_kernel(PairArgs<T> a) {
   A* du = a.user_rows + b * a.dim;
   for (int64_t c = lane(); c < a.dim; c += warp) du[c] = 0;
   double sum = 0;
-  A d_pos = 0;
+  double d_pos = 0;
   if (a.kind == PairLoss::binary) {
     sum = static_cast<double>(inv_batch * softplus(-s_pos));
-    d_pos = -inv_batch * sigmoid(-s_pos);
+    d_pos = static_cast<double>(-inv_batch * sigmoid(-s_pos));
   }
   for (int64_t j = 0; j < m; ++j) {
     A coef = 0;
@@ -34,14 +34,15 @@ __global__ void __launch_bounds__(pair_block) rows_kernel(PairArgs<T> a) {
       const A z = a.kind == PairLoss::binary ? s_neg : s_neg - s_pos + static_cast<A>(a.margin);
       sum += static_cast<double>(weight * pair_loss_at(a.kind, z));
       coef = weight * pair_slope_at(a.kind, z);
-      if (a.kind != PairLoss::binary) d_pos -= coef;
+      if (a.kind != PairLoss::binary) d_pos -= static_cast<double>(coef);
       for (int64_t c = lane(); c < a.dim; c += warp) du[c] += coef * load(n[c]);
     }
     if (lane() == 0) a.neg_coef[b * m + j] = coef;
   }
-  for (int64_t c = lane(); c < a.dim; c += warp) du[c] += d_pos * load(p[c]);
+  const A of_pos = static_cast<A>(d_pos);
+  for (int64_t c = lane(); c < a.dim; c += warp) du[c] += of_pos * load(p[c]);
   if (lane() == 0) {
-    a.pos_coef[b] = d_pos;
+    a.pos_coef[b] = of_pos;
     a.row_loss[b] = sum;
   }
 }
