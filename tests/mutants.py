@@ -22,6 +22,7 @@ HOMES = {
     "hop.cuh": "propagate.cu",
     "panel_sums.cuh": "l2_loss.cu",
     "topk_digits.cuh": "topk.cu",
+    "best.cuh": "topk.cu",
 }
 
 

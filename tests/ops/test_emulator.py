@@ -26,7 +26,7 @@ MUTANTS = {
         "test_topk.py::test_topk_orders_and_errors",
     ),
     "a barrier is missing between keeping and ranking": (
-        "topk.cu", "int for_best(", "__syncthreads();", "",
+        "best.cuh", "int for_best(", "__syncthreads();", "",
         "test_topk.py::test_topk_orders_and_errors",
     ),
     "a bound is read before all warps have theirs": (
@@ -156,7 +156,7 @@ MUTANTS = {
         "test_train_step.py::test_steps_follow_autograd_and_adam",
     ),
     "an edge is left out": (
-        "hop.cuh", "int32_t next =", "place < n", "place + 1 < n",
+        "hop.cuh", "const auto index_of", "e < n", "e + 1 < n",
         "test_propagate.py::test_matches_the_dense_reference",
     ),
     "visits are ranked before all walks have ended": (

@@ -103,7 +103,7 @@ def test_all_stages_run_in_order_and_are_in_the_table_and_in_the_log(machine):
     assert "failed: none" in done.stdout.splitlines()[-1]
     for called in (
         "gpu_main check --verbose\n", f"gpu_main time --data {machine.tree}/.gpu/gowalla/train.txt --json {machine.out}/time.json --seconds 5",
-        "-m benchmarks propagate step topk loss adam call --quick --device cuda --data gowalla", "-m benchmarks train --device cuda",
+        "-m benchmarks propagate step topk loss adam call ngcf --quick --device cuda --data gowalla", "-m benchmarks train --device cuda",
         "-k cuda tests/experiments/test_device.py", "ncu 1.0 --clock-control none",
     ):  # fmt: skip
         assert called in done.stdout

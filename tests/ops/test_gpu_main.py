@@ -128,8 +128,8 @@ FAULTS = {
         Fault("topk.cu", "first_bound(", "seen.n > 0", "seen.n < 0"),
         "topk<float>",
     ),
-    "a column that was seen is kept": (Fault("topk.cu", "void cut()", "seen.n > 0", "seen.n < 0"), "topk<float>"),
-    "what a warp has kept is not counted": (Fault("topk.cu", "int for_best(", "int w = 0;", "int w = 1;"), "topk<float>"),
+    "a column that was seen is kept": (Fault("best.cuh", "void cut()", "seen.n > 0", "seen.n < 0"), "topk<float>"),
+    "what a warp has kept is not counted": (Fault("best.cuh", "int for_best(", "int w = 0;", "int w = 1;"), "topk<float>"),
     "a part of a row is not read": (Fault("topk.cu", "struct Parts", "n = std::max<int64_t>(blocks_for(n_items, columns)", "n = std::max<int64_t>(n_items / columns"), "topk<float>"),
 }  # fmt: skip
 
