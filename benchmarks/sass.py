@@ -62,6 +62,7 @@ HOT = (
     Hot("softmax_loss: gradients", "softmax_loss.cu", r"split_gradient_kernel<.*SplitTile<128>", 128, "HMMA"),
     Hot("number a batch", "number.cu", r"number_block_kernel<6, float>", 1024, "VOTE|R2P"),
     Hot("pair_loss: rows", "pair_loss.cu", r"rows_kernel<float>", 128, "LDG"),
+    Hot("pair_loss, shared: gradients", "pair_loss.cu", r"split_pair_gradient_kernel<.*SplitTile<64>", 128, "HMMA"),
     Hot("adam_step", "adam_step.cu", r"adam_kernel<float>", 256, "FFMA"),
     Hot("random_walk", "random_walk.cu", r"[^_]walk_kernel\(", 256, "LDG"),
     Hot("random_walk_neighbors", "random_walk.cu", r"neighbors_kernel<true>", 256, "LDG"),
