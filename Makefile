@@ -107,7 +107,7 @@ check-emulated: $(VENV)/.installed-dev
 	find $(EMULATED) -name '*.gcda' -delete
 	$(EMULATED)/gpu_main check --small
 	$(EMULATED)/gpu_main time --seconds 600 --json $(EMULATED)/times.json && $(BIN)/python -m json.tool $(EMULATED)/times.json > /dev/null
-	FASTGCN_REC_EMULATED=$$(ls $(abspath $(EMULATED))/_C*.so) $(SANITIZED_PYTHON) -m pytest -q -rfE -k "not it_learns" $(addprefix tests/,$(addprefix ops/test_,propagate.py half_hop.py dense.py losses.py sample.py adam_step.py topk.py retrieve.py train_step.py columns.py train_step_columns.py row_hops.py row_step.py row_batch.py random_walk.py neighbor_pool.py ppr.py emulator.py gpu_main.py) core/test_build.py \
+	FASTGCN_REC_EMULATED=$$(ls $(abspath $(EMULATED))/_C*.so) $(SANITIZED_PYTHON) -m pytest -q -rfE -k "not it_learns" $(addprefix tests/,$(addprefix ops/test_,propagate.py half_hop.py dense.py losses.py sample.py adam_step.py topk.py retrieve.py train_step.py columns.py train_step_columns.py row_hops.py row_step.py row_batch.py random_walk.py neighbor_pool.py gather_rows.py ppr.py emulator.py gpu_main.py) core/test_build.py \
 	  ranking/test_evaluate.py negatives/test_negatives.py negatives/test_by_score.py algorithms/test_pagerank.py models/test_ngcf.py models/test_lightgcn_options.py training/test_captured_native.py)
 	@# gcovr takes counts beyond 2^32 for a fault of gcov's; the inner loop of a product is run more often
 	$(BIN)/gcovr --root . --filter csrc/cuda/ --merge-lines --fail-under-line 90 --gcov-ignore-parse-errors=suspicious_hits.warn_once_per_file $(EMULATED)
