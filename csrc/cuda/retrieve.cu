@@ -222,7 +222,7 @@ template <class T>
 bool in_halves(const Retrieval<T>& job) {
   if (!std::is_same_v<T, float> || job.queries_at_once < many_queries || job.items_at_once < job.n_candidates)
     return false;
-  return job.dim > 0 && shared_bytes(blocks_for(job.dim, line_halves) * line_bytes) <= most_shared_bytes();
+  return job.dim > 0 && shared_bytes(pitch_in_halves(job.dim)) <= most_shared_bytes();
 }
 
 // The same for n_best <= best::most_kept: a block a query.

@@ -30,6 +30,10 @@ inline int64_t power_of_two_from(int64_t n) {
   return size;
 }
 
+// Of a row in halves: of its bytes so many are in shared memory at a time, and there are whole lines of them.
+constexpr int line_bytes = 128, line_halves = line_bytes / 2;
+inline int64_t pitch_in_halves(int64_t dim) { return blocks_for(dim, line_halves) * line_bytes; }
+
 // What a retrieval in halves (retrieve_halves.cuh) knows of a query.
 struct QueryScale {
   float unit;    // its half numbers are its numbers divided by this
@@ -79,8 +83,7 @@ struct Space {
     count = arena.take<int>(job.queries_at_once * n_splits);
     query_factor = arena.take<T>(job.cosine ? job.queries_at_once : 0);
     item_factor = arena.take<T>(job.cosine ? job.n_candidates : 0);
-    constexpr int64_t line = 128;  // bytes of a row in shared memory
-    pitch = blocks_for(job.dim * 2, line) * line;
+    pitch = pitch_in_halves(job.dim);
     query_halves = arena.take<unsigned char>(in_halves ? n_blocks * tile * pitch : 0);
     item_halves = arena.take<unsigned char>(in_halves ? n_tiles * tile * pitch : 0);
     query_scale = arena.take<QueryScale>(in_halves ? job.queries_at_once : 0);

@@ -16,7 +16,6 @@
 
 namespace fgr::cuda::retrieval {
 
-constexpr int line_bytes = 128, line_halves = line_bytes / 2;  // of a row, in shared memory at a time
 constexpr int line_words = line_bytes / 16;
 constexpr int stage_bytes = tile * line_bytes;
 constexpr float longest_norm = 0x1p60f, shortest_norm = 0x1p-100f;  // products of such stay finite in float

@@ -15,7 +15,7 @@ Tensor = torch.Tensor
 
 
 class CapturedAutograd:
-    """Another step on a GPU: it is captured once as a CUDA graph, sampler included, which every further step replays. The host neither waits nor
+    """An :class:`AutogradStep` on a GPU: it is captured once as a CUDA graph, sampler included, which every further step replays. The host neither waits nor
     launches single kernels; where capture fails, it says so and goes on without."""
 
     eager_steps = 2  # before the capture: they make what is made on first use
